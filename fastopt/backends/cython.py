@@ -1,0 +1,55 @@
+"""The kernels that the build compiled ahead of time, in the variant for this processor's instruction set."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+import fastopt.kernels
+from fastopt.engine.cpu import supported_isas
+
+
+def _module_name(dtype: str, isa: str) -> str:
+    return f"{dtype}_{isa.replace('-', '_')}"
+
+
+def built_isas() -> list[str]:
+    """Return the instruction sets that the build made kernels for and that run here, the widest last."""
+    files = {name.partition(".")[0] for name in os.listdir(fastopt.kernels.__path__[0])}
+    return [isa for isa in supported_isas() if _module_name("float32", isa) in files]
+
+
+def _choose() -> str:
+    runnable = built_isas()
+    forced = os.environ.get("FASTOPT_ISA")
+    if not forced:
+        return runnable[-1]
+    if forced not in runnable:
+        raise ValueError(f"FASTOPT_ISA is {forced!r}; expected one that was built and runs here: {', '.join(runnable)}")
+    return forced
+
+
+#: The instruction set in use, chosen once: the widest, or what the environment variable FASTOPT_ISA names.
+ISA = _choose()
+
+
+@cache
+def _module(dtype: str) -> ModuleType:
+    return import_module(f"fastopt.kernels.{_module_name(dtype, ISA)}")
+
+
+def kernels(rule: Callable[..., object], dtype: str) -> tuple[int, int]:
+    """Return the addresses of the rule's kernels."""
+    addresses: dict[str, tuple[int, int]] = _module(dtype).addresses
+    if rule.__name__ not in addresses:
+        raise ValueError(f"rule {rule.__name__!r} is not in the build of the cython backend; expected one of rules.py")
+    return addresses[rule.__name__]
+
+
+def codecs(dtype: str) -> int:
+    """Return the address of the codecs between this compute type and what arrays store."""
+    address: int = _module(dtype).codecs
+    return address

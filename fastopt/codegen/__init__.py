@@ -1,0 +1,1 @@
+"""How the text of a rule becomes source code for a compiler: one file per compiler."""

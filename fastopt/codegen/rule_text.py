@@ -1,0 +1,60 @@
+"""Reads rules from their source text: what is an array, what a host scalar, and the body, verbatim."""
+
+from __future__ import annotations
+
+import ast
+import textwrap
+from dataclasses import dataclass
+
+#: The functions of fastopt/primitives.py, with the number of their arguments.
+PRIMITIVES = {"fabs": 1, "sign": 1, "sqrt": 1}
+
+#: The two functions of rules.py that make a rule's gradient; a kernel is compiled with each.
+GRADIENTS = ("gradient", "decayed_gradient")
+
+#: What stands before a rule's own scalars in the array of scalars that a kernel takes.
+GRADIENT_SCALARS = ("grad_scale", "weight_decay")
+
+
+@dataclass(frozen=True)
+class Function:
+    """A scalar function in the text: a rule if it has arrays, else one that a kernel calls for its gradient."""
+
+    name: str
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    locals: tuple[str, ...]
+    body: str
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The arrays that the rule returns: all but grad."""
+        return tuple(name for name in self.arrays if name != "grad")
+
+
+def parse_functions(source: str) -> dict[str, Function]:
+    """Return every function of a rules file, in the order of the file."""
+    functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
+    return {node.name: _function(node, source) for node in functions}
+
+
+def rules_of(functions: dict[str, Function]) -> list[Function]:
+    """Return the functions that are rules: those with arrays before a slash."""
+    return [function for function in functions.values() if function.arrays]
+
+
+def _function(node: ast.FunctionDef, source: str) -> Function:
+    parameters = [argument.arg for argument in node.args.posonlyargs + node.args.args]
+    stored = {
+        name.id: None
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+    }
+    lines = source.splitlines()[node.body[0].lineno - 1 : node.end_lineno]
+    return Function(
+        name=node.name,
+        arrays=tuple(argument.arg for argument in node.args.posonlyargs),
+        scalars=tuple(argument.arg for argument in node.args.args),
+        locals=tuple(name for name in stored if name not in parameters),
+        body=textwrap.dedent("\n".join(lines)),
+    )

@@ -1,0 +1,102 @@
+"""Writes the Cython module that holds every rule's kernel for one compute type."""
+
+from __future__ import annotations
+
+import textwrap
+
+from .rule_text import GRADIENT_SCALARS, GRADIENTS, PRIMITIVES, Function, parse_functions, rules_of
+
+C_TYPE = {"float32": "float", "float64": "double"}
+
+HEADER = """\
+# Generated from fastopt/rules.py by fastopt/codegen/to_cython.py: change those, not this.
+# cython: language_level=3, cdivision=True
+# A kernel is void kernel(void **arrays, Py_ssize_t n, const real *scalars).
+
+ctypedef {c_type} real
+
+# Without restrict, gcc gives up on loops over six arrays (more than ten alias checks) and runs them scalar. It
+# heeds restrict on parameters only: hence each loop is a function of its own.
+cdef extern from *:
+    \"\"\"
+    typedef {c_type} *__restrict run_t;
+    \"\"\"
+    ctypedef real *run_t
+
+cdef extern from *:
+    \"\"\"
+    #define COMPUTE_FLOAT64 {is_float64}
+    #include "codecs.c"
+    \"\"\"
+    ctypedef struct codec_t:
+        pass
+    const codec_t codec_table[]
+
+cdef extern from "primitives.h" nogil:
+"""
+
+
+def cython_module(source: str, dtype: str) -> str:
+    """Return the text of a Cython module with the kernels of all rules in ``source``."""
+    functions = parse_functions(source)
+    rules = rules_of(functions)
+    parts = [
+        HEADER.format(c_type=C_TYPE[dtype], is_float64=int(dtype == "float64"))
+        + "".join(
+            f'    real {name} "{name}_{dtype}" ({", ".join(["real"] * count)})\n'
+            for name, count in PRIMITIVES.items()
+        )
+    ]
+    parts += [_inline(functions[name]) for name in GRADIENTS]
+    for rule in rules:
+        parts.append(_inline(rule))
+        parts += [_kernel(rule, gradient) for gradient in GRADIENTS]
+    parts.append(_addresses(rules))
+    return "\n\n".join(parts) + "\n"
+
+
+def kernel_name(rule: str, gradient: str) -> str:
+    """Return the name of the kernel that feeds ``rule`` from ``gradient``."""
+    return f"{rule}_with_{gradient}"
+
+
+def _inline(function: Function) -> str:
+    """The function, its body verbatim, typed."""
+    parameters = ", ".join(f"real {name}" for name in function.arrays + function.scalars)
+    count = len(function.written)
+    returned = f"({', '.join(['real'] * count)})" if count > 1 else "real"
+    declared = f"    cdef real {', '.join(function.locals)}\n" if function.locals else ""
+    return (
+        f"cdef inline {returned} {function.name}({parameters}) noexcept nogil:\n"
+        f"{declared}{textwrap.indent(function.body, '    ')}"
+    )
+
+
+def _kernel(rule: Function, gradient: str) -> str:
+    """The loop over one contiguous run. Its own names end in an underscore, which no name of a rule does."""
+    name = kernel_name(rule.name, gradient)
+    scalars = GRADIENT_SCALARS + rule.scalars
+    elements = {array: f"{array}[i_]" for array in rule.arrays}
+    elements["grad"] = f"{gradient}(param[i_], grad[i_], {', '.join(GRADIENT_SCALARS)})"
+    results = ", ".join(f"{array}[i_]" for array in rule.written)
+    return (
+        f"cdef inline void {name}_loop(Py_ssize_t n_, {', '.join(f'run_t {array}' for array in rule.arrays)}, "
+        f"{', '.join(f'real {scalar}' for scalar in scalars)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_\n"
+        f"    for i_ in range(n_):\n"
+        f"        {results} = {rule.name}({', '.join([*elements.values(), *rule.scalars])})\n\n"
+        f"cdef void {name}(void **arrays, Py_ssize_t n, const real *scalars) noexcept nogil:\n"
+        f"    {name}_loop(n, {', '.join(f'<run_t>arrays[{i}]' for i in range(len(rule.arrays)))}, "
+        f"{', '.join(f'scalars[{i}]' for i in range(len(scalars)))})"
+    )
+
+
+def _addresses(rules: list[Function]) -> str:
+    """What the module exports: the addresses of each rule's kernels, in the order of GRADIENTS, and the codecs'."""
+    rows = "".join(
+        f'    "{rule.name}": ('
+        + ", ".join(f"<size_t>&{kernel_name(rule.name, gradient)}" for gradient in GRADIENTS)
+        + "),\n"
+        for rule in rules
+    )
+    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]"

@@ -1,0 +1,53 @@
+"""Writes the Python module from which Numba compiles one rule's kernel for one compute type."""
+
+from __future__ import annotations
+
+import textwrap
+
+from .rule_text import GRADIENT_SCALARS, Function, parse_functions
+
+HEADER = '''\
+"""Generated from fastopt/rules.py by fastopt/codegen/to_numba.py: change those, not this."""
+
+from fastopt.backends.numba import carray, fabs, inlined, kernel_of, loop, sign, sqrt
+'''
+
+
+def numba_module(source: str, rule: str, gradient: str, dtype: str) -> str:
+    """Return the text of a module whose ``kernel`` feeds ``rule`` from ``gradient``."""
+    functions = parse_functions(source)
+    parts = [HEADER, _inlined(functions[gradient]), _inlined(functions[rule])]
+    return "\n\n".join([*parts, _loop(functions[rule], gradient), _kernel(functions[rule], dtype)])
+
+
+def _inlined(function: Function) -> str:
+    """The function, its body verbatim."""
+    return f"@inlined\ndef {function.name}({_names(*function.arrays, *function.scalars)}):\n{_indent(function.body)}\n"
+
+
+def _loop(rule: Function, gradient: str) -> str:
+    """The loop over one contiguous run. Its own names end in an underscore, which no name of a rule does."""
+    elements = {name: f"{name}[i_]" for name in rule.arrays}
+    elements["grad"] = f"{gradient}(param[i_], grad[i_], {_names(*GRADIENT_SCALARS)})"
+    results = _names(*(f"{name}[i_]" for name in rule.written))
+    return (
+        f"@loop\ndef run_({_names(*rule.arrays, *GRADIENT_SCALARS, *rule.scalars)}):\n"
+        f"    for i_ in range(len(param)):\n"
+        f"        {results} = {rule.name}({_names(*elements.values(), *rule.scalars)})\n"
+    )
+
+
+def _kernel(rule: Function, dtype: str) -> str:
+    """What the engine calls. Each array is named: what is unpacked from a tuple, Numba does not vectorise."""
+    count = len(GRADIENT_SCALARS + rule.scalars)
+    runs = (f"carray(arrays_[{i}], n_)" for i in range(len(rule.arrays)))
+    scalars = (f"scalars_[{i}]" for i in range(count))
+    return f"@kernel_of({dtype!r})\ndef kernel(arrays_, n_, scalars_):\n    run_({_names(*runs, *scalars)})\n"
+
+
+def _names(*names: str) -> str:
+    return ", ".join(names)
+
+
+def _indent(text: str) -> str:
+    return textwrap.indent(text, "    ")

@@ -1,0 +1,119 @@
+/* Included by the kernels' module of each compute type (COMPUTE_FLOAT64) and instruction set. Bit tricks only, no
+ * conversion instructions, so that every instruction set gives the same bits; gcc vectorises the loops. */
+#include "codecs.h"
+#include <stdint.h>
+#include <string.h>
+
+static inline uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
+static inline float float_of(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
+
+/* ---- 16-bit numbers to and from float. Stores round to nearest even, and keep NaN a NaN. */
+
+static inline float from_bfloat16(uint16_t h) { return float_of((uint32_t)h << 16); }
+
+static inline uint16_t to_bfloat16(float x)
+{
+    uint32_t u = bits_of(x);
+    uint32_t rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
+    uint32_t nan = (u >> 16) | 0x40;
+    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? nan : rounded);
+}
+
+/* The subtraction below renormalises what float16 holds as subnormal: float's own range there is normal, so that
+ * flushing to zero does not touch it. */
+static inline float from_float16(uint16_t h)
+{
+    uint32_t u = (uint32_t)(h & 0x7fff) << 13;
+    uint32_t exponent = u & 0x0f800000;
+    uint32_t normal = u + ((uint32_t)(127 - 15) << 23);
+    uint32_t special = u + ((uint32_t)(255 - 31) << 23);
+    uint32_t subnormal = bits_of(float_of(u + ((uint32_t)(127 - 14) << 23)) - float_of((uint32_t)(127 - 14) << 23));
+    uint32_t magnitude = exponent == 0x0f800000 ? special : (exponent == 0 ? subnormal : normal);
+    return float_of(magnitude | (uint32_t)(h & 0x8000) << 16);
+}
+
+static inline uint16_t to_float16(float x)
+{
+    uint32_t u = bits_of(x);
+    uint32_t sign = (u >> 16) & 0x8000;
+    uint32_t magnitude = u & 0x7fffffff;
+    uint32_t normal = (magnitude - ((uint32_t)(127 - 15) << 23) + 0xfff + ((magnitude >> 13) & 1)) >> 13;
+    /* Adding 0.5 shifts a subnormal's bits to the end of the mantissa, rounded by the processor. */
+    uint32_t subnormal = bits_of(float_of(magnitude) + 0.5f) - bits_of(0.5f);
+    uint32_t finite = magnitude < (uint32_t)(127 - 14) << 23 ? subnormal : normal;
+    uint32_t special = magnitude > 0x7f800000 ? 0x7e00 : 0x7c00;
+    return (uint16_t)(sign | (magnitude >= (uint32_t)(127 + 16) << 23 ? special : finite));
+}
+
+/* ---- double to 16 bits in one rounding: first to float, rounded to odd, which keeps what decides a tie. */
+
+static inline float to_odd(double x)
+{
+    float f = (float)x;
+    uint32_t u = bits_of(f);
+    if ((double)f == x || x != x || (u & 0x7fffffff) == 0)
+        return f;
+    if ((f < 0 ? -(double)f : (double)f) > (x < 0 ? -x : x))
+        u -= 1;
+    return float_of(u | 1);
+}
+
+#define SAME(x) (x)
+#define NARROWED(x) to_odd((double)(x))
+
+/* ---- One codec per storage: rows of a tile, whose elements stand together or apart. */
+
+#define CODEC(name, STORED, FROM, TO)                                                                  \
+    static void load_##name(const tile_t *from, void *block)                                           \
+    {                                                                                                  \
+        REAL *restrict to = block;                                                                     \
+        for (ptrdiff_t r = 0; r < from->rows; r++, to += from->cols) {                                 \
+            const char *row = from->data + r * from->row_stride;                                       \
+            if (from->col_stride == (ptrdiff_t)sizeof(STORED)) {                                       \
+                const STORED *restrict x = (const STORED *)row;                                        \
+                for (ptrdiff_t c = 0; c < from->cols; c++)                                             \
+                    to[c] = (REAL)FROM(x[c]);                                                          \
+            } else {                                                                                   \
+                for (ptrdiff_t c = 0; c < from->cols; c++, row += from->col_stride)                    \
+                    to[c] = (REAL)FROM(*(const STORED *)row);                                          \
+            }                                                                                          \
+        }                                                                                              \
+    }                                                                                                  \
+    static void store_##name(const tile_t *to, const void *block)                                      \
+    {                                                                                                  \
+        const REAL *restrict from = block;                                                             \
+        for (ptrdiff_t r = 0; r < to->rows; r++, from += to->cols) {                                   \
+            char *row = to->data + r * to->row_stride;                                                 \
+            if (to->col_stride == (ptrdiff_t)sizeof(STORED)) {                                         \
+                STORED *restrict y = (STORED *)row;                                                    \
+                for (ptrdiff_t c = 0; c < to->cols; c++)                                               \
+                    y[c] = (STORED)TO(from[c]);                                                        \
+            } else {                                                                                   \
+                for (ptrdiff_t c = 0; c < to->cols; c++, row += to->col_stride)                        \
+                    *(STORED *)row = (STORED)TO(from[c]);                                              \
+            }                                                                                          \
+        }                                                                                              \
+    }
+
+#if COMPUTE_FLOAT64
+#define REAL double
+#define TO_FLOAT16(x) to_float16(NARROWED(x))
+#define TO_BFLOAT16(x) to_bfloat16(NARROWED(x))
+#else
+#define REAL float
+#define TO_FLOAT16(x) to_float16(x)
+#define TO_BFLOAT16(x) to_bfloat16(x)
+#endif
+
+CODEC(float32, float, SAME, SAME)
+CODEC(float64, double, SAME, SAME)
+CODEC(float16, uint16_t, from_float16, TO_FLOAT16)
+CODEC(bfloat16, uint16_t, from_bfloat16, TO_BFLOAT16)
+
+/* In the order of enum storage. */
+static const codec_t codec_table[STORAGES] = {
+    [FLOAT32] = {load_float32, store_float32},
+    [FLOAT64] = {load_float64, store_float64},
+    [FLOAT16] = {load_float16, store_float16},
+    [BFLOAT16] = {load_bfloat16, store_bfloat16},
+};

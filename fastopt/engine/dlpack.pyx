@@ -1,0 +1,142 @@
+# cython: language_level=3
+"""Reads arrays that other libraries export through DLPack, bfloat16 included, which numpy.from_dlpack refuses."""
+
+from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_SetName
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+cimport numpy as cnp
+from numpy cimport npy_intp
+
+from fastopt.errors import BackendUnavailable
+
+cnp.import_array()
+
+# The structures of dlpack.h, version 1.
+cdef struct DLDevice:
+    int32_t device_type
+    int32_t device_id
+
+cdef struct DLDataType:
+    uint8_t code
+    uint8_t bits
+    uint16_t lanes
+
+cdef struct DLTensor:
+    void *data
+    DLDevice device
+    int32_t ndim
+    DLDataType dtype
+    int64_t *shape
+    int64_t *strides
+    uint64_t byte_offset
+
+ctypedef void (*deleter_t)(void *) noexcept
+
+cdef struct DLManagedTensor:
+    DLTensor dl_tensor
+    void *manager_ctx
+    deleter_t deleter
+
+cdef struct DLPackVersion:
+    uint32_t major
+    uint32_t minor
+
+cdef struct DLManagedTensorVersioned:
+    DLPackVersion version
+    void *manager_ctx
+    deleter_t deleter
+    uint64_t flags
+    DLTensor dl_tensor
+
+cdef enum:
+    FLOAT_CODE = 2
+    BFLOAT_CODE = 4
+    CPU = 1
+    CUDA = 2
+    CUDA_HOST = 3
+    READ_ONLY = 1
+
+CODE_NAMES = {0: "int", 1: "uint", 2: "float", 3: "handle", 4: "bfloat", 5: "complex", 6: "bool"}
+
+cdef extern from "numpy/arrayobject.h":
+    int NPY_HALF
+    int NPY_ARRAY_WRITEABLE
+    object PyArray_New(type, int, npy_intp *, int, npy_intp *, void *, int, int, object)
+    void PyArray_UpdateFlags(cnp.ndarray, int)
+    int NPY_ARRAY_ALIGNED
+    int NPY_ARRAY_C_CONTIGUOUS
+    int NPY_ARRAY_F_CONTIGUOUS
+
+
+cdef class Owner:
+    """Keeps the producer's memory alive for as long as an ndarray over it lives."""
+
+    cdef DLManagedTensor *unversioned
+    cdef DLManagedTensorVersioned *versioned
+
+    def __dealloc__(self):
+        if self.unversioned != NULL and self.unversioned.deleter != NULL:
+            self.unversioned.deleter(self.unversioned)
+        if self.versioned != NULL and self.versioned.deleter != NULL:
+            self.versioned.deleter(self.versioned)
+
+
+def import_array(producer, str name):
+    """Return an ndarray over the producer's memory, and whether its numbers are bfloat16 (then shown as uint16)."""
+    cdef Owner owner = Owner.__new__(Owner)
+    cdef DLTensor *tensor
+    cdef bint read_only = False
+    device = producer.__dlpack_device__()[0]
+    if device == CUDA:
+        raise BackendUnavailable(f"{name} is a CUDA device array; this version of fastopt updates host arrays only")
+    if device != CPU and device != CUDA_HOST:
+        raise TypeError(f"{name} lies on DLPack device type {int(device)}; expected an array in the host's memory")
+    capsule = export(producer, name)
+    if PyCapsule_IsValid(capsule, "dltensor_versioned"):
+        owner.versioned = <DLManagedTensorVersioned *>PyCapsule_GetPointer(capsule, "dltensor_versioned")
+        PyCapsule_SetName(capsule, "used_dltensor_versioned")
+        tensor = &owner.versioned.dl_tensor
+        read_only = owner.versioned.flags & READ_ONLY
+    else:
+        owner.unversioned = <DLManagedTensor *>PyCapsule_GetPointer(capsule, "dltensor")
+        PyCapsule_SetName(capsule, "used_dltensor")
+        tensor = &owner.unversioned.dl_tensor
+    return as_ndarray(tensor, owner, read_only, name)
+
+
+cdef object export(producer, str name):
+    try:
+        try:
+            return producer.__dlpack__(max_version=(1, 0))
+        except TypeError:  # a producer from before DLPack 1
+            return producer.__dlpack__()
+    except (BufferError, RuntimeError, ValueError, TypeError) as error:
+        raise TypeError(f"{name} is a {type(producer).__name__} that can't be exported through DLPack: {error}") from error
+
+
+cdef tuple as_ndarray(DLTensor *tensor, Owner owner, bint read_only, str name):
+    cdef npy_intp shape[64]
+    cdef npy_intp strides[64]
+    cdef int axis, number
+    cdef npy_intp step
+    cdef uint8_t code = tensor.dtype.code, bits = tensor.dtype.bits
+    if tensor.dtype.lanes == 1 and code == FLOAT_CODE and bits in (16, 32, 64):
+        number = NPY_HALF if bits == 16 else (cnp.NPY_FLOAT if bits == 32 else cnp.NPY_DOUBLE)
+    elif tensor.dtype.lanes == 1 and code == BFLOAT_CODE and bits == 16:
+        number = cnp.NPY_UINT16
+    else:
+        what = f"{CODE_NAMES.get(code, 'type')}{bits}"
+        raise TypeError(f"{name} has dtype {what}; expected float16, bfloat16, float32 or float64")
+    if tensor.ndim > 64:
+        raise ValueError(f"{name} has {tensor.ndim} dimensions; expected at most 64")
+    step = bits // 8
+    for axis in range(tensor.ndim - 1, -1, -1):
+        shape[axis] = tensor.shape[axis]
+        strides[axis] = step if tensor.strides == NULL else tensor.strides[axis] * (bits // 8)
+        step *= shape[axis]
+    array = PyArray_New(
+        cnp.ndarray, tensor.ndim, shape, number, strides, <char *>tensor.data + tensor.byte_offset,
+        0, 0 if read_only else NPY_ARRAY_WRITEABLE, None,
+    )
+    cnp.set_array_base(array, owner)
+    PyArray_UpdateFlags(array, NPY_ARRAY_ALIGNED | NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)
+    return array, code == BFLOAT_CODE

@@ -1,0 +1,45 @@
+from numpy cimport ndarray, npy_intp
+
+cdef extern from "kernel.h" nogil:
+    enum storage:
+        FLOAT32
+        FLOAT64
+        FLOAT16
+        BFLOAT16
+    int MAX_ARRAYS
+    int MAX_SCALARS
+
+cdef extern from "job.h" nogil:
+    ctypedef struct view_t:
+        char *data
+        const npy_intp *strides
+        storage storage
+
+
+# The bytes from an array's lowest element to behind its highest, and the array's position among all.
+ctypedef struct extent_t:
+    char *first
+    char *end
+    Py_ssize_t position
+
+
+cdef class Intake:
+    """The checked views of one or more tensors' arrays, and the arrays that own their memory."""
+
+    cdef Py_ssize_t narrays, tensors
+    cdef tuple names
+    cdef int grad
+    cdef list arrays
+    cdef view_t *views
+    cdef bint has_float64
+
+    cdef inline view_t *views_of(self, Py_ssize_t tensor) noexcept:
+        return self.views + tensor * self.narrays
+
+    cdef inline ndarray array(self, Py_ssize_t tensor, Py_ssize_t i):
+        return <ndarray>self.arrays[tensor * self.narrays + i]
+
+    cdef int take(self, tuple arrays) except -1
+    cdef int refuse_overlaps(self) except -1
+    cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1
+    cdef int refuse_shared(self, Py_ssize_t a, Py_ssize_t b) except -1

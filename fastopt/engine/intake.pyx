@@ -1,0 +1,285 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The one place that looks at a caller's arrays: it gives checked views of them, or raises, and never copies."""
+
+from libc.stdlib cimport free, malloc, realloc, qsort
+cimport numpy as cnp
+from numpy cimport ndarray, npy_intp
+
+from fastopt.errors import BackendUnavailable
+
+cnp.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    int NPY_HALF
+    int NPY_ARRAY_ALIGNED
+    int NPY_ARRAY_WRITEABLE
+    bint PyArray_IS_C_CONTIGUOUS(ndarray)
+    bint PyArray_IS_F_CONTIGUOUS(ndarray)
+
+FLOATS = "float16, bfloat16, float32 or float64"
+
+# How hard NumPy may search for an element that two interleaved arrays share before the pair is refused.
+cdef Py_ssize_t OVERLAP_WORK = 100_000
+
+# The type number that ml_dtypes registered for bfloat16, once seen.
+cdef int bfloat16_number = -1
+
+
+cdef class Intake:
+    def __cinit__(self, tuple names, Py_ssize_t tensors):
+        self.names = names
+        self.narrays = len(names)
+        self.grad = names.index("grad")
+        self.tensors = 0
+        self.arrays = []
+        self.has_float64 = False
+        self.views = <view_t *>malloc(max(1, tensors) * self.narrays * sizeof(view_t))
+        if self.views == NULL:
+            raise MemoryError
+
+    def __dealloc__(self):
+        free(self.views)
+
+    cdef int take(self, tuple arrays) except -1:
+        """Check one tensor's arrays against each other, all but overlaps, and keep their views."""
+        cdef ndarray array, param = None
+        cdef storage stored
+        cdef view_t *view = self.views_of(self.tensors)
+        cdef Py_ssize_t i
+        if len(arrays) != self.narrays:
+            raise ValueError(f"{len(arrays)} arrays given; expected {len(self.names)}: {', '.join(self.names)}")
+        for i in range(self.narrays):
+            array = as_ndarray(arrays[i], self.names[i], &stored)
+            if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_ALIGNED):
+                raise ValueError(
+                    f"{self.names[i]} is misaligned: its data or strides are not multiples of its element's size; "
+                    f"expected an aligned array, as numpy.require(..., requirements='A') makes"
+                )
+            if i == 0:
+                param = array
+            elif not same_shape(array, param):
+                raise ValueError(f"{self.names[i]} has shape {shape_of(array)}; expected {shape_of(param)}, param's")
+            if i != self.grad:
+                if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_WRITEABLE):
+                    raise TypeError(f"{self.names[i]} is read-only; expected an array that can be updated in place")
+                if overlaps_itself(array):
+                    raise ValueError(
+                        f"{self.names[i]} overlaps itself: its strides {strides_of(array)} put several elements "
+                        f"in one place; expected an array whose elements stand apart"
+                    )
+            self.has_float64 |= stored == FLOAT64
+            view[i].data = <char *>cnp.PyArray_DATA(array)
+            view[i].strides = cnp.PyArray_STRIDES(array)
+            view[i].storage = stored
+            self.arrays.append(array)
+        self.tensors += 1
+        return 0
+
+    cdef int refuse_overlaps(self) except -1:
+        """Raise if an array that is written shares an element with any other, of whichever tensor."""
+        cdef Py_ssize_t count = self.tensors * self.narrays
+        cdef extent_t few[16]
+        cdef extent_t *extents = few
+        if count > 16:
+            extents = <extent_t *>malloc(count * sizeof(extent_t))
+            if extents == NULL:
+                raise MemoryError
+        try:
+            self.sweep(extents, count)
+        finally:
+            if extents != few:
+                free(extents)
+        return 0
+
+    cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1:
+        """Sort the arrays by their first byte and compare those whose byte ranges meet."""
+        cdef Py_ssize_t i, j
+        cdef char *reach = NULL
+        cdef extent_t extent
+        for i in range(count):
+            extents[i] = extent_of(<ndarray>self.arrays[i], i)
+        if count <= 16:
+            for i in range(1, count):
+                extent = extents[i]
+                j = i
+                while j > 0 and extents[j - 1].first > extent.first:
+                    extents[j] = extents[j - 1]
+                    j -= 1
+                extents[j] = extent
+        else:
+            qsort(extents, count, sizeof(extent_t), by_first_byte)
+        for i in range(count):
+            if extents[i].first < reach:
+                for j in range(i):
+                    if extents[j].end > extents[i].first:
+                        self.refuse_shared(extents[j].position, extents[i].position)
+            if extents[i].end > reach:
+                reach = extents[i].end
+        return 0
+
+    cdef int refuse_shared(self, Py_ssize_t a, Py_ssize_t b) except -1:
+        import numpy
+
+        cdef Py_ssize_t i
+        a, b = min(a, b), max(a, b)
+        if a % self.narrays == self.grad and b % self.narrays == self.grad:
+            return 0
+        try:
+            if not numpy.shares_memory(self.arrays[a], self.arrays[b], max_work=OVERLAP_WORK):
+                return 0
+        except numpy.exceptions.TooHardError:
+            pass
+        first, second = [
+            self.names[i % self.narrays] + (f" of tensor {i // self.narrays}" if self.tensors > 1 else "")
+            for i in (a, b)
+        ]
+        raise ValueError(f"{second} overlaps {first} in memory; expected arrays that share no element")
+
+
+# ---- From any object to an ndarray over the same memory
+
+
+cdef ndarray as_ndarray(object array, str name, storage *stored):
+    """Return an ndarray over the object's memory, and say in ``stored`` how it stores its numbers."""
+    if not cnp.PyArray_CheckExact(array):
+        array = foreign_array(array, name, stored)
+        if stored[0] == BFLOAT16:
+            return <ndarray>array
+    stored[0] = <storage>storage_of(<ndarray>array, name)
+    return <ndarray>array
+
+
+cdef object foreign_array(object array, str name, storage *stored):
+    """Return an ndarray over the memory of an object that is not one, through the interface that it offers."""
+    from fastopt.engine import dlpack
+    import sys
+
+    stored[0] = FLOAT32
+    if isinstance(array, ndarray):
+        masked = sys.modules.get("numpy.ma")
+        if masked is not None and isinstance(array, masked.MaskedArray):
+            raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
+        return array.view(ndarray)
+    if hasattr(array, "__cuda_array_interface__"):
+        raise BackendUnavailable(f"{name} is a CUDA device array; this version of fastopt updates host arrays only")
+    if hasattr(array, "__dlpack__"):
+        imported, is_bfloat16 = dlpack.import_array(array, name)
+        if is_bfloat16:
+            stored[0] = BFLOAT16
+        return imported
+    if isinstance(array, (list, tuple, str, bytes)) or array is None:
+        raise not_an_array(name, array)
+    try:
+        return cnp.PyArray_FROM_O(memoryview(array))
+    except (TypeError, ValueError, BufferError):
+        raise not_an_array(name, array) from None
+
+
+cdef object not_an_array(str name, object array):
+    what = "None" if array is None else f"a {type(array).__name__}"
+    return TypeError(f"{name} is {what}; expected an array of {FLOATS} (NumPy, DLPack or buffer protocol)")
+
+
+cdef inline int storage_of(ndarray array, str name) except -1:
+    cdef int number = cnp.PyArray_TYPE(array)
+    if cnp.PyArray_ISNOTSWAPPED(array):
+        if number == cnp.NPY_FLOAT:
+            return FLOAT32
+        if number == cnp.NPY_DOUBLE:
+            return FLOAT64
+        if number == NPY_HALF:
+            return FLOAT16
+        if number == bfloat16_number:
+            return BFLOAT16
+    return other_storage_of(array, name)
+
+
+cdef int other_storage_of(ndarray array, str name) except -1:
+    global bfloat16_number
+    dtype = array.dtype
+    if not dtype.isnative:
+        raise TypeError(f"{name} has dtype {dtype.str}, of foreign byte order; expected {FLOATS} in native order")
+    if dtype.name == "bfloat16" and dtype.itemsize == 2:
+        bfloat16_number = cnp.PyArray_TYPE(array)
+        return BFLOAT16
+    raise TypeError(f"{name} has dtype {dtype}; expected {FLOATS}")
+
+
+# ---- Shapes and extents
+
+
+cdef inline bint same_shape(ndarray a, ndarray b) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+    return True
+
+
+cdef tuple shape_of(ndarray array):
+    return tuple([cnp.PyArray_DIM(array, axis) for axis in range(cnp.PyArray_NDIM(array))])
+
+
+cdef tuple strides_of(ndarray array):
+    return tuple([cnp.PyArray_STRIDE(array, axis) for axis in range(cnp.PyArray_NDIM(array))])
+
+
+cdef bint overlaps_itself(ndarray array) noexcept:
+    """True unless each axis, from the shortest stride up, steps over all that the shorter ones reach.
+
+    Every transpose and slice of an array that does not overlap passes; strides made by hand may be refused although
+    their elements stand apart.
+    """
+    cdef npy_intp shape[64]
+    cdef npy_intp strides[64]
+    cdef npy_intp stride, extent, reach
+    cdef int axis, k, kept = 0
+    if PyArray_IS_C_CONTIGUOUS(array) or PyArray_IS_F_CONTIGUOUS(array):
+        return False
+    for axis in range(cnp.PyArray_NDIM(array)):
+        extent = cnp.PyArray_DIM(array, axis)
+        if extent == 0:
+            return False
+        if extent == 1:
+            continue
+        stride = abs(cnp.PyArray_STRIDE(array, axis))
+        k = kept
+        while k > 0 and strides[k - 1] > stride:
+            strides[k], shape[k] = strides[k - 1], shape[k - 1]
+            k -= 1
+        strides[k], shape[k] = stride, extent
+        kept += 1
+    reach = cnp.PyArray_ITEMSIZE(array)
+    for k in range(kept):
+        if strides[k] < reach:
+            return True
+        reach += strides[k] * (shape[k] - 1)
+    return False
+
+
+cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept:
+    """The bytes from the array's lowest element to behind its highest; none if it is empty."""
+    cdef extent_t extent
+    cdef npy_intp reach
+    cdef int axis
+    extent.position = position
+    extent.first = extent.end = <char *>cnp.PyArray_DATA(array)
+    for axis in range(cnp.PyArray_NDIM(array)):
+        if cnp.PyArray_DIM(array, axis) == 0:
+            extent.end = extent.first
+            return extent
+        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        if reach < 0:
+            extent.first += reach
+        else:
+            extent.end += reach
+    extent.end += cnp.PyArray_ITEMSIZE(array)
+    return extent
+
+
+cdef int by_first_byte(const void *a, const void *b) noexcept nogil:
+    cdef char *first_a = (<extent_t *>a).first
+    cdef char *first_b = (<extent_t *>b).first
+    return (first_a > first_b) - (first_a < first_b)

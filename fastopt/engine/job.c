@@ -1,0 +1,225 @@
+#include "job.h"
+
+static ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
+static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+static const size_t STORAGE_SIZE[STORAGES] = {
+    [FLOAT32] = 4, [FLOAT64] = 8, [FLOAT16] = 2, [BFLOAT16] = 2,
+};
+
+/* ---- Planning: from the caller's axes to a short list of axes in memory order */
+
+/* True if axis a should be walked outside axis b: the array that comes first decides, param before all. */
+static int walks_outside(const layout_t *layout, int narrays, int a, int b)
+{
+    for (int i = 0; i < narrays; i++) {
+        ptrdiff_t outer = distance(layout->strides[i][a]), inner = distance(layout->strides[i][b]);
+        if (outer != inner)
+            return outer > inner;
+    }
+    return a < b;
+}
+
+static void swap_axes(layout_t *layout, int narrays, int a, int b)
+{
+    ptrdiff_t extent = layout->shape[a];
+    layout->shape[a] = layout->shape[b];
+    layout->shape[b] = extent;
+    for (int i = 0; i < narrays; i++) {
+        ptrdiff_t stride = layout->strides[i][a];
+        layout->strides[i][a] = layout->strides[i][b];
+        layout->strides[i][b] = stride;
+    }
+}
+
+/* Take the axes longer than one element, turned so that param's strides are not negative. */
+static void take_axes(job_t *job, layout_t *layout, int narrays, const view_t *views, int ndim, const ptrdiff_t *shape)
+{
+    int kept = 0;
+    for (int axis = 0; axis < ndim; axis++) {
+        if (shape[axis] == 1)
+            continue;
+        int turned = views[0].strides[axis] < 0;
+        layout->shape[kept] = shape[axis];
+        for (int i = 0; i < narrays; i++) {
+            ptrdiff_t stride = views[i].strides[axis];
+            if (turned)
+                job->data[i] += (shape[axis] - 1) * stride;
+            layout->strides[i][kept] = turned ? -stride : stride;
+        }
+        kept++;
+    }
+    layout->ndim = kept;
+}
+
+static void order_axes(layout_t *layout, int narrays)
+{
+    for (int axis = 1; axis < layout->ndim; axis++)
+        for (int k = axis; k > 0 && walks_outside(layout, narrays, k, k - 1); k--)
+            swap_axes(layout, narrays, k, k - 1);
+}
+
+/* Two neighbouring axes are one if in every array the outer one steps over the whole of the inner one. */
+static void merge_axes(layout_t *layout, int narrays)
+{
+    int last = 0;
+    for (int axis = 1; axis < layout->ndim; axis++) {
+        int merges = 1;
+        for (int i = 0; i < narrays && merges; i++)
+            merges = layout->strides[i][last] == layout->strides[i][axis] * layout->shape[axis];
+        if (merges) {
+            layout->shape[last] *= layout->shape[axis];
+        } else {
+            last++;
+            layout->shape[last] = layout->shape[axis];
+        }
+        for (int i = 0; i < narrays; i++)
+            layout->strides[i][last] = layout->strides[i][axis];
+    }
+    if (layout->ndim)
+        layout->ndim = last + 1;
+}
+
+/* An axis other than the last along which some array's neighbours stand closest, or -1. */
+static int crossing_axis(const layout_t *layout, int narrays)
+{
+    int last = layout->ndim - 1;
+    for (int i = 0; i < narrays; i++) {
+        int nearest = last;
+        for (int axis = last - 1; axis >= 0; axis--)
+            if (layout->strides[i][axis] && distance(layout->strides[i][axis]) < distance(layout->strides[i][nearest]))
+                nearest = axis;
+        if (nearest != last)
+            return nearest;
+    }
+    return -1;
+}
+
+/* A tile is a stretch of the last axis, as long as a block, over further rows where that axis is short. Where an
+ * array runs across the last axis, the tile is a square, so that a cache line fetched for it is used whole. */
+static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
+{
+    int last = layout->ndim - 1;
+    ptrdiff_t cols = layout->shape[last];
+    int crossing = crossing_axis(layout, narrays);
+    layout->row_axis = crossing >= 0 ? crossing : last - 1;
+    ptrdiff_t rows = layout->row_axis >= 0 ? layout->shape[layout->row_axis] : 1;
+    ptrdiff_t side = block == 1024 ? 32 : 16;
+    layout->tile_cols = smaller(cols, crossing >= 0 ? (rows < side ? block / rows : block / side) : block);
+    layout->tile_rows = smaller(rows, block / layout->tile_cols);
+}
+
+static ptrdiff_t tiles_along(const layout_t *layout, int axis)
+{
+    ptrdiff_t tile = axis == layout->ndim - 1 ? layout->tile_cols : (axis == layout->row_axis ? layout->tile_rows : 1);
+    return (layout->shape[axis] + tile - 1) / tile;
+}
+
+void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout)
+{
+    job->count = 1;
+    for (int axis = 0; axis < ndim; axis++)
+        job->count *= shape[axis];
+    int contiguous = 1;
+    for (int i = 0; i < task->narrays; i++) {
+        job->data[i] = views[i].data;
+        job->storage[i] = views[i].storage;
+        contiguous &= views[i].storage == task->compute;
+    }
+    job->layout = NULL;
+    job->units = (job->count + PIECE - 1) / PIECE;
+    if (job->count == 0)
+        return;
+
+    take_axes(job, layout, task->narrays, views, ndim, shape);
+    order_axes(layout, task->narrays);
+    merge_axes(layout, task->narrays);
+    for (int i = 0; i < task->narrays && contiguous; i++)
+        contiguous = layout->ndim == 0
+                     || (layout->ndim == 1 && layout->strides[i][0] == (ptrdiff_t)task->itemsize);
+    if (contiguous)
+        return;
+
+    if (layout->ndim == 0) {
+        layout->ndim = 1;
+        layout->shape[0] = 1;
+        for (int i = 0; i < task->narrays; i++)
+            layout->strides[i][0] = (ptrdiff_t)STORAGE_SIZE[job->storage[i]];
+    }
+    choose_tile(layout, task->narrays, (ptrdiff_t)(BLOCK_BYTES / task->itemsize));
+    job->layout = layout;
+    job->units = 1;
+    for (int axis = 0; axis < layout->ndim; axis++)
+        job->units *= tiles_along(layout, axis);
+}
+
+/* ---- Running */
+
+static void run_pieces(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
+{
+    ptrdiff_t begin = first * PIECE, end = smaller(last * PIECE, job->count);
+    void *arrays[MAX_ARRAYS];
+    for (int i = 0; i < task->narrays; i++)
+        arrays[i] = job->data[i] + begin * (ptrdiff_t)task->itemsize;
+    task->kernel(arrays, end - begin, task->scalars);
+}
+
+/* Where tile number `unit` stands: its rows and columns, and each array's first element. */
+static void find_tile(const job_t *job, int narrays, ptrdiff_t unit, tile_t *tiles)
+{
+    const layout_t *layout = job->layout;
+    int last = layout->ndim - 1;
+    ptrdiff_t rows = 1, cols = 1;
+    for (int i = 0; i < narrays; i++)
+        tiles[i].data = job->data[i];
+    for (int axis = last; axis >= 0; axis--) {
+        ptrdiff_t along = tiles_along(layout, axis);
+        ptrdiff_t position = unit % along;
+        unit /= along;
+        if (axis == last) {
+            position *= layout->tile_cols;
+            cols = smaller(layout->tile_cols, layout->shape[axis] - position);
+        } else if (axis == layout->row_axis) {
+            position *= layout->tile_rows;
+            rows = smaller(layout->tile_rows, layout->shape[axis] - position);
+        }
+        for (int i = 0; i < narrays; i++)
+            tiles[i].data += position * layout->strides[i][axis];
+    }
+    for (int i = 0; i < narrays; i++) {
+        tiles[i].rows = rows;
+        tiles[i].cols = cols;
+        tiles[i].row_stride = layout->row_axis >= 0 ? layout->strides[i][layout->row_axis] : 0;
+        tiles[i].col_stride = layout->strides[i][last];
+    }
+}
+
+static void run_tiles(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
+{
+    _Alignas(64) char blocks[MAX_ARRAYS][BLOCK_BYTES];
+    tile_t tiles[MAX_ARRAYS];
+    void *arrays[MAX_ARRAYS];
+    int staged[MAX_ARRAYS];
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        find_tile(job, task->narrays, unit, tiles);
+        for (int i = 0; i < task->narrays; i++) {
+            staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
+                        || tiles[i].col_stride != (ptrdiff_t)task->itemsize;
+            arrays[i] = staged[i] ? blocks[i] : tiles[i].data;
+            if (staged[i])
+                task->codecs[job->storage[i]].load(&tiles[i], blocks[i]);
+        }
+        task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
+        for (int i = 0; i < task->narrays; i++)
+            if (staged[i] && i != task->grad)
+                task->codecs[job->storage[i]].store(&tiles[i], blocks[i]);
+    }
+}
+
+void run_units(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
+{
+    if (job->layout)
+        run_tiles(job, task, first, last);
+    else
+        run_pieces(job, task, first, last);
+}

@@ -1,0 +1,60 @@
+/* A job is one tensor's update, cut into units that can run in any order on any thread.
+ *
+ * Where every array is one contiguous run of the compute type, a unit is a piece of the run and the kernel works in
+ * place. Otherwise a unit is a tile: a rectangle of elements that each array loads into a block in the L1 cache, the
+ * kernel updates there, and the written arrays store back. Both give the same bits: a rule sees one element. */
+#ifndef FASTOPT_JOB_H
+#define FASTOPT_JOB_H
+#include "codecs.h"
+#include "kernel.h"
+
+#define MAX_DIMS 64
+
+/* Bytes of one array's block: 6 arrays fit the 32 KiB of the smallest L1 caches about. */
+#define BLOCK_BYTES 4096
+
+/* Elements of a unit of a contiguous job. */
+#define PIECE 1024
+
+/* What the caller's array looks like: element (i, j, ...) is at data + i*strides[0] + j*strides[1] + ... */
+typedef struct {
+    char *data;
+    const ptrdiff_t *strides;
+    enum storage storage;
+} view_t;
+
+/* How a job that is not contiguous is walked: axes in memory order, neighbours merged where every array allows. */
+typedef struct {
+    int ndim;
+    int row_axis; /* a tile spans this axis and the last */
+    ptrdiff_t tile_rows, tile_cols;
+    ptrdiff_t shape[MAX_DIMS];
+    ptrdiff_t strides[MAX_ARRAYS][MAX_DIMS];
+} layout_t;
+
+typedef struct {
+    char *data[MAX_ARRAYS];
+    enum storage storage[MAX_ARRAYS];
+    ptrdiff_t count; /* elements */
+    ptrdiff_t units;
+    layout_t *layout; /* NULL: contiguous */
+} job_t;
+
+/* What all jobs of a call share. */
+typedef struct {
+    kernel_t kernel;
+    const void *scalars;
+    const codec_t *codecs;
+    int narrays;
+    int grad; /* the position of the array that is only read */
+    size_t itemsize; /* of the compute type */
+    enum storage compute;
+} task_t;
+
+/* Plan the job over these views; `layout` is the caller's memory, which the job uses if it needs one. */
+void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout);
+
+/* Run the units first, first + 1, ..., last - 1. */
+void run_units(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last);
+
+#endif

@@ -1,0 +1,313 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Runs an update: checked arrays and host scalars in, kernels over threads and blocks, nothing out."""
+
+from libc.float cimport FLT_MIN
+from libc.math cimport isfinite
+from libc.stdlib cimport free, malloc
+from numpy cimport ndarray, npy_intp, PyArray_DIMS, PyArray_NDIM
+
+from fastopt.engine.intake cimport FLOAT32, FLOAT64, MAX_ARRAYS, MAX_SCALARS, Intake, storage, view_t
+from fastopt.backends import load_kernels
+import os
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "kernel.h" nogil:
+    ctypedef void (*kernel_t)(void **, Py_ssize_t, const void *)
+
+cdef extern from "codecs.h" nogil:
+    ctypedef struct codec_t:
+        pass
+
+cdef extern from "job.h" nogil:
+    ctypedef struct layout_t:
+        pass
+    ctypedef struct job_t:
+        Py_ssize_t count
+        layout_t *layout
+    ctypedef struct task_t:
+        kernel_t kernel
+        const void *scalars
+        const codec_t *codecs
+        int narrays
+        int grad
+        size_t itemsize
+        storage compute
+    void plan_job(job_t *, const task_t *, const view_t *, int, const npy_intp *, layout_t *)
+
+cdef extern from "threads.h" nogil:
+    int SERIAL_BELOW
+    void init_threads()
+    int cpu_limit()
+    void c_pretend_cpu_limit "pretend_cpu_limit" (int)
+    double c_cgroup_quota "cgroup_quota" ()
+    int in_forked_child()
+    int choose_threads(Py_ssize_t, int)
+    void set_default_threads(int)
+    void run_jobs(const job_t *, Py_ssize_t, const task_t *, int)
+
+init_threads()
+
+# Above this many array elements (an Adam step of 8 us or so), other Python threads may run meanwhile.
+cdef Py_ssize_t RELEASE_GIL_FROM = 65536
+
+cdef union scalars_t:
+    float float32[32]
+    double float64[32]
+
+
+cdef class Update:
+    """One variant of an update as the engine runs it: rule, host scalars, reference, and the kernels once loaded.
+
+    Parameters
+    ----------
+    rule : function
+        From ``fastopt/rules.py``.
+    prepare : function
+        From the hyperparameters to the host scalars: ``grad_scale``, ``weight_decay``, then the rule's own.
+    reference : function, optional
+        The plain formula, called with the rule's arrays and prepare's hyperparameters by name.
+    """
+
+    cdef readonly object rule
+    cdef readonly object prepare
+    cdef readonly object reference
+    cdef readonly str backend
+    cdef readonly tuple arrays
+    cdef readonly tuple scalars
+    cdef readonly tuple hyperparameters
+    cdef dict siblings
+    cdef kernel_t kernels[2][2]
+    cdef const codec_t *codecs[2]
+
+    def __init__(self, rule, prepare, reference=None, *, str backend="cython"):
+        code = rule.__code__
+        names = code.co_varnames[: code.co_argcount]
+        self.rule = rule
+        self.prepare = prepare
+        self.reference = reference
+        self.backend = backend
+        self.arrays = names[: code.co_posonlyargcount]
+        self.scalars = ("grad_scale", "weight_decay", *names[code.co_posonlyargcount :])
+        self.hyperparameters = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
+        self.siblings = {backend: self}
+        if len(self.arrays) > MAX_ARRAYS or len(self.scalars) > MAX_SCALARS:
+            raise ValueError(f"rule {rule.__name__} has more than {MAX_ARRAYS} arrays or {MAX_SCALARS - 2} scalars")
+
+    def __repr__(self):
+        return f"Update({self.rule.__name__}, backend={self.backend!r})"
+
+    cdef Update on(self, backend):
+        """The same update on another backend."""
+        if backend not in self.siblings:
+            other = Update(self.rule, self.prepare, self.reference, backend=backend)
+            other.load(False)
+            self.siblings[backend] = other
+        return self.siblings[backend]
+
+    cdef int load(self, bint is_float64) except -1:
+        """Fetch the kernels of one compute type."""
+        cdef size_t plain, decayed, codecs
+        (plain, decayed), codecs = load_kernels(self.backend, self.rule, "float64" if is_float64 else "float32")
+        self.codecs[is_float64] = <const codec_t *>codecs
+        self.kernels[is_float64][1] = <kernel_t>decayed
+        self.kernels[is_float64][0] = <kernel_t>plain
+        return 0
+
+
+def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads):
+    """Update one tensor in place, or raise with nothing written."""
+    run_many(update, [arrays], hyperparameters, backend, num_threads)
+
+
+def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads):
+    """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
+    cdef Intake intake = Intake.__new__(Intake, update.arrays, len(tensors))
+    cdef tuple scalars = update.prepare(*hyperparameters)
+    cdef tuple arrays
+    for arrays in tensors:
+        intake.take(arrays)
+    intake.refuse_overlaps()
+    if backend == "reference":
+        run_reference(update, intake, hyperparameters)
+        return
+    if backend is not None:
+        update = update.on(backend)
+    run_tensors(update, intake, scalars, threads_wanted(num_threads))
+
+
+cdef int run_reference(Update update, Intake intake, tuple hyperparameters) except -1:
+    """Compute in float64 copies by the plain formula, then round what was written into the caller's arrays."""
+    named = dict(zip(update.hyperparameters, hyperparameters, strict=True))
+    cdef Py_ssize_t tensor
+    for tensor in range(intake.tensors):
+        arrays = [intake.array(tensor, i) for i in range(intake.narrays)]
+        if any(array.dtype.kind == "u" for array in arrays):
+            raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
+        copies = {name: array.astype("float64") for name, array in zip(update.arrays, arrays, strict=True)}
+        update.reference(**copies, **named)
+        for name, array in zip(update.arrays, arrays, strict=True):
+            if name != "grad":
+                array[...] = copies[name]
+    return 0
+
+
+cdef int run_tensors(Update update, Intake intake, tuple scalars, int wanted) except -1:
+    """Plan the jobs, choose the kernel and the threads, and go."""
+    cdef task_t task
+    cdef scalars_t converted
+    cdef layout_t own_layout
+    cdef layout_t *spare = &own_layout
+    cdef job_t own_job
+    cdef job_t *jobs = &own_job
+    cdef Py_ssize_t elements = 0, planned = 0, tensor
+    cdef int is_float64 = intake.has_float64
+    cdef int threads
+    cdef ndarray param
+    convert_scalars(update, scalars, is_float64, &converted)
+    if update.kernels[is_float64][0] == NULL:
+        update.load(is_float64)
+    task.kernel = update.kernels[is_float64][scalars[1] != 0.0]
+    task.codecs = update.codecs[is_float64]
+    task.scalars = &converted
+    task.narrays = <int>intake.narrays
+    task.grad = intake.grad
+    task.itemsize = 8 if is_float64 else 4
+    task.compute = FLOAT64 if is_float64 else FLOAT32
+    try:
+        if intake.tensors > 1:
+            jobs = <job_t *>checked(malloc(intake.tensors * sizeof(job_t)))
+        for tensor in range(intake.tensors):
+            if spare == NULL:
+                spare = <layout_t *>checked(malloc(sizeof(layout_t)))
+            param = intake.array(tensor, 0)
+            plan_job(&jobs[tensor], &task, intake.views_of(tensor), PyArray_NDIM(param), PyArray_DIMS(param), spare)
+            planned += 1
+            elements += jobs[tensor].count
+            if jobs[tensor].layout != NULL:  # the job has taken it
+                spare = NULL
+        threads = choose_threads(elements * task.narrays, wanted)
+        if elements * task.narrays < RELEASE_GIL_FROM:
+            run_jobs(jobs, intake.tensors, &task, threads)
+        else:
+            with nogil:
+                run_jobs(jobs, intake.tensors, &task, threads)
+    finally:
+        for tensor in range(planned):
+            if jobs[tensor].layout != &own_layout:
+                free(jobs[tensor].layout)
+        if spare != &own_layout:
+            free(spare)
+        if jobs != &own_job:
+            free(jobs)
+    return 0
+
+
+cdef void *checked(void *memory) except NULL:
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1:
+    """Round the host scalars to the compute type. One that is not 0 does not become 0: it would turn eps off."""
+    cdef Py_ssize_t i
+    cdef double value, rounded
+    if len(scalars) != len(update.scalars):
+        raise ValueError(f"{len(scalars)} scalars given; expected {len(update.scalars)}: {', '.join(update.scalars)}")
+    for i in range(len(scalars)):
+        value = scalars[i]
+        if is_float64:
+            rounded = converted.float64[i] = value
+        else:
+            if value != 0.0 and abs(value) < FLT_MIN:
+                value = FLT_MIN if value > 0.0 else -FLT_MIN
+            rounded = converted.float32[i] = <float>value
+        if not isfinite(rounded):
+            raise ValueError(
+                f"{update.scalars[i]} becomes {rounded} in {'float64' if is_float64 else 'float32'} (it is {value}); "
+                f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
+            )
+    return 0
+
+
+# ---- Threads
+
+
+cdef int threads_wanted(num_threads) except -1:
+    if num_threads is None:
+        return 0
+    return positive(num_threads)
+
+
+cdef int positive(num_threads) except -1:
+    cdef int count
+    if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
+        raise TypeError(f"num_threads is {num_threads!r}; expected a whole number, 1 or more")
+    if num_threads < 1:
+        raise ValueError(f"num_threads is {num_threads}; expected 1 or more")
+    count = min(int(num_threads), 1 << 20)
+    return count
+
+
+def set_num_threads(num_threads: int | None) -> None:
+    """Set how many threads a call may use that does not say; None returns to what the environment says.
+
+    The environment says ``FASTOPT_NUM_THREADS``, or else what OpenMP is told (``OMP_NUM_THREADS``), or else one
+    thread for each processor. Never more run than the affinity mask and the cgroup quota of the process give.
+
+    Parameters
+    ----------
+    num_threads : int or None
+        At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``num_threads`` is not a whole number or below 1.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> fastopt.set_num_threads(1)
+    >>> fastopt.get_num_threads()
+    1
+    >>> fastopt.set_num_threads(None)
+    """
+    if num_threads is None:
+        num_threads = os.environ.get("FASTOPT_NUM_THREADS")
+        if num_threads is None:
+            set_default_threads(0)
+            return
+        try:
+            num_threads = int(num_threads)
+        except ValueError:
+            raise ValueError(f"FASTOPT_NUM_THREADS is {num_threads!r}; expected a whole number, 1 or more") from None
+    set_default_threads(positive(num_threads))
+
+
+def get_num_threads() -> int:
+    """Return how many threads a large update runs on unless its ``num_threads`` asks for fewer or more.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> fastopt.get_num_threads() >= 1
+    True
+    """
+    return choose_threads(SERIAL_BELOW, 0)
+
+
+def limits() -> dict:
+    """Return where each limit on threads comes from."""
+    return {"cpus": cpu_limit(), "cgroup_quota": c_cgroup_quota() or None, "forked": bool(in_forked_child())}
+
+
+def pretend_cpu_limit(int cpus):
+    """Pretend, for a test, that the process may use so many processors; 0 returns to the truth."""
+    c_pretend_cpu_limit(cpus)
+
+
+set_num_threads(None)

@@ -1,0 +1,5 @@
+"""What fastopt raises beside ValueError and TypeError."""
+
+
+class BackendUnavailable(ImportError):
+    """A backend was asked for that can't run here; the message says why, and what installs it."""

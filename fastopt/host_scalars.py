@@ -1,0 +1,297 @@
+"""From hyperparameters to host scalars: every convention of an update, computed in float64 once a step.
+
+Each function checks its hyperparameters and returns ``grad_scale``, the coupled ``weight_decay``, and then the
+scalars of the rule, in the order of the rule's signature in ``fastopt/rules.py``. ``step`` counts from 1.
+"""
+
+from __future__ import annotations
+
+from math import exp, inf, log, sqrt
+
+from fastopt.engine.hyperparameters import Hyperparameters
+
+#: What eps = 0 becomes: too small to change a denominator that is not 0, enough to make 0 / 0 a 0.
+TINY = 2.2250738585072014e-308
+
+
+_sgd = Hyperparameters("lr", "weight_decay", "grad_scale")
+
+
+def sgd(lr, weight_decay, grad_scale):
+    lr, weight_decay, grad_scale = _sgd(lr, weight_decay, grad_scale)
+    return grad_scale, weight_decay, lr
+
+
+_momentum = Hyperparameters("lr", "momentum", "dampening", "weight_decay", "grad_scale")
+
+
+def momentum(lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
+    lr, momentum, dampening, weight_decay, grad_scale = _momentum(lr, momentum, dampening, weight_decay, grad_scale)
+    if dampening and (nesterov or form != "sum"):
+        raise ValueError(f"dampening is {dampening}; expected 0 unless form is 'sum' and nesterov is off")
+    if form == "sum":
+        return grad_scale, weight_decay, lr, momentum, 1.0 - dampening
+    if form == "average":
+        return grad_scale, weight_decay, lr, momentum, 1.0 - momentum
+    if form == "step":
+        return grad_scale, weight_decay, 1.0, momentum, lr
+    raise ValueError(f"form is {form!r}; expected 'sum', 'average' or 'step'")
+
+
+_asgd = Hyperparameters("step", "lr", "lambd", "alpha", "t0", "weight_decay", "grad_scale")
+
+
+def asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale):
+    step, lr, lambd, alpha, t0, weight_decay, grad_scale = _asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale)
+    eta = lr / (1.0 + lambd * lr * (step - 1)) ** alpha
+    mu = 1.0 / max(1.0, step - 1 - t0)
+    return grad_scale, weight_decay, eta, 1.0 - lambd * eta, 1.0 - mu, mu
+
+
+_signum = Hyperparameters("lr", "beta", "weight_decay", "grad_scale")
+
+
+def signum(lr, beta, weight_decay, grad_scale):
+    lr, beta, weight_decay, grad_scale = _signum(lr, beta, weight_decay, grad_scale)
+    return grad_scale, 0.0, lr, 1.0 - lr * weight_decay, beta, 1.0 - beta
+
+
+_lion = Hyperparameters("lr", "beta1", "beta2", "weight_decay", "grad_scale")
+
+
+def lion(lr, beta1, beta2, weight_decay, grad_scale):
+    lr, beta1, beta2, weight_decay, grad_scale = _lion(lr, beta1, beta2, weight_decay, grad_scale)
+    return grad_scale, 0.0, lr, 1.0 - lr * weight_decay, beta1, 1.0 - beta1, beta2, 1.0 - beta2
+
+
+_rprop = Hyperparameters("eta_minus", "eta_plus", "step_min", "step_max", "weight_decay", "grad_scale")
+
+
+def rprop(eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale):
+    eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale = _rprop(
+        eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale
+    )
+    if step_min > step_max:
+        raise ValueError(f"step_min is {step_min}; expected at most step_max, which is {step_max}")
+    return grad_scale, weight_decay, eta_plus, eta_minus, step_min, step_max, 0.0, 1.0
+
+
+_adagrad = Hyperparameters("step", "lr", "lr_decay", "eps", "weight_decay", "grad_scale")
+
+
+def adagrad(step, lr, lr_decay, eps, weight_decay, grad_scale):
+    step, lr, lr_decay, eps, weight_decay, grad_scale = _adagrad(step, lr, lr_decay, eps, weight_decay, grad_scale)
+    return grad_scale, weight_decay, lr / (1.0 + (step - 1) * lr_decay), eps or TINY
+
+
+_rmsprop = Hyperparameters("lr", "decay", "eps", "momentum", "weight_decay", "grad_scale")
+
+
+def rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
+    lr, decay, eps, momentum, weight_decay, grad_scale = _rmsprop(lr, decay, eps, momentum, weight_decay, grad_scale)
+    inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps or TINY)
+    return grad_scale, weight_decay, lr, decay, 1.0 - decay, inside, outside
+
+
+def rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
+    scalars = rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
+    return *scalars, float(momentum)
+
+
+_adadelta = Hyperparameters("lr", "decay", "eps", "weight_decay", "grad_scale")
+
+
+def adadelta(lr, decay, eps, weight_decay, grad_scale):
+    lr, decay, eps, weight_decay, grad_scale = _adadelta(lr, decay, eps, weight_decay, grad_scale)
+    return grad_scale, weight_decay, lr, decay, 1.0 - decay, eps or TINY
+
+
+# ---- Adam and its relatives: step_size = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t), so that the
+# ---- kernel has one division an element (with two it is bound by arithmetic as long as the arrays are in cache).
+
+_adam = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale")
+
+
+def adam(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(
+        step, lr, beta1, beta2, eps, weight_decay, grad_scale
+    )
+    if bias_correction:
+        step_size, correction = lr / (1.0 - beta1**step), 1.0 / sqrt(1.0 - beta2**step)
+    else:
+        step_size, correction = lr, 1.0
+    return (
+        grad_scale, weight_decay, step_size, 1.0,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, correction, eps or TINY,
+    )  # fmt: skip
+
+
+def adamw(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    grad_scale, weight_decay, step_size, _, *averages = adam(
+        step, lr, beta1, beta2, eps, True, weight_decay, grad_scale
+    )
+    return grad_scale, 0.0, step_size, 1.0 - float(lr) * weight_decay, *averages
+
+
+def adamax(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(
+        step, lr, beta1, beta2, eps, weight_decay, grad_scale
+    )
+    return grad_scale, weight_decay, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, eps or TINY
+
+
+_nadam_mu = Hyperparameters("step", "beta1", "momentum_decay")
+
+
+def nadam_mu(step: int, beta1: float = 0.9, momentum_decay: float = 4e-3) -> float:
+    """Return mu of one step of `nadam`, the factor by which a caller keeps ``mu_product``.
+
+    mu_t = beta1 * (1 - 0.96^(t * momentum_decay) / 2)
+
+    Parameters
+    ----------
+    step : int
+        The step t, 1 at the first update.
+    beta1, momentum_decay : float
+        As given to `nadam`: 0 <= beta1 < 1, momentum_decay >= 0.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a number in its range.
+
+    References
+    ----------
+    T. Dozat, "Incorporating Nesterov Momentum into Adam", 2016, section 2.1.
+
+    Examples
+    --------
+    >>> from fastopt import nadam_mu
+    >>> round(nadam_mu(1), 6)
+    0.450073
+    """
+    step, beta1, momentum_decay = _nadam_mu(step, beta1, momentum_decay)
+    return beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
+
+
+_nadam = Hyperparameters(
+    "step", "mu_product", "lr", "beta1", "beta2", "eps", "momentum_decay", "weight_decay", "grad_scale"
+)
+
+
+def nadam(
+    step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale
+):
+    step, mu_product, lr, beta1, beta2, eps, momentum_decay, weight_decay, grad_scale = _nadam(
+        step, mu_product, lr, beta1, beta2, eps, momentum_decay, weight_decay, grad_scale
+    )
+    mu, next_mu = nadam_mu(step, beta1, momentum_decay), nadam_mu(step + 1, beta1, momentum_decay)
+    if mu_product > mu * (1.0 + 1e-6):
+        raise ValueError(
+            f"mu_product is {mu_product}; expected at most {mu}: the product of nadam_mu(1) to nadam_mu(step), "
+            f"this step's included"
+        )
+    coupled, keep = _coupled_or_keep(decoupled_weight_decay, lr, weight_decay)
+    return (
+        grad_scale, coupled,
+        lr * (1.0 - mu) / (1.0 - mu_product), lr * next_mu / (1.0 - mu_product * next_mu), keep,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / sqrt(1.0 - beta2**step), eps or TINY,
+    )  # fmt: skip
+
+
+def _coupled_or_keep(decoupled, lr, weight_decay):
+    """The coupled weight decay, and the factor that a decoupled one leaves of the parameter."""
+    return (0.0, 1.0 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
+
+
+_radam_length = Hyperparameters("step", "beta2")
+
+
+def radam_is_rectified(step, beta2):
+    """True once the average of squares is long enough for its variance to be finite: rho_t > 5."""
+    step, beta2 = _radam_length(step, beta2)
+    return _radam_length_at(step, beta2) > 5.0
+
+
+def _radam_length_at(step, beta2):
+    longest = 2.0 / (1.0 - beta2) - 1.0
+    return longest - 2.0 * step * beta2**step / (1.0 - beta2**step)
+
+
+def radam_unrectified(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(
+        step, lr, beta1, beta2, eps, weight_decay, grad_scale
+    )
+    coupled, keep = _coupled_or_keep(decoupled_weight_decay, lr, weight_decay)
+    return grad_scale, coupled, lr / (1.0 - beta1**step), keep, beta1, 1.0 - beta1, beta2, 1.0 - beta2
+
+
+def radam(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
+    grad_scale, coupled, step_size, *averages = radam_unrectified(
+        step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
+    )
+    longest, length = 2.0 / (1.0 - beta2) - 1.0, _radam_length_at(step, beta2)
+    rectification = sqrt((length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length))
+    step_size *= rectification * sqrt(1.0 - beta2**step)
+    return grad_scale, coupled, step_size, *averages, float(eps) or TINY
+
+
+def adabelief(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    scalars = adamw(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    return *scalars, float(eps)
+
+
+def yogi(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
+    grad_scale, weight_decay, step_size, _, beta1, gain1, _, gain2, correction, eps = adam(
+        step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale
+    )
+    return grad_scale, 0.0, step_size, 1.0 - float(lr) * weight_decay, beta1, gain1, gain2, correction, eps
+
+
+_ademamix = Hyperparameters("step", "lr", "beta1", "beta2", "beta3", "alpha", "eps", "weight_decay", "grad_scale")
+
+
+def ademamix(step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, grad_scale):
+    step, lr, beta1, beta2, beta3, alpha, eps, weight_decay, grad_scale = _ademamix(
+        step, lr, beta1, beta2, beta3, alpha, eps, weight_decay, grad_scale
+    )
+    if warmup is not None:
+        alpha, beta3 = _ademamix_warmup(step, warmup, beta1, beta3, alpha)
+    return (
+        grad_scale, 0.0, lr / (1.0 - beta1**step), lr * alpha, 1.0 - lr * weight_decay,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta2**step), eps or TINY,
+    )  # fmt: skip
+
+
+def _ademamix_warmup(step, warmup, beta1, beta3, alpha):
+    """The paper's schedules: alpha grows linearly, and beta3 from beta1 so that its half-life does."""
+    if isinstance(warmup, bool) or not hasattr(warmup, "__index__"):
+        raise TypeError(f"warmup is {warmup!r}, a {type(warmup).__name__}; expected None or a number of steps")
+    if warmup < 1:
+        raise ValueError(f"warmup is {warmup}; expected None or a number of steps, 1 or more")
+    done = step / warmup
+    if done >= 1.0:
+        return alpha, beta3
+    slow, fast = (log(beta) if beta else -inf for beta in (beta3, beta1))
+    if fast == -inf:
+        raise ValueError("beta1 is 0; expected more than 0 with a warmup, which starts beta3 there")
+    reached = exp(slow * fast / ((1.0 - done) * slow + done * fast)) if slow > -inf else 0.0
+    return alpha * done, min(reached, beta3)
+
+
+_adan = Hyperparameters("step", "lr", "beta1", "beta2", "beta3", "eps", "weight_decay", "grad_scale")
+
+
+def adan(step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale):
+    step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale = _adan(
+        step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale
+    )
+    return (
+        grad_scale, 0.0, lr / (1.0 - beta1**step), lr * beta2 / (1.0 - beta2**step), 1.0 / (1.0 + lr * weight_decay),
+        0.0 if step == 1 else 1.0,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta3**step), eps or TINY,
+    )  # fmt: skip

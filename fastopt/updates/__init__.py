@@ -1,0 +1,1 @@
+"""The public updates: one file per family, the simplest first."""
