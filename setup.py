@@ -54,8 +54,10 @@ def kernel_extensions() -> list[Extension]:
 
 def engine_extensions() -> list[Extension]:
     common = {"include_dirs": [ENGINE, numpy.get_include()]}
-    headers = [f"{ENGINE}/{name}.h" for name in ("kernel", "float_mode", "codecs", "job", "threads")]
-    sources = [f"{ENGINE}/run.pyx", f"{ENGINE}/job.c", f"{ENGINE}/threads.c"]
+    headers = [
+        f"{ENGINE}/{name}.h" for name in ("kernel", "float_mode", "codecs", "job", "thread_limits", "pool", "schedule")
+    ]
+    sources = [f"{ENGINE}/run.pyx", *(f"{ENGINE}/{name}.c" for name in ("job", "thread_limits", "pool", "schedule"))]
     return [
         Extension("fastopt.engine.cpu", [f"{ENGINE}/cpu.pyx"]),
         Extension("fastopt.engine.hyperparameters", [f"{ENGINE}/hyperparameters.pyx"]),
@@ -70,16 +72,15 @@ class Build(build_ext):
 
     def build_extensions(self) -> None:
         known = [flag for flag in FLAGS if self.compiles([flag])]
-        openmp = ["-fopenmp"] if self.compiles(["-fopenmp"]) else []
         self.extensions = [e for e in self.extensions if self.compiles(e.extra_compile_args)]
         if any(e.extra_compile_args for e in self.extensions):  # instruction sets can be chosen: plain is not needed
             self.extensions = [e for e in self.extensions if not e.name.endswith("_plain")]
         for extension in self.extensions:
             extension.extra_compile_args += known
             extension.define_macros.append(("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"))
-            if extension.name == "fastopt.engine.run":
-                extension.extra_compile_args += openmp
-                extension.extra_link_args += openmp
+            if extension.name == "fastopt.engine.run" and self.compiles(["-pthread"]):
+                extension.extra_compile_args += ["-pthread"]
+                extension.extra_link_args += ["-pthread"]
         self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
 

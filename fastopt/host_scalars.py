@@ -1,16 +1,20 @@
 """From hyperparameters to host scalars: every convention of an update, computed in float64 once a step.
 
-Each function checks its hyperparameters and returns ``grad_scale``, the coupled ``weight_decay``, and then the
-scalars of the rule, in the order of the rule's signature in ``fastopt/rules.py``. ``step`` counts from 1.
+Each function checks its hyperparameters and returns the scalars of a kernel: ``grad_scale``, the coupled ``weight_decay``,
+the decoupled ``decay`` (lr * weight_decay, as a rule), and then the rule's others, in the order of its signature in
+``fastopt/rules.py``. ``step`` counts from 1.
 """
 
 from __future__ import annotations
 
 from math import exp, inf, log, sqrt
+from typing import SupportsIndex
 
+from fastopt.arguments import Real
 from fastopt.engine.hyperparameters import Hyperparameters
 
-#: What eps = 0 becomes: too small to change a denominator that is not 0, enough to make 0 / 0 a 0.
+#: What eps = 0 becomes where it is added to something other than a root: 0 / 0 is then 0. An `eps` that is added to a
+#: root needs nothing here: the engine sees to it.
 TINY = 2.2250738585072014e-308
 
 
@@ -19,7 +23,7 @@ _sgd = Hyperparameters("lr", "weight_decay", "grad_scale")
 
 def sgd(lr, weight_decay, grad_scale):
     lr, weight_decay, grad_scale = _sgd(lr, weight_decay, grad_scale)
-    return grad_scale, weight_decay, lr
+    return grad_scale, weight_decay, 0.0, lr
 
 
 _momentum = Hyperparameters("lr", "momentum", "dampening", "weight_decay", "grad_scale")
@@ -30,11 +34,11 @@ def momentum(lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
     if dampening and (nesterov or form != "sum"):
         raise ValueError(f"dampening is {dampening}; expected 0 unless form is 'sum' and nesterov is off")
     if form == "sum":
-        return grad_scale, weight_decay, lr, momentum, 1.0 - dampening
+        return grad_scale, weight_decay, 0.0, lr, momentum, 1.0 - dampening
     if form == "average":
-        return grad_scale, weight_decay, lr, momentum, 1.0 - momentum
+        return grad_scale, weight_decay, 0.0, lr, momentum, 1.0 - momentum
     if form == "step":
-        return grad_scale, weight_decay, 1.0, momentum, lr
+        return grad_scale, weight_decay, 0.0, 1.0, momentum, lr
     raise ValueError(f"form is {form!r}; expected 'sum', 'average' or 'step'")
 
 
@@ -45,7 +49,7 @@ def asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale):
     step, lr, lambd, alpha, t0, weight_decay, grad_scale = _asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale)
     eta = lr / (1.0 + lambd * lr * (step - 1)) ** alpha
     mu = 1.0 / max(1.0, step - 1 - t0)
-    return grad_scale, weight_decay, eta, 1.0 - lambd * eta, 1.0 - mu, mu
+    return grad_scale, weight_decay, lambd * eta, eta, 0.0 if mu == 1.0 else 1.0, mu
 
 
 _signum = Hyperparameters("lr", "beta", "weight_decay", "grad_scale")
@@ -53,7 +57,7 @@ _signum = Hyperparameters("lr", "beta", "weight_decay", "grad_scale")
 
 def signum(lr, beta, weight_decay, grad_scale):
     lr, beta, weight_decay, grad_scale = _signum(lr, beta, weight_decay, grad_scale)
-    return grad_scale, 0.0, lr, 1.0 - lr * weight_decay, beta, 1.0 - beta
+    return grad_scale, 0.0, lr * weight_decay, lr, beta, 1.0 - beta
 
 
 _lion = Hyperparameters("lr", "beta1", "beta2", "weight_decay", "grad_scale")
@@ -61,7 +65,7 @@ _lion = Hyperparameters("lr", "beta1", "beta2", "weight_decay", "grad_scale")
 
 def lion(lr, beta1, beta2, weight_decay, grad_scale):
     lr, beta1, beta2, weight_decay, grad_scale = _lion(lr, beta1, beta2, weight_decay, grad_scale)
-    return grad_scale, 0.0, lr, 1.0 - lr * weight_decay, beta1, 1.0 - beta1, beta2, 1.0 - beta2
+    return grad_scale, 0.0, lr * weight_decay, lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2
 
 
 _rprop = Hyperparameters("eta_minus", "eta_plus", "step_min", "step_max", "weight_decay", "grad_scale")
@@ -73,7 +77,7 @@ def rprop(eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale):
     )
     if step_min > step_max:
         raise ValueError(f"step_min is {step_min}; expected at most step_max, which is {step_max}")
-    return grad_scale, weight_decay, eta_plus, eta_minus, step_min, step_max, 0.0, 1.0
+    return grad_scale, weight_decay, 0.0, eta_plus, eta_minus, step_min, step_max, 0.0, 1.0
 
 
 _adagrad = Hyperparameters("step", "lr", "lr_decay", "eps", "weight_decay", "grad_scale")
@@ -81,7 +85,7 @@ _adagrad = Hyperparameters("step", "lr", "lr_decay", "eps", "weight_decay", "gra
 
 def adagrad(step, lr, lr_decay, eps, weight_decay, grad_scale):
     step, lr, lr_decay, eps, weight_decay, grad_scale = _adagrad(step, lr, lr_decay, eps, weight_decay, grad_scale)
-    return grad_scale, weight_decay, lr / (1.0 + (step - 1) * lr_decay), eps or TINY
+    return grad_scale, weight_decay, 0.0, lr / (1.0 + (step - 1) * lr_decay), eps
 
 
 _rmsprop = Hyperparameters("lr", "decay", "eps", "momentum", "weight_decay", "grad_scale")
@@ -89,8 +93,8 @@ _rmsprop = Hyperparameters("lr", "decay", "eps", "momentum", "weight_decay", "gr
 
 def rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
     lr, decay, eps, momentum, weight_decay, grad_scale = _rmsprop(lr, decay, eps, momentum, weight_decay, grad_scale)
-    inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps or TINY)
-    return grad_scale, weight_decay, lr, decay, 1.0 - decay, inside, outside
+    inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps)
+    return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, inside, outside
 
 
 def rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
@@ -103,7 +107,7 @@ _adadelta = Hyperparameters("lr", "decay", "eps", "weight_decay", "grad_scale")
 
 def adadelta(lr, decay, eps, weight_decay, grad_scale):
     lr, decay, eps, weight_decay, grad_scale = _adadelta(lr, decay, eps, weight_decay, grad_scale)
-    return grad_scale, weight_decay, lr, decay, 1.0 - decay, eps or TINY
+    return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, eps or TINY
 
 
 # ---- Adam and its relatives: step_size = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t), so that the
@@ -113,31 +117,25 @@ _adam = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "weight_decay", "
 
 
 def adam(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
-    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(
-        step, lr, beta1, beta2, eps, weight_decay, grad_scale
-    )
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
     if bias_correction:
         step_size, correction = lr / (1.0 - beta1**step), 1.0 / sqrt(1.0 - beta2**step)
     else:
         step_size, correction = lr, 1.0
     return (
-        grad_scale, weight_decay, step_size, 1.0,
-        beta1, 1.0 - beta1, beta2, 1.0 - beta2, correction, eps or TINY,
+        grad_scale, weight_decay, 0.0, step_size,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, correction, eps,
     )  # fmt: skip
 
 
 def adamw(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
-    grad_scale, weight_decay, step_size, _, *averages = adam(
-        step, lr, beta1, beta2, eps, True, weight_decay, grad_scale
-    )
-    return grad_scale, 0.0, step_size, 1.0 - float(lr) * weight_decay, *averages
+    grad_scale, weight_decay, _, *scalars = adam(step, lr, beta1, beta2, eps, True, weight_decay, grad_scale)
+    return grad_scale, 0.0, float(lr) * weight_decay, *scalars
 
 
 def adamax(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
-    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(
-        step, lr, beta1, beta2, eps, weight_decay, grad_scale
-    )
-    return grad_scale, weight_decay, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, eps or TINY
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    return grad_scale, weight_decay, 0.0, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, eps or TINY
 
 
 _nadam_mu = Hyperparameters("step", "beta1", "momentum_decay")
@@ -166,7 +164,7 @@ def nadam_mu(step: int, beta1: float = 0.9, momentum_decay: float = 4e-3) -> flo
 
     References
     ----------
-    T. Dozat, "Incorporating Nesterov Momentum into Adam", 2016, section 2.1.
+    T. Dozat, "Incorporating Nesterov Momentum into Adam", 2016.
 
     Examples
     --------
@@ -175,7 +173,8 @@ def nadam_mu(step: int, beta1: float = 0.9, momentum_decay: float = 4e-3) -> flo
     0.450073
     """
     step, beta1, momentum_decay = _nadam_mu(step, beta1, momentum_decay)
-    return beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
+    mu: float = beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
+    return mu
 
 
 _nadam = Hyperparameters(
@@ -183,9 +182,7 @@ _nadam = Hyperparameters(
 )
 
 
-def nadam(
-    step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale
-):
+def nadam(step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale):
     step, mu_product, lr, beta1, beta2, eps, momentum_decay, weight_decay, grad_scale = _nadam(
         step, mu_product, lr, beta1, beta2, eps, momentum_decay, weight_decay, grad_scale
     )
@@ -195,26 +192,26 @@ def nadam(
             f"mu_product is {mu_product}; expected at most {mu}: the product of nadam_mu(1) to nadam_mu(step), "
             f"this step's included"
         )
-    coupled, keep = _coupled_or_keep(decoupled_weight_decay, lr, weight_decay)
+    coupled, decay = _coupled_and_not(decoupled_weight_decay, lr, weight_decay)
     return (
-        grad_scale, coupled,
-        lr * (1.0 - mu) / (1.0 - mu_product), lr * next_mu / (1.0 - mu_product * next_mu), keep,
-        beta1, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / sqrt(1.0 - beta2**step), eps or TINY,
+        grad_scale, coupled, decay,
+        lr * (1.0 - mu) / (1.0 - mu_product), lr * next_mu / (1.0 - mu_product * next_mu),
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / sqrt(1.0 - beta2**step), eps,
     )  # fmt: skip
 
 
-def _coupled_or_keep(decoupled, lr, weight_decay):
-    """The coupled weight decay, and the factor that a decoupled one leaves of the parameter."""
-    return (0.0, 1.0 - lr * weight_decay) if decoupled else (weight_decay, 1.0)
+def _coupled_and_not(decoupled, lr, weight_decay):
+    """The scalars weight_decay and decay: the one, or the other."""
+    return (0.0, lr * weight_decay) if decoupled else (weight_decay, 0.0)
 
 
 _radam_length = Hyperparameters("step", "beta2")
 
 
-def radam_is_rectified(step, beta2):
+def radam_is_rectified(step: SupportsIndex, beta2: Real) -> bool:
     """True once the average of squares is long enough for its variance to be finite: rho_t > 5."""
     step, beta2 = _radam_length(step, beta2)
-    return _radam_length_at(step, beta2) > 5.0
+    return bool(_radam_length_at(step, beta2) > 5.0)
 
 
 def _radam_length_at(step, beta2):
@@ -223,21 +220,20 @@ def _radam_length_at(step, beta2):
 
 
 def radam_unrectified(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
-    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(
-        step, lr, beta1, beta2, eps, weight_decay, grad_scale
-    )
-    coupled, keep = _coupled_or_keep(decoupled_weight_decay, lr, weight_decay)
-    return grad_scale, coupled, lr / (1.0 - beta1**step), keep, beta1, 1.0 - beta1, beta2, 1.0 - beta2
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    coupled, decay = _coupled_and_not(decoupled_weight_decay, lr, weight_decay)
+    return grad_scale, coupled, decay, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, 1.0 - beta2
 
 
 def radam(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
-    grad_scale, coupled, step_size, *averages = radam_unrectified(
+    grad_scale, coupled, decay, step_size, *averages = radam_unrectified(
         step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
     )
+    beta2 = averages[2]
     longest, length = 2.0 / (1.0 - beta2) - 1.0, _radam_length_at(step, beta2)
     rectification = sqrt((length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length))
     step_size *= rectification * sqrt(1.0 - beta2**step)
-    return grad_scale, coupled, step_size, *averages, float(eps) or TINY
+    return grad_scale, coupled, decay, step_size, *averages, float(eps)
 
 
 def adabelief(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
@@ -246,10 +242,10 @@ def adabelief(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
 
 
 def yogi(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
-    grad_scale, weight_decay, step_size, _, beta1, gain1, _, gain2, correction, eps = adam(
+    grad_scale, weight_decay, _, step_size, beta1, gain1, _, gain2, correction, eps = adam(
         step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale
     )
-    return grad_scale, 0.0, step_size, 1.0 - float(lr) * weight_decay, beta1, gain1, gain2, correction, eps
+    return grad_scale, 0.0, float(lr) * weight_decay, step_size, beta1, gain1, gain2, correction, eps
 
 
 _ademamix = Hyperparameters("step", "lr", "beta1", "beta2", "beta3", "alpha", "eps", "weight_decay", "grad_scale")
@@ -262,8 +258,8 @@ def ademamix(step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, gr
     if warmup is not None:
         alpha, beta3 = _ademamix_warmup(step, warmup, beta1, beta3, alpha)
     return (
-        grad_scale, 0.0, lr / (1.0 - beta1**step), lr * alpha, 1.0 - lr * weight_decay,
-        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta2**step), eps or TINY,
+        grad_scale, 0.0, lr * weight_decay, lr / (1.0 - beta1**step), lr * alpha,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta2**step), eps,
     )  # fmt: skip
 
 
@@ -290,8 +286,10 @@ def adan(step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale):
     step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale = _adan(
         step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale
     )
+    # The paper divides param - change by 1 + lr * weight_decay: that is param - (kept * change + (1 - kept) * param).
+    kept = 1.0 / (1.0 + lr * weight_decay)
     return (
-        grad_scale, 0.0, lr / (1.0 - beta1**step), lr * beta2 / (1.0 - beta2**step), 1.0 / (1.0 + lr * weight_decay),
-        0.0 if step == 1 else 1.0,
-        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta3**step), eps or TINY,
+        grad_scale, 0.0, lr * weight_decay * kept,
+        kept * lr / (1.0 - beta1**step), kept * lr * beta2 / (1.0 - beta2**step), 0.0 if step == 1 else 1.0,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta3**step), eps,
     )  # fmt: skip

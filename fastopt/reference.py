@@ -237,9 +237,9 @@ def yogi(param, grad, m, v, *, step, lr, beta1, beta2, eps, bias_correction, wei
 def ademamix(param, grad, m1, m2, v, *, step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, grad_scale):
     """AdEMAMix (Pagliardini et al. 2024, section 3); ``warmup`` is T of its schedulers, beta3 starting from beta1."""
     g = _gradient(param, grad, grad_scale, 0)
-    if warmup is not None:
+    if warmup is not None and step < warmup:
         t = step / warmup
-        alpha = min(t * alpha, alpha)
+        alpha = t * alpha
         beta3 = min(exp(log(beta1) * log(beta3) / ((1 - t) * log(beta3) + t * log(beta1))), beta3)
     m1[...] = beta1 * m1 + (1 - beta1) * g
     m2[...] = beta3 * m2 + (1 - beta3) * g

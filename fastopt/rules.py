@@ -3,12 +3,17 @@
 How to read a rule. Names before ``/`` are per element (arrays in a kernel): ``param``, ``grad``, then the
 state. Names after it are host scalars: uniform over the array, computed once a step in float64 by
 ``fastopt/host_scalars.py``. What is returned is written back: ``param`` first, then the state in order. ``grad`` is
-only read, and is the gradient after loss scale and coupled weight decay (the two functions below).
+only read, and is the gradient after loss scale and coupled weight decay (``gradient`` below). A rule with decoupled weight
+decay has the scalar ``decay`` and ends in ``descend``.
 
 What a rule may hold: ``+ - * /``, comparisons, ``a if condition else b``, assignments, and the functions of
 ``fastopt/primitives.py``. No numeric literal: ``1.0`` would make Numba compute a float32 update in
 float64 (1.90 -> 5.51 ms per million elements, measured for Adam). No flag: a convention (bias correction,
 decoupled decay, where eps stands) is a host scalar, or another rule where the memory traffic differs.
+
+A scalar named ``eps`` is added to a root, and the engine never lets it below the root of the compute type's smallest
+normal number (1.1e-19 in float32): with eps = 0, an element without gradients is then 0 / 1e-19 rather than 0 / 0,
+and one whose squares underflow takes a step of ordinary size.
 
 Averages are written ``beta * average + gain * value`` with ``gain = 1 - beta`` from the host, which is right to
 an ulp for every beta; ``average + gain * (value - average)`` cancels when beta is small (at beta = 0 it loses the
@@ -17,8 +22,8 @@ value altogether after a large one).
 
 from fastopt.primitives import fabs, sign, sqrt
 
-# ---- The gradient that a rule sees. The engine takes the first where weight_decay is 0, so that an infinite
-# ---- parameter (a mask, say) stays what it is: 0 * inf would be NaN.
+# ---- What every update shares, in two forms each. The engine takes the form without weight decay where it is 0, so that
+# ---- an infinite parameter (a mask, say) stays what it is: 0 * inf would be NaN.
 
 
 def gradient(param, grad, grad_scale, weight_decay):
@@ -29,6 +34,18 @@ def decayed_gradient(param, grad, grad_scale, weight_decay):
     return grad_scale * grad + weight_decay * param
 
 
+def descend(param, change, decay):
+    return param - change
+
+
+# Not (1 - decay) * param - change: in float32, 1 - 1e-7 is off by a fifth of the 1e-7, and the product adds a rounding
+# of param. So the result is within an ulp, and a decay below half an ulp still adds to the change.
+
+
+def decayed_descend(param, change, decay):
+    return param - (change + decay * param)
+
+
 # ---- Gradient descent and momentum
 
 
@@ -36,32 +53,37 @@ def sgd(param, grad, /, lr):
     return param - lr * grad
 
 
-def momentum(param, grad, velocity, /, lr, decay, gain):
-    velocity = decay * velocity + gain * grad
+def momentum(param, grad, velocity, /, lr, momentum, gain):
+    velocity = momentum * velocity + gain * grad
     return param - lr * velocity, velocity
 
 
-def nesterov(param, grad, velocity, /, lr, decay, gain):
-    velocity = decay * velocity + gain * grad
-    return param - lr * (decay * velocity + gain * grad), velocity
+def nesterov(param, grad, velocity, /, lr, momentum, gain):
+    velocity = momentum * velocity + gain * grad
+    return param - lr * (momentum * velocity + gain * grad), velocity
 
 
-def asgd(param, grad, average, /, lr, keep, average_keep, average_gain):
-    param = keep * param - lr * grad
-    return param, average_keep * average + average_gain * param
+# The difference form here, unlike the averages above: mu may be near 2^-24, where 1 - mu in float32 is off by as much.
+# follow = 0 starts the average anew: it becomes param, whatever it was.
+
+
+def asgd(param, grad, average, /, decay, lr, follow, mu):
+    param = descend(param, lr * grad, decay)
+    average = follow * average
+    return param, average + mu * (param - average)
 
 
 # ---- Only the sign of the gradient
 
 
-def signum(param, grad, m, /, lr, keep, beta, gain):
+def signum(param, grad, m, /, decay, lr, beta, gain):
     m = beta * m + gain * grad
-    return keep * param - lr * sign(m), m
+    return descend(param, lr * sign(m), decay), m
 
 
-def lion(param, grad, m, /, lr, keep, beta1, gain1, beta2, gain2):
+def lion(param, grad, m, /, decay, lr, beta1, gain1, beta2, gain2):
     direction = sign(beta1 * m + gain1 * grad)
-    return keep * param - lr * direction, beta2 * m + gain2 * grad
+    return descend(param, lr * direction, decay), beta2 * m + gain2 * grad
 
 
 # One choice a line, between plain values: gcc turns each into a blend. Nested, it splits the loop by every
@@ -92,9 +114,9 @@ def rmsprop(param, grad, square_avg, /, lr, beta, gain, eps_inside, eps):
     return param - lr * grad / (sqrt(square_avg + eps_inside) + eps), square_avg
 
 
-def rmsprop_momentum(param, grad, square_avg, velocity, /, lr, beta, gain, eps_inside, eps, decay):
+def rmsprop_momentum(param, grad, square_avg, velocity, /, lr, beta, gain, eps_inside, eps, momentum):
     square_avg = beta * square_avg + gain * (grad * grad)
-    velocity = decay * velocity + grad / (sqrt(square_avg + eps_inside) + eps)
+    velocity = momentum * velocity + grad / (sqrt(square_avg + eps_inside) + eps)
     return param - lr * velocity, square_avg, velocity
 
 
@@ -110,92 +132,94 @@ def rmsprop_centered(param, grad, square_avg, grad_avg, /, lr, beta, gain, eps_i
 
 
 def rmsprop_centered_momentum(
-    param, grad, square_avg, grad_avg, velocity, /, lr, beta, gain, eps_inside, eps, decay
+    param, grad, square_avg, grad_avg, velocity, /, lr, beta, gain, eps_inside, eps, momentum
 ):
     square_avg = beta * square_avg + gain * (grad * grad)
     grad_avg = beta * grad_avg + gain * grad
     variance = fabs(square_avg - grad_avg * grad_avg)
-    velocity = decay * velocity + grad / (sqrt(variance + eps_inside) + eps)
+    velocity = momentum * velocity + grad / (sqrt(variance + eps_inside) + eps)
     return param - lr * velocity, square_avg, grad_avg, velocity
 
 
-def adadelta(param, grad, square_avg, delta_avg, /, lr, beta, gain, eps):
+def adadelta(param, grad, square_avg, delta_avg, /, lr, beta, gain, eps_inside):
     square_avg = beta * square_avg + gain * (grad * grad)
-    delta = sqrt(delta_avg + eps) / sqrt(square_avg + eps) * grad
+    delta = sqrt(delta_avg + eps_inside) / sqrt(square_avg + eps_inside) * grad
     return param - lr * delta, square_avg, beta * delta_avg + gain * (delta * delta)
 
 
-# ---- Adam and its relatives. keep = 1 - lr * weight_decay where the decay is decoupled, else 1.
+# ---- Adam and its relatives
 
 
-def adam(param, grad, m, v, /, step_size, keep, beta1, gain1, beta2, gain2, correction, eps):
+def adam(param, grad, m, v, /, decay, step_size, beta1, gain1, beta2, gain2, correction, eps):
     m = beta1 * m + gain1 * grad
     v = beta2 * v + gain2 * (grad * grad)
-    return keep * param - step_size * m / (sqrt(v) * correction + eps), m, v
+    return descend(param, step_size * m / (sqrt(v) * correction + eps), decay), m, v
 
 
-def amsgrad(param, grad, m, v, v_max, /, step_size, keep, beta1, gain1, beta2, gain2, correction, eps):
+def amsgrad(param, grad, m, v, v_max, /, decay, step_size, beta1, gain1, beta2, gain2, correction, eps):
     m = beta1 * m + gain1 * grad
     v = beta2 * v + gain2 * (grad * grad)
     v_max = v_max if v_max > v else v
-    return keep * param - step_size * m / (sqrt(v_max) * correction + eps), m, v, v_max
+    return descend(param, step_size * m / (sqrt(v_max) * correction + eps), decay), m, v, v_max
 
 
-def adamax(param, grad, m, u, /, step_size, beta1, gain1, beta2, eps):
+def adamax(param, grad, m, u, /, step_size, beta1, gain1, beta2, eps_beside):
     m = beta1 * m + gain1 * grad
     u = beta2 * u
-    magnitude = fabs(grad) + eps
+    magnitude = fabs(grad) + eps_beside
     u = u if u > magnitude else magnitude
     return param - step_size * m / u, m, u
 
 
-def nadam(param, grad, m, v, /, grad_size, m_size, keep, beta1, gain1, beta2, gain2, correction, eps):
+def nadam(param, grad, m, v, /, decay, grad_size, m_size, beta1, gain1, beta2, gain2, correction, eps):
     m = beta1 * m + gain1 * grad
     v = beta2 * v + gain2 * (grad * grad)
-    return keep * param - (grad_size * grad + m_size * m) / (sqrt(v) * correction + eps), m, v
+    return descend(param, (grad_size * grad + m_size * m) / (sqrt(v) * correction + eps), decay), m, v
 
 
-def radam(param, grad, m, v, /, step_size, keep, beta1, gain1, beta2, gain2, eps):
+def radam(param, grad, m, v, /, decay, step_size, beta1, gain1, beta2, gain2, eps):
     m = beta1 * m + gain1 * grad
     v = beta2 * v + gain2 * (grad * grad)
-    return keep * param - step_size * m / (sqrt(v) + eps), m, v
+    return descend(param, step_size * m / (sqrt(v) + eps), decay), m, v
 
 
-def radam_unrectified(param, grad, m, v, /, step_size, keep, beta1, gain1, beta2, gain2):
+def radam_unrectified(param, grad, m, v, /, decay, step_size, beta1, gain1, beta2, gain2):
     m = beta1 * m + gain1 * grad
     v = beta2 * v + gain2 * (grad * grad)
-    return keep * param - step_size * m, m, v
+    return descend(param, step_size * m, decay), m, v
 
 
-def adabelief(param, grad, m, s, /, step_size, keep, beta1, gain1, beta2, gain2, correction, eps, eps_state):
+def adabelief(param, grad, m, s, /, decay, step_size, beta1, gain1, beta2, gain2, correction, eps, eps_state):
     m = beta1 * m + gain1 * grad
     surprise = grad - m
     s = beta2 * s + gain2 * (surprise * surprise) + eps_state
-    return keep * param - step_size * m / (sqrt(s) * correction + eps), m, s
+    return descend(param, step_size * m / (sqrt(s) * correction + eps), decay), m, s
 
 
-def yogi(param, grad, m, v, /, step_size, keep, beta1, gain1, gain2, correction, eps):
+def yogi(param, grad, m, v, /, decay, step_size, beta1, gain1, gain2, correction, eps):
     m = beta1 * m + gain1 * grad
     square = grad * grad
     v = v - gain2 * square * sign(v - square)
-    return keep * param - step_size * m / (sqrt(v) * correction + eps), m, v
+    return descend(param, step_size * m / (sqrt(v) * correction + eps), decay), m, v
 
 
 def ademamix(
-    param, grad, m1, m2, v, /, m1_size, m2_size, keep, beta1, gain1, beta2, gain2, beta3, gain3, correction, eps
+    param, grad, m1, m2, v, /, decay, m1_size, m2_size, beta1, gain1, beta2, gain2, beta3, gain3, correction, eps
 ):
     m1 = beta1 * m1 + gain1 * grad
     m2 = beta3 * m2 + gain3 * grad
     v = beta2 * v + gain2 * (grad * grad)
-    return keep * param - (m1_size * m1 + m2_size * m2) / (sqrt(v) * correction + eps), m1, m2, v
+    return descend(param, (m1_size * m1 + m2_size * m2) / (sqrt(v) * correction + eps), decay), m1, m2, v
 
 
 def adan(
-    param, grad, m, v, n, prev_grad, /, m_size, v_size, keep, fresh, beta1, gain1, beta2, gain2, beta3, gain3, correction, eps
+    param, grad, m, v, n, prev_grad, /,
+    decay, m_size, v_size, fresh, beta1, gain1, beta2, gain2, beta3, gain3, correction, eps,
 ):  # fmt: skip
-    change = fresh * (grad - prev_grad)
+    difference = fresh * (grad - prev_grad)
     m = beta1 * m + gain1 * grad
-    v = beta2 * v + gain2 * change
-    ahead = grad + beta2 * change
+    v = beta2 * v + gain2 * difference
+    ahead = grad + beta2 * difference
     n = beta3 * n + gain3 * (ahead * ahead)
-    return keep * (param - (m_size * m + v_size * v) / (sqrt(n) * correction + eps)), m, v, n, grad
+    change = (m_size * m + v_size * v) / (sqrt(n) * correction + eps)
+    return descend(param, change, decay), m, v, n, grad

@@ -59,6 +59,8 @@ class Case:
             else:
                 noise = np.array(rng.standard_normal(shape))
                 arrays[name] = np.array(np.abs(noise) if name in NEVER_NEGATIVE else 0.5 * noise).astype(dtype)
+        if not zero_state and "grad_avg" in arrays:  # a mean of squares is at least the square of the mean
+            arrays["square_avg"] = np.array(arrays["square_avg"] + arrays["grad_avg"] ** 2).astype(dtype)
         return arrays
 
 

@@ -1,7 +1,7 @@
 """Who compiles a rule into kernels: one file per backend, found by name.
 
-A backend has one function, ``kernels(rule, dtype)``, which returns the addresses of the rule's kernels: one per
-gradient of ``rules.py`` (plain, and with coupled weight decay), in that order.
+A backend has one function, ``kernel(rule, dtype, form)``, which returns the address of a kernel; ``form`` is a position
+in ``fastopt.codegen.rule_text.FORMS``: with or without coupled and decoupled weight decay.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba
 NAMES = (*MODULES, "cuda", "reference")
 
 
-def load_kernels(backend: str, rule: Callable[..., object], dtype: str) -> tuple[tuple[int, int], int]:
-    """Return the addresses of the rule's two kernels, and of the codecs for their compute type."""
+def load_kernel(backend: str, rule: Callable[..., object], dtype: str, form: int) -> tuple[int, int]:
+    """Return the address of one of the rule's kernels, and of the codecs for its compute type."""
     if backend == "cuda":
-        raise BackendUnavailable("backend 'cuda' is not in this version of fastopt; 'cython' and 'numba' update host arrays")
+        raise BackendUnavailable("backend 'cuda' is not in this version of fastopt, which updates host arrays only")
     if backend not in MODULES:
         raise ValueError(f"backend is {backend!r}; expected None or one of {', '.join(map(repr, NAMES))}")
-    return import_module(MODULES[backend]).kernels(rule, dtype), cython.codecs(dtype)
+    return import_module(MODULES[backend]).kernel(rule, dtype, form), cython.codecs(dtype)

@@ -41,12 +41,12 @@ def _module(dtype: str) -> ModuleType:
     return import_module(f"fastopt.kernels.{_module_name(dtype, ISA)}")
 
 
-def kernels(rule: Callable[..., object], dtype: str) -> tuple[int, int]:
-    """Return the addresses of the rule's kernels."""
-    addresses: dict[str, tuple[int, int]] = _module(dtype).addresses
+def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
+    """Return the address of one of the rule's kernels."""
+    addresses: dict[str, tuple[int, ...]] = _module(dtype).addresses
     if rule.__name__ not in addresses:
         raise ValueError(f"rule {rule.__name__!r} is not in the build of the cython backend; expected one of rules.py")
-    return addresses[rule.__name__]
+    return addresses[rule.__name__][form]
 
 
 def codecs(dtype: str) -> int:

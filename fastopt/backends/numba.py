@@ -22,11 +22,11 @@ from numba import carray, types
 from numba.extending import overload
 
 import fastopt
-from fastopt.codegen.rule_text import GRADIENTS
+from fastopt.codegen.rule_text import FORMS
 from fastopt.codegen.to_numba import numba_module
 from fastopt.primitives import fabs, sign, sqrt
 
-__all__ = ["carray", "fabs", "inlined", "kernel_of", "kernels", "loop", "sign", "sqrt"]
+__all__ = ["carray", "fabs", "inlined", "kernel", "kernel_of", "loop", "sign", "sqrt"]
 
 # Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms.
 inlined = numba.njit(error_model="numpy", inline="always")
@@ -35,7 +35,7 @@ inlined = numba.njit(error_model="numpy", inline="always")
 loop = numba.njit(error_model="numpy")
 
 
-@overload(sign)
+@overload(sign)  # type: ignore[untyped-decorator]
 def _sign(x: Any) -> Callable[[Any], Any]:
     real = np.float32 if x == types.float32 else np.float64  # a literal would make it float64 for both
     zero, one, minus_one = real(0), real(1), real(-1)
@@ -61,11 +61,11 @@ def kernel_of(dtype: str) -> Callable[[Callable[..., None]], Any]:
     return compile_kernel
 
 
-def kernels(rule: Callable[..., object], dtype: str) -> tuple[int, int]:
-    """Return the addresses of the rule's kernels, compiling them if they are not in the cache."""
+def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
+    """Return the address of one of the rule's kernels, compiled now if it is not in the cache."""
     source = inspect.getsource(sys.modules[rule.__module__])
-    plain, decayed = (_compiled(numba_module(source, rule.__name__, gradient, dtype)) for gradient in GRADIENTS)
-    return plain.address, decayed.address
+    address: int = _compiled(numba_module(source, rule.__name__, FORMS[form], dtype)).address
+    return address
 
 
 @cache  # which also keeps the machine code alive

@@ -9,11 +9,17 @@ from dataclasses import dataclass
 #: The functions of fastopt/primitives.py, with the number of their arguments.
 PRIMITIVES = {"fabs": 1, "sign": 1, "sqrt": 1}
 
-#: The two functions of rules.py that make a rule's gradient; a kernel is compiled with each.
-GRADIENTS = ("gradient", "decayed_gradient")
-
 #: What stands before a rule's own scalars in the array of scalars that a kernel takes.
-GRADIENT_SCALARS = ("grad_scale", "weight_decay")
+SHARED_SCALARS = ("grad_scale", "weight_decay", "decay")
+
+#: The forms in which a rule is compiled: where its gradient comes from, and how it descends. A form's position is
+#: 1 for coupled weight decay, plus 2 for decoupled.
+FORMS = (
+    ("gradient", "descend"),
+    ("decayed_gradient", "descend"),
+    ("gradient", "decayed_descend"),
+    ("decayed_gradient", "decayed_descend"),
+)
 
 
 @dataclass(frozen=True)
@@ -31,6 +37,16 @@ class Function:
         """The arrays that the rule returns: all but grad."""
         return tuple(name for name in self.arrays if name != "grad")
 
+    @property
+    def own_scalars(self) -> tuple[str, ...]:
+        """The scalars that it does not share with every rule."""
+        return tuple(name for name in self.scalars if name not in SHARED_SCALARS)
+
+    @property
+    def forms(self) -> tuple[tuple[str, str], ...]:
+        """The forms that make a difference: a rule that does not descend with decay has the first two only."""
+        return FORMS if "decay" in self.scalars else FORMS[:2]
+
 
 def parse_functions(source: str) -> dict[str, Function]:
     """Return every function of a rules file, in the order of the file."""
@@ -46,9 +62,7 @@ def rules_of(functions: dict[str, Function]) -> list[Function]:
 def _function(node: ast.FunctionDef, source: str) -> Function:
     parameters = [argument.arg for argument in node.args.posonlyargs + node.args.args]
     stored = {
-        name.id: None
-        for name in ast.walk(node)
-        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+        name.id: None for name in ast.walk(node) if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
     }
     lines = source.splitlines()[node.body[0].lineno - 1 : node.end_lineno]
     return Function(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 
-from .rule_text import GRADIENT_SCALARS, GRADIENTS, PRIMITIVES, Function, parse_functions, rules_of
+from .rule_text import FORMS, PRIMITIVES, SHARED_SCALARS, Function, parse_functions, rules_of
 
 C_TYPE = {"float32": "float", "float64": "double"}
 
@@ -43,48 +44,49 @@ def cython_module(source: str, dtype: str) -> str:
     parts = [
         HEADER.format(c_type=C_TYPE[dtype], is_float64=int(dtype == "float64"))
         + "".join(
-            f'    real {name} "{name}_{dtype}" ({", ".join(["real"] * count)})\n'
-            for name, count in PRIMITIVES.items()
+            f'    real {name} "{name}_{dtype}" ({", ".join(["real"] * count)})\n' for name, count in PRIMITIVES.items()
         )
     ]
-    parts += [_inline(functions[name]) for name in GRADIENTS]
+    parts += [_inline(functions[name]) for name in dict.fromkeys(name for form in FORMS for name in form)]
     for rule in rules:
-        parts.append(_inline(rule))
-        parts += [_kernel(rule, gradient) for gradient in GRADIENTS]
+        parts += [_inline(rule, descent) for descent in dict.fromkeys(descent for _, descent in rule.forms)]
+        parts += [_kernel(rule, *form) for form in rule.forms]
     parts.append(_addresses(rules))
     return "\n\n".join(parts) + "\n"
 
 
-def kernel_name(rule: str, gradient: str) -> str:
-    """Return the name of the kernel that feeds ``rule`` from ``gradient``."""
-    return f"{rule}_with_{gradient}"
+def _name(rule: Function, *form: str) -> str:
+    """The name of a rule's function or kernel in one of its forms, which no argument of a rule has."""
+    return "_".join([rule.name, *(part for part in form if part.startswith("decayed")), "rule"])
 
 
-def _inline(function: Function) -> str:
-    """The function, its body verbatim, typed."""
+def _inline(function: Function, descent: str = "descend") -> str:
+    """The function, its body verbatim (but for the name of the other descent), typed."""
     parameters = ", ".join(f"real {name}" for name in function.arrays + function.scalars)
     count = len(function.written)
     returned = f"({', '.join(['real'] * count)})" if count > 1 else "real"
     declared = f"    cdef real {', '.join(function.locals)}\n" if function.locals else ""
+    body = re.sub(r"\bdescend\(", f"{descent}(", function.body)
+    name = _name(function, descent) if function.arrays else function.name
     return (
-        f"cdef inline {returned} {function.name}({parameters}) noexcept nogil:\n"
-        f"{declared}{textwrap.indent(function.body, '    ')}"
+        f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n"
+        f"{declared}{textwrap.indent(body, '    ')}"
     )
 
 
-def _kernel(rule: Function, gradient: str) -> str:
+def _kernel(rule: Function, gradient: str, descent: str) -> str:
     """The loop over one contiguous run. Its own names end in an underscore, which no name of a rule does."""
-    name = kernel_name(rule.name, gradient)
-    scalars = GRADIENT_SCALARS + rule.scalars
+    name = f"{_name(rule, gradient, descent)}_kernel"
+    scalars = SHARED_SCALARS + rule.own_scalars
     elements = {array: f"{array}[i_]" for array in rule.arrays}
-    elements["grad"] = f"{gradient}(param[i_], grad[i_], {', '.join(GRADIENT_SCALARS)})"
+    elements["grad"] = f"{gradient}(param[i_], grad[i_], grad_scale, weight_decay)"
     results = ", ".join(f"{array}[i_]" for array in rule.written)
     return (
         f"cdef inline void {name}_loop(Py_ssize_t n_, {', '.join(f'run_t {array}' for array in rule.arrays)}, "
         f"{', '.join(f'real {scalar}' for scalar in scalars)}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_\n"
         f"    for i_ in range(n_):\n"
-        f"        {results} = {rule.name}({', '.join([*elements.values(), *rule.scalars])})\n\n"
+        f"        {results} = {_name(rule, descent)}({', '.join([*elements.values(), *rule.scalars])})\n\n"
         f"cdef void {name}(void **arrays, Py_ssize_t n, const real *scalars) noexcept nogil:\n"
         f"    {name}_loop(n, {', '.join(f'<run_t>arrays[{i}]' for i in range(len(rule.arrays)))}, "
         f"{', '.join(f'scalars[{i}]' for i in range(len(scalars)))})"
@@ -92,11 +94,9 @@ def _kernel(rule: Function, gradient: str) -> str:
 
 
 def _addresses(rules: list[Function]) -> str:
-    """What the module exports: the addresses of each rule's kernels, in the order of GRADIENTS, and the codecs'."""
+    """What the module exports: the addresses of each rule's kernels, in the order of its forms, and the codecs'."""
     rows = "".join(
-        f'    "{rule.name}": ('
-        + ", ".join(f"<size_t>&{kernel_name(rule.name, gradient)}" for gradient in GRADIENTS)
-        + "),\n"
+        f'    "{rule.name}": ({", ".join(f"<size_t>&{_name(rule, *form)}_kernel" for form in rule.forms)}),\n'
         for rule in rules
     )
     return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]"

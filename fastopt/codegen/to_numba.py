@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from .rule_text import GRADIENT_SCALARS, Function, parse_functions
+from .rule_text import SHARED_SCALARS, Function, parse_functions
 
 HEADER = '''\
 """Generated from fastopt/rules.py by fastopt/codegen/to_numba.py: change those, not this."""
@@ -13,35 +13,35 @@ from fastopt.backends.numba import carray, fabs, inlined, kernel_of, loop, sign,
 '''
 
 
-def numba_module(source: str, rule: str, gradient: str, dtype: str) -> str:
-    """Return the text of a module whose ``kernel`` feeds ``rule`` from ``gradient``."""
+def numba_module(source: str, rule: str, form: tuple[str, str], dtype: str) -> str:
+    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its forms."""
     functions = parse_functions(source)
-    parts = [HEADER, _inlined(functions[gradient]), _inlined(functions[rule])]
-    return "\n\n".join([*parts, _loop(functions[rule], gradient), _kernel(functions[rule], dtype)])
+    gradient, descent = (functions[name] for name in form)
+    parts = [HEADER, _inlined("gradient", gradient), _inlined("descend", descent), _inlined("rule_", functions[rule])]
+    return "\n\n".join([*parts, _loop(functions[rule]), _kernel(functions[rule], dtype)])
 
 
-def _inlined(function: Function) -> str:
+def _inlined(name: str, function: Function) -> str:
     """The function, its body verbatim."""
-    return f"@inlined\ndef {function.name}({_names(*function.arrays, *function.scalars)}):\n{_indent(function.body)}\n"
+    return f"@inlined\ndef {name}({_names(*function.arrays, *function.scalars)}):\n{_indent(function.body)}\n"
 
 
-def _loop(rule: Function, gradient: str) -> str:
+def _loop(rule: Function) -> str:
     """The loop over one contiguous run. Its own names end in an underscore, which no name of a rule does."""
     elements = {name: f"{name}[i_]" for name in rule.arrays}
-    elements["grad"] = f"{gradient}(param[i_], grad[i_], {_names(*GRADIENT_SCALARS)})"
+    elements["grad"] = "gradient(param[i_], grad[i_], grad_scale, weight_decay)"
     results = _names(*(f"{name}[i_]" for name in rule.written))
     return (
-        f"@loop\ndef run_({_names(*rule.arrays, *GRADIENT_SCALARS, *rule.scalars)}):\n"
+        f"@loop\ndef run_({_names(*rule.arrays, *SHARED_SCALARS, *rule.own_scalars)}):\n"
         f"    for i_ in range(len(param)):\n"
-        f"        {results} = {rule.name}({_names(*elements.values(), *rule.scalars)})\n"
+        f"        {results} = rule_({_names(*elements.values(), *rule.scalars)})\n"
     )
 
 
 def _kernel(rule: Function, dtype: str) -> str:
     """What the engine calls. Each array is named: what is unpacked from a tuple, Numba does not vectorise."""
-    count = len(GRADIENT_SCALARS + rule.scalars)
     runs = (f"carray(arrays_[{i}], n_)" for i in range(len(rule.arrays)))
-    scalars = (f"scalars_[{i}]" for i in range(count))
+    scalars = (f"scalars_[{i}]" for i in range(len(SHARED_SCALARS + rule.own_scalars)))
     return f"@kernel_of({dtype!r})\ndef kernel(arrays_, n_, scalars_):\n    run_({_names(*runs, *scalars)})\n"
 
 

@@ -30,6 +30,7 @@ cdef class Intake:
     cdef tuple names
     cdef int grad
     cdef list arrays
+    cdef view_t few[8]  # enough for one tensor: MAX_ARRAYS
     cdef view_t *views
     cdef bint has_float64
 
@@ -39,6 +40,7 @@ cdef class Intake:
     cdef inline ndarray array(self, Py_ssize_t tensor, Py_ssize_t i):
         return <ndarray>self.arrays[tensor * self.narrays + i]
 
+    cdef int begin(self, tuple names, int grad, Py_ssize_t tensors) except -1
     cdef int take(self, tuple arrays) except -1
     cdef int refuse_overlaps(self) except -1
     cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1

@@ -1,7 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """The one place that looks at a caller's arrays: it gives checked views of them, or raises, and never copies."""
 
-from libc.stdlib cimport free, malloc, realloc, qsort
+cimport cython
+from libc.stdlib cimport free, malloc, qsort
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
@@ -25,20 +26,25 @@ cdef Py_ssize_t OVERLAP_WORK = 100_000
 cdef int bfloat16_number = -1
 
 
+@cython.freelist(8)
 cdef class Intake:
-    def __cinit__(self, tuple names, Py_ssize_t tensors):
+    cdef int begin(self, tuple names, int grad, Py_ssize_t tensors) except -1:
         self.names = names
         self.narrays = len(names)
-        self.grad = names.index("grad")
+        self.grad = grad
         self.tensors = 0
         self.arrays = []
         self.has_float64 = False
-        self.views = <view_t *>malloc(max(1, tensors) * self.narrays * sizeof(view_t))
-        if self.views == NULL:
-            raise MemoryError
+        self.views = self.few
+        if tensors > 1:
+            self.views = <view_t *>malloc(tensors * self.narrays * sizeof(view_t))
+            if self.views == NULL:
+                raise MemoryError
+        return 0
 
     def __dealloc__(self):
-        free(self.views)
+        if self.views != self.few:
+            free(self.views)
 
     cdef int take(self, tuple arrays) except -1:
         """Check one tensor's arrays against each other, all but overlaps, and keep their views."""

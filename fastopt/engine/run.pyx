@@ -1,14 +1,19 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Runs an update: checked arrays and host scalars in, kernels over threads and blocks, nothing out."""
 
-from libc.float cimport FLT_MIN
-from libc.math cimport isfinite
+import os
+
+import numpy
+
+from fastopt.backends import load_kernel
+from fastopt.codegen.rule_text import SHARED_SCALARS
+
+from libc.float cimport DBL_MIN, FLT_MIN
+from libc.math cimport copysign, isfinite, sqrt
 from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, npy_intp, PyArray_DIMS, PyArray_NDIM
 
 from fastopt.engine.intake cimport FLOAT32, FLOAT64, MAX_ARRAYS, MAX_SCALARS, Intake, storage, view_t
-from fastopt.backends import load_kernels
-import os
 
 cimport numpy as cnp
 
@@ -37,18 +42,24 @@ cdef extern from "job.h" nogil:
         storage compute
     void plan_job(job_t *, const task_t *, const view_t *, int, const npy_intp *, layout_t *)
 
-cdef extern from "threads.h" nogil:
+cdef extern from "thread_limits.h" nogil:
     int SERIAL_BELOW
-    void init_threads()
+    void init_limits()
     int cpu_limit()
     void c_pretend_cpu_limit "pretend_cpu_limit" (int)
     double c_cgroup_quota "cgroup_quota" ()
-    int in_forked_child()
     int choose_threads(Py_ssize_t, int)
     void set_default_threads(int)
+
+cdef extern from "pool.h" nogil:
+    void init_pool()
+    int pool_size()
+
+cdef extern from "schedule.h" nogil:
     void run_jobs(const job_t *, Py_ssize_t, const task_t *, int)
 
-init_threads()
+init_limits()
+init_pool()
 
 # Above this many array elements (an Adam step of 8 us or so), other Python threads may run meanwhile.
 cdef Py_ssize_t RELEASE_GIL_FROM = 65536
@@ -66,7 +77,7 @@ cdef class Update:
     rule : function
         From ``fastopt/rules.py``.
     prepare : function
-        From the hyperparameters to the host scalars: ``grad_scale``, ``weight_decay``, then the rule's own.
+        From the hyperparameters to the host scalars: ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own.
     reference : function, optional
         The plain formula, called with the rule's arrays and prepare's hyperparameters by name.
     """
@@ -79,7 +90,9 @@ cdef class Update:
     cdef readonly tuple scalars
     cdef readonly tuple hyperparameters
     cdef dict siblings
-    cdef kernel_t kernels[2][2]
+    cdef int grad
+    cdef int eps
+    cdef kernel_t kernels[2][4]
     cdef const codec_t *codecs[2]
 
     def __init__(self, rule, prepare, reference=None, *, str backend="cython"):
@@ -90,11 +103,14 @@ cdef class Update:
         self.reference = reference
         self.backend = backend
         self.arrays = names[: code.co_posonlyargcount]
-        self.scalars = ("grad_scale", "weight_decay", *names[code.co_posonlyargcount :])
+        own_scalars = [name for name in names[code.co_posonlyargcount :] if name not in SHARED_SCALARS]
+        self.scalars = (*SHARED_SCALARS, *own_scalars)
         self.hyperparameters = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
         self.siblings = {backend: self}
+        self.grad = self.arrays.index("grad")
+        self.eps = self.scalars.index("eps") if "eps" in self.scalars else -1
         if len(self.arrays) > MAX_ARRAYS or len(self.scalars) > MAX_SCALARS:
-            raise ValueError(f"rule {rule.__name__} has more than {MAX_ARRAYS} arrays or {MAX_SCALARS - 2} scalars")
+            raise ValueError(f"rule {rule.__name__} has more than {MAX_ARRAYS} arrays or {MAX_SCALARS} scalars")
 
     def __repr__(self):
         return f"Update({self.rule.__name__}, backend={self.backend!r})"
@@ -103,51 +119,60 @@ cdef class Update:
         """The same update on another backend."""
         if backend not in self.siblings:
             other = Update(self.rule, self.prepare, self.reference, backend=backend)
-            other.load(False)
+            (<Update>other).load(False, 0)
             self.siblings[backend] = other
         return self.siblings[backend]
 
-    cdef int load(self, bint is_float64) except -1:
-        """Fetch the kernels of one compute type."""
-        cdef size_t plain, decayed, codecs
-        (plain, decayed), codecs = load_kernels(self.backend, self.rule, "float64" if is_float64 else "float32")
+    cdef int load(self, bint is_float64, int form) except -1:
+        """Fetch one of the kernels, and the codecs of its compute type."""
+        cdef size_t kernel, codecs
+        kernel, codecs = load_kernel(self.backend, self.rule, "float64" if is_float64 else "float32", form)
         self.codecs[is_float64] = <const codec_t *>codecs
-        self.kernels[is_float64][1] = <kernel_t>decayed
-        self.kernels[is_float64][0] = <kernel_t>plain
+        self.kernels[is_float64][form] = <kernel_t>kernel
         return 0
 
 
 def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads):
     """Update one tensor in place, or raise with nothing written."""
-    run_many(update, [arrays], hyperparameters, backend, num_threads)
+    cdef Intake intake = Intake.__new__(Intake)
+    intake.begin(update.arrays, update.grad, 1)
+    intake.take(arrays)
+    run_checked(update, intake, hyperparameters, backend, num_threads)
 
 
 def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads):
     """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
-    cdef Intake intake = Intake.__new__(Intake, update.arrays, len(tensors))
-    cdef tuple scalars = update.prepare(*hyperparameters)
+    cdef Intake intake = Intake.__new__(Intake)
     cdef tuple arrays
+    intake.begin(update.arrays, update.grad, len(tensors))
     for arrays in tensors:
         intake.take(arrays)
+    run_checked(update, intake, hyperparameters, backend, num_threads)
+
+
+cdef int run_checked(Update update, Intake intake, tuple hyperparameters, backend, num_threads) except -1:
+    """Finish the checks, and go to the reference or to the engine."""
+    cdef tuple scalars = update.prepare(*hyperparameters)
+    cdef int wanted = threads_wanted(num_threads)
     intake.refuse_overlaps()
+    if backend is None:
+        return run_tensors(update, intake, scalars, wanted)
     if backend == "reference":
-        run_reference(update, intake, hyperparameters)
-        return
-    if backend is not None:
-        update = update.on(backend)
-    run_tensors(update, intake, scalars, threads_wanted(num_threads))
+        return run_reference(update, intake, hyperparameters)
+    return run_tensors(update.on(backend), intake, scalars, wanted)
 
 
 cdef int run_reference(Update update, Intake intake, tuple hyperparameters) except -1:
     """Compute in float64 copies by the plain formula, then round what was written into the caller's arrays."""
     named = dict(zip(update.hyperparameters, hyperparameters, strict=True))
     cdef Py_ssize_t tensor
+    if any(array.dtype.kind == "u" for array in intake.arrays):
+        raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
     for tensor in range(intake.tensors):
         arrays = [intake.array(tensor, i) for i in range(intake.narrays)]
-        if any(array.dtype.kind == "u" for array in arrays):
-            raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
         copies = {name: array.astype("float64") for name, array in zip(update.arrays, arrays, strict=True)}
-        update.reference(**copies, **named)
+        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+            update.reference(**copies, **named)
         for name, array in zip(update.arrays, arrays, strict=True):
             if name != "grad":
                 array[...] = copies[name]
@@ -164,12 +189,13 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, int wanted) ex
     cdef job_t *jobs = &own_job
     cdef Py_ssize_t elements = 0, planned = 0, tensor
     cdef int is_float64 = intake.has_float64
-    cdef int threads
+    cdef int threads, form
     cdef ndarray param
     convert_scalars(update, scalars, is_float64, &converted)
-    if update.kernels[is_float64][0] == NULL:
-        update.load(is_float64)
-    task.kernel = update.kernels[is_float64][scalars[1] != 0.0]
+    form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
+    if update.kernels[is_float64][form] == NULL:
+        update.load(is_float64, form)
+    task.kernel = update.kernels[is_float64][form]
     task.codecs = update.codecs[is_float64]
     task.scalars = &converted
     task.narrays = <int>intake.narrays
@@ -212,18 +238,24 @@ cdef void *checked(void *memory) except NULL:
 
 
 cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1:
-    """Round the host scalars to the compute type. One that is not 0 does not become 0: it would turn eps off."""
+    """Round the host scalars to the compute type.
+
+    One that is not 0 does not become 0 (a kernel counts subnormals as 0). An eps beside a root is at least the root of
+    the smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
+    """
     cdef Py_ssize_t i
-    cdef double value, rounded
+    cdef double value, rounded, smallest = DBL_MIN if is_float64 else FLT_MIN
     if len(scalars) != len(update.scalars):
         raise ValueError(f"{len(scalars)} scalars given; expected {len(update.scalars)}: {', '.join(update.scalars)}")
     for i in range(len(scalars)):
         value = scalars[i]
+        if i == update.eps:
+            value = max(value, sqrt(smallest))
+        elif value != 0.0 and abs(value) < smallest:
+            value = copysign(smallest, value)
         if is_float64:
             rounded = converted.float64[i] = value
         else:
-            if value != 0.0 and abs(value) < FLT_MIN:
-                value = FLT_MIN if value > 0.0 else -FLT_MIN
             rounded = converted.float32[i] = <float>value
         if not isfinite(rounded):
             raise ValueError(
@@ -243,19 +275,17 @@ cdef int threads_wanted(num_threads) except -1:
 
 
 cdef int positive(num_threads) except -1:
-    cdef int count
     if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
         raise TypeError(f"num_threads is {num_threads!r}; expected a whole number, 1 or more")
     if num_threads < 1:
         raise ValueError(f"num_threads is {num_threads}; expected 1 or more")
-    count = min(int(num_threads), 1 << 20)
-    return count
+    return min(int(num_threads), 1 << 20)
 
 
 def set_num_threads(num_threads: int | None) -> None:
     """Set how many threads a call may use that does not say; None returns to what the environment says.
 
-    The environment says ``FASTOPT_NUM_THREADS``, or else what OpenMP is told (``OMP_NUM_THREADS``), or else one
+    The environment says ``FASTOPT_NUM_THREADS``, or else ``OMP_NUM_THREADS``; where it says neither, there is one
     thread for each processor. Never more run than the affinity mask and the cgroup quota of the process give.
 
     Parameters
@@ -277,15 +307,19 @@ def set_num_threads(num_threads: int | None) -> None:
     >>> fastopt.set_num_threads(None)
     """
     if num_threads is None:
-        num_threads = os.environ.get("FASTOPT_NUM_THREADS")
-        if num_threads is None:
-            set_default_threads(0)
-            return
-        try:
-            num_threads = int(num_threads)
-        except ValueError:
-            raise ValueError(f"FASTOPT_NUM_THREADS is {num_threads!r}; expected a whole number, 1 or more") from None
-    set_default_threads(positive(num_threads))
+        num_threads = threads_of_environment()
+    set_default_threads(positive(num_threads) if num_threads else 0)
+
+
+def threads_of_environment() -> int:
+    """Return what FASTOPT_NUM_THREADS says, or OMP_NUM_THREADS (for its outermost level), or 0."""
+    given = os.environ.get("FASTOPT_NUM_THREADS")
+    if given is None:
+        first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
+        return int(first) if first.isdecimal() else 0
+    if not given.isdecimal() or int(given) < 1:
+        raise ValueError(f"FASTOPT_NUM_THREADS is {given!r}; expected a whole number, 1 or more")
+    return int(given)
 
 
 def get_num_threads() -> int:
@@ -301,8 +335,8 @@ def get_num_threads() -> int:
 
 
 def limits() -> dict:
-    """Return where each limit on threads comes from."""
-    return {"cpus": cpu_limit(), "cgroup_quota": c_cgroup_quota() or None, "forked": bool(in_forked_child())}
+    """Return what limits the threads of this process, and how many it has started beside its own."""
+    return {"cpus": cpu_limit(), "cgroup_quota": c_cgroup_quota() or None, "started": pool_size()}
 
 
 def pretend_cpu_limit(int cpus):

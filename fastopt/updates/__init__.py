@@ -1,1 +1,43 @@
-"""The public updates: one file per family, the simplest first."""
+"""The public updates: one file per family, the simplest first.
+
+What all updates share
+======================
+**In place.** An update changes param and its state, which are the caller's own arrays, and returns None. It raises
+before it writes anything.
+
+**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one) or the buffer
+protocol. Each is float16, bfloat16 (of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and
+may have any strides. A call computes in float32, or in float64 if one of its arrays is float64, and rounds a value
+once, when it stores it. grad may be read-only.
+
+**Gradient.** ``g = grad_scale * grad + weight_decay * param`` where the decay is *coupled*. Where it is *decoupled*,
+g is ``grad_scale * grad``, and the formula shrinks param by itself. grad_scale may be any finite number: 1 / loss
+scale, a clipping factor, -1 to maximise. A weight_decay of 0 is left out, so that an infinite param stays what it is.
+
+**Hyperparameters** are real numbers of any type, a zero-dimensional array included. What follows from them (bias
+corrections, schedules) is computed in float64. ``step`` is 1 at the first update. ``eps`` may be 0: then 0 / 0 counts
+as 0, and an element that never had a gradient stays where it is.
+
+**backend** says who compiled the kernel: ``"cython"`` (the build; also what None means) or ``"numba"`` (now; the same
+bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. ``"cuda"`` is
+not in this version.
+
+**num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
+the process may use, and one where the arrays are small.
+
+Raises
+------
+ValueError
+    An array has another shape than param, is misaligned, overlaps another (or itself, if it is written); a number is
+    out of its range, or makes a scalar of the formula infinite in the compute type; the backend is unknown.
+TypeError
+    Something that is no array is given for one; an array is of another dtype or byte order, or is read-only and would
+    be written; a hyperparameter is not a real number, or ``step`` not a whole one.
+BackendUnavailable
+    The backend can't run here, or an array lies on a CUDA device.
+
+Beside PyTorch, Keras and optax
+-------------------------------
+Defaults and conventions are PyTorch's where PyTorch has the optimizer. Keras decouples the weight decay of every
+optimizer. What else differs, each function's notes say.
+"""

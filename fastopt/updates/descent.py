@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Literal, SupportsIndex
 
 from fastopt import host_scalars, reference, rules
-from fastopt.engine.run import Update, run
 from fastopt.arguments import Array, Backend, Real
+from fastopt.engine.run import Update, run
 
 SGD = Update(rules.sgd, host_scalars.sgd, reference.sgd)
 
@@ -21,7 +21,47 @@ def sgd(
     backend: Backend = None,
     num_threads: int | None = None,
 ) -> None:
-    """DOC sgd."""
+    """Gradient descent.
+
+        g = grad_scale * grad + weight_decay * param
+        param -= lr * g
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    lr : float >= 0
+        Learning rate.
+    weight_decay, grad_scale : float
+        Coupled decay (>= 0), which in this update is the same as a decoupled one, and factor on grad.
+    backend, num_threads : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If lr or weight_decay is negative or not finite, or grad has another shape than param.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    PyTorch's lr is 1e-3 unless given, Keras' 0.01; here, as in optax, there is no default.
+
+    References
+    ----------
+    H. Robbins and S. Monro, "A Stochastic Approximation Method", 1951.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import sgd
+    >>> param = np.array([1.0, -2.0], np.float32)
+    >>> grad = np.array([0.5, 0.25], np.float32)
+    >>> sgd(param, grad, lr=0.5)
+    >>> param
+    array([ 0.75 , -2.125], dtype=float32)
+    """
     run(SGD, (param, grad), (lr, weight_decay, grad_scale), backend, num_threads)
 
 
@@ -44,7 +84,69 @@ def momentum(
     backend: Backend = None,
     num_threads: int | None = None,
 ) -> None:
-    """DOC momentum."""
+    """Gradient descent with momentum, in each of the forms in use.
+
+        g = grad_scale * grad + weight_decay * param
+        form="sum":      velocity = momentum * velocity + (1 - dampening) * g
+        form="average":  velocity = momentum * velocity + (1 - momentum) * g
+        form="step":     velocity = momentum * velocity + lr * g
+        param -= lr * velocity                  (form="step": param -= velocity)
+
+    With ``nesterov`` param moves by the velocity after one more turn of the same recursion; with form="sum" that is
+    param -= lr * (g + momentum * velocity).
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    velocity : array
+        Updated; starts from zeros.
+    lr : float >= 0
+        Learning rate.
+    momentum : float in [0, 1]
+        What the velocity keeps of itself.
+    dampening : float
+        What the velocity leaves out of g; other than 0 only with form="sum" and without nesterov.
+    nesterov : bool
+        Look ahead.
+    form : {"sum", "average", "step"}
+        What the velocity is: a sum of gradients, their exponentially weighted average, or a sum of steps.
+    weight_decay, grad_scale : float
+        Coupled decay (>= 0), which enters the velocity, and factor on grad.
+    backend, num_threads : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If dampening, nesterov and form do not go together, momentum is outside [0, 1], or lr is negative.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    "sum" is PyTorch's and optax's form. PyTorch takes the first g undampened for the velocity; with dampening, the two
+    differ until that term has faded. "step" is Sutskever's and Keras' form, where the velocity has the other sign; it
+    moves param as "sum" does while lr stays the same, and after a change of lr goes on with the steps made before. In
+    PyTorch and Keras momentum is 0 unless given.
+
+    References
+    ----------
+    B. Polyak, "Some methods of speeding up the convergence of iteration methods", 1964. I. Sutskever et al., "On the
+    importance of initialization and momentum in deep learning", 2013, equations 1 to 4 (param is the point they look
+    ahead to).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import momentum
+    >>> param, velocity = np.ones(2, np.float32), np.full(2, 0.5, np.float32)
+    >>> momentum(param, np.array([1.0, -1.0], np.float32), velocity, lr=0.5, momentum=0.5)
+    >>> velocity
+    array([ 1.25, -0.75], dtype=float32)
+    >>> param
+    array([0.375, 1.375], dtype=float32)
+    """
     update = NESTEROV if nesterov else MOMENTUM
     hyperparameters = (lr, momentum, dampening, nesterov, form, weight_decay, grad_scale)
     run(update, (param, grad, velocity), hyperparameters, backend, num_threads)
@@ -68,6 +170,60 @@ def asgd(
     backend: Backend = None,
     num_threads: int | None = None,
 ) -> None:
-    """DOC asgd."""
+    """Gradient descent with a running average of the parameters.
+
+        g = grad_scale * grad + weight_decay * param
+        eta = lr / (1 + lambd * lr * (step - 1))^alpha
+        mu = 1 / max(1, step - 1 - t0)
+        param = (1 - lambd * eta) * param - eta * g
+        average += mu * (param - average)
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    average : array
+        Updated; starts from zeros, and is a copy of param while mu is 1.
+    step : int >= 1
+        This step's number.
+    lr : float >= 0
+        Learning rate of the first step.
+    lambd : float >= 0
+        Decay of param, and how soon the learning rate falls.
+    alpha : float >= 0
+        How steeply the learning rate falls.
+    t0 : float >= 0
+        The step behind which the average begins.
+    weight_decay, grad_scale : float
+        Coupled decay (>= 0) beside that of lambd, and factor on grad.
+    backend, num_threads : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If step is below 1, or lr, lambd, alpha, t0 or weight_decay is negative.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    As PyTorch's ASGD, which keeps eta and mu in float32. To predict, take ``average``. Not in Keras or optax.
+
+    References
+    ----------
+    B. Polyak and A. Juditsky, "Acceleration of stochastic approximation by averaging", 1992. L. Bottou, "Large-Scale
+    Machine Learning with Stochastic Gradient Descent", 2010, for the learning rate.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import asgd
+    >>> param, average = np.array([1.0, -1.0], np.float32), np.zeros(2, np.float32)
+    >>> grad = np.array([1.0, 2.0], np.float32)
+    >>> asgd(param, grad, average, step=1, lr=0.25, lambd=0.0)
+    >>> param, average
+    (array([ 0.75, -1.5 ], dtype=float32), array([ 0.75, -1.5 ], dtype=float32))
+    """
     hyperparameters = (step, lr, lambd, alpha, t0, weight_decay, grad_scale)
     run(ASGD, (param, grad, average), hyperparameters, backend, num_threads)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fastopt import host_scalars, reference, rules
-from fastopt.engine.run import Update, run
 from fastopt.arguments import Array, Backend, Real
+from fastopt.engine.run import Update, run
 
 SIGNUM = Update(rules.signum, host_scalars.signum, reference.signum)
 
@@ -21,7 +21,52 @@ def signum(
     backend: Backend = None,
     num_threads: int | None = None,
 ) -> None:
-    """DOC signum."""
+    """Steps of one size, along the signs of the averaged gradient.
+
+        g = grad_scale * grad
+        m = beta * m + (1 - beta) * g
+        param = (1 - lr * weight_decay) * param - lr * sign(m)
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    m : array
+        Updated; starts from zeros.
+    lr : float >= 0
+        Learning rate: the length of every step.
+    beta : float in [0, 1)
+        What the average keeps of itself; with 0 this is signSGD.
+    weight_decay, grad_scale : float
+        Decoupled decay (>= 0) and factor on grad.
+    backend, num_threads : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If beta is outside [0, 1), or lr or weight_decay is negative.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    sign(0) is 0: an element without any gradient stays. Not in PyTorch or Keras; optax.signum has no default lr and no
+    weight decay.
+
+    References
+    ----------
+    J. Bernstein et al., "signSGD: Compressed Optimisation for Non-Convex Problems", 2018, Algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import signum
+    >>> param, m = np.ones(3, np.float32), np.zeros(3, np.float32)
+    >>> signum(param, np.array([4.0, -0.01, 0.0], np.float32), m, lr=0.25)
+    >>> param
+    array([0.75, 1.25, 1.  ], dtype=float32)
+    """
     run(SIGNUM, (param, grad, m), (lr, beta, weight_decay, grad_scale), backend, num_threads)
 
 
@@ -41,7 +86,51 @@ def lion(
     backend: Backend = None,
     num_threads: int | None = None,
 ) -> None:
-    """DOC lion."""
+    """Evolved sign momentum: one average gives the direction, another is kept.
+
+        g = grad_scale * grad
+        param = (1 - lr * weight_decay) * param - lr * sign(beta1 * m + (1 - beta1) * g)
+        m = beta2 * m + (1 - beta2) * g
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    m : array
+        Updated; starts from zeros.
+    lr : float >= 0
+        Learning rate: the length of every step.
+    beta1, beta2 : float in [0, 1)
+        The share of m in the direction, and what m keeps of itself.
+    weight_decay, grad_scale : float
+        Decoupled decay (>= 0) and factor on grad.
+    backend, num_threads : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If a beta is outside [0, 1), or lr or weight_decay is negative.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    sign(0) is 0. Not in PyTorch. Keras' lr is 1e-3 unless given; optax decays weights by 1e-3 unless told otherwise.
+
+    References
+    ----------
+    X. Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023, Algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import lion
+    >>> param, m = np.ones(2, np.float32), np.array([0.5, 0.5], np.float32)
+    >>> lion(param, np.array([1.0, -9.0], np.float32), m, lr=0.5, beta2=0.5)
+    >>> param, m
+    (array([0.5, 1.5], dtype=float32), array([ 0.75, -4.25], dtype=float32))
+    """
     run(LION, (param, grad, m), (lr, beta1, beta2, weight_decay, grad_scale), backend, num_threads)
 
 
@@ -63,6 +152,59 @@ def rprop(
     backend: Backend = None,
     num_threads: int | None = None,
 ) -> None:
-    """DOC rprop."""
+    """Resilient backpropagation: each element's step grows while its gradient keeps its sign.
+
+        g = grad_scale * grad + weight_decay * param
+        s = sign(g) * sign(prev_grad)
+        step_size *= eta_plus where s > 0, eta_minus where s < 0; then clipped to [step_min, step_max]
+        g = 0 where s < 0
+        param -= step_size * sign(g)
+        prev_grad = g
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    prev_grad : array
+        Updated; starts from zeros.
+    step_size : array
+        Updated; starts from the initial learning rate (1e-2 in PyTorch, 0.1 in the paper).
+    eta_minus, eta_plus : float in (0, 1), float > 1
+        What a step shrinks and grows by.
+    step_min, step_max : float >= 0
+        The shortest and the longest step.
+    weight_decay, grad_scale : float
+        Coupled decay (>= 0), which can turn the sign, and factor on grad, of which only the sign matters without decay.
+    backend, num_threads : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If step_min is over step_max, or an eta is out of its range.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    For gradients of the whole data set: in small batches their signs are too noisy. Without backtracking (iRprop-), as
+    in PyTorch, whose Rprop has no weight decay and takes the sign of g * prev_grad, a product that can underflow to 0.
+    optax.rprop clips only the steps that change. Not in Keras.
+
+    References
+    ----------
+    M. Riedmiller and H. Braun, "A direct adaptive method for faster backpropagation learning: the RPROP algorithm",
+    1993. C. Igel and M. Huesken, "Improving the Rprop Learning Algorithm", 2000.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import rprop
+    >>> param, prev_grad = np.ones(3, np.float32), np.array([1.0, 1.0, 0.0], np.float32)
+    >>> step_size = np.full(3, 0.5, np.float32)
+    >>> rprop(param, np.array([2.0, -2.0, 2.0], np.float32), prev_grad, step_size, eta_plus=1.5)
+    >>> param, step_size
+    (array([0.25, 1.  , 0.5 ], dtype=float32), array([0.75, 0.25, 0.5 ], dtype=float32))
+    """
     hyperparameters = (eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale)
     run(RPROP, (param, grad, prev_grad, step_size), hyperparameters, backend, num_threads)

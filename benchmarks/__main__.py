@@ -1,0 +1,131 @@
+"""The command line: what to measure, the measuring, and where the results go."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from importlib.util import find_spec
+from pathlib import Path
+
+import matplotlib
+import numba
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+import fastopt
+from benchmarks.calls import measure_calls
+from benchmarks.effort import FULL, QUICK, Effort
+from benchmarks.figures import figures_grid
+from benchmarks.machine import describe_machine, machine_line
+from benchmarks.plot import draw
+from benchmarks.report import calls_grid, short, storage_grid, updates_grid, zero_gradient_grid
+from benchmarks.results import Result, Results, write_csv
+from benchmarks.updates import measure_storages, measure_update
+from benchmarks.workload import Workload
+from benchmarks.zero_gradient import measure_zero_gradient
+from tests.cases import BY_NAME, CASES, Case
+
+BENCHMARKED = [case for case in CASES if case.benchmarked]
+
+#: What `--only` takes besides the names of cases.
+GROUPS = ("calls", "storage", "zero-gradient")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Measure, print, and write the CSV file and the picture."""
+    options = parse(arguments)
+    numba.set_num_threads(options.threads)
+    wide = Console()
+    console = wide if wide.is_terminal else Console(width=150)
+    results = Results(describe_machine(options.threads))
+    console.print(machine_line(results.machine))
+    run(plan(options), results, console)
+    for grid in (updates_grid, storage_grid, calls_grid, zero_gradient_grid, figures_grid):
+        table = grid(results)
+        if table.rows:
+            console.print(table.for_terminal())
+    options.out.mkdir(parents=True, exist_ok=True)
+    csv, picture = options.out / "benchmarks.csv", options.out / "throughput.png"
+    write_csv(results, csv)
+    print(f"wrote {csv}")
+    if results.cases():
+        matplotlib.use("Agg")
+        draw(results, picture)
+        print(f"wrote {picture}")
+
+
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """Read the options, and refuse what can't be measured."""
+    parser = argparse.ArgumentParser("python -m benchmarks", description="Measure fastopt beside NumPy and PyTorch.")
+    parser.add_argument("--sizes", type=sizes, metavar="N[,N]", help="numbers of elements, such as 1e3,1e6")
+    parser.add_argument("--only", type=names, metavar="NAME[,NAME]", help=f"cases, or {', '.join(GROUPS)}")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and samples: under a minute")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave PyTorch out")
+    parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results/")
+    parser.add_argument(
+        "--threads", type=int, default=fastopt.get_num_threads(), metavar="N", help="default: %(default)s"
+    )
+    options = parser.parse_args(arguments)
+    if options.peers and find_spec("torch") is None:
+        parser.error("PyTorch is not installed: pip install torch, or give --no-peers")
+    return options
+
+
+def sizes(text: str) -> tuple[int, ...]:
+    """Read 1e3,1e6."""
+    return tuple(int(float(size)) for size in text.split(","))
+
+
+def names(text: str) -> list[str]:
+    """Read names of cases and groups."""
+    known = [*BY_NAME, *GROUPS]
+    for name in text.split(","):
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
+    return text.split(",")
+
+
+Measurement = tuple[str, Callable[[], Iterator[Result]]]
+
+
+def plan(options: argparse.Namespace) -> list[Measurement]:
+    """Return what is to be measured: a description of each measurement, and the function that makes it."""
+    effort: Effort = QUICK if options.quick else FULL
+    if options.sizes:
+        effort = replace(effort, sizes=options.sizes)
+    cases: list[Case] = [BY_NAME[name] for name in options.only if name in BY_NAME] if options.only else BENCHMARKED
+    groups = options.only or GROUPS
+    peers, threads = options.peers, options.threads
+    planned: list[Measurement] = []
+    if "calls" in groups:
+        planned.append(("calls and import", partial(measure_calls, effort)))
+    for case in cases:
+        for size in effort.sizes:
+            step = partial(measure_update, Workload(case, size), effort, peers, threads)
+            planned.append((f"{case.name}, {short(size)} elements", step))
+    if "storage" in groups:
+        for size in [size for size in effort.sizes if size >= 1_000_000]:
+            step = partial(measure_storages, Workload(BY_NAME["adam"], size), effort, threads)
+            planned.append((f"storage, {short(size)} elements", step))
+    if "zero-gradient" in groups:
+        for case in BENCHMARKED[: effort.zero_gradient]:
+            step = partial(measure_zero_gradient, case, peers, threads)
+            planned.append((f"{case.name}, zero gradients", step))
+    return planned
+
+
+def run(planned: list[Measurement], results: Results, console: Console) -> None:
+    """Make the measurements under a progress bar."""
+    columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("", total=len(planned))
+        for description, measure in planned:
+            progress.update(task, description=description)
+            results.rows.extend(measure())
+            progress.advance(task)
+
+
+if __name__ == "__main__":
+    main()

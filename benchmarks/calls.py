@@ -1,0 +1,65 @@
+"""Measures what does not depend on memory: one small call, importing, and the first update of a process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+from benchmarks.effort import Effort
+from benchmarks.results import Result
+from benchmarks.timing import Timing, time_in_turns
+from benchmarks.workload import Workload
+from tests.cases import BY_NAME
+
+ADAM = BY_NAME["adam"]
+
+IMPORT = """
+import sys
+import numpy
+from time import perf_counter
+start = perf_counter()
+import fastopt
+print(perf_counter() - start)
+assert "numba" not in sys.modules and "torch" not in sys.modules, "import fastopt is not quiet"
+"""
+
+FIRST_UPDATE = """
+import numpy
+import fastopt
+from time import perf_counter
+param, grad, m, v = (numpy.ones({elements}, numpy.float32) for _ in range(4))
+start = perf_counter()
+fastopt.adam(param, grad, m, v, step=1)
+print(perf_counter() - start)
+"""
+
+SMALL = 4
+FIRST = 1_000
+
+
+def measure_calls(effort: Effort) -> Iterator[Result]:
+    """Time Adam on a few elements, ``import fastopt`` after NumPy, and the first update of a process."""
+    workload = Workload(ADAM, SMALL)
+    arrays = workload.make_arrays()
+    call = workload.hyperparameters()
+    steps = {
+        "cython": lambda: ADAM.update(**arrays, **call),
+        "numba": lambda: ADAM.update(**arrays, **call, backend="numba"),
+    }
+    for backend, timing in time_in_turns(steps, dict.fromkeys(steps, effort.samples)).items():
+        yield Result.of(timing, "call", backend, "adam", "float32", SMALL, workload.bytes)
+    yield Result.of(in_fresh_process(IMPORT, effort), "import", "fastopt")
+    timing = in_fresh_process(FIRST_UPDATE.format(elements=FIRST), effort)
+    yield Result.of(timing, "first update", "cython", "adam", "float32", FIRST)
+
+
+def in_fresh_process(script: str, effort: Effort) -> Timing:
+    """Run a script that prints seconds in interpreters of their own."""
+    seconds = []
+    for _ in range(1 + effort.processes):
+        finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+        if finished.returncode:
+            raise RuntimeError(f"a measured process failed:\n{finished.stderr}")
+        seconds.append(float(finished.stdout))
+    return Timing.of(seconds[1:])  # the first brought the files from the disk into memory

@@ -1,0 +1,49 @@
+"""What the numbers were measured on."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("fastopt", "numpy", "numba", "torch")
+
+
+def describe_machine(threads: int) -> dict[str, str]:
+    """Return the processor, the instruction set that fastopt's kernels use, and the versions that took part."""
+    from fastopt.backends.cython import ISA
+
+    facts = {
+        "processor": _processor(),
+        "cores": str(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()),
+        "instruction set": ISA,
+        "threads": str(threads),
+        "python": platform.python_version(),
+    }
+    return facts | {package: _version(package) for package in PACKAGES}
+
+
+def machine_line(facts: dict[str, str]) -> str:
+    """Return the description as a sentence."""
+    versions = ", ".join(f"{name} {facts[name]}" for name in PACKAGES)
+    return (
+        f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, kernels for "
+        f"{facts['instruction set']}; Python {facts['python']}, {versions}"
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()

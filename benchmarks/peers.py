@@ -1,0 +1,93 @@
+"""PyTorch's optimizers, on the very memory that fastopt updates."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+
+from benchmarks.candidates import Candidate, Step
+from benchmarks.workload import STEP, Arrays, Workload
+
+
+@dataclass(frozen=True)
+class Peer:
+    """The optimizer of PyTorch that makes a case's update."""
+
+    optimizer: type[torch.optim.Optimizer]
+    #: PyTorch's name for each state array of the case.
+    state: dict[str, str] = field(default_factory=dict)
+    hyperparameters: dict[str, Any] = field(default_factory=dict)
+    fused: bool = False
+
+
+ADAM = {"m": "exp_avg", "v": "exp_avg_sq"}
+MOMENTUM = {"velocity": "momentum_buffer"}
+WD = {"weight_decay": 0.01}
+
+#: By the name of the case. Hyperparameters not named here have the same defaults on both sides, as `verify` shows.
+PEERS = {
+    "sgd": Peer(torch.optim.SGD, {}, {"lr": 0.1}, fused=True),
+    "momentum": Peer(torch.optim.SGD, MOMENTUM, {"lr": 0.1, "momentum": 0.9, **WD}, fused=True),
+    "momentum-nesterov": Peer(
+        torch.optim.SGD, MOMENTUM, {"lr": 0.1, "momentum": 0.9, "nesterov": True, **WD}, fused=True
+    ),
+    "asgd": Peer(torch.optim.ASGD, {"average": "ax"}, {"t0": 2, **WD}),
+    "rprop": Peer(torch.optim.Rprop, {"prev_grad": "prev", "step_size": "step_size"}),
+    "adagrad": Peer(torch.optim.Adagrad, {"square_sum": "sum"}, {"lr_decay": 0.01, **WD}, fused=True),
+    "rmsprop": Peer(torch.optim.RMSprop, {"square_avg": "square_avg"}, WD),
+    "rmsprop-centered": Peer(
+        torch.optim.RMSprop,
+        {"square_avg": "square_avg", "grad_avg": "grad_avg"},
+        {"centered": True, "eps": 1e-2, **WD},
+    ),
+    "rmsprop-momentum": Peer(
+        torch.optim.RMSprop, {"square_avg": "square_avg", **MOMENTUM}, {"momentum": 0.9, **WD}
+    ),
+    "rmsprop-centered-momentum": Peer(
+        torch.optim.RMSprop,
+        {"square_avg": "square_avg", "grad_avg": "grad_avg", **MOMENTUM},
+        {"centered": True, "eps": 1e-2, "momentum": 0.9, **WD},
+    ),
+    "adadelta": Peer(torch.optim.Adadelta, {"square_avg": "square_avg", "delta_avg": "acc_delta"}, WD),
+    "adam": Peer(torch.optim.Adam, ADAM, fused=True),
+    "adam-amsgrad": Peer(
+        torch.optim.Adam, {**ADAM, "v_max": "max_exp_avg_sq"}, {"amsgrad": True, **WD}, fused=True
+    ),
+    "adamw": Peer(torch.optim.AdamW, ADAM, fused=True),
+    "adamax": Peer(torch.optim.Adamax, {"m": "exp_avg", "u": "exp_inf"}, WD),
+    "nadam": Peer(torch.optim.NAdam, ADAM, WD),
+    "radam": Peer(torch.optim.RAdam, ADAM, WD),
+}  # fmt: skip
+
+#: PyTorch's three ways of one step, as options of its constructors.
+MODES = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}
+
+
+def _make(mode: str, workload: Workload, arrays: Arrays, threads: int) -> Step:
+    torch.set_num_threads(threads)
+    peer = PEERS[workload.case.name]
+    param = torch.zeros(1)
+    optimizer = peer.optimizer([param], **peer.hyperparameters, **MODES[mode])
+    # The optimizer makes its own state (step count, products, averages) on one element, until the measured step is
+    # the next; then it is handed the large arrays.
+    for _ in range(STEP - 1):
+        param.grad = torch.ones(1)
+        optimizer.step()
+    param.grad = None
+    param.data = torch.from_numpy(arrays["param"])
+    param.grad = torch.from_numpy(arrays["grad"])
+    for ours, theirs in peer.state.items():
+        optimizer.state[param][theirs] = torch.from_numpy(arrays[ours])
+    return optimizer.step
+
+
+def peers_of(workload: Workload) -> list[Candidate]:
+    """Return PyTorch's ways to make the workload's update."""
+    peer = PEERS.get(workload.case.name)
+    if peer is None or workload.storage != "float32":
+        return []
+    modes = [mode for mode in MODES if peer.fused or mode != "fused"]
+    return [Candidate(f"torch {mode}", partial(_make, mode), slow=mode == "for-loop") for mode in modes]

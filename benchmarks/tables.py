@@ -1,0 +1,63 @@
+"""Writes result tables into pages, between markers, so that none is ever typed.
+
+``python -m benchmarks.tables --csv results/benchmarks.csv --update README.md docs/benchmarks.md`` replaces what stands
+between ``<!-- benchmark:begin NAME -->`` and ``<!-- benchmark:end NAME -->``, where NAME is a key of `TABLES`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks.figures import figures_grid
+from benchmarks.machine import machine_line
+from benchmarks.report import calls_grid, storage_grid, updates_grid, zero_gradient_grid
+from benchmarks.results import Results, read_csv
+
+#: What can stand between markers.
+TABLES: dict[str, Callable[[Results], str]] = {
+    "machine": lambda results: f"{machine_line(results.machine)}.",
+    "figures": lambda results: figures_grid(results).for_markdown(),
+    "largest": lambda results: updates_grid(results, results.sizes()[-1:]).for_markdown(),
+    "updates": lambda results: updates_grid(results).for_markdown(),
+    "storage": lambda results: storage_grid(results).for_markdown(),
+    "calls": lambda results: calls_grid(results).for_markdown(),
+    "zero-gradient": lambda results: zero_gradient_grid(results).for_markdown(),
+}
+
+MARKED = re.compile(
+    r"(?P<begin><!-- benchmark:begin (?P<name>\S+) -->\n).*?(?P<end><!-- benchmark:end (?P=name) -->)", re.S
+)
+
+
+def update(page: str, results: Results) -> str:
+    """Return the page with every marked table made anew."""
+
+    def replaced(match: re.Match[str]) -> str:
+        name = match["name"]
+        if name not in TABLES:
+            raise ValueError(f"no table is called {name!r}; expected one of {', '.join(TABLES)}")
+        return f"{match['begin']}\n{TABLES[name](results)}\n\n{match['end']}"
+
+    updated, count = MARKED.subn(replaced, page)
+    if count != page.count("<!-- benchmark:begin "):
+        raise ValueError("a benchmark:begin marker has no benchmark:end of the same name")
+    return updated
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Rewrite the pages that are named."""
+    parser = argparse.ArgumentParser("python -m benchmarks.tables", description="Write result tables into pages.")
+    parser.add_argument("--csv", type=Path, default=Path("results/benchmarks.csv"), help="default: %(default)s")
+    parser.add_argument("--update", type=Path, nargs="+", required=True, metavar="PAGE")
+    options = parser.parse_args(arguments)
+    results = read_csv(options.csv)
+    for page in options.update:
+        page.write_text(update(page.read_text(), results))
+        print(f"updated {page}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,59 @@
+"""Times functions in turns, so that what disturbs the machine disturbs them all."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass
+from statistics import median
+from timeit import Timer
+from typing import TypeVar
+
+Key = TypeVar("Key", bound=Hashable)
+
+#: A sample takes at least so long, in seconds: as many calls as that needs.
+SHORTEST = 2e-3
+
+#: Before each sample, for threads of the one before to fall asleep: OpenMP's spin for about 5 ms after their work.
+PAUSE = 10e-3
+
+
+@dataclass(frozen=True)
+class Timing:
+    """The seconds of one call, over some samples."""
+
+    samples: int
+    low: float
+    median: float
+    high: float
+
+    @classmethod
+    def of(cls, seconds: list[float]) -> Timing:
+        """Sum up the samples."""
+        return cls(len(seconds), min(seconds), median(seconds), max(seconds))
+
+
+def time_in_turns(functions: Mapping[Key, Callable[[], object]], samples: Mapping[Key, int]) -> dict[Key, Timing]:
+    """Take each function's number of samples: one of each in turn, and every turn begins with another function."""
+    timers = {key: Timer(function) for key, function in functions.items()}
+    repeats = {key: _repeats(timer) for key, timer in timers.items()}
+    seconds: dict[Key, list[float]] = {key: [] for key in timers}
+    order = list(timers)
+    for turn in range(max(samples.values())):
+        for key in order:
+            if turn < samples[key]:
+                time.sleep(PAUSE)
+                if repeats[key] > 1:  # the caches and the threads as in a run of such calls
+                    timers[key].timeit(max(1, repeats[key] // 10))
+                seconds[key].append(timers[key].timeit(repeats[key]) / repeats[key])
+        order.append(order.pop(0))
+    return {key: Timing.of(taken) for key, taken in seconds.items()}
+
+
+def _repeats(timer: Timer) -> int:
+    """Return how many calls fill a sample."""
+    repeats = 1
+    timer.timeit(1)  # the first call may compile, allocate or start threads
+    while (seconds := timer.timeit(repeats)) < SHORTEST:
+        repeats = max(repeats + 1, min(10 * repeats, round(1.2 * repeats * SHORTEST / seconds)))
+    return repeats

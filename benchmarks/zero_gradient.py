@@ -1,0 +1,51 @@
+"""Measures 10,000 steps of zero gradient: averages decay until they are denormal, which slows many processors down."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from time import perf_counter
+
+import numpy as np
+
+from benchmarks.candidates import CYTHON, Candidate
+from benchmarks.results import Result
+from benchmarks.timing import Timing
+from benchmarks.verify import verify
+from benchmarks.workload import Workload
+from tests.cases import Case
+
+STEPS = 10_000
+ELEMENTS = 100_000
+
+#: Early and late are so many steps: with beta1 = 0.9 an average is denormal after some 830.
+WINDOW = 500
+
+
+def measure_zero_gradient(case: Case, peers: bool, threads: int) -> Iterator[Result]:
+    """Time each of the steps, and sum up the first and the last of them."""
+    workload = Workload(case, ELEMENTS)
+    candidates = [CYTHON]
+    if peers and case.name == "adam":
+        from benchmarks.peers import peers_of  # only here: PyTorch is optional
+
+        candidates += [peer for peer in peers_of(workload) if peer.name == "torch fused"]
+    for candidate in candidates:
+        verify(candidate, workload, threads)
+        seconds = _step_times(candidate, workload, threads)
+        for when, part in (("early", seconds[:WINDOW]), ("late", seconds[-WINDOW:])):
+            timing = Timing.of(part)
+            yield Result.of(timing, f"zero gradient, {when}", candidate.name, case.name, "float32", ELEMENTS)
+
+
+def _step_times(candidate: Candidate, workload: Workload, threads: int) -> list[float]:
+    arrays = workload.make_arrays()
+    arrays["grad"] = np.zeros_like(arrays["grad"])
+    step = candidate.make(workload, arrays, threads)
+    for _ in range(20):
+        step()
+    seconds = []
+    for _ in range(STEPS):
+        start = perf_counter()
+        step()
+        seconds.append(perf_counter() - start)
+    return seconds

@@ -1,0 +1,22 @@
+/* Threads that wait for work. Not OpenMP's: libgomp's wait in a loop, and when more processes than processors use it,
+ * each waits in vain for threads that another keeps from running (8 processes on 2 processors took 10 to 47 times as
+ * long as one after the other); and in a child made by fork() it waits for ever.
+ *
+ * Here the caller never waits for a thread that has not begun: what such a thread would have done, it does itself. */
+#ifndef FASTOPT_POOL_H
+#define FASTOPT_POOL_H
+
+#define MAX_THREADS 256
+
+/* Reset the pool in children of fork(). Starts no thread. */
+void init_pool(void);
+
+/* Run work(argument, 0) here and work(argument, 1), ... on up to threads - 1 others; return when all have returned.
+ * Work must be done when any one of the calls has returned that began last: each takes what the others leave. It
+ * returns whether it found any to do. Where another call holds the pool, only the caller's thread runs. */
+void run_in_pool(int (*work)(void *argument, int thread), void *argument, int threads);
+
+/* The threads started so far, for show_config and tests. */
+int pool_size(void);
+
+#endif

@@ -1,0 +1,38 @@
+from collections.abc import Callable
+from typing import Any
+
+class Update:
+    rule: Callable[..., Any]
+    prepare: Callable[..., tuple[float, ...]]
+    reference: Callable[..., None] | None
+    backend: str
+    arrays: tuple[str, ...]
+    scalars: tuple[str, ...]
+    hyperparameters: tuple[str, ...]
+    def __init__(
+        self,
+        rule: Callable[..., Any],
+        prepare: Callable[..., Any],
+        reference: Callable[..., None] | None = None,
+        *,
+        backend: str = "cython",
+    ) -> None: ...
+
+def run(
+    update: Update,
+    arrays: tuple[Any, ...],
+    hyperparameters: tuple[Any, ...],
+    backend: str | None,
+    num_threads: int | None,
+) -> None: ...
+def run_many(
+    update: Update,
+    tensors: list[tuple[Any, ...]],
+    hyperparameters: tuple[Any, ...],
+    backend: str | None,
+    num_threads: int | None,
+) -> None: ...
+def set_num_threads(num_threads: int | None) -> None: ...
+def get_num_threads() -> int: ...
+def limits() -> dict[str, Any]: ...
+def pretend_cpu_limit(cpus: int) -> None: ...

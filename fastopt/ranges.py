@@ -1,0 +1,38 @@
+"""What each hyperparameter may be: one row for each name, wherever it occurs."""
+
+from __future__ import annotations
+
+from math import nextafter
+from sys import float_info
+
+#: Lowest and highest value, both allowed, and how the range is called. NaN and the infinities lie in none.
+Range = tuple[float, float, str]
+
+ANY: Range = (-float_info.max, float_info.max, "a finite number")
+NOT_NEGATIVE: Range = (0.0, float_info.max, "a finite number, 0 or more")
+FRACTION: Range = (0.0, 1.0, "a number from 0 to 1")
+FRACTION_BELOW_ONE: Range = (0.0, nextafter(1.0, 0.0), "a number from 0 to below 1")
+
+RANGES: dict[str, Range] = {
+    "alpha": NOT_NEGATIVE,
+    "beta": FRACTION_BELOW_ONE,
+    "beta1": FRACTION_BELOW_ONE,
+    "beta2": FRACTION_BELOW_ONE,
+    "beta3": FRACTION_BELOW_ONE,
+    "dampening": ANY,
+    "decay": FRACTION,
+    "eps": NOT_NEGATIVE,
+    "eta_minus": (float_info.min, nextafter(1.0, 0.0), "a number between 0 and 1"),
+    "eta_plus": (nextafter(1.0, 2.0), float_info.max, "a finite number above 1"),
+    "grad_scale": ANY,
+    "lambd": NOT_NEGATIVE,
+    "lr": NOT_NEGATIVE,
+    "lr_decay": NOT_NEGATIVE,
+    "momentum": FRACTION,
+    "momentum_decay": NOT_NEGATIVE,
+    "mu_product": FRACTION_BELOW_ONE,
+    "step_max": NOT_NEGATIVE,
+    "step_min": NOT_NEGATIVE,
+    "t0": NOT_NEGATIVE,
+    "weight_decay": NOT_NEGATIVE,
+}

@@ -1,0 +1,113 @@
+"""What several test files need: layouts, comparisons of bits, programs in a process of their own."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastopt.engine.run import pretend_cpu_limit
+
+ROOT = Path(__file__).parent.parent
+
+Arrays = dict[str, Any]
+
+
+def copies(arrays: Arrays) -> Arrays:
+    return {name: array.copy() for name, array in arrays.items()}
+
+
+def bits(array: np.ndarray) -> np.ndarray:
+    """The array's elements as unsigned integers, so that 0 and -0 differ and a NaN equals itself."""
+    return np.ascontiguousarray(array).view(f"u{array.dtype.itemsize}")
+
+
+def assert_same_bits(got: Arrays, wanted: Arrays, what: str = "") -> None:
+    for name in wanted:
+        unequal = np.flatnonzero(bits(got[name]) != bits(wanted[name]))
+        assert not unequal.size, f"{what}: {name} differs in {unequal.size} elements, first at {unequal[0]}"
+
+
+@contextmanager
+def cpus(count: int) -> Iterator[None]:
+    """Let the engine start as many threads as asked, whatever this machine has."""
+    pretend_cpu_limit(count)
+    try:
+        yield
+    finally:
+        pretend_cpu_limit(0)
+
+
+def run_python(program: str, *arguments: str, prefix: tuple[str, ...] = (), **environment: str) -> str:
+    """Run a program in a fresh interpreter from the repository's root; return what it printed."""
+    done = subprocess.run(
+        [*prefix, sys.executable, "-c", program, *arguments],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+# ---- Layouts: each takes values and returns an array with them, of its own strides
+
+
+def c_order(values: np.ndarray) -> np.ndarray:
+    return values.copy(order="C")
+
+
+def f_order(values: np.ndarray) -> np.ndarray:
+    return values.copy(order="F")
+
+
+def sliced(values: np.ndarray) -> np.ndarray:
+    return _filled(
+        np.zeros([2 * n + 1 for n in values.shape], values.dtype)[(slice(None, -1, 2),) * values.ndim], values
+    )
+
+
+def reversed_axes(values: np.ndarray) -> np.ndarray:
+    return _filled(np.zeros_like(values, order="C")[(slice(None, None, -1),) * values.ndim], values)
+
+
+def axes_rolled(values: np.ndarray) -> np.ndarray:
+    axes = (*range(1, values.ndim), 0) if values.ndim else ()
+    return _filled(np.zeros_like(values.transpose(axes), order="C").transpose(np.argsort(axes)), values)
+
+
+def column_of_records(values: np.ndarray) -> np.ndarray:
+    """The elements 12 bytes apart (for float32): as one field of a packed record stands."""
+    records = np.zeros((*values.shape, 3), values.dtype)
+    return _filled(records[..., 1], values)
+
+
+def odd_strides_of_single_axes(values: np.ndarray) -> np.ndarray:
+    """Axes of one element, whose stride means nothing, with a stride of 7 elements."""
+    array = values.copy(order="C")
+    strides = [7 * array.itemsize if n == 1 else s for n, s in zip(array.shape, array.strides, strict=True)]
+    return np.lib.stride_tricks.as_strided(array, strides=strides)
+
+
+LAYOUTS: list[Callable[[np.ndarray], np.ndarray]] = [
+    c_order,
+    f_order,
+    sliced,
+    reversed_axes,
+    axes_rolled,
+    column_of_records,
+    odd_strides_of_single_axes,
+]
+
+
+def _filled(view: np.ndarray, values: np.ndarray) -> np.ndarray:
+    view[...] = values
+    return view

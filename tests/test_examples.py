@@ -1,0 +1,28 @@
+"""The examples run as a reader would run them."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+
+
+def test_train_digits(tmp_path: Path) -> None:
+    pytest.importorskip("sklearn")
+    pytest.importorskip("matplotlib")
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "train_digits.py", "--out", tmp_path], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr
+    accuracies = [float(percent) for percent in re.findall(r"test accuracy ([\d.]+)%", run.stdout)]
+    assert len(accuracies) == 2
+    assert min(accuracies) >= 97
+    assert abs(accuracies[0] - accuracies[1]) <= 0.5  # two or so of 450 images
+    picture = (tmp_path / "train_digits.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert len(picture) > 20_000
