@@ -19,6 +19,7 @@ from benchmarks.calls import measure_calls
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.figures import figures_grid
 from benchmarks.machine import describe_machine, machine_line
+from benchmarks.others import OtherPrograms, share_of_others
 from benchmarks.plot import draw
 from benchmarks.report import calls_grid, short, storage_grid, updates_grid, zero_gradient_grid
 from benchmarks.results import Result, Results, write_csv
@@ -29,6 +30,9 @@ from tests.cases import BY_NAME, CASES, Case
 
 BENCHMARKED = [case for case in CASES if case.benchmarked]
 
+#: Other programs may have this share of the processors without a warning.
+BUSY = 0.05
+
 #: What `--only` takes besides the names of cases.
 GROUPS = ("calls", "storage", "zero-gradient")
 
@@ -38,10 +42,19 @@ def main(arguments: list[str] | None = None) -> None:
     options = parse(arguments)
     numba.set_num_threads(options.threads)
     wide = Console()
-    console = wide if wide.is_terminal else Console(width=150)
+    console = wide if wide.is_terminal else Console(width=170)
     results = Results(describe_machine(options.threads))
     console.print(machine_line(results.machine))
+    before = share_of_others(seconds=0.5)
+    if before is not None and before > BUSY:
+        console.print(
+            f"[red]Other programs have {before:.0%} of the processors: wait for them, or do not trust this run."
+        )
+    others = OtherPrograms()
     run(plan(options), results, console)
+    share = others.share()
+    if share is not None:
+        results.machine["other programs"] = f"{share:.0%}"
     for grid in (updates_grid, storage_grid, calls_grid, zero_gradient_grid, figures_grid):
         table = grid(results)
         if table.rows:
@@ -110,7 +123,7 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
             step = partial(measure_storages, Workload(BY_NAME["adam"], size), effort, threads)
             planned.append((f"storage, {short(size)} elements", step))
     if "zero-gradient" in groups:
-        for case in BENCHMARKED[: effort.zero_gradient]:
+        for case in BENCHMARKED if effort.zero_gradient_of_all else [BY_NAME["adam"]]:
             step = partial(measure_zero_gradient, case, peers, threads)
             planned.append((f"{case.name}, zero gradients", step))
     return planned

@@ -112,13 +112,17 @@ FIGURES = [
 ]
 
 
+def _digits(value: float) -> str:
+    return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
+
+
 def figures_grid(results: Results) -> Grid:
     """Return the figures that these results can tell."""
     grid = Grid("Figures", ("figure", "asked", "measured", ""))
     for figure in FIGURES:
         value = figure.measured(results)
         if value is not None:
-            grid.rows.append((figure.label, figure.asked, f"{value:.3g} {figure.unit}", figure.verdict(value)))
+            grid.rows.append((figure.label, figure.asked, f"{_digits(value)} {figure.unit}", figure.verdict(value)))
     return grid
 
 

@@ -18,11 +18,11 @@ class Grid:
     words: int = 1
 
     def for_terminal(self) -> Table:
-        """Return the table as rich draws it, with a line where the first column changes after repeats."""
+        """Return the table as rich draws it, with lines between groups of the first column."""
         table = Table(title=self.title, title_justify="left")
         for i, heading in enumerate(self.headings):
             table.add_column(heading, justify="left" if i < self.words else "right")
-        grouped = len({row[0] for row in self.rows}) < len(self.rows)
+        grouped = 2 * len({row[0] for row in self.rows}) <= len(self.rows)
         for row, following in zip(self.rows, [*self.rows[1:], None], strict=True):
             table.add_row(*row, end_section=grouped and following is not None and following[0] != row[0])
         return table

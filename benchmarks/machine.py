@@ -27,9 +27,11 @@ def describe_machine(threads: int) -> dict[str, str]:
 def machine_line(facts: dict[str, str]) -> str:
     """Return the description as a sentence."""
     versions = ", ".join(f"{name} {facts[name]}" for name in PACKAGES)
+    others = facts.get("other programs")
     return (
         f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, kernels for "
         f"{facts['instruction set']}; Python {facts['python']}, {versions}"
+        + (f"; other programs had {others} of the processors" if others else "")
     )
 
 

@@ -32,23 +32,32 @@ def draw(results: Results, path: Path) -> None:
     columns = min(3, len(cases))
     rows = -(-len(cases) // columns)
     figure, axes = plt.subplots(
-        rows, columns, figsize=(1.2 + 3.6 * columns, 1.6 + 2.5 * rows), sharex=True, sharey=True, squeeze=False
+        rows,
+        columns,
+        figsize=(1.2 + 3.4 * columns, 1.5 + 2.4 * rows),
+        sharex=True,
+        sharey=True,
+        squeeze=False,
+        layout="constrained",
     )
     for panel in axes.flat[len(cases) :]:
         panel.set_axis_off()
-    for panel, case in zip(axes.flat, cases, strict=False):
+    for i, (panel, case) in enumerate(zip(axes.flat, cases, strict=False)):
         _draw_case(panel, results, case)
+        if i + columns >= len(cases):  # nothing below
+            panel.set_xlabel("elements")
+            panel.tick_params(labelbottom=True)
     for panel in axes[:, 0]:
         panel.set_ylabel("GB/s")
-    for panel in axes[-1]:
-        panel.set_xlabel("elements")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.suptitle("Throughput of in-place updates in float32", fontsize=13, y=0.995)
     figure.legend(
-        handles, labels, loc="upper center", ncols=min(5, 2 * columns), frameon=False, bbox_to_anchor=(0.5, 0.965)
+        *axes[0, 0].get_legend_handles_labels(),
+        title="Throughput of in-place updates in float32",
+        title_fontsize=13,
+        loc="outside upper center",
+        ncols=min(5, 2 * columns),
+        frameon=False,
     )
-    figure.text(0.5, 0.005, machine_line(results.machine), ha="center", fontsize=7, color="#555555", wrap=True)
-    figure.tight_layout(rect=(0, 0.02, 1, 0.93))
+    figure.supxlabel(machine_line(results.machine), fontsize=7, color="#555555", wrap=True)
     figure.savefig(path, dpi=130)
     plt.close(figure)
 

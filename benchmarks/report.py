@@ -45,7 +45,8 @@ def storage_grid(results: Results) -> Grid:
     """Return what storing param and grad in another type costs."""
     grid = Grid(
         "Storage of param and grad (the state of bfloat16 is float32)",
-        ("update", "elements", "storage", "ms", "GB/s", "of bound", "time over float32"),
+        ("update", "storage", "elements", "ms", "GB/s", "of bound", "time over float32"),
+        words=2,
     )
     for row in results.select(measure="storage", candidate="cython"):
         columns = {"case": row.case, "elements": row.elements}
@@ -53,7 +54,7 @@ def storage_grid(results: Results) -> Grid:
         float32 = results.median("cython", "storage", **columns, storage="float32")
         ratios = (f"{ratio(bound, row.median):.2f}", f"{ratio(row.median, float32):.2f}")
         time = f"{1e3 * row.median:.3g}"
-        grid.rows.append((row.case, short(row.elements), row.storage, time, f"{throughput(row):.1f}", *ratios))
+        grid.rows.append((row.case, row.storage, short(row.elements), time, f"{throughput(row):.1f}", *ratios))
     return grid
 
 

@@ -18,7 +18,7 @@ STEPS = 10_000
 ELEMENTS = 100_000
 
 #: Early and late are so many steps: with beta1 = 0.9 an average is denormal after some 830.
-WINDOW = 500
+WINDOW = 800
 
 
 def measure_zero_gradient(case: Case, peers: bool, threads: int) -> Iterator[Result]:

@@ -71,12 +71,12 @@ def f_order(values: np.ndarray) -> np.ndarray:
 
 def sliced(values: np.ndarray) -> np.ndarray:
     return _filled(
-        np.zeros([2 * n + 1 for n in values.shape], values.dtype)[(slice(None, -1, 2),) * values.ndim], values
+        np.zeros([2 * n + 1 for n in values.shape], values.dtype)[(..., *(slice(None, -1, 2),) * values.ndim)], values
     )
 
 
 def reversed_axes(values: np.ndarray) -> np.ndarray:
-    return _filled(np.zeros_like(values, order="C")[(slice(None, None, -1),) * values.ndim], values)
+    return _filled(np.zeros_like(values, order="C")[(..., *(slice(None, None, -1),) * values.ndim)], values)
 
 
 def axes_rolled(values: np.ndarray) -> np.ndarray:

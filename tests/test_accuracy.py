@@ -13,24 +13,33 @@ from tests.support import assert_same_bits, copies
 
 SIZES = [0, 1, 2, 31, 1023, 1024, 1025, 100_003]
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)
-
-# Half an ulp of the stored result, and the roundings before it: each moves the change of an element by 2^-24 of its
-# size or so, a dozen of them at most, and the change itself may be larger than the result. Where the formula
-# subtracts averages that nearly agree (a variance, a surprise) it amplifies what the rounding of these did.
-AMPLIFIED = {"rmsprop-centered": 40.0, "rmsprop-centered-momentum": 40.0, "adabelief": 8.0}
+ULP = float(np.finfo("f4").eps)
 
 
-def assert_close(case, got, before, wanted, dtype):
-    """Each written array is within an ulp of its value or previous value, or 12 roundings of its change."""
-    ulp = np.finfo(dtype).eps
+def assert_accurate(case, before, step, got, **options):
+    """Param is within an ulp of the float64 formula, state within two, plus four times what inputs an ulp away change.
+
+    The last is for elements where the formula itself amplifies: param - change near 0, a variance E[g^2] - E[g]^2 of
+    a gradient that hardly varies, an average that the new gradient cancels. Arithmetic in float32 cannot know its
+    inputs better than that.
+    """
+    wanted = expected(case, before, step, **options)
+    moved = {name: np.zeros_like(array) for name, array in wanted.items()}
+    for seed in range(16):
+        rng = np.random.default_rng(seed)
+        nearby = {
+            name: array.astype("f8") * (1 + ULP * rng.choice([-1, 1], array.shape)) for name, array in before.items()
+        }
+        for name, array in expected(case, nearby, step, **options).items():
+            moved[name] = np.maximum(moved[name], np.abs(array - wanted[name]))
     for name in case.written:
-        change = np.abs(wanted[name] - before[name].astype("f8"))
-        scale = np.maximum(np.abs(wanted[name]), np.abs(before[name].astype("f8")))
-        allowed = AMPLIFIED.get(case.name, 1.0) * ulp * np.maximum(scale, 6 * change) + np.finfo(dtype).tiny
-        error = np.abs(got[name].astype("f8") - wanted[name])
-        worst = np.argmax(error / allowed) if error.size else 0
-        assert np.all(error <= allowed), (
-            f"{case.name}: {name}[{worst}] is {got[name].flat[worst]!r}, expected {wanted[name].flat[worst]!r}"
+        value = np.maximum(np.abs(wanted[name]), np.abs(before[name].astype("f8")))
+        allowed = (1 if name == "param" else 2) * ULP * value + 4 * moved[name] + np.finfo("f4").tiny
+        excess = np.abs(got[name].astype("f8") - wanted[name]) / allowed
+        worst = int(np.argmax(excess)) if excess.size else 0
+        assert not np.any(excess > 1), (
+            f"{case.name}: {name}[{worst}] is {got[name].flat[worst]!r}, expected {wanted[name].flat[worst]!r}, "
+            f"{excess.flat[worst]:.2f} of what is allowed"
         )
 
 
@@ -41,13 +50,14 @@ def test_one_rounding_at_every_size(case, backend, dtype):
     for size in SIZES:
         for step in (1, 7, 5000):
             arrays = case.make_arrays(size, dtype, seed=size + step)
-            before, wanted = copies(arrays), expected(case, arrays, step)
+            before = copies(arrays)
             case.run(arrays, step, backend=backend)
-            if dtype == "float64":  # the oracle rounds as well
+            if dtype == "float32":
+                assert_accurate(case, before, step, arrays)
+            else:  # the oracle rounds as well
+                wanted = expected(case, before, step)
                 for name in case.written:
                     np.testing.assert_allclose(arrays[name], wanted[name], rtol=1e-11, atol=1e-12)
-            else:
-                assert_close(case, arrays, before, wanted, dtype)
             np.testing.assert_array_equal(arrays["grad"], before["grad"])
 
 
@@ -63,9 +73,9 @@ def test_the_reference_backend_is_the_oracle_rounded_once(case):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_grad_scale_multiplies_the_gradient(case, scale):
     arrays = case.make_arrays(257)
-    before, wanted = copies(arrays), expected(case, arrays, 4, grad_scale=scale)
+    before = copies(arrays)
     case.run(arrays, 4, grad_scale=scale)
-    assert_close(case, arrays, before, wanted, "float32")
+    assert_accurate(case, before, 4, arrays, grad_scale=scale)
 
 
 def test_adam_without_the_first_average_is_rmsprop():
@@ -97,9 +107,9 @@ def test_weight_decay_of_zero_leaves_an_infinite_parameter():
 def test_steps_are_counted_beyond_float32(step):
     case = BY_NAME["adagrad"]
     arrays = case.make_arrays(100)
-    before, wanted = copies(arrays), expected(case, arrays, step)
+    before = copies(arrays)
     case.run(arrays, np.int64(step))
-    assert_close(case, arrays, before, wanted, "float32")
+    assert_accurate(case, before, step, arrays)
 
 
 # ---- What is stored in 16 bits
@@ -107,7 +117,7 @@ def test_steps_are_counted_beyond_float32(step):
 
 @pytest.mark.parametrize("dtype", ["float16", BFLOAT16], ids=str)
 def test_every_16_bit_number_survives(dtype):
-    """sgd with lr = 0 loads and stores each of the 65,536 numbers; bfloat16's subnormals flush, float16's do not."""
+    """An sgd step with lr = 0 loads and stores each of them; bfloat16's subnormals flush, float16's do not."""
     param = np.arange(65536, dtype="u2").view(dtype)
     before = param.astype("f4")
     fastopt.sgd(param, np.zeros(65536, "f4"), lr=0.0)
@@ -118,39 +128,38 @@ def test_every_16_bit_number_survives(dtype):
 @pytest.mark.parametrize("grad_dtype", ["float32", "float64"])
 @pytest.mark.parametrize("dtype", ["float16", BFLOAT16], ids=str)
 def test_16_bit_stores_round_once_to_nearest_even(dtype, grad_dtype):
-    """Values, ties and the neighbours of ties between all positive 16-bit numbers, stored from float32 and float64."""
-    low = np.arange(1, 65535, dtype="u2").view(dtype).astype("f8")
-    low = low[np.isfinite(low) & (np.abs(low) >= (2.0**-126 if dtype == BFLOAT16 else 2.0**-24))]
-    high = np.sort(low)
-    ties = (high[:-1] + high[1:]) / 2
-    near = np.finfo(grad_dtype).eps
-    values = np.concatenate([low, ties, ties * (1 + near), ties * (1 - near)]).astype(grad_dtype)
+    """All 16-bit numbers, the ties between them, and the neighbours of the ties, from float32 and float64."""
+    numbers = finite_numbers(dtype)
+    numbers = numbers[(numbers >= (2.0**-126 if dtype == BFLOAT16 else 0))]
+    ties, near = (numbers[:-1] + numbers[1:]) / 2, np.finfo(grad_dtype).eps
+    values = np.concatenate([numbers, ties, ties * (1 + near), ties * (1 - near)])
+    values = np.concatenate([values, -values]).astype(grad_dtype)
     param = np.zeros(values.size, dtype)
     fastopt.sgd(param, -values, lr=1.0)
-    np.testing.assert_array_equal(param.astype("f8"), nearest(values.astype("f8"), high))
+    np.testing.assert_array_equal(param.astype("f8"), nearest(values.astype("f8"), np.dtype(dtype)))
 
 
-def nearest(values: np.ndarray, sorted_numbers: np.ndarray) -> np.ndarray:
-    """The nearest of the 16-bit numbers, and of two as near the one whose last bit is 0: by search, in float64."""
-    numbers = np.unique(np.append(sorted_numbers, 0.0))
-    above = np.clip(np.searchsorted(numbers, values), 1, numbers.size - 1)
-    below_distance, above_distance = values - numbers[above - 1], numbers[above] - values
-    even_below = np.round(np.frexp(numbers[above - 1])[0] * 2**11) % 2 == 0
-    tie = below_distance == above_distance
-    return (
-        np.where(
-            np.where(tie, parity_is_even(numbers, above - 1), below_distance < above_distance),
-            numbers[above - 1],
-            numbers[above],
-        )
-        if even_below.size
-        else values
-    )
+@pytest.mark.parametrize("dtype", ["float16", BFLOAT16], ids=str)
+def test_what_is_too_large_for_16_bits_becomes_infinite_and_nan_stays_nan(dtype):
+    param, change = np.zeros(6, dtype), np.array([3.4e38, -3.4e38, np.inf, -np.inf, np.nan, 65520], "f4")
+    fastopt.sgd(param, -change, lr=1.0)
+    wanted = [np.inf, -np.inf, np.inf, -np.inf, np.nan, np.inf if dtype == "float16" else 65536]
+    np.testing.assert_array_equal(param.astype("f8"), wanted)
 
 
-def parity_is_even(numbers: np.ndarray, positions: np.ndarray) -> np.ndarray:
-    """Adjacent numbers alternate in their last bit, and zero's is 0."""
-    return (positions - np.flatnonzero(numbers == 0)[0]) % 2 == 0
+def finite_numbers(dtype: np.dtype) -> np.ndarray:
+    """0 and the positive numbers of a 16-bit dtype in order, so that a position's parity is that of the last bit."""
+    numbers = np.arange(0x7C00 if dtype == "float16" else 0x7F80, dtype="u2")
+    return numbers.view(dtype).astype("f8")
+
+
+def nearest(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """The nearest number of a 16-bit dtype, the even one of two as near: by search, in float64."""
+    numbers = finite_numbers(dtype)
+    above = np.clip(np.searchsorted(numbers, np.abs(values)), 1, numbers.size - 1)
+    to_below, to_above = np.abs(values) - numbers[above - 1], numbers[above] - np.abs(values)
+    goes_below = np.where(to_below == to_above, above % 2 == 1, to_below < to_above)
+    return np.copysign(np.where(goes_below, numbers[above - 1], numbers[above]), values)
 
 
 @pytest.mark.parametrize("dtype", ["float16", BFLOAT16], ids=str)
@@ -176,7 +185,4 @@ def test_each_array_has_its_own_dtype_and_float64_computes_in_float64(dtypes):
         if chosen[name] in ("f8", "f4"):
             np.testing.assert_array_equal(mixed[name], wide[name].astype(chosen[name]))
         else:
-            numbers = np.arange(65536, dtype="u2").view(chosen[name]).astype("f8")
-            np.testing.assert_array_equal(
-                mixed[name].astype("f8"), nearest(wide[name], np.unique(numbers[np.isfinite(numbers)]))
-            )
+            np.testing.assert_array_equal(mixed[name].astype("f8"), nearest(wide[name], np.dtype(chosen[name])))

@@ -23,4 +23,10 @@ def load_kernel(backend: str, rule: Callable[..., object], dtype: str, form: int
         raise BackendUnavailable("backend 'cuda' is not in this version of fastopt, which updates host arrays only")
     if backend not in MODULES:
         raise ValueError(f"backend is {backend!r}; expected None or one of {', '.join(map(repr, NAMES))}")
-    return import_module(MODULES[backend]).kernel(rule, dtype, form), cython.codecs(dtype)
+    try:
+        maker = import_module(MODULES[backend])
+    except ImportError as error:
+        raise BackendUnavailable(
+            f"backend {backend!r} needs a package that is missing: pip install numba ({error})"
+        ) from error
+    return maker.kernel(rule, dtype, form), cython.codecs(dtype)

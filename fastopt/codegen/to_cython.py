@@ -68,10 +68,7 @@ def _inline(function: Function, descent: str = "descend") -> str:
     declared = f"    cdef real {', '.join(function.locals)}\n" if function.locals else ""
     body = re.sub(r"\bdescend\(", f"{descent}(", function.body)
     name = _name(function, descent) if function.arrays else function.name
-    return (
-        f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n"
-        f"{declared}{textwrap.indent(body, '    ')}"
-    )
+    return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{textwrap.indent(body, '    ')}"
 
 
 def _kernel(rule: Function, gradient: str, descent: str) -> str:

@@ -48,6 +48,7 @@ cdef extern from "thread_limits.h" nogil:
     int cpu_limit()
     void c_pretend_cpu_limit "pretend_cpu_limit" (int)
     double c_cgroup_quota "cgroup_quota" ()
+    double read_quota(const char *, const char *)
     int choose_threads(Py_ssize_t, int)
     void set_default_threads(int)
 
@@ -306,9 +307,7 @@ def set_num_threads(num_threads: int | None) -> None:
     1
     >>> fastopt.set_num_threads(None)
     """
-    if num_threads is None:
-        num_threads = threads_of_environment()
-    set_default_threads(positive(num_threads) if num_threads else 0)
+    set_default_threads(threads_of_environment() if num_threads is None else positive(num_threads))
 
 
 def threads_of_environment() -> int:
@@ -337,6 +336,11 @@ def get_num_threads() -> int:
 def limits() -> dict:
     """Return what limits the threads of this process, and how many it has started beside its own."""
     return {"cpus": cpu_limit(), "cgroup_quota": c_cgroup_quota() or None, "started": pool_size()}
+
+
+def cgroup_quota_in(groups: str, root: str) -> float | None:
+    """Return the quota that these files tell of, for a test."""
+    return read_quota(groups.encode(), root.encode()) or None
 
 
 def pretend_cpu_limit(int cpus):

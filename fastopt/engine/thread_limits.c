@@ -18,7 +18,7 @@ static double quota = 0;
 /* Read "quota period" or "max period" (cgroup 2), or the quota's and the period's file (cgroup 1). */
 static double quota_in(const char *folder, int version)
 {
-    char path[4352], first[32] = "";
+    char path[8480], first[32] = "";
     double period = 0;
     snprintf(path, sizeof path, version == 2 ? "%s/cpu.max" : "%s/cpu.cfs_quota_us", folder);
     FILE *file = fopen(path, "r");
@@ -42,7 +42,7 @@ static double tightest_quota(const char *root, char *group, int version)
 {
     double tightest = 0;
     for (;;) {
-        char folder[4224];
+        char folder[8448];
         snprintf(folder, sizeof folder, "%s%s", root, group);
         double granted = quota_in(folder, version);
         if (granted > 0 && (tightest == 0 || granted < tightest))
@@ -54,11 +54,12 @@ static double tightest_quota(const char *root, char *group, int version)
     }
 }
 
-static double read_quota(void)
+double read_quota(const char *groups, const char *root)
 {
-    char line[4200];
+    char line[4200], cpu_root[4200];
     double tightest = 0;
-    FILE *file = fopen("/proc/self/cgroup", "r");
+    snprintf(cpu_root, sizeof cpu_root, "%s/cpu", root);
+    FILE *file = fopen(groups, "r");
     while (file && fgets(line, sizeof line, file)) {
         line[strcspn(line, "\n")] = '\0';
         char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
@@ -67,9 +68,9 @@ static double read_quota(void)
         *group++ = '\0';
         double granted = 0;
         if (controllers[1] == '\0')
-            granted = tightest_quota("/sys/fs/cgroup", group, 2);
+            granted = tightest_quota(root, group, 2);
         else if (strstr(controllers + 1, "cpu") && !strstr(controllers + 1, "cpuset"))
-            granted = tightest_quota("/sys/fs/cgroup/cpu", group, 1);
+            granted = tightest_quota(cpu_root, group, 1);
         if (granted > 0 && (tightest == 0 || granted < tightest))
             tightest = granted;
     }
@@ -86,7 +87,12 @@ static int affinity(void)
     return (int)sysconf(_SC_NPROCESSORS_ONLN); /* more processors than the mask holds */
 }
 #else
-static double read_quota(void) { return 0; }
+double read_quota(const char *groups, const char *root)
+{
+    (void)groups, (void)root;
+    return 0;
+}
+
 static int affinity(void)
 {
 #if defined(__unix__) || defined(__APPLE__)
@@ -97,7 +103,7 @@ static int affinity(void)
 }
 #endif
 
-void init_limits(void) { quota = read_quota(); }
+void init_limits(void) { quota = read_quota("/proc/self/cgroup", "/sys/fs/cgroup"); }
 double cgroup_quota(void) { return quota; }
 void pretend_cpu_limit(int cpus) { pretended_cpus = cpus; }
 void set_default_threads(int threads) { default_threads = threads; }

@@ -16,8 +16,10 @@ int cpu_limit(void);
 /* For tests: pretend that the process has this many processors; 0 restores the truth. */
 void pretend_cpu_limit(int cpus);
 
-/* The processors that the cgroup quota grants, 0 where there is none. */
+/* The processors that the cgroup quota grants, 0 where there is none: as read by init_limits, and from a list of the
+ * process's groups (/proc/self/cgroup) and a root folder (/sys/fs/cgroup). The tightest of all levels counts. */
 double cgroup_quota(void);
+double read_quota(const char *groups, const char *root);
 
 /* Set the default for calls that do not ask for a number of threads; 0: one for each processor. */
 void set_default_threads(int threads);

@@ -1,0 +1,125 @@
+"""Promises 3, 4, 6 and 11: huge arrays, subnormals, NaN and infinity, memory."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastopt
+from tests.cases import BY_NAME, CASES
+from tests.support import assert_same_bits, copies, run_python
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_nonfinite_gradient_reaches_only_its_element(case, value):
+    for size in (50, 2000):
+        clean = case.make_arrays(size)
+        touched = copies(clean)
+        touched["grad"][[0, 17, size - 1]] = value
+        grad = touched["grad"].copy()
+        case.run(clean, 3)
+        case.run(touched, 3)
+        others = np.delete(np.arange(size), [0, 17, size - 1])
+        assert_same_bits(*({name: arrays[name][others] for name in case.written} for arrays in (touched, clean)))
+        np.testing.assert_array_equal(touched["grad"], grad)
+        if np.isnan(value):
+            assert np.isnan(touched["param"][[0, 17, size - 1]]).all()
+
+
+@pytest.mark.parametrize("tiny", [1e-40, 1e-45])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_zero_gradients_leave_no_subnormals_to_slow_the_processor(case, tiny):
+    """Benchmarks time 10,000 steps; here, that what makes steps slow does not arise, and goes if it was there."""
+    for preset in (False, True):
+        arrays = case.make_arrays(100)
+        if preset:
+            for name in case.state:
+                arrays[name][:] = tiny
+        arrays["grad"][:] = 0
+        for step in range(1, 1200 if not preset else 3):
+            case.run(arrays, step)
+        for name in case.state:
+            subnormal = (np.abs(arrays[name]) < np.finfo("f4").tiny) & (arrays[name] != 0)
+            assert not subnormal.any(), name
+
+
+@pytest.mark.parametrize("layout", ["contiguous", "strided", "bfloat16"])
+def test_a_step_allocates_nothing_that_grows(layout):
+    """Over 10 million elements: nothing in Python's or NumPy's books, and the process grows by less than a megabyte."""
+    program = f"""
+import numpy as np, ml_dtypes, fastopt
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+make = {{
+    "contiguous": lambda: np.ones(10_000_000, "f4"),
+    "strided": lambda: np.ones(20_000_000, "f4")[::2],
+    "bfloat16": lambda: np.ones(10_000_000, ml_dtypes.bfloat16),
+}}[{layout!r}]
+arrays = [make() for _ in range(4)]
+fastopt.adamw(*(x[:1000] for x in arrays), step=1)
+fastopt.adamw(*arrays, step=1)
+before = resident()
+for step in range(2, 5):
+    fastopt.adamw(*arrays, step=step)
+print(resident() - before)
+"""
+    assert int(run_python(program)) < 1 << 20
+
+
+def test_calls_do_not_leak():
+    case = BY_NAME["adamw"]
+    arrays = case.make_arrays((8, 9))
+    arrays["grad"] = np.asfortranarray(arrays["grad"])
+    for _ in range(10):
+        case.run(arrays, 1)
+    tracemalloc.start()
+    for _ in range(10):
+        case.run(arrays, 1)
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(2000):
+        case.run(arrays, 1)
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 2000
+
+
+def test_refusals_do_not_leak_either():
+    case = BY_NAME["adamw"]
+    arrays = case.make_arrays(10)
+    arrays["v"] = arrays["v"].astype("i4")
+
+    def refuse():
+        try:
+            case.run(arrays, 1)
+        except TypeError:
+            return
+        raise AssertionError("accepted")
+
+    refuse()
+    tracemalloc.start()
+    refuse()
+    before = tracemalloc.get_traced_memory()[0]
+    for _ in range(2000):
+        refuse()
+    grown = tracemalloc.get_traced_memory()[0] - before
+    tracemalloc.stop()
+    assert grown < 2000
+
+
+def test_more_than_two_to_the_31_elements():
+    """The last element of 2^31 + 5 is updated, contiguous and reversed (4.3 GB: the gradient is one number, broadcast)."""
+    size = 2**31 + 5
+    param = np.zeros(size, ml_dtypes.bfloat16)
+    grad = np.broadcast_to(np.float32(-1), size)
+    fastopt.sgd(param, grad, lr=1.0)
+    fastopt.sgd(param[::-1], grad, lr=1.0)
+    for position in (0, 1, 2**31 - 1, 2**31, size - 1):
+        assert param[position] == 2
+    del param
+    small = np.zeros((2**16 + 1, 2**15), np.float16)  # 2^31 + 2^15 elements, in rows
+    fastopt.sgd(small[:, ::-1], np.broadcast_to(np.float16(-1), small.shape), lr=1.0)
+    assert small[-1, -1] == small[0, 0] == small[-1, 0] == 1

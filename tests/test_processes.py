@@ -1,0 +1,367 @@
+"""Promises 5, 7, 8 and 14: import, threads, fork, limits, old processors, each in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import fastopt
+from fastopt.engine import run as engine
+from tests.cases import BY_NAME
+from tests.support import ROOT, assert_same_bits, copies, cpus, run_python
+
+# stmxcsr [rdi]; ret, in memory that may be executed
+READ_MXCSR = """
+import ctypes, mmap, platform
+code = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+code.write(bytes([0x0F, 0xAE, 0x1F, 0xC3]))
+stmxcsr = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32))(ctypes.addressof(ctypes.c_char.from_buffer(code)))
+def mxcsr():
+    value = ctypes.c_uint32()
+    stmxcsr(value)
+    return value.value & 0xFFC0
+"""
+
+
+def test_import_is_quiet():
+    program = READ_MXCSR + textwrap.dedent("""
+        import os, sys, numpy as np
+        def threads():
+            return len(os.listdir("/proc/self/task"))
+        def environment():
+            libc.environ_pointer = ctypes.POINTER(ctypes.c_char_p).in_dll(ctypes.CDLL(None), "environ")
+            pointer, found = libc.environ_pointer, []
+            while pointer[len(found)] is not None:
+                found.append(pointer[len(found)])
+            return found
+        libc = ctypes.CDLL(None)
+        before = mxcsr(), threads(), environment()
+        import fastopt
+        assert (mxcsr(), threads(), environment()) == before
+        loaded = {name.partition(".")[0] for name in sys.modules}
+        assert not loaded & {"numba", "torch", "llvmlite", "cupy", "jax", "ml_dtypes"}, loaded
+        assert "libcuda" not in open("/proc/self/maps").read()
+        arrays = [np.full(500_000, 1e-39, "f4") for _ in range(4)]
+        fastopt.adam(*arrays, step=1)
+        fastopt.adam(*(x[:10] for x in arrays), step=1)
+        assert (mxcsr(), environment()) == before[::2]
+        assert not {name.partition(".")[0] for name in sys.modules} & {"numba", "torch", "llvmlite"}
+    """)
+    assert run_python(program) == ""
+
+
+def test_the_callers_floating_point_mode_returns_and_does_not_matter():
+    """Division by zero trapped, subnormals flushed on output only: same results, and every bit comes back.
+
+    (Another direction of rounding would change the host scalars, which are Python's own arithmetic.)
+    """
+    program = READ_MXCSR + textwrap.dedent("""
+        import numpy as np
+        from tests.cases import BY_NAME
+        from tests.support import assert_same_bits, copies
+        code.seek(16); code.write(bytes([0x0F, 0xAE, 0x17, 0xC3]))  # ldmxcsr [rdi]; ret
+        address = ctypes.addressof(ctypes.c_char.from_buffer(code)) + 16
+        ldmxcsr = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32))(address)
+        case = BY_NAME["adamw"]
+        for size in (100, 300_000):
+            usual = case.make_arrays(size)
+            strange = copies(usual)
+            strange["v"][:3] = usual["v"][:3] = 0
+            case.run(usual, 3)
+            ldmxcsr(ctypes.c_uint32(0x1F80 & ~0x200 | 0x8000))
+            try:
+                case.run(strange, 3)
+                seen = mxcsr()
+            finally:
+                ldmxcsr(ctypes.c_uint32(0x1F80))
+            assert seen == (0x1F80 & ~0x200 | 0x8000) & 0xFFC0, hex(seen)
+            assert_same_bits(strange, usual)
+    """)
+    run_python(program)
+
+
+def test_small_work_starts_no_thread():
+    program = """
+import os, numpy as np, fastopt
+small = [np.ones(32_000, "f4") for _ in range(4)]
+before = len(os.listdir("/proc/self/task"))
+fastopt.adam(*small, step=1)
+fastopt.adam(*small, step=1, num_threads=8)
+assert len(os.listdir("/proc/self/task")) == before
+large = [np.ones(400_000, "f4") for _ in range(4)]
+fastopt.adam(*large, step=1, num_threads=1)
+assert len(os.listdir("/proc/self/task")) == before
+from fastopt.engine.run import pretend_cpu_limit
+pretend_cpu_limit(3)
+fastopt.adam(*large, step=1)
+assert len(os.listdir("/proc/self/task")) == before + 2
+fastopt.set_num_threads(2)
+assert fastopt.get_num_threads() == 2
+"""
+    run_python(program)
+
+
+@pytest.mark.parametrize(
+    ("environment", "threads"),
+    [
+        ({"FASTOPT_NUM_THREADS": "1"}, 1),
+        ({"FASTOPT_NUM_THREADS": "2", "OMP_NUM_THREADS": "1"}, 2),
+        ({"FASTOPT_NUM_THREADS": "5"}, 3),
+        ({"OMP_NUM_THREADS": "2,4"}, 2),
+        ({"OMP_NUM_THREADS": ""}, 3),
+    ],
+)
+def test_the_environment_says_how_many_threads(environment, threads):
+    program = """
+import os
+from fastopt.engine.run import pretend_cpu_limit, get_num_threads
+pretend_cpu_limit(3)
+print(get_num_threads())
+"""
+    for name in ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS"):
+        environment.setdefault(name, os.environ.get(name, "")) if name != "FASTOPT_NUM_THREADS" else None
+    assert int(run_python(program, **environment)) == threads
+
+
+def test_a_wrong_number_of_threads_in_the_environment_is_an_error_at_import():
+    program = """
+try:
+    import fastopt
+except ValueError as error:
+    print(error)
+"""
+    printed = run_python(program, FASTOPT_NUM_THREADS="many")
+    assert printed == "FASTOPT_NUM_THREADS is 'many'; expected a whole number, 1 or more\n"
+
+
+def test_the_affinity_mask_limits_every_call():
+    program = """
+import os, numpy as np, fastopt
+arrays = [np.ones(400_000, "f4") for _ in range(4)]
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+assert fastopt.get_num_threads() == 1
+fastopt.adam(*arrays, step=1, num_threads=4)
+assert len(os.listdir("/proc/self/task")) == 1 + int(open("/proc/self/status").read().count("never"))
+"""
+    run_python(
+        program.replace('1 + int(open("/proc/self/status").read().count("never"))', "started").replace(
+            "arrays =", 'started = len(os.listdir("/proc/self/task"))\narrays ='
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("lines", "files", "quota"),
+    [
+        ("0::/\n", {}, None),
+        ("0::/a/b\n", {"a/b/cpu.max": "150000 100000\n"}, 1.5),
+        ("0::/a/b\n", {"a/b/cpu.max": "max 100000\n", "a/cpu.max": "50000 100000\n"}, 0.5),
+        ("0::/\n", {"cpu.max": "400000 100000\n"}, 4.0),
+        ("2:cpu,cpuacct:/a\n", {"cpu/a/cpu.cfs_quota_us": "300000\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, 3.0),
+        ("2:cpu:/a\n", {"cpu/a/cpu.cfs_quota_us": "-1\n", "cpu/a/cpu.cfs_period_us": "100000\n"}, None),
+        ("3:cpuset:/a\n0::/a\n", {"a/cpu.max": "nonsense\n"}, None),
+    ],
+)
+def test_the_cgroup_quota_is_the_tightest_up_to_the_root(tmp_path, lines, files, quota):
+    (tmp_path / "groups").write_text(lines)
+    for name, text in files.items():
+        path = tmp_path / "cgroup" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    assert engine.cgroup_quota_in(str(tmp_path / "groups"), str(tmp_path / "cgroup")) == quota
+
+
+FORK = """
+import os, sys, multiprocessing, numpy as np, fastopt
+from fastopt.engine.run import pretend_cpu_limit
+pretend_cpu_limit(3)
+def step(size=600_000):
+    arrays = [np.ones(size, "f4") for _ in range(4)]
+    for k in range(1, 4):
+        fastopt.adam(*arrays, step=k)
+    return float(arrays[0].sum())
+if __name__ == "__main__":
+    method, parent_steps = sys.argv[1:]
+    if parent_steps == "yes":
+        step()
+    with multiprocessing.get_context(method).Pool(3) as pool:
+        sums = pool.map(step, [600_000] * 6)
+    assert set(sums) == {step()}, sums
+"""
+
+
+@pytest.mark.parametrize("parent_steps", ["yes", "no"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_steps_in_child_processes(tmp_path, method, parent_steps):
+    program = tmp_path / "children.py"
+    program.write_text(FORK)
+    run_python(
+        f"import runpy, sys; sys.argv = ['x', {method!r}, {parent_steps!r}]; "
+        f"runpy.run_path({str(program)!r}, run_name='__main__')"
+    ) if method == "fork" else _run_file(program, method, parent_steps)
+
+
+def _run_file(program, *arguments):
+    run_python(
+        "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True, timeout=300)",
+        str(program),
+        *arguments,
+        PYTHONPATH=str(ROOT),
+    )
+
+
+def test_a_fork_during_steps_of_other_threads():
+    program = """
+import os, threading, numpy as np, fastopt
+from fastopt.engine.run import pretend_cpu_limit
+pretend_cpu_limit(3)
+stop = threading.Event()
+def work():
+    arrays = [np.ones(300_000, "f4") for _ in range(4)]
+    while not stop.is_set():
+        fastopt.adam(*arrays, step=1)
+workers = [threading.Thread(target=work) for _ in range(2)]
+for worker in workers:
+    worker.start()
+mine = [np.ones(300_000, "f4") for _ in range(4)]
+for _ in range(20):
+    child = os.fork()
+    if child == 0:
+        for _ in range(5):
+            fastopt.adam(*mine, step=1)
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+stop.set()
+for worker in workers:
+    worker.join()
+"""
+    run_python(program, PYTHONWARNINGS="ignore")
+
+
+def test_python_threads_stepping_at_once_get_the_serial_bits():
+    case = BY_NAME["adam"]
+    starts = [case.make_arrays(150_000 + 1000 * k, seed=k) for k in range(6)]
+    serial = [copies(start) for start in starts]
+    for arrays in serial:
+        for step in range(1, 21):
+            case.run(arrays, step, num_threads=1)
+
+    def train(arrays):
+        for step in range(1, 21):
+            case.run(arrays, step)
+
+    with cpus(4), ThreadPoolExecutor(6) as pool:
+        list(pool.map(train, starts))
+    for got, wanted in zip(starts, serial, strict=True):
+        assert_same_bits(got, wanted)
+
+
+def test_the_gil_is_released_during_a_large_step():
+    """No thread is made to give way, so that another gets on only when a step lets it."""
+    arrays = BY_NAME["adam"].make_arrays(1_000_000)
+    turns = []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1000)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            done = pool.submit(lambda: [(BY_NAME["adam"].run(arrays, step), len(turns))[1] for step in range(1, 50)])
+            while not done.done():
+                turns.append(None)
+                time.sleep(0)  # lets the stepping thread on, should it wait
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(set(done.result())) > 10, "other threads stood still from step to step"
+
+
+def old_processor() -> tuple[str, ...]:
+    """The command that runs a program on an emulated processor of 2008, with x86-64-v2 and nothing more."""
+    qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
+    if qemu is None:
+        missing = "qemu-x86_64 is not installed (Debian's qemu-user)"
+        pytest.fail(missing) if os.environ.get("FASTOPT_REQUIRE_PEERS") else pytest.skip(missing)
+    return (qemu, "-cpu", "Nehalem")
+
+
+def test_the_default_path_runs_on_an_old_processor():
+    program = """
+import sys, numpy as np, fastopt, hashlib
+from fastopt.backends.cython import ISA
+from tests.cases import BY_NAME
+case = BY_NAME["adamw"]
+arrays = case.make_arrays(1025)
+case.run(arrays, 3)
+half = case.make_arrays((9, 7), "f2")
+case.run(half, 3)
+digest = hashlib.sha256(b"".join(x.tobytes() for x in (*arrays.values(), *half.values()))).hexdigest()
+print(ISA, digest, "numba" in sys.modules)
+"""
+    here = run_python(program).split()
+    there = run_python(program, prefix=old_processor(), OPENBLAS_CORETYPE="Nehalem").split()
+    assert there == ["x86-64-v2", here[1], "False"]
+
+
+def test_the_instruction_set_can_be_forced_and_a_wrong_one_is_named():
+    program = """
+try:
+    from fastopt.backends.cython import ISA
+    print(ISA)
+except ValueError as error:
+    print(error)
+"""
+    assert run_python(program, FASTOPT_ISA="x86-64-v2") == "x86-64-v2\n"
+    printed = run_python(program, FASTOPT_ISA="pentium")
+    assert printed.startswith("FASTOPT_ISA is 'pentium'; expected one that was built and runs here: x86-64-v2")
+
+
+def test_only_numpy_is_needed_to_import_and_step():
+    program = """
+import sys
+for name in ("numba", "llvmlite", "torch", "jax", "ml_dtypes", "cupy", "Cython", "setuptools"):
+    sys.modules[name] = None
+import numpy as np, fastopt
+fastopt.adam(*(np.ones(4, "f4") for _ in range(4)), step=1)
+try:
+    fastopt.adam(*(np.ones(4, "f4") for _ in range(4)), step=1, backend="numba")
+except fastopt.BackendUnavailable as error:
+    print(error)
+"""
+    assert "pip install numba" in run_python(program)
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_the_numba_cache(tmp_path, writable):
+    """Kernels are kept where the folder can be written, read again, and compiled anew where it can't."""
+    folder = tmp_path / "cache" if writable else "/proc/nowhere"
+    program = """
+import numpy as np, fastopt
+a, b = np.ones(4, "f4"), np.ones(4, "f4")
+fastopt.sgd(a, b, lr=0.5, backend="numba")
+print(a[0])
+"""
+    for _ in range(2):
+        assert run_python(program, FASTOPT_CACHE_DIR=str(folder)) == "0.5\n"
+    if writable:
+        kept = sorted(path.suffix for path in folder.rglob("*") if path.is_file())
+        assert kept == [".nbc", ".nbi", ".py"]
+        for path in folder.rglob("*.nbc"):
+            path.write_bytes(b"damaged")
+        assert run_python(program, FASTOPT_CACHE_DIR=str(folder)) == "0.5\n"
+
+
+def test_backend_unavailable_is_an_import_error():
+    assert issubclass(fastopt.BackendUnavailable, ImportError)
+    with pytest.raises(fastopt.BackendUnavailable, match="CUDA device array"):
+        fastopt.sgd(OnADevice(), np.zeros(3), lr=0.1)
+
+
+class OnADevice:
+    """What a CUDA array shows of itself."""
+
+    __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (0, False), "version": 3}  # noqa: RUF012

@@ -1,0 +1,240 @@
+"""Promise 2, bad input: a named error, and no byte of any array changed."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import mmap
+import re
+
+import numpy as np
+import pytest
+
+import fastopt
+from tests.cases import BY_NAME, CASES
+from tests.support import bits, copies
+
+
+def read_only(values):
+    values.flags.writeable = False
+    return values
+
+
+def misaligned(values):
+    return np.frombuffer(bytearray(values.nbytes + 1), "u1")[1:].view(values.dtype).reshape(values.shape)
+
+
+def overlapping_itself(values):
+    return np.lib.stride_tricks.as_strided(values, strides=(0,) * values.ndim)
+
+
+BAD_ARRAYS = {
+    "None": (lambda x: None, TypeError, "is None; expected an array"),
+    "a list": (lambda x: x.tolist(), TypeError, "is a list; expected an array"),
+    "a float": (lambda x: 1.0, TypeError, "is a float; expected an array"),
+    "a string": (lambda x: "abc", TypeError, "is a str; expected an array"),
+    "an object": (lambda x: object(), TypeError, "is a object; expected an array"),
+    "int64": (lambda x: x.astype("i8"), TypeError, "has dtype int64; expected float16, bfloat16"),
+    "int32, as wide as float32": (lambda x: x.view("i4"), TypeError, "has dtype int32; expected"),
+    "bool": (lambda x: x > 0, TypeError, "has dtype bool; expected"),
+    "complex64": (lambda x: x.astype("c8"), TypeError, "has dtype complex64; expected"),
+    "long double": (lambda x: x.astype("g"), TypeError, "has dtype (longdouble|float128); expected"),
+    "objects": (lambda x: x.astype(object), TypeError, "has dtype object; expected"),
+    "records": (lambda x: x.view([("a", "f4")]), TypeError, r"has dtype \[\('a', '<f4'\)\]; expected"),
+    "foreign byte order": (lambda x: x.astype(">f4"), TypeError, "has dtype >f4, of foreign byte order"),
+    "a masked array": (lambda x: np.ma.masked_array(x), TypeError, "is a masked array"),
+    "integers in a buffer": (lambda x: array.array("i", [1] * x.size), TypeError, "has dtype int32; expected"),
+    "another shape": (lambda x: x[:-1], ValueError, r"has shape \(19,\); expected \(20,\)"),
+    "another rank": (lambda x: x.reshape(4, 5), ValueError, r"has shape \(4, 5\); expected \(20,\)"),
+    "one element, to be broadcast": (lambda x: x[:1], ValueError, r"has shape \(1,\); expected \(20,\)"),
+    "misaligned": (misaligned, ValueError, "is misaligned"),
+}
+BAD_TARGETS = {
+    "read-only": (read_only, TypeError, "is read-only"),
+    "bytes": (lambda x: memoryview(x.tobytes()).cast("f"), TypeError, "is read-only"),
+    "overlapping itself": (overlapping_itself, ValueError, "overlaps itself"),
+}
+
+
+def refused(case, arrays, error, message, step=3, **options):
+    """Assert that a step raises this, and that it changed nothing."""
+    kept = {name: x.copy() if isinstance(x, np.ndarray) else x for name, x in arrays.items()}
+    with pytest.raises(error, match=message):
+        case.run(arrays, step, **options)
+    for name, before in kept.items():
+        if isinstance(before, np.ndarray) and not isinstance(before, np.ma.MaskedArray):
+            assert arrays[name].tobytes() == before.tobytes(), f"{name} changed"
+
+
+@pytest.mark.parametrize("backend", [None, "numba", "reference"])
+@pytest.mark.parametrize("bad", BAD_ARRAYS)
+@pytest.mark.parametrize("name", ["param", "grad", "m", "v"])
+def test_bad_arrays(name, bad, backend):
+    case = BY_NAME["adam"]
+    make, error, message = BAD_ARRAYS[bad]
+    arrays = case.make_arrays(20)
+    arrays[name] = make(arrays[name])
+    if error is ValueError and "shape" in message and name == "param":
+        name, message = "grad", r"has shape \(20,\); expected"  # the others are compared with param
+    refused(case, arrays, error, f"^{name} {message}", backend=backend)
+
+
+@pytest.mark.parametrize("bad", BAD_TARGETS)
+@pytest.mark.parametrize("name", ["param", "m", "v"])
+def test_bad_targets(name, bad):
+    make, error, message = BAD_TARGETS[bad]
+    arrays = BY_NAME["adam"].make_arrays(20)
+    arrays[name] = make(arrays[name])
+    refused(BY_NAME["adam"], arrays, error, f"^{name} {message}")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_every_update_refuses_every_aliased_pair(case):
+    for i, first in enumerate(case.arrays):
+        for second in case.arrays[i + 1 :]:
+            for shift in (0, 4):
+                arrays = case.make_arrays(20)
+                shared = np.zeros(24, "f4")
+                arrays[first], arrays[second] = shared[:20], shared[shift : 20 + shift]
+                refused(case, arrays, ValueError, f"^{second} overlaps {first} in memory")
+
+
+def test_arrays_that_interleave_and_share_an_element_are_refused():
+    arrays = BY_NAME["sgd"].make_arrays(5)
+    buffer = np.zeros(20, "f4")
+    arrays["param"], arrays["grad"] = buffer[0:10:2], buffer[4:19:3]
+    refused(BY_NAME["sgd"], arrays, ValueError, "^grad overlaps param in memory")
+
+
+@pytest.mark.parametrize(
+    ("hyperparameter", "value", "error", "message"),
+    [
+        ("step", 0, ValueError, "step is 0; expected 1 or more"),
+        ("step", -1, ValueError, "step is -1; expected 1 or more"),
+        ("step", 1.0, TypeError, "step is 1.0, a float; expected a whole number"),
+        ("step", True, TypeError, "step is True, a bool; expected a whole number"),
+        ("step", None, TypeError, "step is None, a NoneType; expected a whole number"),
+        ("lr", -1e-3, ValueError, "lr is -0.001; expected a finite number, 0 or more"),
+        ("lr", np.nan, ValueError, "lr is nan; expected"),
+        ("lr", np.inf, ValueError, "lr is inf; expected"),
+        ("lr", "1e-3", TypeError, "lr is '1e-3', a str; expected"),
+        ("lr", None, TypeError, "lr is None, a NoneType; expected"),
+        ("lr", 1j, TypeError, "lr is 1j, a complex; expected"),
+        ("lr", np.ones(3), TypeError, r"lr is array\(\[1., 1., 1.\]\), a ndarray; expected"),
+        ("beta1", 1.0, ValueError, "beta1 is 1.0; expected a number from 0 to below 1"),
+        ("beta2", -0.1, ValueError, "beta2 is -0.1; expected"),
+        ("eps", -1e-8, ValueError, "eps is -1e-08; expected"),
+        ("weight_decay", -1, ValueError, "weight_decay is -1.0; expected"),
+        ("grad_scale", np.nan, ValueError, "grad_scale is nan; expected a finite number"),
+        ("num_threads", 0, ValueError, "num_threads is 0; expected 1 or more"),
+        ("num_threads", 1.5, TypeError, "num_threads is 1.5; expected a whole number"),
+        ("backend", "fortran", ValueError, "backend is 'fortran'; expected None or one of 'cython', 'numba'"),
+        ("backend", "cuda", fastopt.BackendUnavailable, "backend 'cuda' is not in this version"),
+        ("lr", 1e39, ValueError, "step_size becomes inf in float32"),
+        ("grad_scale", 1e300, ValueError, "grad_scale becomes inf in float32"),
+    ],
+)
+def test_bad_hyperparameters(hyperparameter, value, error, message):
+    arrays = BY_NAME["adam"].make_arrays(20)
+    refused(BY_NAME["adam"], arrays, error, message, **{hyperparameter: value})
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda a: fastopt.momentum(*a[:3], lr=0.1, form="sums"), "form is 'sums'; expected 'sum', 'average' or"),
+        (lambda a: fastopt.momentum(*a[:3], lr=0.1, form="step", dampening=0.1), "dampening is 0.1; expected 0"),
+        (lambda a: fastopt.momentum(*a[:3], lr=0.1, nesterov=True, dampening=0.1), "dampening is 0.1; expected 0"),
+        (lambda a: fastopt.momentum(*a[:3], lr=0.1, momentum=1.5), "momentum is 1.5; expected a number from 0 to 1"),
+        (lambda a: fastopt.rmsprop(*a[:3], momentum=0.9), "velocity is None; expected an array, since momentum is 0.9"),
+        (lambda a: fastopt.rprop(*a, step_min=2, step_max=1), "step_min is 2.0; expected at most step_max"),
+        (lambda a: fastopt.rprop(*a, eta_plus=1.0), "eta_plus is 1.0; expected a finite number above 1"),
+        (lambda a: fastopt.nadam(*a, step=1, mu_product=1.0), "mu_product is 1.0; expected a number from 0 to below"),
+        (lambda a: fastopt.nadam(*a, step=1, mu_product=0.9), "expected at most .* the product of nadam_mu"),
+        (lambda a: fastopt.radam(*a, step=0), "step is 0; expected 1 or more"),
+        (lambda a: fastopt.radam(*a, step=1, beta2=1.0), "beta2 is 1.0; expected"),
+        (lambda a: fastopt.ademamix(*a, a[0].copy(), step=1, warmup=0), "warmup is 0; expected None or"),
+        (lambda a: fastopt.set_num_threads(0), "num_threads is 0; expected 1 or more"),
+    ],
+)
+def test_bad_choices(call, message):
+    arrays = list(BY_NAME["adam"].make_arrays(20).values())
+    kept = [x.copy() for x in arrays]
+    with pytest.raises(ValueError, match=message):
+        call(arrays)
+    for before, after in zip(kept, arrays, strict=True):
+        np.testing.assert_array_equal(bits(before), bits(after))
+
+
+@pytest.mark.parametrize("backend", [None, "numba", "reference"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_empty_arrays_are_legal(case, backend):
+    for shape in ((0,), (3, 0), (0, 2, 5)):
+        case.run(case.make_arrays(shape), 1, backend=backend)
+
+
+def test_empty_arrays_are_still_checked():
+    arrays = BY_NAME["adam"].make_arrays((0, 3))
+    arrays["m"] = np.zeros((3, 0), "f4")
+    refused(BY_NAME["adam"], arrays, ValueError, r"^m has shape \(3, 0\); expected \(0, 3\)")
+
+
+def test_every_real_scalar_is_accepted():
+    wanted = BY_NAME["adam"].make_arrays(20)
+    start = copies(wanted)
+    fastopt.adam(**wanted, step=3, lr=0.5, beta1=0.5, weight_decay=0.25, grad_scale=2.0)
+    for real in (np.float64, np.float32, np.float16, lambda x: np.array(x, "f4"), lambda x: np.ma.masked_array(x)):
+        got = copies(start)
+        fastopt.adam(
+            **got, step=np.int64(3), lr=real(0.5), beta1=real(0.5), weight_decay=real(0.25), grad_scale=np.int8(2)
+        )
+        for name, x in wanted.items():
+            np.testing.assert_array_equal(bits(got[name]), bits(x))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("side", ["end", "start"])
+def test_arrays_beside_an_unreadable_page(side, dtype):
+    """Nothing before an array's first byte or behind its last is read."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    case, page = BY_NAME["adamw"], mmap.PAGESIZE
+    for size in (1, 3, 7, 17, 250, 511):
+        start = case.make_arrays(size, dtype)
+        wanted, got, maps = copies(start), {}, []
+        for name, values in start.items():
+            pages = mmap.mmap(-1, 3 * page)
+            memory = np.frombuffer(pages, "u1")
+            offset = 2 * page - values.nbytes if side == "end" else page
+            got[name] = memory[offset : offset + values.nbytes].view(dtype)
+            got[name][:] = values
+            guard = memory.ctypes.data + (2 * page if side == "end" else 0)
+            assert libc.mprotect(ctypes.c_void_p(guard), ctypes.c_size_t(page), 0) == 0
+            maps.append(pages)
+        case.run(wanted, 3)
+        case.run(got, 3)
+        for name, x in wanted.items():
+            np.testing.assert_array_equal(bits(got[name]), bits(x))
+
+
+def test_a_gradient_on_a_read_only_page_is_not_written():
+    case = BY_NAME["adam"]
+    wanted = case.make_arrays(100)
+    got = copies(wanted)
+    pages = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
+    memory = np.frombuffer(pages, "f4")[:100]
+    memory[:] = got["grad"]
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(memory.ctypes.data), ctypes.c_size_t(mmap.PAGESIZE), 1) == 0
+    got["grad"] = memory
+    case.run(wanted, 3)
+    case.run(got, 3)
+    np.testing.assert_array_equal(got["param"], wanted["param"])
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_a_missing_or_superfluous_argument_is_pythons_error(case):
+    arrays = case.make_arrays(3)
+    with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rate'"):
+        case.run(arrays, 1, learning_rate=1)
+    del arrays["param"]
+    with pytest.raises(TypeError, match=re.escape("param")):
+        case.run(arrays, 1)
