@@ -47,7 +47,7 @@ def measure_calls(effort: Effort) -> Iterator[Result]:
         "cython": lambda: ADAM.update(**arrays, **call),
         "numba": lambda: ADAM.update(**arrays, **call, backend="numba"),
     }
-    for backend, timing in time_in_turns(steps, dict.fromkeys(steps, effort.samples)).items():
+    for backend, timing in time_in_turns(steps, effort).items():
         yield Result.of(timing, "call", backend, "adam", "float32", SMALL, workload.bytes)
     yield Result.of(in_fresh_process(IMPORT, effort), "import", "fastopt")
     timing = in_fresh_process(FIRST_UPDATE.format(elements=FIRST), effort)

@@ -27,8 +27,6 @@ class Candidate:
     #: From a workload, its arrays and a number of threads to a function that updates those arrays in place.
     make: Callable[[Workload, Arrays, int], Step]
     expected: Callable[[Workload, Arrays], Arrays] = after_formula
-    #: True if a step takes so long that large arrays get fewer samples.
-    slow: bool = False
 
 
 def _fastopt(backend: Any) -> Candidate:
@@ -46,4 +44,4 @@ def _naive(workload: Workload, arrays: Arrays, threads: int) -> Step:
 
 CYTHON = _fastopt("cython")
 NUMBA = _fastopt("numba")
-NAIVE = Candidate("naive", _naive, slow=True)
+NAIVE = Candidate("naive", _naive)

@@ -90,4 +90,4 @@ def peers_of(workload: Workload) -> list[Candidate]:
     if peer is None or workload.storage != "float32":
         return []
     modes = [mode for mode in MODES if peer.fused or mode != "fused"]
-    return [Candidate(f"torch {mode}", partial(_make, mode), slow=mode == "for-loop") for mode in modes]
+    return [Candidate(f"torch {mode}", partial(_make, mode)) for mode in modes]

@@ -9,6 +9,8 @@ from statistics import median
 from timeit import Timer
 from typing import TypeVar
 
+from benchmarks.effort import Effort
+
 Key = TypeVar("Key", bound=Hashable)
 
 #: A sample takes at least so long, in seconds: as many calls as that needs.
@@ -33,10 +35,17 @@ class Timing:
         return cls(len(seconds), min(seconds), median(seconds), max(seconds))
 
 
-def time_in_turns(functions: Mapping[Key, Callable[[], object]], samples: Mapping[Key, int]) -> dict[Key, Timing]:
-    """Take each function's number of samples: one of each in turn, and every turn begins with another function."""
+#: However long they take.
+FEWEST_SAMPLES = 3
+
+
+def time_in_turns(functions: Mapping[Key, Callable[[], object]], effort: Effort) -> dict[Key, Timing]:
+    """Take samples of each function: one of each in turn, and every turn begins with another function."""
     timers = {key: Timer(function) for key, function in functions.items()}
-    repeats = {key: _repeats(timer) for key, timer in timers.items()}
+    repeats, samples = {}, {}
+    for key, timer in timers.items():
+        repeats[key], duration = _fill_sample(timer)
+        samples[key] = max(FEWEST_SAMPLES, min(effort.samples, int(effort.budget / duration)))
     seconds: dict[Key, list[float]] = {key: [] for key in timers}
     order = list(timers)
     for turn in range(max(samples.values())):
@@ -50,10 +59,10 @@ def time_in_turns(functions: Mapping[Key, Callable[[], object]], samples: Mappin
     return {key: Timing.of(taken) for key, taken in seconds.items()}
 
 
-def _repeats(timer: Timer) -> int:
-    """Return how many calls fill a sample."""
+def _fill_sample(timer: Timer) -> tuple[int, float]:
+    """Return how many calls fill a sample, and the seconds they took."""
     repeats = 1
     timer.timeit(1)  # the first call may compile, allocate or start threads
     while (seconds := timer.timeit(repeats)) < SHORTEST:
         repeats = max(repeats + 1, min(10 * repeats, round(1.2 * repeats * SHORTEST / seconds)))
-    return repeats
+    return repeats, seconds

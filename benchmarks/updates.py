@@ -44,18 +44,17 @@ def measure_storages(workload: Workload, effort: Effort, threads: int) -> Iterat
 def _measure(
     measure: str, competitions: dict[Workload, list[Candidate]], effort: Effort, threads: int
 ) -> Iterator[Result]:
-    steps, samples = {}, {}
+    steps = {}
     for workload, candidates in competitions.items():
         arrays = workload.make_arrays()
         for candidate in candidates:
             verify(candidate, workload, threads)
             given = without_effect(arrays) if candidate is BOUND else arrays
             steps[workload, candidate] = candidate.make(workload, given, threads)
-            samples[workload, candidate] = effort.samples_of(candidate, workload.elements)
     # After thousands of steps with one gradient, the variance of the centered RMSprop is a rounding error of either
     # sign, and NumPy warns of its root. NaN takes no more time than other numbers.
     with np.errstate(invalid="ignore"):
-        timings = time_in_turns(steps, samples)
+        timings = time_in_turns(steps, effort)
     for (workload, candidate), timing in timings.items():
         yield Result.of(
             timing, measure, candidate.name, workload.case.name, workload.storage, workload.elements, workload.bytes

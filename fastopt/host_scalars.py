@@ -1,8 +1,8 @@
 """From hyperparameters to host scalars: every convention of an update, computed in float64 once a step.
 
-Each function checks its hyperparameters and returns the scalars of a kernel: ``grad_scale``, the coupled ``weight_decay``,
-the decoupled ``decay`` (lr * weight_decay, as a rule), and then the rule's others, in the order of its signature in
-``fastopt/rules.py``. ``step`` counts from 1.
+Each function checks its hyperparameters and returns the scalars of a kernel: ``grad_scale``, the coupled
+``weight_decay``, the decoupled ``decay`` (lr * weight_decay, as a rule), and then the rule's others, in the order of
+its signature in ``fastopt/rules.py``. ``step`` counts from 1.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 How to read a rule. Names before ``/`` are per element (arrays in a kernel): ``param``, ``grad``, then the
 state. Names after it are host scalars: uniform over the array, computed once a step in float64 by
 ``fastopt/host_scalars.py``. What is returned is written back: ``param`` first, then the state in order. ``grad`` is
-only read, and is the gradient after loss scale and coupled weight decay (``gradient`` below). A rule with decoupled weight
-decay has the scalar ``decay`` and ends in ``descend``.
+only read, and is the gradient after loss scale and coupled weight decay (``gradient`` below). A rule with decoupled
+weight decay has the scalar ``decay`` and ends in ``descend``.
 
 What a rule may hold: ``+ - * /``, comparisons, ``a if condition else b``, assignments, and the functions of
 ``fastopt/primitives.py``. No numeric literal: ``1.0`` would make Numba compute a float32 update in
@@ -22,8 +22,8 @@ value altogether after a large one).
 
 from fastopt.primitives import fabs, sign, sqrt
 
-# ---- What every update shares, in two forms each. The engine takes the form without weight decay where it is 0, so that
-# ---- an infinite parameter (a mask, say) stays what it is: 0 * inf would be NaN.
+# ---- What every update shares, in two forms each. The engine takes the form without weight decay where it is 0, so
+# ---- that an infinite parameter (a mask, say) stays what it is: 0 * inf would be NaN.
 
 
 def gradient(param, grad, grad_scale, weight_decay):

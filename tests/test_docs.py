@@ -17,7 +17,7 @@ import pytest
 import fastopt
 import fastopt.updates.descent
 from fastopt.codegen.to_cython import cython_module
-from fastopt.engine import hyperparameters
+from fastopt.ranges import RANGES
 from tests import cases
 
 ROOT = Path(__file__).parents[1]
@@ -170,7 +170,7 @@ def added_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cases.Case:
     page = ROOT / "docs" / "adding-an-optimizer.md"
     additions = {block.text.partition("\n")[0]: block.text for block in blocks_of(page)}
     (new,) = re.findall(r'`"(\w+)": FRACTION,`', page.read_text())
-    monkeypatch.setitem(hyperparameters.RANGES, new, hyperparameters.RANGES["decay"])
+    monkeypatch.setitem(RANGES, new, RANGES["decay"])
     monkeypatch.setenv("FASTOPT_CACHE_DIR", str(tmp_path))
     names = dict(vars(fastopt.updates.descent))
     for name in ("rules", "host_scalars", "reference"):
@@ -194,8 +194,8 @@ def test_worked_example(added_case: cases.Case, dtype: type) -> None:
 
 
 def test_worked_example_in_cython(added_case: cases.Case) -> None:
-    """The build would make both of its kernels."""
+    """The build would make its kernels, without and with coupled weight decay."""
     source = inspect.getsource(sys.modules["extended_rules"])
     module = cython_module(source, "float32")
-    for gradient in ("gradient", "decayed_gradient"):
-        assert f"cdef void {added_case.name}_with_{gradient}(" in module
+    for kernel in (f"{added_case.name}_rule_kernel", f"{added_case.name}_decayed_gradient_rule_kernel"):
+        assert f"cdef void {kernel}(" in module

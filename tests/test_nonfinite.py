@@ -84,7 +84,7 @@ def test_calls_do_not_leak():
         case.run(arrays, 1)
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 2000
+    assert grown < 10_000
 
 
 def test_refusals_do_not_leak_either():
@@ -107,11 +107,11 @@ def test_refusals_do_not_leak_either():
         refuse()
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
-    assert grown < 2000
+    assert grown < 10_000
 
 
 def test_more_than_two_to_the_31_elements():
-    """The last element of 2^31 + 5 is updated, contiguous and reversed (4.3 GB: the gradient is one number, broadcast)."""
+    """The last of 2^31 + 5 elements is updated, contiguous and reversed (4.3 GB: the gradient is one number)."""
     size = 2**31 + 5
     param = np.zeros(size, ml_dtypes.bfloat16)
     grad = np.broadcast_to(np.float32(-1), size)

@@ -55,6 +55,9 @@ cdef enum:
     CUDA_HOST = 3
     READ_ONLY = 1
 
+# Libraries whose arrays never change, and that export them as if they could (JAX 0.10, TensorFlow).
+IMMUTABLE = {"jax", "jaxlib", "tensorflow"}
+
 CODE_NAMES = {0: "int", 1: "uint", 2: "float", 3: "handle", 4: "bfloat", 5: "complex", 6: "bool"}
 
 cdef extern from "numpy/arrayobject.h":
@@ -84,7 +87,7 @@ def import_array(producer, str name):
     """Return an ndarray over the producer's memory, and whether its numbers are bfloat16 (then shown as uint16)."""
     cdef Owner owner = Owner.__new__(Owner)
     cdef DLTensor *tensor
-    cdef bint read_only = False
+    cdef bint read_only = type(producer).__module__.partition(".")[0] in IMMUTABLE
     device = producer.__dlpack_device__()[0]
     if device == CUDA:
         raise BackendUnavailable(f"{name} is a CUDA device array; this version of fastopt updates host arrays only")
@@ -95,7 +98,7 @@ def import_array(producer, str name):
         owner.versioned = <DLManagedTensorVersioned *>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")
         tensor = &owner.versioned.dl_tensor
-        read_only = owner.versioned.flags & READ_ONLY
+        read_only |= owner.versioned.flags & READ_ONLY
     else:
         owner.unversioned = <DLManagedTensor *>PyCapsule_GetPointer(capsule, "dltensor")
         PyCapsule_SetName(capsule, "used_dltensor")

@@ -1,0 +1,109 @@
+"""Arrays of other libraries: PyTorch and JAX through DLPack, and whatever has the buffer protocol."""
+
+from __future__ import annotations
+
+import array
+import ctypes
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastopt
+from tests.cases import BY_NAME
+from tests.peers import peer
+from tests.support import assert_same_bits, copies
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:jax")
+
+
+def test_buffers():
+    """array.array, ctypes arrays, memoryviews and memory maps are updated where they are."""
+    targets = [array.array("f", [1, 2]), (ctypes.c_float * 2)(1, 2), memoryview(np.array([1, 2], "f4"))]
+    for target in targets:
+        fastopt.sgd(target, np.ones(2, "f4"), lr=0.5)
+        assert list(target) == [0.5, 1.5]
+        fastopt.sgd(np.zeros(2, "f4"), target, lr=0.5)
+
+
+def test_a_memory_map_is_updated_on_disk(tmp_path):
+    np.save(tmp_path / "param.npy", np.ones((3, 4), "f4"))
+    param = np.load(tmp_path / "param.npy", mmap_mode="r+")
+    fastopt.sgd(param, np.ones((3, 4), "f4"), lr=0.25)
+    param.flush()
+    assert np.all(np.load(tmp_path / "param.npy") == 0.75)
+    with pytest.raises(TypeError, match="param is read-only"):
+        fastopt.sgd(np.load(tmp_path / "param.npy", mmap_mode="r"), np.ones((3, 4), "f4"), lr=0.25)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_torch_tensors_are_updated_without_a_copy(dtype):
+    torch = peer("torch")
+    for shape in ((1000,), (30, 40)):
+        wanted = BY_NAME["adamw"].make_arrays(shape)
+        tensors = {name: torch.tensor(x).to(getattr(torch, dtype)) for name, x in wanted.items()}
+        if len(shape) == 2:  # another layout, and gaps between elements
+            tensors["m"] = tensors["m"].t().contiguous().t()
+            tensors["v"] = torch.stack([tensors["v"], tensors["v"]], dim=-1)[..., 0]
+        numpy_dtype = ml_dtypes.bfloat16 if dtype == "bfloat16" else dtype
+        wanted = {name: x.astype(numpy_dtype) for name, x in wanted.items()}
+        BY_NAME["adamw"].run(wanted, 3)
+        BY_NAME["adamw"].run(tensors, 3)
+        got = {name: t.contiguous().to(torch.float64).numpy() for name, t in tensors.items()}
+        assert_same_bits(got, {name: x.astype("f8") for name, x in wanted.items()})
+
+
+def test_torch_tensors_that_can_not_be_updated_are_named():
+    torch = peer("torch")
+    grad = np.ones(3, "f4")
+    with pytest.raises(TypeError, match=r"param is a Tensor that can't be exported.*use tensor.detach\(\)"):
+        fastopt.sgd(torch.ones(3, requires_grad=True), grad, lr=0.1)
+    with pytest.raises(TypeError, match="param has dtype int64; expected float16"):
+        fastopt.sgd(torch.ones(3, dtype=torch.int64), grad, lr=0.1)
+    with pytest.raises(ValueError, match="param overlaps itself"):
+        fastopt.sgd(torch.ones(1).expand(3), grad, lr=0.1)
+    with pytest.raises(TypeError, match="param is a Tensor"):
+        fastopt.sgd(torch.ones(3).to_sparse(), grad, lr=0.1)
+    shared = torch.ones(3)
+    with pytest.raises(ValueError, match="grad overlaps param"):
+        fastopt.sgd(shared, shared.numpy(), lr=0.1)
+
+
+def test_jax_arrays_are_gradients_and_never_targets():
+    jax = peer("jax")
+    start = BY_NAME["adam"].make_arrays(100)
+    wanted, got = copies(start), copies(start)
+    BY_NAME["adam"].run(wanted, 3)
+    BY_NAME["adam"].run({**got, "grad": jax.numpy.asarray(got["grad"])}, 3)
+    assert_same_bits(got, wanted)
+    with pytest.raises(TypeError, match="param is read-only"):
+        fastopt.sgd(jax.numpy.ones(3), np.ones(3, "f4"), lr=0.1)
+
+
+class Exporter:
+    """What exports another library's array through DLPack, once it has been asked the right way."""
+
+    def __init__(self, wrapped, device=1, error=None):
+        self.wrapped, self.device, self.error = wrapped, device, error
+
+    def __dlpack_device__(self):
+        return self.device, 0
+
+    def __dlpack__(self, **options):
+        if self.error:
+            raise self.error
+        if options:
+            raise TypeError("a producer from before DLPack 1 knows no options")
+        return self.wrapped.__dlpack__()
+
+
+def test_dlpack_of_old_producers_and_its_failures():
+    param = np.ones(3, "f4")
+    fastopt.sgd(Exporter(param), np.ones(3, "f4"), lr=0.5)
+    assert np.all(param == 0.5)
+    with pytest.raises(TypeError, match="param is a Exporter that can't be exported through DLPack: no"):
+        fastopt.sgd(Exporter(param, error=BufferError("no")), param, lr=0.5)
+    with pytest.raises(fastopt.BackendUnavailable, match="param is a CUDA device array"):
+        fastopt.sgd(Exporter(param, device=2), param, lr=0.5)
+    with pytest.raises(TypeError, match="param lies on DLPack device type 10"):
+        fastopt.sgd(Exporter(param, device=10), param, lr=0.5)
