@@ -124,7 +124,7 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
             planned.append((f"storage, {short(size)} elements", step))
     if "zero-gradient" in groups:
         for case in BENCHMARKED if effort.zero_gradient_of_all else [BY_NAME["adam"]]:
-            step = partial(measure_zero_gradient, case, peers, threads)
+            step = partial(measure_zero_gradient, case, peers)
             planned.append((f"{case.name}, zero gradients", step))
     return planned
 

@@ -16,8 +16,11 @@ Key = TypeVar("Key", bound=Hashable)
 #: A sample takes at least so long, in seconds: as many calls as that needs.
 SHORTEST = 2e-3
 
-#: Before each sample, for threads of the one before to fall asleep: OpenMP's spin for about 5 ms after their work.
-PAUSE = 10e-3
+#: A call of more seconds is its own warm-up.
+LONG = 0.1
+
+#: Before each sample, for threads of the one before to fall asleep: those of OpenMP spin for 8 ms after their work.
+PAUSE = 15e-3
 
 
 @dataclass(frozen=True)
@@ -61,8 +64,9 @@ def time_in_turns(functions: Mapping[Key, Callable[[], object]], effort: Effort)
 
 def _fill_sample(timer: Timer) -> tuple[int, float]:
     """Return how many calls fill a sample, and the seconds they took."""
-    repeats = 1
-    timer.timeit(1)  # the first call may compile, allocate or start threads
+    repeats, seconds = 1, timer.timeit(1)  # the first call may compile, allocate or start threads
+    if seconds > LONG:
+        return repeats, seconds
     while (seconds := timer.timeit(repeats)) < SHORTEST:
         repeats = max(repeats + 1, min(10 * repeats, round(1.2 * repeats * SHORTEST / seconds)))
     return repeats, seconds

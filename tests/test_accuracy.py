@@ -147,6 +147,15 @@ def test_what_is_too_large_for_16_bits_becomes_infinite_and_nan_stays_nan(dtype)
     np.testing.assert_array_equal(param.astype("f8"), wanted)
 
 
+@pytest.mark.parametrize("dtype", ["float16", BFLOAT16], ids=str)
+def test_every_nan_stays_nan(dtype):
+    """Also one whose bits are all ones, which rounding up would carry over into a zero."""
+    grad = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7F800001, 0x7FC00000], "u4").view("f4")
+    param = np.zeros(4, dtype)
+    fastopt.sgd(param, grad, lr=1.0)
+    assert np.isnan(param.astype("f4")).all()
+
+
 def finite_numbers(dtype: np.dtype) -> np.ndarray:
     """0 and the positive numbers of a 16-bit dtype in order, so that a position's parity is that of the last bit."""
     numbers = np.arange(0x7C00 if dtype == "float16" else 0x7F80, dtype="u2")

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import ml_dtypes
 import numpy as np
@@ -110,16 +115,38 @@ def test_refusals_do_not_leak_either():
     assert grown < 10_000
 
 
-def test_more_than_two_to_the_31_elements():
-    """The last of 2^31 + 5 elements is updated, contiguous and reversed (4.3 GB: the gradient is one number)."""
+@pytest.mark.parametrize("dtype", ["float32", "float64", ml_dtypes.bfloat16], ids=str)
+def test_more_than_two_to_the_31_elements(dtype):
+    """The last of 2^31 + 5 elements is updated: as runs of the compute type, as 16-bit blocks, and backwards."""
     size = 2**31 + 5
-    param = np.zeros(size, ml_dtypes.bfloat16)
-    grad = np.broadcast_to(np.float32(-1), size)
-    fastopt.sgd(param, grad, lr=1.0)
-    fastopt.sgd(param[::-1], grad, lr=1.0)
-    for position in (0, 1, 2**31 - 1, 2**31, size - 1):
-        assert param[position] == 2
-    del param
-    small = np.zeros((2**16 + 1, 2**15), np.float16)  # 2^31 + 2^15 elements, in rows
-    fastopt.sgd(small[:, ::-1], np.broadcast_to(np.float16(-1), small.shape), lr=1.0)
-    assert small[-1, -1] == small[0, 0] == small[-1, 0] == 1
+    with repeated_memory(size, dtype) as param, repeated_memory(size, dtype) as grad:
+        grad[-3:] = -1
+        fastopt.sgd(param, grad, lr=1.0)
+        assert list(param[-4:]) == [0, 1, 1, 1]
+        fastopt.sgd(param[::-1], grad[::-1], lr=1.0)
+        assert list(param[-4:]) == [0, 2, 2, 2]
+
+
+@contextmanager
+def repeated_memory(size: int, dtype: Any) -> Iterator[np.ndarray]:
+    """An array with real addresses whose memory is one 64 MB file, mapped again and again; its end has its own."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.mmap.restype = ctypes.c_void_p
+    libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
+    piece = 1 << 26
+    total = -(-size * np.dtype(dtype).itemsize // piece) * piece
+    read_write, shared_fixed, private_anonymous_unreserved = 3, 0x11, 0x4022
+    start = libc.mmap(None, total, read_write, private_anonymous_unreserved, -1, 0)
+    assert start not in (None, ctypes.c_void_p(-1).value)
+    file = os.memfd_create("repeated")
+    try:
+        os.ftruncate(file, 2 * piece)
+        for offset in range(0, total, piece):
+            part = piece if offset == total - piece else 0
+            assert libc.mmap(start + offset, piece, read_write, shared_fixed, file, part) == start + offset
+        yield np.frombuffer((ctypes.c_char * total).from_address(start), np.uint8)[
+            : size * np.dtype(dtype).itemsize
+        ].view(dtype)
+    finally:
+        os.close(file)
+        libc.munmap(ctypes.c_void_p(start), ctypes.c_size_t(total))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import textwrap
 import time
@@ -186,6 +187,7 @@ def step(size=600_000):
     arrays = [np.ones(size, "f4") for _ in range(4)]
     for k in range(1, 4):
         fastopt.adam(*arrays, step=k)
+    assert len(os.listdir("/proc/self/task")) >= 3, "the child has no threads of its own"
     return float(arrays[0].sum())
 if __name__ == "__main__":
     method, parent_steps = sys.argv[1:]
@@ -200,21 +202,13 @@ if __name__ == "__main__":
 @pytest.mark.parametrize("parent_steps", ["yes", "no"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_steps_in_child_processes(tmp_path, method, parent_steps):
-    program = tmp_path / "children.py"
+    program = tmp_path / "children.py"  # a file, for spawn imports it again
     program.write_text(FORK)
-    run_python(
-        f"import runpy, sys; sys.argv = ['x', {method!r}, {parent_steps!r}]; "
-        f"runpy.run_path({str(program)!r}, run_name='__main__')"
-    ) if method == "fork" else _run_file(program, method, parent_steps)
-
-
-def _run_file(program, *arguments):
-    run_python(
-        "import subprocess, sys; subprocess.run([sys.executable, *sys.argv[1:]], check=True, timeout=300)",
-        str(program),
-        *arguments,
-        PYTHONPATH=str(ROOT),
+    command = [sys.executable, str(program), method, parent_steps]
+    done = subprocess.run(
+        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=300
     )
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_fork_during_steps_of_other_threads():
@@ -265,19 +259,19 @@ def test_python_threads_stepping_at_once_get_the_serial_bits():
 
 def test_the_gil_is_released_during_a_large_step():
     """No thread is made to give way, so that another gets on only when a step lets it."""
-    arrays = BY_NAME["adam"].make_arrays(1_000_000)
+    arrays = BY_NAME["adam"].make_arrays(4_000_000)
     turns = []
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1000)
     try:
         with ThreadPoolExecutor(1) as pool:
-            done = pool.submit(lambda: [(BY_NAME["adam"].run(arrays, step), len(turns))[1] for step in range(1, 50)])
+            done = pool.submit(lambda: [(BY_NAME["adam"].run(arrays, step), len(turns))[1] for step in range(1, 30)])
             while not done.done():
                 turns.append(None)
                 time.sleep(0)  # lets the stepping thread on, should it wait
     finally:
         sys.setswitchinterval(interval)
-    assert len(set(done.result())) > 10, "other threads stood still from step to step"
+    assert len(set(done.result())) > 2, "other threads stood still from step to step"
 
 
 def old_processor() -> tuple[str, ...]:

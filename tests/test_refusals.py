@@ -216,15 +216,19 @@ def test_arrays_beside_an_unreadable_page(side, dtype):
             np.testing.assert_array_equal(bits(got[name]), bits(x))
 
 
-def test_a_gradient_on_a_read_only_page_is_not_written():
+@pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
+@pytest.mark.parametrize("step", [1, 2])
+def test_a_gradient_on_a_read_only_page_is_not_written(dtype, step):
+    """Used as it lies there, or through blocks: of another type, or of every second element."""
     case = BY_NAME["adam"]
     wanted = case.make_arrays(100)
     got = copies(wanted)
     pages = mmap.mmap(-1, mmap.PAGESIZE, prot=mmap.PROT_READ | mmap.PROT_WRITE)
-    memory = np.frombuffer(pages, "f4")[:100]
+    memory = np.frombuffer(pages, dtype)[: 100 * step : step]
     memory[:] = got["grad"]
-    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(memory.ctypes.data), ctypes.c_size_t(mmap.PAGESIZE), 1) == 0
-    got["grad"] = memory
+    address = np.frombuffer(pages, "u1").ctypes.data
+    assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(address), ctypes.c_size_t(mmap.PAGESIZE), 1) == 0
+    got["grad"], wanted["grad"] = memory, memory.copy()
     case.run(wanted, 3)
     case.run(got, 3)
     np.testing.assert_array_equal(got["param"], wanted["param"])
