@@ -14,6 +14,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.errors import CompileError
 
 ROOT = Path(__file__).parent
 sys.path.append(str(ROOT / "fastopt"))
@@ -25,7 +26,8 @@ ENGINE = "fastopt/engine"
 
 # Same bits everywhere: no contraction of a*b + c, no reassociation; never -ffast-math. The two -fno let gcc
 # vectorise sqrt (1.2 -> 0.29 ms per million roots) and conditional expressions.
-FLAGS = ["-std=c11", "-O3", "-g0", "-fvisibility=hidden", "-ffp-contract=off", "-fno-math-errno", "-fno-trapping-math"]
+REQUIRED_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off"]
+FLAGS = ["-g0", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
 X86_LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
 
 
@@ -71,8 +73,10 @@ class Build(build_ext):
     """Leaves out what the compiler does not know."""
 
     def build_extensions(self) -> None:
-        known = [flag for flag in FLAGS if self.compiles([flag])]
-        self.extensions = [e for e in self.extensions if self.compiles(e.extra_compile_args)]
+        if not self.compiles(REQUIRED_FLAGS):
+            raise CompileError(f"no working C compiler that knows {' '.join(REQUIRED_FLAGS)}: {self.compiler.compiler}")
+        known = REQUIRED_FLAGS + [flag for flag in FLAGS if self.compiles([flag])]
+        self.extensions = [e for e in self.extensions if self.compiles(REQUIRED_FLAGS + e.extra_compile_args)]
         if any(e.extra_compile_args for e in self.extensions):  # instruction sets can be chosen: plain is not needed
             self.extensions = [e for e in self.extensions if not e.name.endswith("_plain")]
         for extension in self.extensions:

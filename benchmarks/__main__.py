@@ -10,7 +10,6 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import matplotlib
-import numba
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -40,7 +39,8 @@ GROUPS = ("calls", "storage", "zero-gradient")
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the CSV file and the picture."""
     options = parse(arguments)
-    numba.set_num_threads(options.threads)
+    if options.peers:  # before Numba loads the system's OpenMP: on that one, small steps of PyTorch take 3 ms, not 0.1
+        import benchmarks.peers  # noqa: F401
     wide = Console()
     console = wide if wide.is_terminal else Console(width=170)
     results = Results(describe_machine(options.threads))

@@ -50,8 +50,9 @@ def _make(workload: Workload, arrays: Arrays, threads: int) -> Step:
     if workload.elements < PARALLEL_FROM:
         threads = 1
     loop = add_gradient(len(workload.case.written), parallel=threads > 1)
-    written = [_as_numbers(arrays[name]) for name in workload.case.written]
-    return partial(loop, threads, _as_numbers(arrays["grad"]), *written)
+    numbers = [_as_numbers(arrays[name]) for name in ("grad", *workload.case.written)]
+    loop(threads, *(array[:0] for array in numbers))  # compiles it, before anything is timed
+    return partial(loop, threads, *numbers)
 
 
 def _as_numbers(array: np.ndarray) -> np.ndarray:

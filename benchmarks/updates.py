@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import numpy as np
 
@@ -14,7 +15,8 @@ from benchmarks.traffic import BOUND, without_effect
 from benchmarks.verify import verify
 from benchmarks.workload import Workload
 
-STORAGES = ("float32", "bfloat16", "float64")
+#: NumPy has bfloat16 from an optional package.
+STORAGES = ("float32", *(["bfloat16"] if find_spec("ml_dtypes") else []), "float64")
 
 
 def candidates_for(workload: Workload, peers: bool) -> list[Candidate]:

@@ -7,11 +7,11 @@ its signature in ``fastopt/rules.py``. ``step`` counts from 1.
 
 from __future__ import annotations
 
-from math import exp, inf, log, sqrt
+from math import exp, inf, log, log1p, sqrt
 from typing import SupportsIndex
 
 from fastopt.arguments import Real
-from fastopt.engine.hyperparameters import Hyperparameters
+from fastopt.engine.hyperparameters import Hyperparameters, whole
 
 #: What eps = 0 becomes where it is added to something other than a root: 0 / 0 is then 0. An `eps` that is added to a
 #: root needs nothing here: the engine sees to it.
@@ -47,7 +47,7 @@ _asgd = Hyperparameters("step", "lr", "lambd", "alpha", "t0", "weight_decay", "g
 
 def asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale):
     step, lr, lambd, alpha, t0, weight_decay, grad_scale = _asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale)
-    eta = lr / (1.0 + lambd * lr * (step - 1)) ** alpha
+    eta = lr * exp(-alpha * log1p(lambd * lr * (step - 1)))
     mu = 1.0 / max(1.0, step - 1 - t0)
     return grad_scale, weight_decay, lambd * eta, eta, 0.0 if mu == 1.0 else 1.0, mu
 
@@ -92,14 +92,16 @@ _rmsprop = Hyperparameters("lr", "decay", "eps", "momentum", "weight_decay", "gr
 
 
 def rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
-    lr, decay, eps, momentum, weight_decay, grad_scale = _rmsprop(lr, decay, eps, momentum, weight_decay, grad_scale)
-    inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps)
-    return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, inside, outside
+    *scalars, momentum = rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
+    if momentum:
+        raise ValueError(f"velocity is None; expected an array, since momentum is {momentum}")
+    return tuple(scalars)
 
 
 def rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
-    scalars = rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
-    return *scalars, float(momentum)
+    lr, decay, eps, momentum, weight_decay, grad_scale = _rmsprop(lr, decay, eps, momentum, weight_decay, grad_scale)
+    inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps)
+    return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, inside, outside, momentum
 
 
 _adadelta = Hyperparameters("lr", "decay", "eps", "weight_decay", "grad_scale")
@@ -265,10 +267,7 @@ def ademamix(step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, gr
 
 def _ademamix_warmup(step, warmup, beta1, beta3, alpha):
     """The paper's schedules: alpha grows linearly, and beta3 from beta1 so that its half-life does."""
-    if isinstance(warmup, bool) or not hasattr(warmup, "__index__"):
-        raise TypeError(f"warmup is {warmup!r}, a {type(warmup).__name__}; expected None or a number of steps")
-    if warmup < 1:
-        raise ValueError(f"warmup is {warmup}; expected None or a number of steps, 1 or more")
+    warmup = whole("warmup", warmup, "None or a number of steps, 1 or more")
     done = step / warmup
     if done >= 1.0:
         return alpha, beta3

@@ -109,8 +109,8 @@ def test_arrays_that_interleave_and_share_an_element_are_refused():
 @pytest.mark.parametrize(
     ("hyperparameter", "value", "error", "message"),
     [
-        ("step", 0, ValueError, "step is 0; expected 1 or more"),
-        ("step", -1, ValueError, "step is -1; expected 1 or more"),
+        ("step", 0, ValueError, "step is 0; expected a whole number, 1 or more"),
+        ("step", -1, ValueError, "step is -1; expected a whole number, 1 or more"),
         ("step", 1.0, TypeError, "step is 1.0, a float; expected a whole number"),
         ("step", True, TypeError, "step is True, a bool; expected a whole number"),
         ("step", None, TypeError, "step is None, a NoneType; expected a whole number"),
@@ -126,12 +126,20 @@ def test_arrays_that_interleave_and_share_an_element_are_refused():
         ("eps", -1e-8, ValueError, "eps is -1e-08; expected"),
         ("weight_decay", -1, ValueError, "weight_decay is -1.0; expected"),
         ("grad_scale", np.nan, ValueError, "grad_scale is nan; expected a finite number"),
-        ("num_threads", 0, ValueError, "num_threads is 0; expected 1 or more"),
-        ("num_threads", 1.5, TypeError, "num_threads is 1.5; expected a whole number"),
+        ("num_threads", 0, ValueError, "num_threads is 0; expected a whole number, 1 or more"),
+        ("num_threads", 1.5, TypeError, "num_threads is 1.5, a float; expected a whole number"),
         ("backend", "fortran", ValueError, "backend is 'fortran'; expected None or one of 'cython', 'numba'"),
         ("backend", "cuda", fastopt.BackendUnavailable, "backend 'cuda' is not in this version"),
         ("lr", 1e39, ValueError, "step_size becomes inf in float32"),
         ("grad_scale", 1e300, ValueError, "grad_scale becomes inf in float32"),
+        ("grad_scale", 1e-40, ValueError, "grad_scale vanishes in float32"),
+        ("step", 10**400, ValueError, "step is 1000.*; expected a whole number"),
+        ("step", np.array(3.0), TypeError, "step is array.*; expected a whole number"),
+        ("lr", 10**400, ValueError, "lr is beyond float64"),
+        ("lr", np.complex64(1 + 2j), TypeError, "lr is .*complex64; expected"),
+        ("lr", np.array("0.1"), TypeError, "lr is array.*; expected"),
+        ("num_threads", np.array(2.5), TypeError, "num_threads is array.*; expected a whole number"),
+        ("backend", 3, TypeError, "backend is 3, a int; expected None or a string"),
     ],
 )
 def test_bad_hyperparameters(hyperparameter, value, error, message):
@@ -151,10 +159,13 @@ def test_bad_hyperparameters(hyperparameter, value, error, message):
         (lambda a: fastopt.rprop(*a, eta_plus=1.0), "eta_plus is 1.0; expected a finite number above 1"),
         (lambda a: fastopt.nadam(*a, step=1, mu_product=1.0), "mu_product is 1.0; expected a number from 0 to below"),
         (lambda a: fastopt.nadam(*a, step=1, mu_product=0.9), "expected at most .* the product of nadam_mu"),
-        (lambda a: fastopt.radam(*a, step=0), "step is 0; expected 1 or more"),
+        (lambda a: fastopt.radam(*a, step=0), "step is 0; expected a whole number, 1 or more"),
         (lambda a: fastopt.radam(*a, step=1, beta2=1.0), "beta2 is 1.0; expected"),
-        (lambda a: fastopt.ademamix(*a, a[0].copy(), step=1, warmup=0), "warmup is 0; expected None or"),
-        (lambda a: fastopt.set_num_threads(0), "num_threads is 0; expected 1 or more"),
+        (
+            lambda a: fastopt.ademamix(*a, a[0].copy(), step=1, warmup=0),
+            "warmup is 0; expected None or a number of steps",
+        ),
+        (lambda a: fastopt.set_num_threads(0), "num_threads is 0; expected a whole number, 1 or more"),
     ],
 )
 def test_bad_choices(call, message):

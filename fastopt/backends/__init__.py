@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
+from types import ModuleType
 
 from fastopt.backends import cython
 from fastopt.errors import BackendUnavailable
@@ -17,16 +18,19 @@ MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba
 NAMES = (*MODULES, "cuda", "reference")
 
 
+def find_backend(name: str) -> ModuleType:
+    """Return a backend's module, or raise what says why there is none and what to do."""
+    if name == "cuda":
+        raise BackendUnavailable("backend 'cuda' is not in this version of fastopt, which updates host arrays only")
+    if name not in MODULES:
+        raise ValueError(f"backend is {name!r}; expected None or one of {', '.join(map(repr, NAMES))}")
+    try:
+        return import_module(MODULES[name])
+    except ImportError as error:
+        message = f"backend {name!r} needs a package that is missing: pip install numba ({error})"
+        raise BackendUnavailable(message) from error
+
+
 def load_kernel(backend: str, rule: Callable[..., object], dtype: str, form: int) -> tuple[int, int]:
     """Return the address of one of the rule's kernels, and of the codecs for its compute type."""
-    if backend == "cuda":
-        raise BackendUnavailable("backend 'cuda' is not in this version of fastopt, which updates host arrays only")
-    if backend not in MODULES:
-        raise ValueError(f"backend is {backend!r}; expected None or one of {', '.join(map(repr, NAMES))}")
-    try:
-        maker = import_module(MODULES[backend])
-    except ImportError as error:
-        raise BackendUnavailable(
-            f"backend {backend!r} needs a package that is missing: pip install numba ({error})"
-        ) from error
-    return maker.kernel(rule, dtype, form), cython.codecs(dtype)
+    return find_backend(backend).kernel(rule, dtype, form), cython.codecs(dtype)

@@ -88,39 +88,48 @@ def import_array(producer, str name):
     cdef Owner owner = Owner.__new__(Owner)
     cdef DLTensor *tensor
     cdef bint read_only = type(producer).__module__.partition(".")[0] in IMMUTABLE
-    device = producer.__dlpack_device__()[0]
+    capsule, device = export(producer, name)
     if device == CUDA:
         raise BackendUnavailable(f"{name} is a CUDA device array; this version of fastopt updates host arrays only")
     if device != CPU and device != CUDA_HOST:
         raise TypeError(f"{name} lies on DLPack device type {int(device)}; expected an array in the host's memory")
-    capsule = export(producer, name)
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
         owner.versioned = <DLManagedTensorVersioned *>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")
         tensor = &owner.versioned.dl_tensor
         read_only |= owner.versioned.flags & READ_ONLY
-    else:
+    elif PyCapsule_IsValid(capsule, "dltensor"):
         owner.unversioned = <DLManagedTensor *>PyCapsule_GetPointer(capsule, "dltensor")
         PyCapsule_SetName(capsule, "used_dltensor")
         tensor = &owner.unversioned.dl_tensor
-    return as_ndarray(tensor, owner, read_only, name)
+    else:
+        raise TypeError(f"{name} is a {type(producer).__name__} whose __dlpack__ gives no tensor; expected a DLPack capsule")
+    return view_of_tensor(tensor, owner, read_only, name)
 
 
-cdef object export(producer, str name):
+cdef tuple export(producer, str name):
+    """The producer's capsule (None if it is no array of the host) and its device type, all failures named."""
     try:
+        device = int(producer.__dlpack_device__()[0])
+        if device != CPU and device != CUDA_HOST:
+            return None, device
+        is_negated = getattr(producer, "is_neg", None)  # PyTorch exports such a view as if it were not negated
+        if is_negated is not None and is_negated():
+            raise BufferError("it is a negated view, use tensor.resolve_neg()")
         try:
-            return producer.__dlpack__(max_version=(1, 0))
+            return producer.__dlpack__(max_version=(1, 0)), device
         except TypeError:  # a producer from before DLPack 1
-            return producer.__dlpack__()
-    except (BufferError, RuntimeError, ValueError, TypeError) as error:
+            return producer.__dlpack__(), device
+    except Exception as error:
         raise TypeError(f"{name} is a {type(producer).__name__} that can't be exported through DLPack: {error}") from error
 
 
-cdef tuple as_ndarray(DLTensor *tensor, Owner owner, bint read_only, str name):
+cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str name):
     cdef npy_intp shape[64]
     cdef npy_intp strides[64]
     cdef int axis, number
     cdef npy_intp step
+    cdef bint empty = False
     cdef uint8_t code = tensor.dtype.code, bits = tensor.dtype.bits
     if tensor.dtype.lanes == 1 and code == FLOAT_CODE and bits in (16, 32, 64):
         number = NPY_HALF if bits == 16 else (cnp.NPY_FLOAT if bits == 32 else cnp.NPY_DOUBLE)
@@ -136,8 +145,15 @@ cdef tuple as_ndarray(DLTensor *tensor, Owner owner, bint read_only, str name):
         shape[axis] = tensor.shape[axis]
         strides[axis] = step if tensor.strides == NULL else tensor.strides[axis] * (bits // 8)
         step *= shape[axis]
+        empty |= shape[axis] == 0
+    if tensor.data == NULL and not empty:
+        raise ValueError(
+            f"{name} has no memory of its own (its storage is freed, or it is a wrapper such as DTensor or FakeTensor); "
+            f"expected an array that holds its elements"
+        )
     array = PyArray_New(
-        cnp.ndarray, tensor.ndim, shape, number, strides, <char *>tensor.data + tensor.byte_offset,
+        cnp.ndarray, tensor.ndim, shape, number, strides,
+        <char *>strides if tensor.data == NULL else <char *>tensor.data + tensor.byte_offset,
         0, 0 if read_only else NPY_ARRAY_WRITEABLE, None,
     )
     cnp.set_array_base(array, owner)

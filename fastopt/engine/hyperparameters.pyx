@@ -1,7 +1,13 @@
 # cython: language_level=3
 """The check of a call's hyperparameters: compiled, for it would be a third of a small call's time."""
 
+import operator
+
+import numpy
+
 from fastopt.ranges import RANGES
+
+cdef object LAST_STEP = 2**63 - 1
 
 
 cdef class Hyperparameters:
@@ -16,6 +22,8 @@ cdef class Hyperparameters:
     def __init__(self, *names):
         self.names = names
         self.count = len(names)
+        if self.count > 16:
+            raise ValueError(f"{self.count} hyperparameters; expected at most 16")
         self.step = names.index("step") if "step" in names else -1
         for i, name in enumerate(names):
             if i != self.step:
@@ -30,9 +38,9 @@ cdef class Hyperparameters:
         for i in range(self.count):
             given = values[i]
             if i == self.step:
-                if type(given) is int and given >= 1:
+                if type(given) is int and 1 <= given <= LAST_STEP:
                     continue
-                number = whole_step(given)
+                number = whole("step", given, "a whole number, 1 or more: steps count from 1")
             else:
                 value = given if type(given) is float else real(self.names[i], given)
                 if not (self.lowest[i] <= value <= self.highest[i]):
@@ -47,15 +55,27 @@ cdef class Hyperparameters:
 
 
 cdef double real(str name, given) except? -1.0:
+    """Any real scalar as a float: not a complex one without its imaginary part, and not a string of digits."""
+    expected = RANGES[name][2]
+    what = f"{name} is {given!r}, a {type(given).__name__}; expected {expected}"
+    if getattr(getattr(given, "dtype", None), "kind", "f") in "cSUO":
+        raise TypeError(what)
     try:
         return given
-    except (TypeError, ValueError):
-        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected {RANGES[name][2]}") from None
+    except OverflowError as error:
+        raise ValueError(f"{name} is beyond float64; expected {expected}") from error
+    except Exception as error:
+        raise TypeError(what) from error
 
 
-cdef object whole_step(step):
-    if isinstance(step, bool) or not hasattr(step, "__index__"):
-        raise TypeError(f"step is {step!r}, a {type(step).__name__}; expected a whole number, 1 at the first update")
-    if step < 1:
-        raise ValueError(f"step is {step}; expected 1 or more: steps count from 1")
-    return step.__index__()
+def whole(str name, given, str expected, highest=2**63 - 1):
+    """Return a whole number from 1 to ``highest`` as an int, or raise what names it."""
+    try:
+        number = operator.index(given)
+    except Exception as error:
+        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected {expected}") from error
+    if isinstance(given, (bool, numpy.bool_)) or getattr(getattr(given, "dtype", None), "kind", "i") not in "iu":
+        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected {expected}")
+    if not 1 <= number <= highest:
+        raise ValueError(f"{name} is {number}; expected {expected}")
+    return number

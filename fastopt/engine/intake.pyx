@@ -48,22 +48,24 @@ cdef class Intake:
 
     cdef int take(self, tuple arrays) except -1:
         """Check one tensor's arrays against each other, all but overlaps, and keep their views."""
-        cdef ndarray array, param = None
-        cdef storage stored
+        cdef ndarray array, param
+        cdef storage stored[8]
         cdef view_t *view = self.views_of(self.tensors)
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, first = len(self.arrays)
         if len(arrays) != self.narrays:
             raise ValueError(f"{len(arrays)} arrays given; expected {len(self.names)}: {', '.join(self.names)}")
+        # All of the callers' own code (__dlpack__, say) runs in this loop, before anything is looked at in the next.
         for i in range(self.narrays):
-            array = as_ndarray(arrays[i], self.names[i], &stored)
+            self.arrays.append(as_ndarray(arrays[i], self.names[i], &stored[i]))
+        param = <ndarray>self.arrays[first]
+        for i in range(self.narrays):
+            array = <ndarray>self.arrays[first + i]
             if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_ALIGNED):
                 raise ValueError(
                     f"{self.names[i]} is misaligned: its data or strides are not multiples of its element's size; "
                     f"expected an aligned array, as numpy.require(..., requirements='A') makes"
                 )
-            if i == 0:
-                param = array
-            elif not same_shape(array, param):
+            if not same_shape(array, param):
                 raise ValueError(f"{self.names[i]} has shape {shape_of(array)}; expected {shape_of(param)}, param's")
             if i != self.grad:
                 if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_WRITEABLE):
@@ -73,11 +75,10 @@ cdef class Intake:
                         f"{self.names[i]} overlaps itself: its strides {strides_of(array)} put several elements "
                         f"in one place; expected an array whose elements stand apart"
                     )
-            self.has_float64 |= stored == FLOAT64
+            self.has_float64 |= stored[i] == FLOAT64
             view[i].data = <char *>cnp.PyArray_DATA(array)
             view[i].strides = cnp.PyArray_STRIDES(array)
-            view[i].storage = stored
-            self.arrays.append(array)
+            view[i].storage = stored[i]
         self.tensors += 1
         return 0
 
@@ -150,9 +151,9 @@ cdef ndarray as_ndarray(object array, str name, storage *stored):
     if not cnp.PyArray_CheckExact(array):
         array = foreign_array(array, name, stored)
         if stored[0] == BFLOAT16:
-            return <ndarray>array
+            return <ndarray?>array
     stored[0] = <storage>storage_of(<ndarray>array, name)
-    return <ndarray>array
+    return <ndarray?>array
 
 
 cdef object foreign_array(object array, str name, storage *stored):
@@ -165,7 +166,7 @@ cdef object foreign_array(object array, str name, storage *stored):
         masked = sys.modules.get("numpy.ma")
         if masked is not None and isinstance(array, masked.MaskedArray):
             raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
-        return array.view(ndarray)
+        return ndarray.view(array, ndarray)  # not the subclass's own view
     if hasattr(array, "__cuda_array_interface__"):
         raise BackendUnavailable(f"{name} is a CUDA device array; this version of fastopt updates host arrays only")
     if hasattr(array, "__dlpack__"):

@@ -104,7 +104,7 @@ static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
     int crossing = crossing_axis(layout, narrays);
     layout->row_axis = crossing >= 0 ? crossing : last - 1;
     ptrdiff_t rows = layout->row_axis >= 0 ? layout->shape[layout->row_axis] : 1;
-    ptrdiff_t side = block == 1024 ? 32 : 16;
+    ptrdiff_t side = block == 1024 ? 32 : 16; /* rows; of either type, a row is then 128 or 256 bytes: whole lines */
     layout->tile_cols = smaller(cols, crossing >= 0 ? (rows < side ? block / rows : block / side) : block);
     layout->tile_rows = smaller(rows, block / layout->tile_cols);
 }

@@ -11,10 +11,10 @@
 /* Reset the pool in children of fork(). Starts no thread. */
 void init_pool(void);
 
-/* Run work(argument, 0) here and work(argument, 1), ... on up to threads - 1 others; return when all have returned.
- * Work must be done when any one of the calls has returned that began last: each takes what the others leave. It
- * returns whether it found any to do. Where another call holds the pool, only the caller's thread runs. */
-void run_in_pool(int (*work)(void *argument, int thread), void *argument, int threads);
+/* Run work(argument, 0) here and work(argument, 1), ... on up to threads - 1 others; return when all that began have
+ * returned. Others may begin late or never: each call of work takes what the others leave, until nothing is left.
+ * Where another call holds the pool, only the caller's thread runs. */
+void run_in_pool(void (*work)(void *argument, int thread), void *argument, int threads);
 
 /* The threads started so far, for show_config and tests. */
 int pool_size(void);

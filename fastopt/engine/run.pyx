@@ -5,11 +5,12 @@ import os
 
 import numpy
 
-from fastopt.backends import load_kernel
+from fastopt.backends import find_backend, load_kernel
 from fastopt.codegen.rule_text import SHARED_SCALARS
+from fastopt.engine.hyperparameters import whole
 
 from libc.float cimport DBL_MIN, FLT_MIN
-from libc.math cimport copysign, isfinite, sqrt
+from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, npy_intp, PyArray_DIMS, PyArray_NDIM
 
@@ -61,6 +62,9 @@ cdef extern from "schedule.h" nogil:
 
 init_limits()
 init_pool()
+
+# More threads than this may be asked for; they are as good as this many.
+cdef int MANY = 1 << 20
 
 # Above this many array elements (an Adam step of 8 us or so), other Python threads may run meanwhile.
 cdef Py_ssize_t RELEASE_GIL_FROM = 65536
@@ -118,10 +122,11 @@ cdef class Update:
 
     cdef Update on(self, backend):
         """The same update on another backend."""
+        if not isinstance(backend, str):
+            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
         if backend not in self.siblings:
-            other = Update(self.rule, self.prepare, self.reference, backend=backend)
-            (<Update>other).load(False, 0)
-            self.siblings[backend] = other
+            find_backend(backend)
+            self.siblings[backend] = Update(self.rule, self.prepare, self.reference, backend=backend)
         return self.siblings[backend]
 
     cdef int load(self, bint is_float64, int form) except -1:
@@ -136,54 +141,67 @@ cdef class Update:
 def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads):
     """Update one tensor in place, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
+    cdef tuple scalars = update.prepare(*hyperparameters)
+    cdef int wanted = threads_wanted(num_threads)
     intake.begin(update.arrays, update.grad, 1)
     intake.take(arrays)
-    run_checked(update, intake, hyperparameters, backend, num_threads)
+    run_checked(update, intake, hyperparameters, scalars, backend, wanted)
 
 
 def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads):
     """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
-    cdef tuple arrays
-    intake.begin(update.arrays, update.grad, len(tensors))
-    for arrays in tensors:
-        intake.take(arrays)
-    run_checked(update, intake, hyperparameters, backend, num_threads)
-
-
-cdef int run_checked(Update update, Intake intake, tuple hyperparameters, backend, num_threads) except -1:
-    """Finish the checks, and go to the reference or to the engine."""
     cdef tuple scalars = update.prepare(*hyperparameters)
     cdef int wanted = threads_wanted(num_threads)
+    cdef tuple arrays
+    intake.begin(update.arrays, update.grad, len(tensors))
+    for arrays in list(tensors):
+        intake.take(arrays)
+    run_checked(update, intake, hyperparameters, scalars, backend, wanted)
+
+
+cdef int run_checked(
+    Update update, Intake intake, tuple hyperparameters, tuple scalars, backend, int wanted
+) except -1:
+    """Finish the checks, and go to the reference or to the engine."""
+    cdef scalars_t converted
     intake.refuse_overlaps()
+    convert_scalars(update, scalars, intake.has_float64, &converted)
     if backend is None:
-        return run_tensors(update, intake, scalars, wanted)
-    if backend == "reference":
+        return run_tensors(update, intake, scalars, &converted, wanted)
+    if isinstance(backend, str) and backend == "reference":
         return run_reference(update, intake, hyperparameters)
-    return run_tensors(update.on(backend), intake, scalars, wanted)
+    return run_tensors(update.on(backend), intake, scalars, &converted, wanted)
 
 
 cdef int run_reference(Update update, Intake intake, tuple hyperparameters) except -1:
     """Compute in float64 copies by the plain formula, then round what was written into the caller's arrays."""
-    named = dict(zip(update.hyperparameters, hyperparameters, strict=True))
+    named = {
+        name: value if value is None or isinstance(value, (bool, int, float, str)) else float(value)
+        for name, value in zip(update.hyperparameters, hyperparameters, strict=True)
+    }
     cdef Py_ssize_t tensor
     if any(array.dtype.kind == "u" for array in intake.arrays):
         raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
+    rounded = []
     for tensor in range(intake.tensors):
         arrays = [intake.array(tensor, i) for i in range(intake.narrays)]
         copies = {name: array.astype("float64") for name, array in zip(update.arrays, arrays, strict=True)}
         with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
             update.reference(**copies, **named)
-        for name, array in zip(update.arrays, arrays, strict=True):
-            if name != "grad":
-                array[...] = copies[name]
+            rounded += [
+                (array, copies[name].astype(array.dtype))
+                for name, array in zip(update.arrays, arrays, strict=True)
+                if name != "grad"
+            ]
+    for array, values in rounded:
+        array[...] = values
     return 0
 
 
-cdef int run_tensors(Update update, Intake intake, tuple scalars, int wanted) except -1:
+cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *converted, int wanted) except -1:
     """Plan the jobs, choose the kernel and the threads, and go."""
     cdef task_t task
-    cdef scalars_t converted
     cdef layout_t own_layout
     cdef layout_t *spare = &own_layout
     cdef job_t own_job
@@ -192,13 +210,7 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, int wanted) ex
     cdef int is_float64 = intake.has_float64
     cdef int threads, form
     cdef ndarray param
-    convert_scalars(update, scalars, is_float64, &converted)
-    form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
-    if update.kernels[is_float64][form] == NULL:
-        update.load(is_float64, form)
-    task.kernel = update.kernels[is_float64][form]
-    task.codecs = update.codecs[is_float64]
-    task.scalars = &converted
+    task.scalars = converted
     task.narrays = <int>intake.narrays
     task.grad = intake.grad
     task.itemsize = 8 if is_float64 else 4
@@ -215,6 +227,12 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, int wanted) ex
             elements += jobs[tensor].count
             if jobs[tensor].layout != NULL:  # the job has taken it
                 spare = NULL
+        # Last, for it may compile, and other threads may run meanwhile: the plan holds addresses, not shapes.
+        form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
+        if update.kernels[is_float64][form] == NULL:
+            update.load(is_float64, form)
+        task.kernel = update.kernels[is_float64][form]
+        task.codecs = update.codecs[is_float64]
         threads = choose_threads(elements * task.narrays, wanted)
         if elements * task.narrays < RELEASE_GIL_FROM:
             run_jobs(jobs, intake.tensors, &task, threads)
@@ -241,8 +259,8 @@ cdef void *checked(void *memory) except NULL:
 cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1:
     """Round the host scalars to the compute type.
 
-    One that is not 0 does not become 0 (a kernel counts subnormals as 0). An eps beside a root is at least the root of
-    the smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
+    What is too small becomes 0, but for an eps, which is never turned off. Beside a root it is at least the root of the
+    smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
     """
     cdef Py_ssize_t i
     cdef double value, rounded, smallest = DBL_MIN if is_float64 else FLT_MIN
@@ -253,7 +271,9 @@ cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_
         if i == update.eps:
             value = max(value, sqrt(smallest))
         elif value != 0.0 and abs(value) < smallest:
-            value = copysign(smallest, value)
+            if i == 0:
+                raise ValueError(f"grad_scale vanishes in {'float64' if is_float64 else 'float32'} (it is {value})")
+            value = smallest if update.scalars[i].startswith("eps") else 0.0
         if is_float64:
             rounded = converted.float64[i] = value
         else:
@@ -270,17 +290,7 @@ cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_
 
 
 cdef int threads_wanted(num_threads) except -1:
-    if num_threads is None:
-        return 0
-    return positive(num_threads)
-
-
-cdef int positive(num_threads) except -1:
-    if isinstance(num_threads, bool) or not hasattr(num_threads, "__index__"):
-        raise TypeError(f"num_threads is {num_threads!r}; expected a whole number, 1 or more")
-    if num_threads < 1:
-        raise ValueError(f"num_threads is {num_threads}; expected 1 or more")
-    return min(int(num_threads), 1 << 20)
+    return 0 if num_threads is None else whole("num_threads", num_threads, "a whole number, 1 or more", MANY)
 
 
 def set_num_threads(num_threads: int | None) -> None:
@@ -307,18 +317,18 @@ def set_num_threads(num_threads: int | None) -> None:
     1
     >>> fastopt.set_num_threads(None)
     """
-    set_default_threads(threads_of_environment() if num_threads is None else positive(num_threads))
+    set_default_threads(threads_of_environment() if num_threads is None else threads_wanted(num_threads))
 
 
 def threads_of_environment() -> int:
     """Return what FASTOPT_NUM_THREADS says, or OMP_NUM_THREADS (for its outermost level), or 0."""
-    given = os.environ.get("FASTOPT_NUM_THREADS")
-    if given is None:
-        first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-        return int(first) if first.isdecimal() else 0
-    if not given.isdecimal() or int(given) < 1:
-        raise ValueError(f"FASTOPT_NUM_THREADS is {given!r}; expected a whole number, 1 or more")
-    return int(given)
+    given = os.environ.get("FASTOPT_NUM_THREADS", "").strip()
+    if given:
+        if not (given.isascii() and given.isdecimal() and int(given)):
+            raise ValueError(f"FASTOPT_NUM_THREADS is {given!r}; expected a whole number, 1 or more")
+        return min(int(given), MANY)
+    outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(int(outermost), MANY) if outermost.isascii() and outermost.isdecimal() else 0
 
 
 def get_num_threads() -> int:

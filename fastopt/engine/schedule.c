@@ -44,34 +44,35 @@ typedef struct {
     share_t shares[MAX_THREADS];
 } call_t;
 
-/* Run what is left of a share; return whether there was anything. */
-static int run_share(const call_t *call, share_t *share, place_t *place)
+/* Run what is left of a share. */
+static void run_share(const call_t *call, share_t *share, place_t *place)
 {
-    for (int ran = 0;; ran = 1) {
+    for (;;) {
         ptrdiff_t first = atomic_fetch_add_explicit(&share->next, call->chunk, memory_order_relaxed);
         if (first >= share->end)
-            return ran;
+            return;
         ptrdiff_t last = share->end - first < call->chunk ? share->end : first + call->chunk;
         run_stretch(call->jobs, call->task, first, last, place);
     }
 }
 
 /* One thread's part: its own share, then what is left of the others'. */
-static int run_thread(void *argument, int thread)
+static void run_thread(void *argument, int thread)
 {
     call_t *call = argument;
     float_mode_t caller = enter_float_mode();
     place_t place = {0, 0};
-    int ran = 0;
     for (int t = 0; t < call->threads; t++)
-        ran |= run_share(call, &call->shares[(thread + t) % call->threads], &place);
+        run_share(call, &call->shares[(thread + t) % call->threads], &place);
     leave_float_mode(caller);
-    return ran;
 }
 
 static void run_parallel(const job_t *jobs, ptrdiff_t units, const task_t *task, int threads)
 {
-    call_t call = {.jobs = jobs, .task = task, .threads = threads};
+    call_t call; /* not initialised as a whole: most of its 16 KiB are shares of threads that this call has not */
+    call.jobs = jobs;
+    call.task = task;
+    call.threads = threads;
     ptrdiff_t chunk = units / threads / CHUNKS_PER_SHARE;
     call.chunk = chunk < 1 ? 1 : (chunk > LARGEST_CHUNK ? LARGEST_CHUNK : chunk);
     for (int t = 0; t < threads; t++) {

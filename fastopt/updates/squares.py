@@ -166,8 +166,6 @@ def rmsprop(
     >>> param, square_avg
     (array([0.5, 1.5], dtype=float32), array([ 1., 16.], dtype=float32))
     """
-    if velocity is None and momentum:
-        raise ValueError(f"velocity is None; expected an array, since momentum is {momentum}")
     hyperparameters = (lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
     if grad_avg is None and velocity is None:
         run(RMSPROP, (param, grad, square_avg), hyperparameters, backend, num_threads)
