@@ -107,3 +107,69 @@ def test_dlpack_of_old_producers_and_its_failures():
         fastopt.sgd(Exporter(param, device=2), param, lr=0.5)
     with pytest.raises(TypeError, match="param lies on DLPack device type 10"):
         fastopt.sgd(Exporter(param, device=10), param, lr=0.5)
+
+
+def test_torch_tensors_without_memory_or_with_a_pending_negation_are_refused():
+    torch = peer("torch")
+    grad = np.ones(3, "f4")
+    freed = torch.ones(3)
+    freed.untyped_storage().resize_(0)
+    with pytest.raises(ValueError, match="param has no memory of its own"):
+        fastopt.sgd(freed, grad, lr=0.1)
+    with pytest.raises(ValueError, match="grad has no memory of its own"):
+        fastopt.sgd(np.ones(3, "f4"), freed, lr=0.1)
+    negated = torch.full((3,), 1 + 2j).conj().imag
+    with pytest.raises(TypeError, match=r"grad is a Tensor that can't be exported.*negated view"):
+        fastopt.sgd(np.ones(3, "f4"), negated, lr=0.1)
+    with pytest.raises(TypeError, match="param is a Tensor that can't be exported"):
+        fastopt.sgd(torch.ones(3, device="meta"), grad, lr=0.1)
+    fastopt.sgd(torch.ones(0, 3), np.ones((0, 3), "f4"), lr=0.1)
+
+
+@pytest.mark.parametrize("capsule", [None, "used", 5])
+def test_dlpack_without_a_tensor(capsule):
+    class Empty(Exporter):
+        def __dlpack__(self, **options):
+            if capsule != "used":
+                return capsule
+            given = np.ones(3).__dlpack__()
+            np.from_dlpack(Given(given))
+            return given
+
+    class Given(Exporter):
+        def __dlpack__(self, **options):
+            return self.wrapped
+
+    with pytest.raises(TypeError, match="param is a Empty whose __dlpack__ gives no tensor"):
+        fastopt.sgd(Empty(None), np.ones(3), lr=0.1)
+
+
+def test_a_subclass_with_a_view_of_its_own():
+    class Odd(np.ndarray):
+        def view(self, *arguments):
+            return 5
+
+    param = np.ndarray.view(np.ones(3), Odd)
+    fastopt.sgd(param, np.ones(3), lr=0.5)
+    np.testing.assert_array_equal(np.asarray(param), 0.5)
+
+
+def test_hyperparameters_that_change_the_arrays_do_so_before_these_are_looked_at():
+    param = np.ones(4096, "f4")
+
+    class Rate:
+        def __float__(self):
+            param.shape = (8, 8, 64)
+            return 0.5
+
+    with pytest.raises(ValueError, match=r"grad has shape \(4096,\); expected \(8, 8, 64\), param's"):
+        fastopt.sgd(param, np.ones(4096, "f4"), lr=Rate())
+    np.testing.assert_array_equal(param, 1)
+
+
+def test_the_reference_backend_checks_takes_scalars_and_writes_like_the_others():
+    param, grad, velocity = np.ones(3, "f2"), np.full(3, 6e4, "f2"), np.ones(3, "f2")
+    fastopt.momentum(param, grad, velocity, lr=np.float32(10.0), momentum=np.array(0.5), backend="reference")
+    assert np.isinf(param).all()
+    with pytest.raises(ValueError, match="lr becomes inf in float32"):
+        fastopt.sgd(np.ones(3, "f4"), np.ones(3, "f4"), lr=1e300, backend="reference")

@@ -359,3 +359,29 @@ class OnADevice:
     """What a CUDA array shows of itself."""
 
     __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (0, False), "version": 3}  # noqa: RUF012
+
+
+@pytest.mark.parametrize("value", ["99999999999", " 3 "])
+def test_odd_numbers_of_threads_in_the_environment(value):
+    program = """
+from fastopt.engine.run import pretend_cpu_limit, get_num_threads
+pretend_cpu_limit(5)
+print(get_num_threads())
+"""
+    for name in ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS"):
+        assert int(run_python(program, **{"FASTOPT_NUM_THREADS": "", name: value})) == min(5, int(value))
+
+
+def test_a_build_without_a_compiler_fails(tmp_path):
+    """It would otherwise make a wheel with nothing in it."""
+    folder = tmp_path / "source"
+    shutil.copytree(ROOT, folder, ignore=shutil.ignore_patterns(".*", "build", "results", "*.so", "tests", "docs"))
+    done = subprocess.run(
+        [sys.executable, "setup.py", "-q", "build_ext", "--build-temp", str(tmp_path / "temp")],
+        cwd=folder,
+        env={**os.environ, "CC": "/nonexistent/cc"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode != 0
+    assert "no working C compiler" in done.stderr
