@@ -55,17 +55,23 @@ def kernel_extensions() -> list[Extension]:
 
 
 def engine_extensions() -> list[Extension]:
-    common = {"include_dirs": [ENGINE, numpy.get_include()]}
-    headers = [
-        f"{ENGINE}/{name}.h" for name in ("kernel", "float_mode", "codecs", "job", "thread_limits", "pool", "schedule")
-    ]
-    sources = [f"{ENGINE}/run.pyx", *(f"{ENGINE}/{name}.c" for name in ("job", "thread_limits", "pool", "schedule"))]
+    """What runs the kernels: each module with its C files."""
+    modules = {
+        "cpu": [],
+        "hyperparameters": [],
+        "dlpack": [],
+        "intake": [],
+        "threads": ["thread_limits", "pool", "schedule"],
+        "run": ["job"],
+    }
     return [
-        Extension("fastopt.engine.cpu", [f"{ENGINE}/cpu.pyx"]),
-        Extension("fastopt.engine.hyperparameters", [f"{ENGINE}/hyperparameters.pyx"]),
-        Extension("fastopt.engine.dlpack", [f"{ENGINE}/dlpack.pyx"], **common),
-        Extension("fastopt.engine.intake", [f"{ENGINE}/intake.pyx"], depends=headers, **common),
-        Extension("fastopt.engine.run", sources, depends=headers, **common),
+        Extension(
+            f"fastopt.engine.{module}",
+            [f"{ENGINE}/{module}.pyx", *(f"{ENGINE}/{name}.c" for name in sources)],
+            include_dirs=[ENGINE, numpy.get_include()],
+            depends=sorted(os.path.relpath(path, ROOT) for path in (ROOT / ENGINE).glob("*.h")),
+        )
+        for module, sources in modules.items()
     ]
 
 
@@ -82,7 +88,7 @@ class Build(build_ext):
         for extension in self.extensions:
             extension.extra_compile_args += known
             extension.define_macros.append(("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"))
-            if extension.name == "fastopt.engine.run" and self.compiles(["-pthread"]):
+            if extension.name == "fastopt.engine.threads" and self.compiles(["-pthread"]):
                 extension.extra_compile_args += ["-pthread"]
                 extension.extra_link_args += ["-pthread"]
         self.parallel = self.parallel or os.cpu_count()

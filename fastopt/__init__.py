@@ -1,6 +1,6 @@
 """In-place optimizer updates at memory speed, on NumPy arrays and whatever shares memory with them."""
 
-from fastopt.engine.run import get_num_threads, set_num_threads
+from fastopt.engine.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
 from fastopt.host_scalars import nadam_mu
 from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix, nadam, radam, yogi

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.engine.run import pretend_cpu_limit
+from fastopt.engine.threads import pretend_cpu_limit
 
 ROOT = Path(__file__).parent.parent
 

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt.engine import run as engine
+from fastopt.engine import threads as engine
 from tests.cases import BY_NAME
 from tests.support import ROOT, assert_same_bits, copies, cpus, run_python
 
@@ -99,7 +99,7 @@ assert len(os.listdir("/proc/self/task")) == before
 large = [np.ones(400_000, "f4") for _ in range(4)]
 fastopt.adam(*large, step=1, num_threads=1)
 assert len(os.listdir("/proc/self/task")) == before
-from fastopt.engine.run import pretend_cpu_limit
+from fastopt.engine.threads import pretend_cpu_limit
 pretend_cpu_limit(3)
 fastopt.adam(*large, step=1)
 assert len(os.listdir("/proc/self/task")) == before + 2
@@ -122,7 +122,7 @@ assert fastopt.get_num_threads() == 2
 def test_the_environment_says_how_many_threads(environment, threads):
     program = """
 import os
-from fastopt.engine.run import pretend_cpu_limit, get_num_threads
+from fastopt.engine.threads import pretend_cpu_limit, get_num_threads
 pretend_cpu_limit(3)
 print(get_num_threads())
 """
@@ -178,7 +178,7 @@ def test_the_cgroup_quota_is_the_tightest_up_to_the_root(tmp_path, lines, files,
 
 FORK = """
 import os, sys, multiprocessing, numpy as np, fastopt
-from fastopt.engine.run import pretend_cpu_limit
+from fastopt.engine.threads import pretend_cpu_limit
 pretend_cpu_limit(3)
 def step(size=600_000):
     arrays = [np.ones(size, "f4") for _ in range(4)]
@@ -211,7 +211,7 @@ def test_steps_in_child_processes(tmp_path, method, parent_steps):
 def test_a_fork_during_steps_of_other_threads():
     program = """
 import os, threading, numpy as np, fastopt
-from fastopt.engine.run import pretend_cpu_limit
+from fastopt.engine.threads import pretend_cpu_limit
 pretend_cpu_limit(3)
 stop = threading.Event()
 def work():
@@ -361,7 +361,7 @@ class OnADevice:
 @pytest.mark.parametrize("value", ["99999999999", " 3 "])
 def test_odd_numbers_of_threads_in_the_environment(value):
     program = """
-from fastopt.engine.run import pretend_cpu_limit, get_num_threads
+from fastopt.engine.threads import pretend_cpu_limit, get_num_threads
 pretend_cpu_limit(5)
 print(get_num_threads())
 """

@@ -216,10 +216,49 @@ static void run_tiles(const job_t *job, const task_t *task, ptrdiff_t first, ptr
     }
 }
 
-void run_units(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
+static void run_job(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
 {
     if (job->layout)
         run_tiles(job, task, first, last);
     else
         run_pieces(job, task, first, last);
+}
+
+/* ---- Lists of jobs, whose units stand in one line */
+
+ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs)
+{
+    ptrdiff_t units = 0;
+    for (ptrdiff_t j = 0; j < njobs; j++) {
+        jobs[j].units_before = units;
+        units += jobs[j].units;
+    }
+    return units;
+}
+
+/* The last job that has no more than `unit` units before it: the one that the unit belongs to. */
+static ptrdiff_t job_of(const list_t *list, ptrdiff_t unit)
+{
+    ptrdiff_t low = 0, high = list->njobs;
+    while (high - low > 1) {
+        ptrdiff_t middle = low + (high - low) / 2;
+        if (list->jobs[middle].units_before <= unit)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void run_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const list_t *list = argument;
+    (void)thread;
+    for (ptrdiff_t j = job_of(list, first); first < last; j++) {
+        const job_t *job = &list->jobs[j];
+        ptrdiff_t end = smaller(last, job->units_before + job->units);
+        if (first < end)
+            run_job(job, list->task, first - job->units_before, end - job->units_before);
+        first = end > first ? end : first;
+    }
 }

@@ -37,6 +37,7 @@ typedef struct {
     enum storage storage[MAX_ARRAYS];
     ptrdiff_t count; /* elements */
     ptrdiff_t units;
+    ptrdiff_t units_before; /* in the jobs that stand before this in a list */
     layout_t *layout; /* NULL: contiguous */
 } job_t;
 
@@ -54,7 +55,20 @@ typedef struct {
 /* Plan the job over these views; `layout` is the caller's memory, which the job uses if it needs one. */
 void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout);
 
-/* Run the units first, first + 1, ..., last - 1. */
-void run_units(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last);
+/* Jobs in a list, and their task. */
+typedef struct {
+    const job_t *jobs;
+    ptrdiff_t njobs;
+    const task_t *task;
+} list_t;
+
+/* A thread takes no more units at a time: 64 pieces of 1,024 elements. */
+#define LARGEST_CHUNK 64
+
+/* Number the units of all jobs through; return how many there are. */
+ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs);
+
+/* Run the units first, first + 1, ..., last - 1 of a list. */
+void run_units(void *list, int thread, ptrdiff_t first, ptrdiff_t last);
 
 #endif

@@ -1,13 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Runs an update: checked arrays and host scalars in, kernels over threads and blocks, nothing out."""
 
-import os
-
 import numpy
 
 from fastopt.backends import find_backend, load_kernel
 from fastopt.codegen.rule_text import SHARED_SCALARS
-from fastopt.engine.hyperparameters import whole
 
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.math cimport isfinite, sqrt
@@ -15,6 +12,7 @@ from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, npy_intp, PyArray_DIMS, PyArray_NDIM
 
 from fastopt.engine.intake cimport FLOAT32, FLOAT64, MAX_ARRAYS, MAX_SCALARS, Intake, storage, view_t
+from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
 
 cimport numpy as cnp
 
@@ -41,33 +39,14 @@ cdef extern from "job.h" nogil:
         int grad
         size_t itemsize
         storage compute
+    ctypedef struct list_t:
+        const job_t *jobs
+        Py_ssize_t njobs
+        const task_t *task
+    Py_ssize_t LARGEST_CHUNK
     void plan_job(job_t *, const task_t *, const view_t *, int, const npy_intp *, layout_t *)
-
-cdef extern from "thread_limits.h" nogil:
-    int SERIAL_BELOW
-    void init_limits()
-    int cpu_limit()
-    void c_pretend_cpu_limit "pretend_cpu_limit" (int)
-    double c_cgroup_quota "cgroup_quota" ()
-    double read_quota(const char *, const char *)
-    int choose_threads(Py_ssize_t, int)
-    void set_default_threads(int)
-
-cdef extern from "pool.h" nogil:
-    void init_pool()
-    int pool_size()
-
-cdef extern from "schedule.h" nogil:
-    void run_jobs(const job_t *, Py_ssize_t, const task_t *, int)
-
-init_limits()
-init_pool()
-
-# More threads than this may be asked for; they are as good as this many.
-cdef int MANY = 1 << 20
-
-# Above this many array elements (an Adam step of 8 us or so), other Python threads may run meanwhile.
-cdef Py_ssize_t RELEASE_GIL_FROM = 65536
+    Py_ssize_t number_units(job_t *, Py_ssize_t)
+    void run_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
 
 cdef union scalars_t:
     float float32[32]
@@ -206,7 +185,8 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
     cdef layout_t *spare = &own_layout
     cdef job_t own_job
     cdef job_t *jobs = &own_job
-    cdef Py_ssize_t elements = 0, planned = 0, tensor
+    cdef list_t todo
+    cdef Py_ssize_t elements = 0, planned = 0, units, tensor
     cdef int is_float64 = intake.has_float64
     cdef int threads, form
     cdef ndarray param
@@ -233,12 +213,14 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
             update.load(is_float64, form)
         task.kernel = update.kernels[is_float64][form]
         task.codecs = update.codecs[is_float64]
+        todo = list_t(jobs, intake.tensors, &task)
+        units = number_units(jobs, intake.tensors)
         threads = choose_threads(elements * task.narrays, wanted)
         if elements * task.narrays < RELEASE_GIL_FROM:
-            run_jobs(jobs, intake.tensors, &task, threads)
+            spread(run_units, &todo, units, LARGEST_CHUNK, threads)
         else:
             with nogil:
-                run_jobs(jobs, intake.tensors, &task, threads)
+                spread(run_units, &todo, units, LARGEST_CHUNK, threads)
     finally:
         for tensor in range(planned):
             if jobs[tensor].layout != &own_layout:
@@ -284,78 +266,3 @@ cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_
                 f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
             )
     return 0
-
-
-# ---- Threads
-
-
-cdef int threads_wanted(num_threads) except -1:
-    return 0 if num_threads is None else whole("num_threads", num_threads, "a whole number, 1 or more", MANY)
-
-
-def set_num_threads(num_threads: int | None) -> None:
-    """Set how many threads a call may use that does not say; None returns to what the environment says.
-
-    The environment says ``FASTOPT_NUM_THREADS``, or else ``OMP_NUM_THREADS``; where it says neither, there is one
-    thread for each processor. Never more run than the affinity mask and the cgroup quota of the process give.
-
-    Parameters
-    ----------
-    num_threads : int or None
-        At least 1.
-
-    Raises
-    ------
-    TypeError, ValueError
-        If ``num_threads`` is not a whole number or below 1.
-
-    Examples
-    --------
-    >>> import fastopt
-    >>> fastopt.set_num_threads(1)
-    >>> fastopt.get_num_threads()
-    1
-    >>> fastopt.set_num_threads(None)
-    """
-    set_default_threads(threads_of_environment() if num_threads is None else threads_wanted(num_threads))
-
-
-def threads_of_environment() -> int:
-    """Return what FASTOPT_NUM_THREADS says, or OMP_NUM_THREADS (for its outermost level), or 0."""
-    given = os.environ.get("FASTOPT_NUM_THREADS", "").strip()
-    if given:
-        if not (given.isascii() and given.isdecimal() and int(given)):
-            raise ValueError(f"FASTOPT_NUM_THREADS is {given!r}; expected a whole number, 1 or more")
-        return min(int(given), MANY)
-    outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return min(int(outermost), MANY) if outermost.isascii() and outermost.isdecimal() else 0
-
-
-def get_num_threads() -> int:
-    """Return how many threads a large update runs on unless its ``num_threads`` asks for fewer or more.
-
-    Examples
-    --------
-    >>> import fastopt
-    >>> fastopt.get_num_threads() >= 1
-    True
-    """
-    return choose_threads(SERIAL_BELOW, 0)
-
-
-def limits() -> dict:
-    """Return what limits the threads of this process, and how many it has started beside its own."""
-    return {"cpus": cpu_limit(), "cgroup_quota": c_cgroup_quota() or None, "started": pool_size()}
-
-
-def cgroup_quota_in(groups: str, root: str) -> float | None:
-    """Return the quota that these files tell of, for a test."""
-    return read_quota(groups.encode(), root.encode()) or None
-
-
-def pretend_cpu_limit(int cpus):
-    """Pretend, for a test, that the process may use so many processors; 0 returns to the truth."""
-    c_pretend_cpu_limit(cpus)
-
-
-set_num_threads(None)

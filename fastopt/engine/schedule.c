@@ -3,56 +3,35 @@
 #include "pool.h"
 #include <stdatomic.h>
 
-/* Units that a thread takes at a time: at most 64 pieces of 1,024 elements, and a quarter of its share. */
-#define LARGEST_CHUNK 64
+/* A thread takes at most this part of its share at a time. */
 #define CHUNKS_PER_SHARE 4
 
-/* The units of all jobs stand in one line. Each thread has a share of it, the same at every call, so that its caches
- * still hold what it touched at the last; one that is done takes from the others' shares, so that none waits for a
- * thread whose processor is busy with another program. */
+/* The units stand in one line. Each thread has a share of it, the same at every call, so that its caches still hold
+ * what it touched at the last; one that is done takes from the others' shares, so that none waits for a thread whose
+ * processor is busy with another program. */
 typedef struct {
     _Alignas(64) atomic_ptrdiff_t next;
     ptrdiff_t end;
 } share_t;
 
-/* Where a thread stands in the line: a job, and the units before it. */
+/* What the threads of one call have in common. */
 typedef struct {
-    ptrdiff_t job, before;
-} place_t;
-
-static void run_stretch(const job_t *jobs, const task_t *task, ptrdiff_t first, ptrdiff_t last, place_t *place)
-{
-    if (first < place->before)
-        *place = (place_t){0, 0};
-    while (first < last) {
-        while (first >= place->before + jobs[place->job].units)
-            place->before += jobs[place->job++].units;
-        ptrdiff_t end = place->before + jobs[place->job].units;
-        if (end > last)
-            end = last;
-        run_units(&jobs[place->job], task, first - place->before, end - place->before);
-        first = end;
-    }
-}
-
-/* What the threads of one call share. */
-typedef struct {
-    const job_t *jobs;
-    const task_t *task;
+    stretch_t run;
+    void *argument;
     ptrdiff_t chunk;
     int threads;
     share_t shares[MAX_THREADS];
 } call_t;
 
 /* Run what is left of a share. */
-static void run_share(const call_t *call, share_t *share, place_t *place)
+static void run_share(const call_t *call, share_t *share, int thread)
 {
     for (;;) {
         ptrdiff_t first = atomic_fetch_add_explicit(&share->next, call->chunk, memory_order_relaxed);
         if (first >= share->end)
             return;
         ptrdiff_t last = share->end - first < call->chunk ? share->end : first + call->chunk;
-        run_stretch(call->jobs, call->task, first, last, place);
+        call->run(call->argument, thread, first, last);
     }
 }
 
@@ -61,20 +40,19 @@ static void run_thread(void *argument, int thread)
 {
     call_t *call = argument;
     float_mode_t caller = enter_float_mode();
-    place_t place = {0, 0};
     for (int t = 0; t < call->threads; t++)
-        run_share(call, &call->shares[(thread + t) % call->threads], &place);
+        run_share(call, &call->shares[(thread + t) % call->threads], thread);
     leave_float_mode(caller);
 }
 
-static void run_parallel(const job_t *jobs, ptrdiff_t units, const task_t *task, int threads)
+static void spread_in_pool(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
 {
     call_t call; /* not initialised as a whole: most of its 16 KiB are shares of threads that this call has not */
-    call.jobs = jobs;
-    call.task = task;
+    call.run = run;
+    call.argument = argument;
     call.threads = threads;
     ptrdiff_t chunk = units / threads / CHUNKS_PER_SHARE;
-    call.chunk = chunk < 1 ? 1 : (chunk > LARGEST_CHUNK ? LARGEST_CHUNK : chunk);
+    call.chunk = chunk < 1 ? 1 : (chunk > largest_chunk ? largest_chunk : chunk);
     for (int t = 0; t < threads; t++) {
         atomic_init(&call.shares[t].next, units * t / threads);
         call.shares[t].end = units * (t + 1) / threads;
@@ -82,27 +60,15 @@ static void run_parallel(const job_t *jobs, ptrdiff_t units, const task_t *task,
     run_in_pool(run_thread, &call, threads);
 }
 
-static void run_serial(const job_t *jobs, ptrdiff_t njobs, const task_t *task)
+void spread(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
 {
-    float_mode_t caller = enter_float_mode();
-    for (ptrdiff_t j = 0; j < njobs; j++)
-        if (jobs[j].units)
-            run_units(&jobs[j], task, 0, jobs[j].units);
-    leave_float_mode(caller);
-}
-
-void run_jobs(const job_t *jobs, ptrdiff_t njobs, const task_t *task, int threads)
-{
+    threads = threads < MAX_THREADS ? threads : MAX_THREADS;
+    threads = units < threads ? (int)units : threads;
     if (threads > 1) {
-        ptrdiff_t units = 0;
-        for (ptrdiff_t j = 0; j < njobs; j++)
-            units += jobs[j].units;
-        threads = threads < MAX_THREADS ? threads : MAX_THREADS;
-        threads = units < threads ? (int)units : threads;
-        if (threads > 1) {
-            run_parallel(jobs, units, task, threads);
-            return;
-        }
+        spread_in_pool(run, argument, units, largest_chunk, threads);
+    } else if (units) {
+        float_mode_t caller = enter_float_mode();
+        run(argument, 0, 0, units);
+        leave_float_mode(caller);
     }
-    run_serial(jobs, njobs, task);
 }

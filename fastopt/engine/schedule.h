@@ -1,9 +1,13 @@
-/* Spreads the units of jobs over threads. */
+/* Spreads units of work over threads. */
 #ifndef FASTOPT_SCHEDULE_H
 #define FASTOPT_SCHEDULE_H
-#include "job.h"
+#include <stddef.h>
 
-/* Run every unit of every job, on at most so many threads, the caller's among them. */
-void run_jobs(const job_t *jobs, ptrdiff_t njobs, const task_t *task, int threads);
+/* Does the units first, first + 1, ..., last - 1; `thread` is below the number of threads asked for. */
+typedef void (*stretch_t)(void *argument, int thread, ptrdiff_t first, ptrdiff_t last);
+
+/* Do units 0, 1, ..., units - 1 in any order on at most so many threads, the caller's among them, all in the
+ * floating-point mode of kernels. A thread takes no more than largest_chunk units at a time. */
+void spread(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
 
 #endif

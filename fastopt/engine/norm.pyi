@@ -1,0 +1,75 @@
+from typing import Any
+
+import numpy as np
+
+BATCH: int
+INSTANCE: int
+GROUP: int
+LAYER: int
+
+def forward(
+    kind: int,
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    residual: Any,
+    out: Any,
+    axis: Any,
+    groups: Any,
+    momentum: Any,
+    eps: Any,
+    unbiased: bool,
+    activation: str | None,
+    backend: str | None,
+    num_threads: int | None,
+) -> tuple[Any, Any, Any]: ...
+def backward(
+    kind: int,
+    dy: Any,
+    x: Any,
+    weight: Any,
+    mean: Any,
+    rstd: Any,
+    y: Any,
+    out: Any,
+    axis: Any,
+    groups: Any,
+    activation: str | None,
+    residual: bool,
+    backend: str | None,
+    num_threads: int | None,
+) -> tuple[Any, ...]: ...
+def inference(
+    x: Any,
+    weight: Any,
+    bias: Any,
+    running_mean: Any,
+    running_var: Any,
+    residual: Any,
+    out: Any,
+    axis: Any,
+    eps: Any,
+    activation: str | None,
+    backend: str | None,
+    num_threads: int | None,
+) -> Any: ...
+def backward_inference(
+    dy: Any,
+    x: Any,
+    weight: Any,
+    running_mean: Any,
+    running_var: Any,
+    y: Any,
+    out: Any,
+    axis: Any,
+    eps: Any,
+    activation: str | None,
+    residual: bool,
+    backend: str | None,
+    num_threads: int | None,
+) -> tuple[Any, ...]: ...
+def moments(
+    x: Any, axis: Any, backend: str | None, num_threads: int | None
+) -> tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]: ...
