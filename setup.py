@@ -19,7 +19,9 @@ from setuptools.errors import CompileError
 ROOT = Path(__file__).parent
 sys.path.append(str(ROOT / "fastopt"))
 
-from codegen.to_cython import cython_module  # noqa: E402  (its package can't be imported before it is built)
+# Not as fastopt.codegen: that package can't be imported before it is built.
+from codegen.panels_to_cython import panels_module  # noqa: E402
+from codegen.to_cython import cython_module  # noqa: E402
 
 GENERATED = ROOT / "build" / "generated"
 ENGINE = "fastopt/engine"
@@ -32,25 +34,26 @@ X86_LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
 
 
 def kernel_extensions() -> list[Extension]:
-    """One module per compute type and instruction set, all from the text of rules.py."""
-    rules = (ROOT / "fastopt" / "rules.py").read_text()
+    """For rules and for norms, one module per compute type and instruction set, all from the same text."""
     GENERATED.mkdir(parents=True, exist_ok=True)
     levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else []
     extensions = []
-    for dtype in ("float32", "float64"):
-        for isa in ["plain", *levels]:
-            name = f"{dtype}_{isa.replace('-', '_')}"
-            path = GENERATED / f"{name}.pyx"
-            path.write_text(cython_module(rules, dtype))
-            extensions.append(
-                Extension(
-                    f"fastopt.kernels.{name}",
-                    [os.path.relpath(path, ROOT)],
-                    include_dirs=["fastopt/codegen", ENGINE],
-                    depends=["fastopt/codegen/primitives.h", f"{ENGINE}/codecs.c", f"{ENGINE}/codecs.h"],
-                    extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
+    for family, write_module in {"rules": cython_module, "norm_rules": panels_module}.items():
+        source = (ROOT / "fastopt" / f"{family}.py").read_text()
+        for dtype in ("float32", "float64"):
+            for isa in ["plain", *levels]:
+                name = f"{family}_{dtype}_{isa.replace('-', '_')}"
+                path = GENERATED / f"{name}.pyx"
+                path.write_text(write_module(source, dtype))
+                extensions.append(
+                    Extension(
+                        f"fastopt.kernels.{name}",
+                        [os.path.relpath(path, ROOT)],
+                        include_dirs=["fastopt/codegen", ENGINE],
+                        depends=["fastopt/codegen/primitives.h", f"{ENGINE}/codecs.c", f"{ENGINE}/codecs.h"],
+                        extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
+                    )
                 )
-            )
     return extensions
 
 
@@ -63,6 +66,7 @@ def engine_extensions() -> list[Extension]:
         "intake": [],
         "threads": ["thread_limits", "pool", "schedule"],
         "run": ["job"],
+        "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
     }
     return [
         Extension(

@@ -1,8 +1,17 @@
-"""In-place optimizer updates at memory speed, on NumPy arrays and whatever shares memory with them."""
+"""Optimizer updates, in place, and norms at memory speed, on NumPy arrays and whatever shares memory with them."""
 
 from fastopt.engine.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
 from fastopt.host_scalars import nadam_mu
+from fastopt.norm.batch import (
+    batch_norm_backward,
+    batch_norm_backward_inference,
+    batch_norm_forward,
+    batch_norm_inference,
+)
+from fastopt.norm.group import group_norm_backward, group_norm_forward
+from fastopt.norm.instance import instance_norm_backward, instance_norm_forward
+from fastopt.norm.layer import layer_norm_backward, layer_norm_forward
 from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix, nadam, radam, yogi
 from fastopt.updates.descent import asgd, momentum, sgd
 from fastopt.updates.signs import lion, rprop, signum
@@ -21,7 +30,17 @@ __all__ = [
     "adan",
     "ademamix",
     "asgd",
+    "batch_norm_backward",
+    "batch_norm_backward_inference",
+    "batch_norm_forward",
+    "batch_norm_inference",
     "get_num_threads",
+    "group_norm_backward",
+    "group_norm_forward",
+    "instance_norm_backward",
+    "instance_norm_forward",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "lion",
     "momentum",
     "nadam",

@@ -12,3 +12,9 @@ Real: TypeAlias = SupportsFloat | SupportsIndex
 
 #: Who compiles the kernel that runs. None: "cython".
 Backend: TypeAlias = Literal["cython", "numba", "cuda", "reference"] | None
+
+#: What a norm applies to its result; None: nothing.
+Activation: TypeAlias = Literal["relu"] | None
+
+#: Where a norm's results go: the first, or each (None: into a new array).
+Out: TypeAlias = Array | tuple[Array | None, ...] | None

@@ -34,3 +34,14 @@ def find_backend(name: str) -> ModuleType:
 def load_kernel(backend: str, rule: Callable[..., object], dtype: str, form: int) -> tuple[int, int]:
     """Return the address of one of the rule's kernels, and of the codecs for its compute type."""
     return find_backend(backend).kernel(rule, dtype, form), cython.codecs(dtype)
+
+
+def load_panel_kernel(backend: str, name: str, dtype: str, form: int) -> int:
+    """Return the address of one of the norms' kernels."""
+    address: int = find_backend(backend).panel_kernel(name, dtype, form)
+    return address
+
+
+def load_codecs(dtype: str) -> int:
+    """Return the address of the codecs between this compute type and what arrays store."""
+    return cython.codecs(dtype)

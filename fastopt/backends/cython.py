@@ -12,14 +12,14 @@ import fastopt.kernels
 from fastopt.engine.cpu import supported_isas
 
 
-def _module_name(dtype: str, isa: str) -> str:
-    return f"{dtype}_{isa.replace('-', '_')}"
+def _module_name(family: str, dtype: str, isa: str) -> str:
+    return f"{family}_{dtype}_{isa.replace('-', '_')}"
 
 
 def built_isas() -> list[str]:
     """Return the instruction sets that the build made kernels for and that run here, the widest last."""
     files = {name.partition(".")[0] for name in os.listdir(fastopt.kernels.__path__[0])}
-    return [isa for isa in supported_isas() if _module_name("float32", isa) in files]
+    return [isa for isa in supported_isas() if _module_name("rules", "float32", isa) in files]
 
 
 def _choose() -> str:
@@ -37,19 +37,25 @@ ISA = _choose()
 
 
 @cache
-def _module(dtype: str) -> ModuleType:
-    return import_module(f"fastopt.kernels.{_module_name(dtype, ISA)}")
+def _module(family: str, dtype: str) -> ModuleType:
+    return import_module(f"fastopt.kernels.{_module_name(family, dtype, ISA)}")
 
 
 def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
     """Return the address of one of the rule's kernels."""
-    addresses: dict[str, tuple[int, ...]] = _module(dtype).addresses
+    addresses: dict[str, tuple[int, ...]] = _module("rules", dtype).addresses
     if rule.__name__ not in addresses:
         raise ValueError(f"rule {rule.__name__!r} is not in the build of the cython backend; expected one of rules.py")
     return addresses[rule.__name__][form]
 
 
+def panel_kernel(name: str, dtype: str, form: int) -> int:
+    """Return the address of one of the norms' kernels."""
+    address: int = _module("norm_rules", dtype).addresses[name][form]
+    return address
+
+
 def codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
-    address: int = _module(dtype).codecs
+    address: int = _module("rules", dtype).codecs
     return address

@@ -7,7 +7,7 @@ import textwrap
 from dataclasses import dataclass
 
 #: The functions of fastopt/primitives.py, with the number of their arguments.
-PRIMITIVES = {"fabs": 1, "sign": 1, "sqrt": 1}
+PRIMITIVES = {"fabs": 1, "gate": 2, "relu": 1, "sign": 1, "sqrt": 1}
 
 #: What stands before a rule's own scalars in the array of scalars that a kernel takes.
 SHARED_SCALARS = ("grad_scale", "weight_decay", "decay")

@@ -10,9 +10,8 @@ from .rule_text import FORMS, PRIMITIVES, SHARED_SCALARS, Function, parse_functi
 C_TYPE = {"float32": "float", "float64": "double"}
 
 HEADER = """\
-# Generated from fastopt/rules.py by fastopt/codegen/to_cython.py: change those, not this.
+# Generated from {source} by {writer}: change those, not this.
 # cython: language_level=3, cdivision=True
-# A kernel is void kernel(void **arrays, Py_ssize_t n, const real *scalars).
 
 ctypedef {c_type} real
 
@@ -21,8 +20,10 @@ ctypedef {c_type} real
 cdef extern from *:
     \"\"\"
     typedef {c_type} *__restrict run_t;
+    typedef double *__restrict sums_t;
     \"\"\"
     ctypedef real *run_t
+    ctypedef double *sums_t
 
 cdef extern from *:
     \"\"\"
@@ -37,16 +38,19 @@ cdef extern from "primitives.h" nogil:
 """
 
 
+def header(source: str, writer: str, dtype: str) -> str:
+    """Return how a module with kernels of one compute type begins: its types, codecs and primitives."""
+    text = HEADER.format(source=source, writer=writer, c_type=C_TYPE[dtype], is_float64=int(dtype == "float64"))
+    return text + "".join(
+        f'    real {name} "{name}_{dtype}" ({", ".join(["real"] * count)})\n' for name, count in PRIMITIVES.items()
+    )
+
+
 def cython_module(source: str, dtype: str) -> str:
     """Return the text of a Cython module with the kernels of all rules in ``source``."""
     functions = parse_functions(source)
     rules = rules_of(functions)
-    parts = [
-        HEADER.format(c_type=C_TYPE[dtype], is_float64=int(dtype == "float64"))
-        + "".join(
-            f'    real {name} "{name}_{dtype}" ({", ".join(["real"] * count)})\n' for name, count in PRIMITIVES.items()
-        )
-    ]
+    parts = [header("fastopt/rules.py", "fastopt/codegen/to_cython.py", dtype)]
     parts += [_inline(functions[name]) for name in dict.fromkeys(name for form in FORMS for name in form)]
     for rule in rules:
         parts += [_inline(rule, descent) for descent in dict.fromkeys(descent for _, descent in rule.forms)]

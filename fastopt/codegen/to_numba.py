@@ -17,12 +17,12 @@ def numba_module(source: str, rule: str, form: tuple[str, str], dtype: str) -> s
     """Return the text of a module whose ``kernel`` runs ``rule`` in one of its forms."""
     functions = parse_functions(source)
     gradient, descent = (functions[name] for name in form)
-    parts = [HEADER, _inlined("gradient", gradient), _inlined("descend", descent), _inlined("rule_", functions[rule])]
+    parts = [HEADER, inlined("gradient", gradient), inlined("descend", descent), inlined("rule_", functions[rule])]
     return "\n\n".join([*parts, _loop(functions[rule]), _kernel(functions[rule], dtype)])
 
 
-def _inlined(name: str, function: Function) -> str:
-    """The function, its body verbatim."""
+def inlined(name: str, function: Function) -> str:
+    """Return the function, its body verbatim."""
     return f"@inlined\ndef {name}({_names(*function.arrays, *function.scalars)}):\n{_indent(function.body)}\n"
 
 

@@ -110,10 +110,44 @@ CODEC(float64, double, SAME, SAME)
 CODEC(float16, uint16_t, from_float16, TO_FLOAT16)
 CODEC(bfloat16, uint16_t, from_bfloat16, TO_BFLOAT16)
 
+/* ---- Stores that go past the caches, by whole cache lines */
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+
+static void stream_row(char *to, const char *from, ptrdiff_t bytes)
+{
+    ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)to & 63);
+    head = head < bytes ? head : bytes;
+    memcpy(to, from, (size_t)head);
+    for (to += head, from += head, bytes -= head; bytes >= 64; to += 64, from += 64, bytes -= 64)
+        for (int i = 0; i < 64; i += 16)
+            _mm_stream_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
+    memcpy(to, from, (size_t)bytes);
+}
+
+static void stream_real(const tile_t *to, const void *block)
+{
+    ptrdiff_t row_bytes = to->cols * (ptrdiff_t)sizeof(REAL);
+    for (ptrdiff_t r = 0; r < to->rows; r++)
+        stream_row(to->data + r * to->row_stride, (const char *)block + r * row_bytes, row_bytes);
+}
+#else
+#define stream_real NULL
+#endif
+
+#if COMPUTE_FLOAT64
+#define STREAM_FLOAT32 NULL
+#define STREAM_FLOAT64 stream_real
+#else
+#define STREAM_FLOAT32 stream_real
+#define STREAM_FLOAT64 NULL
+#endif
+
 /* In the order of enum storage. */
 static const codec_t codec_table[STORAGES] = {
-    [FLOAT32] = {load_float32, store_float32},
-    [FLOAT64] = {load_float64, store_float64},
-    [FLOAT16] = {load_float16, store_float16},
-    [BFLOAT16] = {load_bfloat16, store_bfloat16},
+    [FLOAT32] = {load_float32, store_float32, STREAM_FLOAT32},
+    [FLOAT64] = {load_float64, store_float64, STREAM_FLOAT64},
+    [FLOAT16] = {load_float16, store_float16, NULL},
+    [BFLOAT16] = {load_bfloat16, store_bfloat16, NULL},
 };

@@ -12,6 +12,8 @@ typedef struct {
 typedef struct {
     void (*load)(const tile_t *from, void *block);
     void (*store)(const tile_t *to, const void *block);
+    /* As store, past the caches; NULL where there is no such thing. Elements stand together. */
+    void (*stream)(const tile_t *to, const void *block);
 } codec_t;
 
 #endif

@@ -28,7 +28,7 @@ cdef class Intake:
 
     cdef Py_ssize_t narrays, tensors
     cdef tuple names
-    cdef int grad
+    cdef unsigned long long only_read  # bit i: the i-th array is not written
     cdef list arrays
     cdef view_t few[8]  # enough for one tensor: MAX_ARRAYS
     cdef view_t *views
@@ -45,3 +45,8 @@ cdef class Intake:
     cdef int refuse_overlaps(self) except -1
     cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1
     cdef int refuse_shared(self, Py_ssize_t a, Py_ssize_t b) except -1
+
+
+cdef ndarray as_ndarray(object array, str name, storage *stored)
+cdef int check_memory(ndarray array, str name, bint written) except -1
+cdef tuple shape_of(ndarray array)

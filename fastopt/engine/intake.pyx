@@ -31,7 +31,7 @@ cdef class Intake:
     cdef int begin(self, tuple names, int grad, Py_ssize_t tensors) except -1:
         self.names = names
         self.narrays = len(names)
-        self.grad = grad
+        self.only_read = <unsigned long long>1 << grad
         self.tensors = 0
         self.arrays = []
         self.has_float64 = False
@@ -60,21 +60,9 @@ cdef class Intake:
         param = <ndarray>self.arrays[first]
         for i in range(self.narrays):
             array = <ndarray>self.arrays[first + i]
-            if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_ALIGNED):
-                raise ValueError(
-                    f"{self.names[i]} is misaligned: its data or strides are not multiples of its element's size; "
-                    f"expected an aligned array, as numpy.require(..., requirements='A') makes"
-                )
+            check_memory(array, self.names[i], not self.only_read >> i & 1)
             if not same_shape(array, param):
                 raise ValueError(f"{self.names[i]} has shape {shape_of(array)}; expected {shape_of(param)}, param's")
-            if i != self.grad:
-                if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_WRITEABLE):
-                    raise TypeError(f"{self.names[i]} is read-only; expected an array that can be updated in place")
-                if overlaps_itself(array):
-                    raise ValueError(
-                        f"{self.names[i]} overlaps itself: its strides {strides_of(array)} put several elements "
-                        f"in one place; expected an array whose elements stand apart"
-                    )
             self.has_float64 |= stored[i] == FLOAT64
             view[i].data = <char *>cnp.PyArray_DATA(array)
             view[i].strides = cnp.PyArray_STRIDES(array)
@@ -129,7 +117,7 @@ cdef class Intake:
 
         cdef Py_ssize_t i
         a, b = min(a, b), max(a, b)
-        if a % self.narrays == self.grad and b % self.narrays == self.grad:
+        if self.only_read >> (a % self.narrays) & 1 and self.only_read >> (b % self.narrays) & 1:
             return 0
         try:
             if not numpy.shares_memory(self.arrays[a], self.arrays[b], max_work=OVERLAP_WORK):
@@ -210,6 +198,28 @@ cdef int other_storage_of(ndarray array, str name) except -1:
         bfloat16_number = cnp.PyArray_TYPE(array)
         return BFLOAT16
     raise TypeError(f"{name} has dtype {dtype}; expected {FLOATS}")
+
+
+# ---- One array's memory
+
+
+cdef int check_memory(ndarray array, str name, bint written) except -1:
+    """Raise unless the array is aligned and, if it is written, can be and has its elements apart."""
+    if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_ALIGNED):
+        raise ValueError(
+            f"{name} is misaligned: its data or strides are not multiples of its element's size; "
+            f"expected an aligned array, as numpy.require(..., requirements='A') makes"
+        )
+    if not written:
+        return 0
+    if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_WRITEABLE):
+        raise TypeError(f"{name} is read-only; expected an array that can be written in place")
+    if overlaps_itself(array):
+        raise ValueError(
+            f"{name} overlaps itself: its strides {strides_of(array)} put several elements "
+            f"in one place; expected an array whose elements stand apart"
+        )
+    return 0
 
 
 # ---- Shapes and extents

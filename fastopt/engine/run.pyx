@@ -192,7 +192,7 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
     cdef ndarray param
     task.scalars = converted
     task.narrays = <int>intake.narrays
-    task.grad = intake.grad
+    task.grad = update.grad
     task.itemsize = 8 if is_float64 else 4
     task.compute = FLOAT64 if is_float64 else FLOAT32
     try:

@@ -1,0 +1,130 @@
+"""The kernels of the norms: which function of norm_rules.py each runs, and what varies along rows and columns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .rule_text import Function
+
+#: The arrays of a kernel, in the order of ``enum slot`` in engine/panel.h. Parameters follow, then the two sums.
+ARRAYS = ("x", "dy", "y", "residual", "weight", "out", "dresidual")
+PARAMETER = len(ARRAYS)
+SUM = PARAMETER + 5
+
+#: The sizes of a panel, in the order of ``enum size`` there.
+ROWS, COLUMNS, STEP = range(3)
+LANES = STEP + len(ARRAYS)
+DISTANCE = LANES + 1
+
+#: Rows whose terms are added up before they join the sums of their columns, as GROUP there. Float64 sums of every row
+#: would take two to three times as long; and eight float32 terms lose little.
+GROUP = 8
+
+ROW, COLUMN = "row", "column"
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A kernel: a function, and along which axis of the panel each parameter varies."""
+
+    name: str
+    function: str
+    along: tuple[str, ...]
+
+    @property
+    def sums(self) -> bool:
+        """True if the kernel adds up terms, false if it writes arrays."""
+        return self.function.endswith(("terms", "deviations"))
+
+    @property
+    def wide(self) -> bool:
+        """True if terms are evaluated in float64 whatever the arrays are."""
+        return self.function == "deviations"
+
+    @property
+    def forms(self) -> range:
+        """The forms that make a difference: bit 0 says relu, bit 1 residual."""
+        if self.function == "deviations":
+            return range(1)
+        return range(2) if self.sums else range(4)
+
+
+#: In the order of ``enum panel_kernel`` in engine/panel.h. Rows: a row has one statistic (planes of channels);
+#: columns: a column has (channels last); samples: a row has its statistic, a column its weight and bias.
+PANELS = (
+    Panel("normalise_rows", "normalise", (ROW, ROW, ROW)),
+    Panel("normalise_columns", "normalise", (COLUMN, COLUMN, COLUMN)),
+    Panel("normalise_samples", "normalise_sample", (ROW, ROW, ROW, COLUMN, COLUMN)),
+    Panel("input_gradient_rows", "input_gradient", (ROW, ROW, ROW, ROW, ROW)),
+    Panel("input_gradient_columns", "input_gradient", (COLUMN, COLUMN, COLUMN, COLUMN, COLUMN)),
+    Panel("input_gradient_samples", "input_gradient", (ROW, ROW, ROW, ROW, COLUMN)),
+    Panel("input_gradient_fixed_rows", "input_gradient_fixed", (ROW,)),
+    Panel("input_gradient_fixed_columns", "input_gradient_fixed", (COLUMN,)),
+    Panel("deviations", "deviations", (COLUMN,)),
+    Panel("gradient_terms", "gradient_terms", (COLUMN, COLUMN)),
+    Panel("weighted_gradient_terms", "weighted_gradient_terms", (COLUMN, COLUMN)),
+    Panel("parameter_terms", "gradient_terms", (ROW, ROW)),
+)
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A kernel in one of its forms, as both compilers need it."""
+
+    panel: Panel
+    form: int
+    function: Function
+
+    @property
+    def name(self) -> str:
+        """The kernel's name, which no function has."""
+        return f"{self.panel.name}_kernel{self.form}"
+
+    @property
+    def relu(self) -> bool:
+        """The activation is part of it."""
+        return bool(self.form & 1)
+
+    @property
+    def residual(self) -> bool:
+        """The residual connection is part of it."""
+        return bool(self.form & 2)
+
+    @property
+    def backward(self) -> bool:
+        """The kernel takes a gradient."""
+        return "dy" in self.function.arrays
+
+    @property
+    def read(self) -> tuple[str, ...]:
+        """The arrays that the kernel reads."""
+        gate = ("y",) if self.backward and self.relu else ()
+        residual = ("residual",) if self.residual and not self.backward else ()
+        return self.function.arrays + gate + residual
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The arrays that it writes: none if it adds up."""
+        if self.panel.sums:
+            return ()
+        return ("out", "dresidual") if self.backward and self.residual else ("out",)
+
+    @property
+    def gradient(self) -> str:
+        """The function that makes the norm's gradient of dy."""
+        return "gradient_relu" if self.relu else "gradient"
+
+    @property
+    def finish(self) -> str:
+        """The function that follows in a forward pass."""
+        return "finish" + "_residual" * self.residual + "_relu" * self.relu
+
+    @property
+    def parameters(self) -> tuple[tuple[str, str], ...]:
+        """Each parameter, and along what it varies."""
+        return tuple(zip(self.function.scalars, self.panel.along, strict=True))
+
+
+def loops(functions: dict[str, Function]) -> list[Loop]:
+    """Return every kernel in each of its forms."""
+    return [Loop(panel, form, functions[panel.function]) for panel in PANELS for form in panel.forms]

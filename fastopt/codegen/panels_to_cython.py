@@ -1,0 +1,215 @@
+"""Writes the Cython module that holds every norm's kernels for one compute type."""
+
+from __future__ import annotations
+
+import textwrap
+
+from .panel_text import (
+    ARRAYS,
+    COLUMNS,
+    DISTANCE,
+    GROUP,
+    LANES,
+    PANELS,
+    PARAMETER,
+    ROW,
+    ROWS,
+    STEP,
+    SUM,
+    Loop,
+    loops,
+)
+from .rule_text import Function, parse_functions
+from .to_cython import header
+
+#: Rows that are read at once where they lie apart: of two arrays, 8 rows at a distance of 4 KiB (16 pixels of 64
+#: channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
+ROWS_APART = 4
+
+#: Columns of a group whose sums wait on the stack meanwhile.
+COLUMNS_AT_ONCE = 256
+
+
+def panels_module(source: str, dtype: str) -> str:
+    """Return the text of a Cython module with the kernels of all functions in ``source``."""
+    functions = parse_functions(source)
+    wide = {panel.function for panel in PANELS if panel.wide}
+    parts = [header("fastopt/norm_rules.py", "fastopt/codegen/panels_to_cython.py", dtype)]
+    parts += [_inline(each, "double" if each.name in wide else "real") for each in functions.values()]
+    for loop in loops(functions):
+        parts.append(_sums(loop) if loop.panel.sums else _elements(loop))
+    parts.append(_addresses(loops(functions)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _inline(function: Function, real: str) -> str:
+    """The function, its body verbatim, typed."""
+    parameters = ", ".join(f"{real} {name}" for name in function.arrays + function.scalars)
+    returned = f"({real}, {real})" if function.name.endswith(("terms", "deviations")) else real
+    declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
+    body = textwrap.indent(function.body, "    ")
+    return f"cdef inline {returned} {function.name}({parameters}) noexcept nogil:\n{declared}{body}"
+
+
+def _elements(loop: Loop) -> str:
+    """A kernel that writes arrays: a loop over the columns of each row."""
+    arguments = [f"run_t {name}_" for name in loop.read + loop.written]
+    arguments += [f"real {name}" if along == ROW else f"run_t {name}" for name, along in loop.parameters]
+    values = [name if along == ROW else f"{name}[i_]" for name, along in loop.parameters]
+    elements = {name: f"{name}_[i_]" for name in loop.read}
+    lines = []
+    if loop.backward:
+        lines += [f"g_ = {loop.gradient}(dy_[i_], {elements.get('y', 'dy_[i_]')})"]
+        elements["dy"] = "g_"
+    result = f"{loop.function.name}({', '.join([*(elements[name] for name in loop.function.arrays), *values])})"
+    if not loop.backward:
+        result = f"{loop.finish}({result}, {elements.get('residual', elements['x'])})"
+    lines += [f"out_[i_] = {result}"]
+    if "dresidual" in loop.written:
+        lines += ["dresidual_[i_] = g_"]
+    body = textwrap.indent("\n".join(lines), " " * 8)
+    called = [_row(name) for name in loop.read + loop.written]
+    called += [
+        f"(<real *>arrays[{PARAMETER + i}])[r]" if along == ROW else f"<run_t>arrays[{PARAMETER + i}]"
+        for i, (_, along) in enumerate(loop.parameters)
+    ]
+    return (
+        f"cdef inline void {loop.name}_loop(Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_\n    cdef real g_\n"
+        f"    for i_ in range(n_):\n{body}\n\n"
+        f"cdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
+        f"    cdef Py_ssize_t r\n"
+        f"    for r in range(sizes[{ROWS}]):\n"
+        f"        {loop.name}_loop(sizes[{COLUMNS}], {', '.join(called)})"
+    )
+
+
+def _row(name: str, row: str = "r") -> str:
+    """Where a row of an array begins."""
+    slot = ARRAYS.index(name)
+    return f"<run_t>arrays[{slot}] + {row} * sizes[{STEP + slot}]"
+
+
+def _sums(loop: Loop) -> str:
+    """A kernel that adds terms to the sums of their columns, a group of rows in one loop."""
+    wide = "double" if loop.panel.wide else "real"
+    arguments = [each for name in loop.read for each in (f"run_t {name}_", f"Py_ssize_t {name}_step_")]
+    arguments += [f"{'sums_t' if loop.panel.wide else 'run_t'} {name}" for name in loop.function.scalars]
+    arguments += ["sums_t first_", "sums_t second_"]
+    real = "sums_t" if loop.panel.wide else "run_t"
+    steps = [f"sizes[{STEP + ARRAYS.index(name)}]" for name in loop.read]
+    parameters = [
+        f"<{real}>arrays[{PARAMETER + i}]" + (" + r" if along == ROW else "")
+        for i, (_, along) in enumerate(loop.parameters)
+    ]
+    called = [each for name, step in zip(loop.read, steps, strict=True) for each in (_row(name), step)] + parameters
+    of_lane = [
+        each
+        for name, step in zip(loop.read, steps, strict=True)
+        for each in (_row(name, "first"), f"{step} * sizes[{LANES}]")
+    ] + parameters
+    called += [f"<sums_t>arrays[{SUM + i}]" for i in range(2)]
+    of_lane += [f"<sums_t>arrays[{SUM + i}] + lane * sizes[{DISTANCE}]" for i in range(2)]
+    size, lanes = f"sizes[{COLUMNS}]", f"sizes[{LANES}]"
+    groups = f"""\
+        while {int(len(loop.read) == 1)} and rows >= {GROUP}:
+            {loop.name}_group({size}, {", ".join(of_lane)})
+            first += {GROUP} * {lanes}
+            rows -= {GROUP}
+"""
+    return (
+        f"{_group(loop, arguments, wide)}\n\n{_apart(loop, arguments, wide)}\n\n"
+        f"cdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
+        f"    cdef Py_ssize_t r = 0, lane, rows, first\n"
+        f"    while {lanes} == 1 and r + {GROUP} <= sizes[{ROWS}]:\n"
+        f"        {loop.name}_group({size}, {', '.join(called)})\n"
+        f"        r += {GROUP}\n"
+        f"    for lane in range(min({lanes}, sizes[{ROWS}] - r)):\n"
+        f"        first = r + lane\n"
+        f"        rows = (sizes[{ROWS}] - first + {lanes} - 1) // {lanes}\n"
+        f"{groups}"
+        f"        {loop.name}_apart(rows, {size}, {', '.join(of_lane)})"
+    )
+
+
+def _terms(loop: Loop, row: str, column: str) -> str:
+    """The terms of the element in a row, which is a number or a name, and a column."""
+    elements = {array: f"{array}_[{column} + {row} * {array}_step_]" for array in loop.read}
+    if loop.backward:
+        elements["dy"] = f"{loop.gradient}({elements['dy']}, {elements.get('y', elements['dy'])})"
+    values = [f"{name}[{row}]" if along == ROW else f"{name}[{column}]" for name, along in loop.parameters]
+    return f"{loop.function.name}({', '.join([*(elements[array] for array in loop.function.arrays), *values])})"
+
+
+def _group(loop: Loop, arguments: list[str], wide: str) -> str:
+    """The loop over the columns of a whole group."""
+    lines = [f"t_ = {_terms(loop, '0', 'i_')}", "a_ = t_[0]", "b_ = t_[1]"]
+    for row in range(1, GROUP):
+        lines += [f"t_ = {_terms(loop, str(row), 'i_')}", "a_ += t_[0]", "b_ += t_[1]"]
+    lines += ["first_[i_] += a_", "second_[i_] += b_"]
+    body = textwrap.indent("\n".join(lines), " " * 8)
+    return (
+        f"cdef inline void {loop.name}_group(Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_\n    cdef {wide} a_, b_\n    cdef ({wide}, {wide}) t_\n"
+        f"    for i_ in range(n_):\n{body}"
+    )
+
+
+def _apart(loop: Loop, arguments: list[str], wide: str) -> str:
+    """Groups of one lane's rows, few at once, in stripes of columns; the last group may have fewer rows."""
+    names = [argument.split()[-1] for argument in arguments[:-2]]
+    by_row = {name for name, along in loop.parameters if along == ROW}
+    given = ", ".join(
+        name if name.endswith("step_")
+        else f"{name} + r_" if name in by_row
+        else f"{name} + c_" if name in loop.function.scalars
+        else f"{name} + r_ * {name}step_ + c_"
+        for name in names
+    )  # fmt: skip
+    several, one = f"{loop.name}_{ROWS_APART}_rows", f"{loop.name}_1_rows"
+    return (
+        f"{_rows(loop, arguments, wide, ROWS_APART)}\n\n{_rows(loop, arguments, wide, 1)}\n\n"
+        f"cdef void {loop.name}_apart(Py_ssize_t rows_, Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_, c_ = 0, r_, end_, columns_\n"
+        f"    cdef {wide} a_[{COLUMNS_AT_ONCE}]\n    cdef {wide} b_[{COLUMNS_AT_ONCE}]\n"
+        f"    while c_ < n_:\n"
+        f"        columns_ = min(<Py_ssize_t>{COLUMNS_AT_ONCE}, n_ - c_)\n"
+        f"        r_ = 0\n"
+        f"        while r_ < rows_:\n"
+        f"            end_ = min(r_ + {GROUP}, rows_)\n"
+        f"            for i_ in range(columns_):\n"
+        f"                a_[i_] = b_[i_] = 0\n"
+        f"            while r_ + {ROWS_APART} <= end_:\n"
+        f"                {several}(columns_, {given}, a_, b_)\n"
+        f"                r_ += {ROWS_APART}\n"
+        f"            while r_ < end_:\n"
+        f"                {one}(columns_, {given}, a_, b_)\n"
+        f"                r_ += 1\n"
+        f"            for i_ in range(columns_):\n"
+        f"                first_[c_ + i_] += a_[i_]\n                second_[c_ + i_] += b_[i_]\n"
+        f"        c_ += columns_"
+    )
+
+
+def _rows(loop: Loop, arguments: list[str], wide: str, rows: int) -> str:
+    """The loop over the columns of some rows of a group, whose terms are added to its sums."""
+    pointer = "sums_t" if wide == "double" else "run_t"
+    lines = ["u_ = a_[i_]", "v_ = b_[i_]"]
+    for row in range(rows):
+        lines += [f"t_ = {_terms(loop, str(row), 'i_')}", "u_ += t_[0]", "v_ += t_[1]"]
+    body = textwrap.indent("\n".join([*lines, "a_[i_] = u_", "b_[i_] = v_"]), " " * 8)
+    return (
+        f"cdef inline void {loop.name}_{rows}_rows(Py_ssize_t n_, {', '.join(arguments[:-2])}, {pointer} a_, "
+        f"{pointer} b_) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_\n    cdef {wide} u_, v_\n    cdef ({wide}, {wide}) t_\n"
+        f"    for i_ in range(n_):\n{body}"
+    )
+
+
+def _addresses(kernels: list[Loop]) -> str:
+    """What the module exports: the addresses of each kernel's forms, and the codecs'."""
+    rows = "".join(
+        f'    "{panel.name}": ({" ".join(f"<size_t>&{loop.name}," for loop in kernels if loop.panel is panel)}),\n'
+        for panel in PANELS
+    )
+    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]"

@@ -1,0 +1,140 @@
+"""Writes the Python module from which Numba compiles one of the norms' kernels for one compute type."""
+
+from __future__ import annotations
+
+import textwrap
+
+from .panel_text import (
+    ARRAYS,
+    COLUMNS,
+    DISTANCE,
+    GROUP,
+    LANES,
+    PANELS,
+    PARAMETER,
+    ROW,
+    ROWS,
+    STEP,
+    SUM,
+    Loop,
+)
+from .rule_text import parse_functions
+from .to_numba import inlined
+
+HEADER = '''\
+"""Generated from fastopt/norm_rules.py by fastopt/codegen/panels_to_numba.py: change those, not this."""
+
+from fastopt.backends.numba import carray, float32, float64, gate, inlined, loop, panel_kernel_of, relu
+'''
+
+
+def panel_module(source: str, name: str, form: int, dtype: str) -> str:
+    """Return the text of a module whose ``kernel`` is one of the norms' kernels in one of its forms."""
+    functions = parse_functions(source)
+    panel = next(panel for panel in PANELS if panel.name == name)
+    kernel = Loop(panel, form, functions[panel.function])
+    needed = ["gradient", "gradient_relu", "normalise", "input_gradient", kernel.finish, kernel.function.name]
+    parts = [HEADER, *(inlined(each, functions[each]) for each in dict.fromkeys(needed))]
+    return "\n\n".join([*parts, _sums(kernel) if panel.sums else _elements(kernel), _kernel(kernel, dtype)])
+
+
+def _elements(kernel: Loop) -> str:
+    """The loop over the columns of a row that writes arrays."""
+    elements = {name: f"{name}_[i_]" for name in kernel.read}
+    lines = []
+    if kernel.backward:
+        lines += [f"g_ = {kernel.gradient}(dy_[i_], {elements.get('y', 'dy_[i_]')})"]
+        elements["dy"] = "g_"
+    result = f"{kernel.function.name}({_arguments(kernel, elements)})"
+    if not kernel.backward:
+        result = f"{kernel.finish}({result}, {elements.get('residual', elements['x'])})"
+    lines += [f"out_[i_] = {result}"]
+    if "dresidual" in kernel.written:
+        lines += ["dresidual_[i_] = g_"]
+    arguments = ["n_", *(f"{name}_" for name in kernel.read + kernel.written), *kernel.function.scalars]
+    return _loop("run_", arguments, lines)
+
+
+def _sums(kernel: Loop) -> str:
+    """The loops over the columns of a group of rows, whole (which LLVM vectorises) or not."""
+    lines = [f"a_, b_ = {_terms(kernel, '0')}"]
+    for row in range(1, GROUP):
+        lines += [f"c_, d_ = {_terms(kernel, str(row))}", "a_ += c_", "b_ += d_"]
+    add = ["first_[i_] += a_", "second_[i_] += b_"]
+    rest = [f"a_, b_ = {_terms(kernel, '0')}", "for r_ in range(1, rows_):", f"    c_, d_ = {_terms(kernel, 'r_')}",
+            "    a_ += c_", "    b_ += d_"]  # fmt: skip
+    arguments = [argument for name in kernel.read for argument in (f"{name}_", f"{name}_step_")]
+    arguments += [*kernel.function.scalars, "first_", "second_"]
+    return (
+        _loop("group_", ["n_", *arguments], lines + add)
+        + "\n\n"
+        + _loop("rest_", ["rows_", "n_", *arguments], rest + add)
+    )
+
+
+def _terms(kernel: Loop, row: str) -> str:
+    """The terms of the element in a row and column i_."""
+    elements = {name: f"{name}_[i_ + {row} * {name}_step_]" for name in kernel.read}
+    if kernel.backward:
+        elements["dy"] = f"{kernel.gradient}({elements['dy']}, {elements.get('y', elements['dy'])})"
+    if kernel.panel.wide:
+        elements = {name: f"float64({element})" for name, element in elements.items()}
+    values = [f"{name}[{row}]" if along == ROW else f"{name}[i_]" for name, along in kernel.parameters]
+    return f"{kernel.function.name}({', '.join([*(elements[name] for name in kernel.function.arrays), *values])})"
+
+
+def _loop(name: str, arguments: list[str], lines: list[str]) -> str:
+    body = textwrap.indent("\n".join(lines), " " * 8)
+    return f"@loop\ndef {name}({', '.join(arguments)}):\n    for i_ in range(n_):\n{body}\n"
+
+
+def _arguments(kernel: Loop, elements: dict[str, str]) -> str:
+    """What the function is called with in the loop: a row's parameters are scalars there."""
+    values = [name if along == ROW else f"{name}[i_]" for name, along in kernel.parameters]
+    return ", ".join([*(elements[name] for name in kernel.function.arrays), *values])
+
+
+def _kernel(kernel: Loop, dtype: str) -> str:
+    """What the engine calls: the loop over rows, or over lanes and groups of their rows."""
+    wide = "float64" if kernel.panel.wide else dtype
+    lines = [f"rows_, columns_ = sizes_[{ROWS}], sizes_[{COLUMNS}]"]
+    for name in kernel.read + kernel.written:
+        slot = ARRAYS.index(name)
+        lines += [f"{name}_step_ = sizes_[{STEP + slot}]"]
+        lines += [f"{name}_ = {_array(slot, f'rows_ * {name}_step_ + columns_', dtype)}"]
+    for i, (name, along) in enumerate(kernel.parameters):
+        lines += [f"{name} = {_array(PARAMETER + i, 'rows_' if along == ROW else 'columns_', wide)}"]
+    lines += _sums_of_lanes(kernel) if kernel.panel.sums else _rows(kernel)
+    return f"@panel_kernel_of\ndef kernel(arrays_, sizes_):\n{textwrap.indent(chr(10).join(lines), '    ')}\n"
+
+
+def _rows(kernel: Loop) -> list[str]:
+    given = [f"{name}_[r_ * {name}_step_ :]" for name in kernel.read + kernel.written]
+    given += [f"{name}[r_]" if along == ROW else name for name, along in kernel.parameters]
+    return ["for r_ in range(rows_):", f"    run_(columns_, {', '.join(given)})"]
+
+
+def _sums_of_lanes(kernel: Loop) -> list[str]:
+    """Lane by lane: in the order of memory is faster where memory is far, but Numba has no arrays on the stack."""
+    length = "(lanes_ - 1) * distance_ + columns_"
+    given = []
+    for name in kernel.read:
+        given += [f"{name}_[(l_ + r_ * lanes_) * {name}_step_ :]", f"{name}_step_ * lanes_"]
+    given += [f"{name}[r_:]" if along == ROW else name for name, along in kernel.parameters]
+    given += ["first_[l_ * distance_ :]", "second_[l_ * distance_ :]"]
+    called = ", ".join(given)
+    return [
+        f"lanes_, distance_ = sizes_[{LANES}], sizes_[{DISTANCE}]",
+        *(f"{name} = {_array(SUM + i, length, 'float64')}" for i, name in enumerate(("first_", "second_"))),
+        "for l_ in range(min(lanes_, rows_)):",
+        "    mine_ = (rows_ - l_ + lanes_ - 1) // lanes_",
+        f"    for r_ in range(0, mine_ - {GROUP - 1}, {GROUP}):",
+        f"        group_(columns_, {called})",
+        f"    r_ = mine_ // {GROUP} * {GROUP}",
+        "    if r_ < mine_:",
+        f"        rest_(mine_ - r_, columns_, {called})",
+    ]
+
+
+def _array(slot: int, length: str, dtype: str) -> str:
+    return f"carray(arrays_[{slot}], {length}, {dtype})"

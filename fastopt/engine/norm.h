@@ -1,0 +1,104 @@
+/* Normalisation: forward, inference and backward passes over any array, for every kind of norm.
+ *
+ * All kinds are one. Elements have three indices: outer o, channel c, and space s. Channels stand in groups of
+ * `per_group`. Each (outer, group) has a statistic, over its channels and all of space; each channel has a weight and a
+ * bias. Batch norm: no outer axis, a group is a channel, space is all other axes. Instance and group norm: outer is the
+ * sample, space the pixels. Layer norm: outer are the samples, channels are the features, all one group; no space.
+ *
+ * Which way memory is walked, `walk` says. */
+#ifndef FASTOPT_NORM_H
+#define FASTOPT_NORM_H
+#include "codecs.h"
+#include "panel.h"
+#include "schedule.h"
+
+#define MAX_DIMS 64
+
+/* Bytes of an array's block in the L1 cache. */
+#define BLOCK_BYTES 4096
+
+/* The fixed tree of a sum over space (or, without space, over a group's channels): parts of so many elements, of
+ * each of which element i goes to lane i % LANES. A lane adds up GROUP terms, then adds that to its sum, which is
+ * float64; lanes are added up pairwise, parts in order. However memory is walked, and on however many threads, the sum
+ * is the same. */
+#define PART 2048
+#define LANES 16
+#define GROUPS (GROUP * LANES) /* elements that complete a group in every lane */
+
+/* Channels whose sums walk together. */
+#define MAX_STRIPE 256
+
+/* Elements along some axes of the arrays, in logical order; neighbours are merged where every array allows. */
+typedef struct {
+    int ndim;
+    ptrdiff_t count;
+    ptrdiff_t shape[MAX_DIMS];
+    ptrdiff_t strides[ARRAYS][MAX_DIMS];
+} axes_t;
+
+/* As spread() in schedule.h, which belongs to another module of the package. */
+typedef void (*spread_t)(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
+
+enum walk {
+    PLANES,  /* neighbours in memory share a statistic: a panel's rows are channels, its columns space */
+    PIXELS,  /* neighbours are channels: rows are space, columns channels */
+    SAMPLES, /* no space: rows are outer, columns channels */
+};
+
+enum pass { MOMENTS, FORWARD, INFERENCE, BACKWARD, BACKWARD_INFERENCE };
+
+typedef struct {
+    /* Filled in by the caller. */
+    enum pass pass;
+    axes_t outer, channels, space;
+    ptrdiff_t groups, per_group;
+    char *data[ARRAYS]; /* NULL: the call has no such array */
+    enum storage storage[ARRAYS];
+    enum storage compute;
+    int form;
+    const codec_t *codecs;
+    double eps;
+    const double *weight, *bias; /* of each channel; NULL: ones, zeros */
+    /* Of each (outer, group). Forward writes them; the others read mean and rstd, in inference mean and var, which is
+     * the biased variance. */
+    double *mean, *rstd, *var;
+    double *dweight, *dbias; /* of each channel; backward writes them */
+
+    /* Worked out by plan_norm. */
+    enum walk walk;
+    ptrdiff_t itemsize;     /* of the compute type */
+    ptrdiff_t parts;        /* of a sum's tree */
+    ptrdiff_t values;       /* of one statistic */
+    ptrdiff_t outer_part;   /* SAMPLES: samples whose sums of dweight and dbias are one part of that tree */
+    ptrdiff_t outer_parts;
+    int native[ARRAYS];     /* panels are read or written in place */
+    int reads[3], nreads;   /* the arrays that are summed up */
+    int sums_in_place;      /* all of them are native */
+    ptrdiff_t max_rows, max_cols; /* of a panel */
+    int stream;             /* results go past the caches */
+    enum panel_kernel sums, elements; /* the kernels of the pass; PANEL_KERNELS: none */
+    int sums_form;
+
+    /* Filled in after plan_norm, by the caller again: what it said that it needs. */
+    panel_kernel_t sums_kernel, elements_kernel, parameters_kernel;
+    char *scratch;
+    spread_t spread;
+
+    /* Where in scratch things stand. */
+    double *first, *second; /* sums of every (outer, channel, part); SAMPLES: of every (outer, group, part) */
+    double *dbias_parts, *dweight_parts; /* SAMPLES: of every (outer part, channel) */
+    char *stripes;          /* PIXELS: what every thread needs to sum up a stripe of channels */
+    char *parameters[5];    /* of the kernel, for every (outer, channel); SAMPLES: for every (outer, group) */
+    char *weight_row, *bias_row; /* SAMPLES: of every channel, in the compute type */
+} norm_t;
+
+/* Add an axis behind those that axes has. */
+void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides);
+
+/* Decide how the caller's arrays are walked; return how many bytes of scratch that takes on so many threads. */
+size_t plan_norm(norm_t *norm, int threads);
+
+/* Do it all. */
+void run_norm(norm_t *norm, int threads);
+
+#endif

@@ -1,0 +1,776 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Runs a normalisation: a caller's arrays in, checked; panels over threads; results out."""
+
+import numpy
+
+from fastopt import norm_reference
+from fastopt.backends import find_backend, load_codecs, load_panel_kernel
+from fastopt.codegen.panel_text import PANELS
+from fastopt.engine.hyperparameters import Hyperparameters, whole
+
+from libc.math cimport isfinite
+from libc.stdlib cimport free, malloc
+from numpy cimport ndarray
+
+from fastopt.engine.intake cimport (
+    BFLOAT16,
+    FLOAT32,
+    FLOAT64,
+    Intake,
+    as_ndarray,
+    check_memory,
+    shape_of,
+    storage,
+)
+from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    object PyArray_NewLikeArray(ndarray, cnp.NPY_ORDER, void *, int)
+
+cdef extern from "codecs.h" nogil:
+    ctypedef struct tile_t:
+        char *data
+        Py_ssize_t rows, cols, row_stride, col_stride
+    ctypedef struct codec_t:
+        void (*load)(const tile_t *, void *) noexcept
+        void (*store)(const tile_t *, const void *) noexcept
+
+cdef extern from "panel.h" nogil:
+    enum:
+        X
+        DY
+        Y
+        RESIDUAL
+        OUT
+        DRESIDUAL
+        ARRAYS
+        PARAMETER_TERMS
+        PANEL_KERNELS
+        WITH_RELU
+        WITH_RESIDUAL
+    ctypedef void (*panel_kernel_t)(void **, const Py_ssize_t *) noexcept
+
+cdef extern from "norm.h" nogil:
+    enum walk:
+        SAMPLES
+    enum pass_t "pass":
+        MOMENTS
+        FORWARD
+        INFERENCE
+        BACKWARD
+        BACKWARD_INFERENCE
+    ctypedef struct axes_t:
+        int ndim
+        Py_ssize_t count
+    ctypedef void (*spread_t)(stretch_t, void *, Py_ssize_t, Py_ssize_t, int) noexcept
+    ctypedef struct norm_t:
+        pass_t pass_ "pass"
+        axes_t outer, channels, space
+        Py_ssize_t groups, per_group
+        char *data[7]
+        storage storage_of "storage"[7]
+        storage compute
+        int form
+        const codec_t *codecs
+        double eps
+        const double *weight
+        const double *bias
+        double *mean
+        double *rstd
+        double *var
+        double *dweight
+        double *dbias
+        walk walk_ "walk"
+        int sums, elements
+        int sums_form
+        panel_kernel_t sums_kernel, elements_kernel, parameters_kernel
+        char *scratch
+        spread_t spread
+    void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
+    size_t plan_norm(norm_t *, int)
+    void run_norm(norm_t *, int)
+
+BATCH, INSTANCE, GROUP, LAYER = range(4)
+
+cdef object check_eps = Hyperparameters("eps")
+cdef object check_momentum = Hyperparameters("momentum")
+
+
+# ---- Kernels
+
+
+cdef class Kernels:
+    """A backend's kernels of one compute type, fetched when they are first used."""
+
+    cdef str backend
+    cdef str dtype
+    cdef panel_kernel_t kernels[12][4]
+    cdef const codec_t *codecs
+
+    cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
+        cdef size_t address
+        if self.kernels[kernel][form] == NULL:
+            address = load_panel_kernel(self.backend, PANELS[kernel].name, self.dtype, form)
+            self.kernels[kernel][form] = <panel_kernel_t>address
+        return self.kernels[kernel][form]
+
+
+cdef dict fetched = {}
+
+
+cdef Kernels kernels_of(backend, bint is_float64):
+    cdef Kernels kernels
+    cdef size_t codecs
+    key = (backend, is_float64)
+    if key in fetched:
+        return <Kernels>fetched[key]
+    kernels = Kernels.__new__(Kernels)
+    kernels.backend = "cython" if backend is None else backend
+    kernels.dtype = "float64" if is_float64 else "float32"
+    find_backend(kernels.backend)
+    codecs = load_codecs(kernels.dtype)
+    kernels.codecs = <const codec_t *>codecs
+    fetched[key] = kernels
+    return kernels
+
+
+# ---- A call's arrays
+
+cdef enum:
+    MOST = 12  # arrays of a call
+    NONE = -1  # the position of an array that is not given
+
+# The numbers of the kinds, for speed.
+cdef enum:
+    BATCH_KIND = 0
+    GROUP_KIND = 2
+    LAYER_KIND = 3
+
+CHANNELS = "one for each channel"
+STATISTICS = "one for each statistic"
+
+REFERENCE_FORWARD = (
+    norm_reference.batch_norm_forward,
+    norm_reference.instance_norm_forward,
+    norm_reference.group_norm_forward,
+    norm_reference.layer_norm_forward,
+)
+REFERENCE_BACKWARD = (
+    norm_reference.batch_norm_backward,
+    norm_reference.instance_norm_backward,
+    norm_reference.group_norm_backward,
+    norm_reference.layer_norm_backward,
+)
+
+
+cdef class Call:
+    """One call: its arrays as they are checked, and the plan that they become."""
+
+    cdef list arrays
+    cdef list names
+    cdef storage stored[MOST]
+    cdef unsigned long long only_read
+    cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
+    cdef bint has_float64
+    cdef bint is_reference
+    cdef int channel  # its axis; of a layer norm, the first
+    cdef tuple shape  # x's
+    cdef tuple channel_shape
+    cdef tuple statistic_shape
+    cdef object backend
+    cdef int wanted
+    cdef norm_t norm
+    cdef double *vectors
+    cdef Py_ssize_t vectors_used
+
+    def __cinit__(self):
+        self.arrays = []
+        self.names = []
+        self.vectors = NULL
+        self.norm.scratch = NULL
+
+    def __dealloc__(self):
+        free(self.vectors)
+        free(self.norm.scratch)
+
+    # ---- Intake, in two turns: first all of the callers' own code (__dlpack__, say) runs, then arrays are looked at.
+
+    cdef Py_ssize_t add(self, object array, str name, bint written) except? -1:
+        """Take an array that may be None; return its position."""
+        return NONE if array is None else self.take(array, name, written)
+
+    cdef Py_ssize_t need(self, object array, str name) except? -1:
+        """Take an array that is read and may not be None; return its position."""
+        return self.take(array, name, False)
+
+    cdef Py_ssize_t take(self, object array, str name, bint written) except? -1:
+        cdef Py_ssize_t position = len(self.arrays)
+        self.arrays.append(as_ndarray(array, name, &self.stored[position]))
+        self.names.append(name)
+        if not written:
+            self.only_read |= <unsigned long long>1 << position
+        return position
+
+    cdef Py_ssize_t own(self, ndarray array, str name) except? -1:
+        """Take an array of which nobody else knows."""
+        self.has_float64 |= cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE
+        return self.take(array, name, True)
+
+    cdef int look(self, int kind, axis, groups) except -1:
+        """Check every array by itself, work out x's axes and the shapes that follow, and compare those of its shape."""
+        cdef Py_ssize_t i
+        cdef int slot
+        for i in range(len(self.arrays)):
+            check_memory(<ndarray>self.arrays[i], <str>self.names[i], not self.only_read >> i & 1)
+            self.has_float64 |= self.stored[i] == FLOAT64
+        self.look_at_axes(kind, axis, groups)
+        for slot in range(ARRAYS):
+            self.expect(self.positions[slot], self.shape, "x's")
+        return 0
+
+    cdef int look_at_axes(self, int kind, axis, groups) except -1:
+        cdef ndarray x = <ndarray>self.arrays[0]
+        cdef int ndim = cnp.PyArray_NDIM(x), least = 1 if kind == LAYER_KIND else 2
+        self.shape = shape_of(x)
+        if ndim < least:
+            raise ValueError(f"x has shape {self.shape}; expected at least {least} {'axis' if least == 1 else 'axes'}")
+        self.channel = axis_of(axis, ndim, least - 1)
+        channels = self.shape[self.channel]
+        self.norm.groups = channels
+        if kind == GROUP_KIND:
+            self.norm.groups = whole("groups", groups, "a whole number, 1 or more")
+            if channels % self.norm.groups:
+                raise ValueError(f"groups is {groups}; expected a divisor of the {channels} channels of x")
+        if kind == LAYER_KIND:
+            self.norm.groups = 1
+            self.channel_shape = self.shape[self.channel :]
+            self.statistic_shape = self.shape[: self.channel]
+        else:
+            self.channel_shape = (channels,)
+            self.statistic_shape = (channels,) if kind == BATCH_KIND else (self.shape[0], self.norm.groups)
+        return 0
+
+    cdef int expect(self, Py_ssize_t position, tuple shape, str which) except -1:
+        """Raise unless the array has this shape, if it is given."""
+        if position != NONE:
+            got = shape_of(<ndarray>self.arrays[position])
+            if got != shape:
+                raise ValueError(f"{self.names[position]} has shape {got}; expected {shape}, {which}")
+        return 0
+
+    cdef int find_backend(self) except -1:
+        """Raise if the backend can't run."""
+        self.is_reference = self.backend is not None and self.backend == "reference"
+        if not self.is_reference:
+            kernels_of(self.backend, self.has_float64)
+        return 0
+
+    cdef int refuse_overlaps(self) except -1:
+        cdef Intake intake = Intake.__new__(Intake)
+        intake.names = tuple(self.names)
+        intake.narrays = len(self.names)
+        intake.tensors = 1
+        intake.arrays = self.arrays
+        intake.only_read = self.only_read
+        return intake.refuse_overlaps()
+
+    cdef tuple results(self, tuple given, tuple positions):
+        """What the call returns: the caller's own objects where there are some."""
+        return tuple([
+            self.arrays[position] if array is None else array
+            for array, position in zip(given, positions, strict=True)
+        ])
+
+    # ---- The plan
+
+    cdef int plan(self, int kind, pass_t direction) except -1:
+        """Fill in the plan, but for what the pass adds."""
+        cdef norm_t *norm = &self.norm
+        cdef Py_ssize_t statistics, slot
+        norm.pass_ = direction
+        norm.compute = FLOAT64 if self.has_float64 else FLOAT32
+        norm.codecs = kernels_of(self.backend, self.has_float64).codecs
+        for slot in range(ARRAYS):
+            norm.data[slot] = NULL
+            if self.positions[slot] != NONE:
+                norm.data[slot] = <char *>cnp.PyArray_DATA(<ndarray>self.arrays[self.positions[slot]])
+                norm.storage_of[slot] = self.stored[self.positions[slot]]
+        norm.outer.count = norm.channels.count = norm.space.count = 1
+        norm.outer.ndim = norm.channels.ndim = norm.space.ndim = 0
+        self.add_axes(kind)
+        norm.per_group = norm.channels.count // norm.groups if norm.groups else 1
+        statistics = norm.outer.count * norm.groups
+        self.vectors = <double *>malloc((3 * statistics + 4 * norm.channels.count + 1) * sizeof(double))
+        if self.vectors == NULL:
+            raise MemoryError
+        norm.mean = self.vector(statistics)
+        norm.rstd = self.vector(statistics)
+        norm.var = self.vector(statistics)
+        norm.dweight = self.vector(norm.channels.count)
+        norm.dbias = self.vector(norm.channels.count)
+        norm.weight = norm.bias = NULL
+        return 0
+
+    cdef int add_axes(self, int kind) except -1:
+        cdef Py_ssize_t strides[7]
+        cdef int axis, slot
+        cdef axes_t *axes
+        cdef ndarray x = <ndarray>self.arrays[0]
+        for axis in range(cnp.PyArray_NDIM(x)):
+            for slot in range(ARRAYS):
+                strides[slot] = 0
+                if self.positions[slot] != NONE:
+                    strides[slot] = cnp.PyArray_STRIDE(<ndarray>self.arrays[self.positions[slot]], axis)
+            if axis == self.channel or (kind == LAYER_KIND and axis > self.channel):
+                axes = &self.norm.channels
+            elif kind == LAYER_KIND or (kind != BATCH_KIND and axis == 0):
+                axes = &self.norm.outer
+            else:
+                axes = &self.norm.space
+            add_axis(&self.norm, axes, cnp.PyArray_DIM(x, axis), strides)
+        return 0
+
+    cdef double *vector(self, Py_ssize_t count) noexcept:
+        """Hand out a vector of the memory that plan got."""
+        cdef double *start = self.vectors + self.vectors_used
+        self.vectors_used += count
+        return start
+
+    cdef const double *loaded(self, Py_ssize_t position) except? NULL:
+        """The values of weight or bias, or NULL for None."""
+        cdef double *vector = NULL
+        if position != NONE:
+            vector = self.vector(self.norm.channels.count)
+            self.load(position, vector)
+        return vector
+
+    cdef int load(self, Py_ssize_t position, double *to) except -1:
+        return load_vector(self, <ndarray>self.arrays[position], self.stored[position], to)
+
+    cdef int store(self, const double *vector, Py_ssize_t position) except -1:
+        return store_vector(self, vector, <ndarray>self.arrays[position], self.stored[position])
+
+    cdef int run(self) except -1:
+        cdef Kernels kernels = kernels_of(self.backend, self.has_float64)
+        cdef norm_t *norm = &self.norm
+        cdef Py_ssize_t elements = 0
+        cdef int threads, slot
+        for slot in range(ARRAYS):
+            if norm.data[slot] != NULL:
+                elements += norm.outer.count * norm.channels.count * norm.space.count
+        threads = choose_threads(elements, self.wanted)
+        norm.spread = spread
+        norm.scratch = <char *>malloc(plan_norm(norm, threads))
+        if norm.scratch == NULL:
+            raise MemoryError
+        plan_norm(norm, threads)
+        if norm.sums != PANEL_KERNELS:
+            norm.sums_kernel = kernels.fetch(norm.sums, norm.sums_form)
+        if norm.elements != PANEL_KERNELS:
+            norm.elements_kernel = kernels.fetch(norm.elements, norm.form)
+        if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:
+            norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.sums_form)
+        if elements < RELEASE_GIL_FROM:
+            run_norm(norm, threads)
+        else:
+            with nogil:
+                run_norm(norm, threads)
+        return 0
+
+    # ---- The reference
+
+    cdef int run_reference(self, function, dict arguments, tuple written, dict hyperparameters) except -1:
+        """Compute in float64 copies by the plain formula, then round what is written into the caller's arrays."""
+        if any(array.dtype.kind == "u" for array in self.arrays):
+            raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
+        wanted = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
+        copies = {
+            name: None if position == NONE else self.arrays[position].astype("float64")
+            for name, position in arguments.items()
+        }
+        named = {name: value for name, value in {**hyperparameters, **copies}.items() if name in wanted}
+        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+            results = function(**named)
+            for position, values in zip(written, results if len(written) > 1 else (results,), strict=True):
+                self.arrays[position][...] = values.astype(self.arrays[position].dtype)
+            for name in ("running_mean", "running_var"):
+                if arguments.get(name, NONE) != NONE and not self.only_read >> arguments[name] & 1:
+                    array = self.arrays[arguments[name]]
+                    largest = LARGEST[<int>self.stored[arguments[name]]]
+                    values = copies[name]
+                    values[numpy.isfinite(values)] = values[numpy.isfinite(values)].clip(-largest, largest)
+                    array[...] = values.astype(array.dtype)
+        return 0
+
+
+cdef int axis_of(object axis, int ndim, int least) except -1:
+    cdef Py_ssize_t given
+    expected = f"a whole number from {least} to {ndim - 1}, or from {least - ndim} to -1"
+    if type(axis) is not int:
+        try:
+            axis = axis.__index__()
+        except Exception as error:
+            raise TypeError(f"axis is {axis!r}, a {type(axis).__name__}; expected {expected}") from error
+    if not (least <= axis < ndim or least - ndim <= axis < 0):
+        raise ValueError(f"axis is {axis}; expected {expected}")
+    given = axis
+    return <int>(given + ndim if given < 0 else given)
+
+
+cdef int form_of(activation, bint residual) except -1:
+    if activation is None:
+        return WITH_RESIDUAL if residual else 0
+    if not isinstance(activation, str):
+        raise TypeError(f"activation is {activation!r}, a {type(activation).__name__}; expected None or 'relu'")
+    if activation != "relu":
+        raise ValueError(f"activation is {activation!r}; expected None or 'relu'")
+    return WITH_RELU | (WITH_RESIDUAL if residual else 0)
+
+
+cdef bint flag(str name, value) except -1:
+    if not isinstance(value, (bool, numpy.bool_)):
+        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}; expected True or False")
+    return value
+
+
+cdef tuple outputs_of(out, tuple names):
+    """The arrays that ``out`` gives, in the order of what is returned; None for those that it leaves to us."""
+    if not isinstance(out, (tuple, list)):
+        return (out, *(None,) * (len(names) - 1))
+    if len(out) != len(names):
+        raise ValueError(f"out has {len(out)} members; expected {len(names)}: {', '.join(names)}")
+    return tuple(out)
+
+
+# ---- Vectors: weights and statistics, of any storage and strides
+
+
+cdef enum:
+    CHUNK = 512
+
+
+cdef union chunk_t:
+    float float32[CHUNK]
+    double float64[CHUNK]
+
+
+cdef int load_vector(Call call, ndarray array, storage stored, double *to) except -1:
+    """Load all elements, in order."""
+    cdef Py_ssize_t i, at, count, inner
+    cdef tile_t tile
+    cdef chunk_t chunk
+    if cnp.PyArray_NDIM(array) == 0:
+        array = array.reshape(1)
+    if cnp.PyArray_NDIM(array) > 1:
+        inner = cnp.PyArray_SIZE(array) // max(cnp.PyArray_DIM(array, 0), 1)
+        for i in range(cnp.PyArray_DIM(array, 0)):
+            load_vector(call, array[i], stored, to + i * inner)
+        return 0
+    count = cnp.PyArray_DIM(array, 0)
+    tile.rows, tile.row_stride, tile.col_stride = 1, 0, cnp.PyArray_STRIDE(array, 0)
+    for at in range(0, count, CHUNK):
+        tile.data = <char *>cnp.PyArray_DATA(array) + at * tile.col_stride
+        tile.cols = min(<Py_ssize_t>CHUNK, count - at)
+        call.norm.codecs[<int>stored].load(&tile, &chunk)
+        for i in range(tile.cols):
+            to[at + i] = chunk.float64[i] if call.has_float64 else chunk.float32[i]
+    return 0
+
+
+cdef int store_vector(Call call, const double *from_, ndarray array, storage stored) except -1:
+    """Store all elements, in order, each rounded once to the compute type and then to what the array stores."""
+    cdef Py_ssize_t i, at, count, inner
+    cdef tile_t tile
+    cdef chunk_t chunk
+    if cnp.PyArray_NDIM(array) == 0:
+        array = array.reshape(1)
+    if cnp.PyArray_NDIM(array) > 1:
+        inner = cnp.PyArray_SIZE(array) // max(cnp.PyArray_DIM(array, 0), 1)
+        for i in range(cnp.PyArray_DIM(array, 0)):
+            store_vector(call, from_ + i * inner, array[i], stored)
+        return 0
+    count = cnp.PyArray_DIM(array, 0)
+    tile.rows, tile.row_stride, tile.col_stride = 1, 0, cnp.PyArray_STRIDE(array, 0)
+    for at in range(0, count, CHUNK):
+        tile.data = <char *>cnp.PyArray_DATA(array) + at * tile.col_stride
+        tile.cols = min(<Py_ssize_t>CHUNK, count - at)
+        for i in range(tile.cols):
+            if call.has_float64:
+                chunk.float64[i] = from_[at + i]
+            else:
+                chunk.float32[i] = <float>from_[at + i]
+        call.norm.codecs[<int>stored].store(&tile, &chunk)
+    return 0
+
+
+# The largest finite number of each storage, in the order of enum storage.
+cdef double LARGEST[4]
+LARGEST[:] = [3.4028234663852886e38, 1.7976931348623157e308, 65504.0, 3.3895313892515355e38]
+
+
+cdef int update_running(
+    Call call, Py_ssize_t position, const double *batch, double factor, double momentum
+) except -1:
+    """running = (1 - momentum) * running + momentum * factor * batch, which saturates rather than become infinite."""
+    cdef Py_ssize_t i, count = call.norm.channels.count
+    cdef storage stored = call.stored[position]
+    cdef double *running = call.norm.dweight  # free in a forward pass
+    cdef double value
+    load_vector(call, <ndarray>call.arrays[position], stored, running)
+    for i in range(count):
+        value = momentum * (factor * batch[i])
+        # Without terms that change nothing: 0 * inf is NaN.
+        if momentum != 1:
+            value = (1 - momentum) * running[i] + value if momentum != 0 else running[i]
+        if isfinite(value):
+            value = max(-LARGEST[<int>stored], min(LARGEST[<int>stored], value))
+        running[i] = value
+    store_vector(call, running, <ndarray>call.arrays[position], stored)
+    return 0
+
+
+# ---- Results that the caller leaves to us
+
+
+cdef ndarray like_x(Call call, str name):
+    """An array of x's shape, dtype and memory order."""
+    cdef ndarray x = <ndarray>call.arrays[0]
+    if call.stored[0] == BFLOAT16 and x.dtype.kind == "u":  # DLPack's, which NumPy does not know
+        try:
+            import ml_dtypes
+        except ImportError as error:
+            message = f"{name} is None; expected an array for it in out: without ml_dtypes there is no bfloat16 to make"
+            raise TypeError(message) from error
+        return numpy.empty_like(x, dtype=ml_dtypes.bfloat16)
+    return <ndarray>PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
+
+
+cdef ndarray statistic(Call call, tuple shape):
+    return numpy.empty(shape, numpy.float64 if call.has_float64 else numpy.float32)
+
+
+# ---- The passes
+
+
+cdef Call start(activation, bint residual, eps, backend, num_threads):
+    cdef Call call = Call.__new__(Call)
+    cdef int slot
+    call.norm.form = form_of(activation, residual)
+    call.norm.eps = check_eps(eps)[0]
+    call.wanted = threads_wanted(num_threads)
+    if backend is not None and not isinstance(backend, str):
+        raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+    call.backend = backend
+    for slot in range(ARRAYS):
+        call.positions[slot] = NONE
+    return call
+
+
+def forward(
+    int kind, x, weight, bias, running_mean, running_var, residual, out, axis, groups, momentum, eps, unbiased,
+    activation, backend, num_threads,
+):
+    """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
+    cdef Call call = start(activation, residual is not None, eps, backend, num_threads)
+    cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
+    cdef Py_ssize_t values
+    cdef double rate = check_momentum(momentum)[0]
+    cdef bint is_unbiased = flag("unbiased", unbiased)
+    cdef tuple given = outputs_of(out, ("y", "mean", "rstd"))
+    if (running_mean is None) != (running_var is None):
+        missing = "running_mean" if running_mean is None else "running_var"
+        raise ValueError(f"{missing} is None; expected an array, as the other running statistic is given")
+    call.positions[X] = call.need(x, "x")
+    at_weight = call.add(weight, "weight", False)
+    at_bias = call.add(bias, "bias", False)
+    at_running_mean = call.add(running_mean, "running_mean", True)
+    at_running_var = call.add(running_var, "running_var", True)
+    call.positions[RESIDUAL] = call.add(residual, "residual", False)
+    call.positions[OUT] = call.add(given[0], "y", True)
+    at_mean = call.add(given[1], "mean", True)
+    at_rstd = call.add(given[2], "rstd", True)
+    call.look(kind, axis, groups)
+    for at in (at_weight, at_bias, at_running_mean, at_running_var):
+        call.expect(at, call.channel_shape, CHANNELS)
+    for at in (at_mean, at_rstd):
+        call.expect(at, call.statistic_shape, STATISTICS)
+    call.find_backend()
+    call.refuse_overlaps()
+
+    if call.positions[OUT] == NONE:
+        call.positions[OUT] = call.own(like_x(call, "y"), "y")
+    if at_mean == NONE:
+        at_mean = call.own(statistic(call, call.statistic_shape), "mean")
+    if at_rstd == NONE:
+        at_rstd = call.own(statistic(call, call.statistic_shape), "rstd")
+    results = call.results(given, (call.positions[OUT], at_mean, at_rstd))
+    if call.is_reference:
+        call.run_reference(
+            REFERENCE_FORWARD[kind],
+            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_running_mean,
+             "running_var": at_running_var, "residual": call.positions[RESIDUAL]},
+            (call.positions[OUT], at_mean, at_rstd),
+            {"momentum": rate, "eps": call.norm.eps, "axis": axis, "unbiased": bool(is_unbiased),
+             "activation": activation, "groups": groups},
+        )
+        return results
+
+    call.plan(kind, FORWARD)
+    call.norm.weight = call.loaded(at_weight)
+    call.norm.bias = call.loaded(at_bias)
+    call.run()
+    call.store(call.norm.mean, at_mean)
+    call.store(call.norm.rstd, at_rstd)
+    values = call.norm.per_group * call.norm.space.count
+    if at_running_mean != NONE and values:
+        update_running(call, at_running_mean, call.norm.mean, 1, rate)
+        if not is_unbiased:
+            update_running(call, at_running_var, call.norm.var, 1, rate)
+        elif values > 1:  # of one value, there is no unbiased variance
+            update_running(call, at_running_var, call.norm.var, <double>values / (values - 1), rate)
+    return results
+
+
+def inference(
+    x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads
+):
+    """Normalise by given statistics; return y."""
+    cdef Call call = start(activation, residual is not None, eps, backend, num_threads)
+    cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
+    call.positions[X] = call.need(x, "x")
+    at_weight = call.add(weight, "weight", False)
+    at_bias = call.add(bias, "bias", False)
+    at_mean = call.need(running_mean, "running_mean")
+    at_var = call.need(running_var, "running_var")
+    call.positions[RESIDUAL] = call.add(residual, "residual", False)
+    call.positions[OUT] = call.add(out, "out", True)
+    call.look(BATCH_KIND, axis, None)
+    for at in (at_weight, at_bias, at_mean, at_var):
+        call.expect(at, call.channel_shape, CHANNELS)
+    call.find_backend()
+    call.refuse_overlaps()
+
+    if out is None:
+        call.positions[OUT] = call.own(like_x(call, "out"), "out")
+    results = call.results((out,), (call.positions[OUT],))
+    if call.is_reference:
+        call.run_reference(
+            norm_reference.batch_norm_inference,
+            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_mean,
+             "running_var": at_var, "residual": call.positions[RESIDUAL]},
+            (call.positions[OUT],),
+            {"eps": call.norm.eps, "axis": axis, "activation": activation},
+        )
+        return results[0]
+
+    call.plan(BATCH_KIND, INFERENCE)
+    call.norm.weight = call.loaded(at_weight)
+    call.norm.bias = call.loaded(at_bias)
+    call.load(at_mean, call.norm.mean)
+    call.load(at_var, call.norm.var)
+    call.run()
+    return results[0]
+
+
+def backward(
+    int kind, dy, x, weight, mean, rstd, y, out, axis, groups, activation, residual, backend, num_threads
+):
+    """Return dx, dweight and dbias, and dresidual if residual is True, where mean and rstd depend on x."""
+    return run_backward(
+        kind, BACKWARD, dy, x, weight, (mean, rstd), ("mean", "rstd"), y, out, axis, groups, 0.0, activation, residual,
+        backend, num_threads,
+    )
+
+
+def backward_inference(
+    dy, x, weight, running_mean, running_var, y, out, axis, eps, activation, residual, backend, num_threads
+):
+    """As `backward`, where the statistics are constants."""
+    return run_backward(
+        BATCH_KIND, BACKWARD_INFERENCE, dy, x, weight, (running_mean, running_var), ("running_mean", "running_var"), y,
+        out, axis, None, eps, activation, residual, backend, num_threads,
+    )
+
+
+cdef tuple run_backward(
+    int kind, pass_t direction, dy, x, weight, tuple statistics, tuple statistics_names, y, out, axis, groups, eps,
+    activation, residual, backend, num_threads,
+):
+    cdef bint with_residual = flag("residual", residual)
+    cdef Call call = start(activation, with_residual, eps, backend, num_threads)
+    cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
+    cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
+    cdef tuple given = outputs_of(out, names)
+    call.positions[X] = call.need(x, "x")
+    call.positions[DY] = call.need(dy, "dy")
+    at_weight = call.add(weight, "weight", False)
+    at_first = call.need(statistics[0], statistics_names[0])
+    at_second = call.need(statistics[1], statistics_names[1])
+    at_y = call.add(y, "y", False)
+    if activation is not None:
+        if y is None:
+            raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
+        call.positions[Y] = at_y
+    call.positions[OUT] = call.add(given[0], "dx", True)
+    at_dweight = call.add(given[1], "dweight", True)
+    at_dbias = call.add(given[2], "dbias", True)
+    if with_residual:
+        call.positions[DRESIDUAL] = call.add(given[3], "dresidual", True)
+    call.look(kind, axis, groups)
+    call.expect(at_y, call.shape, "x's")
+    for at in (at_weight, at_dweight, at_dbias):
+        call.expect(at, call.channel_shape, CHANNELS)
+    for at in (at_first, at_second):
+        call.expect(at, call.statistic_shape, STATISTICS)
+    call.find_backend()
+    call.refuse_overlaps()
+
+    if call.positions[OUT] == NONE:
+        call.positions[OUT] = call.own(like_x(call, "dx"), "dx")
+    if at_dweight == NONE:
+        at_dweight = call.own(statistic(call, call.channel_shape), "dweight")
+    if at_dbias == NONE:
+        at_dbias = call.own(statistic(call, call.channel_shape), "dbias")
+    if with_residual and call.positions[DRESIDUAL] == NONE:
+        call.positions[DRESIDUAL] = call.own(like_x(call, "dresidual"), "dresidual")
+    written = (call.positions[OUT], at_dweight, at_dbias, *([call.positions[DRESIDUAL]] if with_residual else []))
+    results = call.results(given, written)
+    if call.is_reference:
+        call.run_reference(
+            REFERENCE_BACKWARD[kind] if direction == BACKWARD else norm_reference.batch_norm_backward_inference,
+            {"dy": call.positions[DY], "x": call.positions[X], "weight": at_weight, statistics_names[0]: at_first,
+             statistics_names[1]: at_second, "y": at_y},
+            written,
+            {"axis": axis, "groups": groups, "eps": call.norm.eps, "activation": activation, "residual": with_residual},
+        )
+        return results
+
+    call.plan(kind, direction)
+    call.norm.weight = call.loaded(at_weight)
+    call.load(at_first, call.norm.mean)
+    call.load(at_second, call.norm.rstd if direction == BACKWARD else call.norm.var)
+    call.run()
+    call.store(call.norm.dweight, at_dweight)
+    call.store(call.norm.dbias, at_dbias)
+    return results
+
+
+def moments(x, axis, backend, num_threads):
+    """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
+    cdef Call call = start(None, False, 0.0, backend, num_threads)
+    cdef Py_ssize_t channel, values
+    call.positions[X] = call.need(x, "x")
+    call.look(BATCH_KIND, axis, None)
+    call.find_backend()
+    if call.is_reference:
+        raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba' for moments")
+    call.plan(BATCH_KIND, MOMENTS)
+    call.run()
+    values = call.norm.space.count
+    mean = numpy.array([call.norm.mean[channel] for channel in range(call.norm.channels.count)])
+    m2 = numpy.array([call.norm.var[channel] * values for channel in range(call.norm.channels.count)])
+    return values, mean, m2

@@ -1,0 +1,207 @@
+#include "norm_parts.h"
+#include <string.h>
+
+/* Pixels of fewer channels are joined to rows of at least so many: a loop over 3 columns would use 3 lanes of 16. */
+#define NARROW 32
+
+/* ---- Between arrays and the kernel's panel */
+
+/* One long row, where rows stand end to end. */
+static tile_t joined(tile_t tile)
+{
+    if (tile.row_stride == tile.cols * tile.col_stride) {
+        tile.cols *= tile.rows;
+        tile.rows = 1;
+    }
+    return tile;
+}
+
+void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block)
+{
+    tile_t from = joined(*tile);
+    norm->codecs[norm->storage[array]].load(&from, block);
+}
+
+static void write_array(const norm_t *norm, const panel_t *panel, int array, const tile_t *tile)
+{
+    if (norm->native[array])
+        return;
+    tile_t to = joined(*tile);
+    const codec_t *codec = &norm->codecs[norm->storage[array]];
+    if (norm->stream && codec->stream && to.col_stride == norm->itemsize)
+        codec->stream(&to, panel->blocks[array]);
+    else
+        codec->store(&to, panel->blocks[array]);
+}
+
+tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
+{
+    ptrdiff_t outer = norm->walk == SAMPLES ? 0 : offset_of(&norm->outer, array, o);
+    ptrdiff_t offset = outer + offset_of(row_axes(norm), array, row) + offset_of(col_axes(norm), array, col);
+    return (tile_t){norm->data[array] + offset, rows, cols, inner_stride(row_axes(norm), array), col_stride(norm, array)};
+}
+
+static void read_arrays(const norm_t *norm, panel_t *panel, tile_t *tiles, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows,
+                        ptrdiff_t col, ptrdiff_t cols)
+{
+    panel->sizes[ROWS] = rows;
+    panel->sizes[COLUMNS] = cols;
+    for (int i = 0; i < ARRAYS; i++) {
+        if (!norm->data[i])
+            continue;
+        tiles[i] = tile_of(norm, i, o, row, rows, col, cols);
+        panel->arrays[i] = norm->native[i] ? tiles[i].data : panel->blocks[i];
+        panel->sizes[STEP + i] = norm->native[i] ? tiles[i].row_stride / norm->itemsize : cols;
+        if (!norm->native[i] && i != OUT && i != DRESIDUAL)
+            load_tile(norm, i, &tiles[i], panel->blocks[i]);
+    }
+}
+
+/* ---- Panels of results */
+
+/* SAMPLES: the position of a sample's statistic; with several groups, a panel has one row and columns of one group. */
+static ptrdiff_t statistic_of(const norm_t *norm, ptrdiff_t row, ptrdiff_t col)
+{
+    return norm->groups == 1 ? row : row * norm->groups + col / norm->per_group;
+}
+
+static void point_to_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t col)
+{
+    ptrdiff_t at;
+    if (norm->walk == SAMPLES)
+        at = statistic_of(norm, row, col);
+    else
+        at = o * norm->channels.count + (norm->walk == PLANES ? row : col);
+    int own = norm->walk != SAMPLES ? 5 : (is_backward(norm) ? 4 : 3);
+    for (int i = 0; i < own; i++)
+        panel->arrays[PARAMETER + i] = norm->parameters[i] + at * norm->itemsize;
+    if (norm->walk == SAMPLES) {
+        panel->arrays[PARAMETER + own] = norm->weight_row + col * norm->itemsize;
+        if (own == 3)
+            panel->arrays[PARAMETER + 4] = norm->bias_row + col * norm->itemsize;
+    }
+}
+
+/* True if each row of every array begins where the one before ends. */
+static int rows_end_to_end(const norm_t *norm, const panel_t *panel)
+{
+    for (int i = 0; i < ARRAYS; i++)
+        if (norm->data[i] && panel->sizes[STEP + i] != panel->sizes[COLUMNS])
+            return 0;
+    return 1;
+}
+
+/* Several narrow rows as one: parameters repeat. */
+static void run_narrow(const norm_t *norm, panel_t *panel)
+{
+    _Alignas(64) char repeated[5][2 * NARROW * sizeof(double)];
+    ptrdiff_t rows = panel->sizes[ROWS], cols = panel->sizes[COLUMNS];
+    ptrdiff_t times = smaller(rows, 2 * NARROW / cols), size = norm->itemsize;
+    for (int i = 0; i < 5; i++) {
+        for (ptrdiff_t t = 0; t < times; t++)
+            memcpy(repeated[i] + t * cols * size, panel->arrays[PARAMETER + i], (size_t)(cols * size));
+        panel->arrays[PARAMETER + i] = repeated[i];
+    }
+    panel->sizes[ROWS] = rows / times;
+    panel->sizes[COLUMNS] = cols * times;
+    for (int i = 0; i < ARRAYS; i++)
+        panel->sizes[STEP + i] = cols * times;
+    norm->elements_kernel(panel->arrays, panel->sizes);
+    ptrdiff_t done = rows / times * times;
+    if (done == rows)
+        return;
+    for (int i = 0; i < ARRAYS; i++)
+        if (norm->data[i])
+            panel->arrays[i] = (char *)panel->arrays[i] + done * cols * size;
+    panel->sizes[ROWS] = 1;
+    panel->sizes[COLUMNS] = (rows - done) * cols;
+    norm->elements_kernel(panel->arrays, panel->sizes);
+}
+
+static void run_panel(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+                      ptrdiff_t cols)
+{
+    tile_t tiles[ARRAYS];
+    read_arrays(norm, panel, tiles, o, row, rows, col, cols);
+    point_to_parameters(norm, panel, o, row, col);
+    if (norm->walk == PIXELS && rows > 1 && cols < NARROW && rows_end_to_end(norm, panel))
+        run_narrow(norm, panel);
+    else
+        norm->elements_kernel(panel->arrays, panel->sizes);
+    write_array(norm, panel, OUT, &tiles[OUT]);
+    if (norm->data[DRESIDUAL])
+        write_array(norm, panel, DRESIDUAL, &tiles[DRESIDUAL]);
+}
+
+/* Cut rows and columns into panels: in each, neighbours along either axis are at one distance. */
+void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end)
+{
+    panel_t panel;
+    ptrdiff_t block = BLOCK_BYTES / norm->itemsize;
+    while (col < cols_end) {
+        ptrdiff_t run_end = smaller(cols_end, col + run_from(col_axes(norm), col));
+        ptrdiff_t max_cols = smaller(run_end - col, norm->max_cols);
+        ptrdiff_t max_rows = norm->max_rows == PTRDIFF_MAX ? PTRDIFF_MAX : smaller(norm->max_rows, block / max_cols);
+        for (ptrdiff_t r = row, rows; r < rows_end; r += rows) {
+            rows = smaller(smaller(rows_end - r, run_from(row_axes(norm), r)), max_rows);
+            for (ptrdiff_t c = col, cols; c < run_end; c += cols) {
+                cols = smaller(run_end - c, max_cols);
+                run_panel(norm, &panel, o, r, rows, c, cols);
+            }
+        }
+        col = run_end;
+    }
+}
+
+/* ---- The terms of dweight and dbias */
+
+static void run_parameter_terms(const norm_t *norm, panel_t *panel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+                                ptrdiff_t cols)
+{
+    ptrdiff_t sums = row / norm->outer_part * norm->channels.count + col;
+    _Alignas(8) char parameters[2][GROUP * sizeof(double)];
+    panel->sizes[ROWS] = rows;
+    panel->sizes[COLUMNS] = cols;
+    for (ptrdiff_t r = 0; r < rows; r++) {
+        set_real(norm, parameters[0], r, norm->mean[statistic_of(norm, row + r, col)]);
+        set_real(norm, parameters[1], r, norm->rstd[statistic_of(norm, row + r, col)]);
+    }
+    panel->arrays[PARAMETER] = parameters[0];
+    panel->arrays[PARAMETER + 1] = parameters[1];
+    panel->arrays[SUM] = norm->dbias_parts + sums;
+    panel->arrays[SUM + 1] = norm->dweight_parts + sums;
+    panel->sizes[LANES_OF_ROWS] = 1;
+    norm->parameters_kernel(panel->arrays, panel->sizes);
+}
+
+/* A group of samples, whose terms are added up before they join the sums: collected in blocks, if it must be. */
+static void add_group_terms(const norm_t *norm, panel_t *panel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+                            ptrdiff_t cols_end)
+{
+    int in_place = norm->sums_in_place && run_from(&norm->outer, row) >= rows;
+    ptrdiff_t widest = BLOCK_BYTES / norm->itemsize / GROUP;
+    for (ptrdiff_t c = col, cols; c < cols_end; c += cols) {
+        cols = smaller(cols_end - c, run_from(&norm->channels, c));
+        cols = in_place ? cols : smaller(cols, widest);
+        for (int n = 0; n < norm->nreads; n++) {
+            int i = norm->reads[n];
+            tile_t tile = tile_of(norm, i, 0, row, rows, c, cols);
+            panel->arrays[i] = in_place ? tile.data : panel->blocks[i];
+            panel->sizes[STEP + i] = in_place ? tile.row_stride / norm->itemsize : cols;
+            for (ptrdiff_t r = 0; r < rows && !in_place; r++) {
+                tile = tile_of(norm, i, 0, row + r, 1, c, cols);
+                load_tile(norm, i, &tile, panel->blocks[i] + r * cols * norm->itemsize);
+            }
+        }
+        run_parameter_terms(norm, panel, row, rows, c, cols);
+    }
+}
+
+void add_parameter_terms(const norm_t *norm, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end)
+{
+    panel_t panel;
+    for (ptrdiff_t rows; row < rows_end; row += rows) {
+        rows = smaller(rows_end - row, GROUP);
+        add_group_terms(norm, &panel, row, rows, col, cols_end);
+    }
+}

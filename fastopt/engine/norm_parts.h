@@ -1,0 +1,109 @@
+/* What the parts of a norm's run know of each other: where elements stand, sums, statistics. */
+#ifndef FASTOPT_NORM_PARTS_H
+#define FASTOPT_NORM_PARTS_H
+#include "norm.h"
+#include <stdint.h>
+
+static inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+static inline ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
+static inline ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
+
+static inline int is_backward(const norm_t *norm) { return norm->pass >= BACKWARD; }
+
+/* How many elements from this one on stand at one distance from each other. */
+static inline ptrdiff_t run_from(const axes_t *axes, ptrdiff_t index)
+{
+    return axes->ndim < 2 ? axes->count - index : axes->shape[axes->ndim - 1] - index % axes->shape[axes->ndim - 1];
+}
+
+static inline ptrdiff_t inner_stride(const axes_t *axes, int array)
+{
+    return axes->ndim ? axes->strides[array][axes->ndim - 1] : 0;
+}
+
+/* Bytes from element 0 to element `index`. */
+static inline ptrdiff_t offset_of(const axes_t *axes, int array, ptrdiff_t index)
+{
+    ptrdiff_t offset = 0;
+    for (int axis = axes->ndim - 1; axis > 0; axis--) {
+        offset += index % axes->shape[axis] * axes->strides[array][axis];
+        index /= axes->shape[axis];
+    }
+    return axes->ndim ? offset + index * axes->strides[array][0] : offset;
+}
+
+static inline void set_real(const norm_t *norm, char *array, ptrdiff_t index, double value)
+{
+    if (norm->compute == FLOAT64)
+        ((double *)array)[index] = value;
+    else
+        ((float *)array)[index] = (float)value;
+}
+
+static inline double get_real(const norm_t *norm, const char *array, ptrdiff_t index)
+{
+    return norm->compute == FLOAT64 ? ((const double *)array)[index] : ((const float *)array)[index];
+}
+
+/* The axes of a panel's rows and columns, and the distances of neighbours along them. */
+static inline const axes_t *row_axes(const norm_t *norm)
+{
+    return norm->walk == PLANES ? &norm->channels : (norm->walk == PIXELS ? &norm->space : &norm->outer);
+}
+
+static inline const axes_t *col_axes(const norm_t *norm)
+{
+    return norm->walk == PLANES ? &norm->space : &norm->channels;
+}
+
+ptrdiff_t col_stride(const norm_t *norm, int array);
+
+/* ---- norm_panel.c */
+
+/* A panel's place: the element at row 0 and column 0 of every array, and how the kernel sees it. */
+typedef struct {
+    _Alignas(64) char blocks[ARRAYS][BLOCK_BYTES];
+    void *arrays[SLOTS];
+    ptrdiff_t sizes[SIZES];
+} panel_t;
+
+/* Part of an array, all of whose neighbours stand at one distance, at these rows and columns. */
+tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols);
+
+/* Load a tile into a block. */
+void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block);
+
+/* Compute the result on rows and columns of one outer index (SAMPLES: rows are outer indices). */
+void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end);
+
+/* SAMPLES: add these samples to the sums of dweight and dbias of their part. */
+void add_parameter_terms(const norm_t *norm, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end);
+
+/* ---- norm_sums.c */
+
+/* Sum up one part of channels channel, ..., end_channel - 1. */
+void sum_part(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t part,
+              int around_mean);
+
+/* SAMPLES: sum up one part of a group's channels. */
+void sum_sample(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, ptrdiff_t part, int around_mean);
+
+/* What deviations are measured from: the group's first value, or its mean as known so far. */
+double centre_of(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, int around_mean);
+
+/* Bytes that a thread needs to sum up pixels. */
+ptrdiff_t stripe_bytes(const norm_t *norm);
+
+/* ---- norm_statistics.c */
+
+/* From the sums of one group to its statistic and the kernel's parameters. */
+void finish_group(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, int around_mean);
+
+/* Parameters that need no sums. */
+void prepare_fixed(const norm_t *norm, ptrdiff_t o, ptrdiff_t group);
+void prepare_rows(const norm_t *norm);
+
+/* dweight and dbias of some channels, from sums over all outer indices. */
+void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_channel);
+
+#endif

@@ -1,0 +1,154 @@
+#include "norm_parts.h"
+
+/* Results of at least so many bytes go past the caches: what reads them next would not find them there anyway, and a
+ * plain store reads the memory that it overwrites first. */
+#define STREAM_FROM ((ptrdiff_t)24 << 20)
+
+static const ptrdiff_t STORAGE_SIZE[STORAGES] = {
+    [FLOAT32] = 4, [FLOAT64] = 8, [FLOAT16] = 2, [BFLOAT16] = 2,
+};
+
+void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides)
+{
+    axes->count *= extent;
+    if (extent == 1)
+        return;
+    int merges = axes->ndim > 0;
+    for (int i = 0; i < ARRAYS && merges; i++)
+        if (norm->data[i])
+            merges = axes->strides[i][axes->ndim - 1] == strides[i] * extent;
+    if (merges)
+        axes->shape[axes->ndim - 1] *= extent;
+    else
+        axes->shape[axes->ndim++] = extent;
+    for (int i = 0; i < ARRAYS; i++)
+        axes->strides[i][axes->ndim - 1] = strides[i];
+}
+
+/* The distance between columns; of a single column, what a contiguous array would have. */
+ptrdiff_t col_stride(const norm_t *norm, int array)
+{
+    const axes_t *axes = col_axes(norm);
+    return axes->ndim ? inner_stride(axes, array) : STORAGE_SIZE[norm->storage[array]];
+}
+
+/* Memory order decides, by the array that is read in every pass. */
+static enum walk choose_walk(const norm_t *norm)
+{
+    if (norm->space.count == 1 && norm->per_group > 1)
+        return SAMPLES;
+    if (norm->channels.ndim == 0)
+        return PLANES;
+    if (norm->space.ndim == 0)
+        return PIXELS;
+    ptrdiff_t across = inner_stride(&norm->channels, X), along = inner_stride(&norm->space, X);
+    return (across < 0 ? -across : across) < (along < 0 ? -along : along) ? PIXELS : PLANES;
+}
+
+static ptrdiff_t result_bytes(const norm_t *norm)
+{
+    return norm->outer.count * norm->channels.count * norm->space.count * STORAGE_SIZE[norm->storage[OUT]];
+}
+
+/* Panels in place may be as large as they are. Through blocks, they are as large as those; where some array runs
+ * across the columns, they are almost square, so that a cache line fetched for it is used whole. */
+static void choose_panels(norm_t *norm)
+{
+    int staged = 0, crossing = 0;
+    norm->stream = norm->data[OUT] && result_bytes(norm) >= STREAM_FROM;
+    for (int i = 0; i < ARRAYS; i++) {
+        if (!norm->data[i])
+            continue;
+        ptrdiff_t along = col_stride(norm, i), across = inner_stride(row_axes(norm), i);
+        norm->native[i] = norm->storage[i] == norm->compute && along == norm->itemsize && across >= 0;
+        if ((i == OUT || i == DRESIDUAL) && norm->stream)
+            norm->native[i] = 0;
+        staged |= !norm->native[i];
+        crossing |= along != STORAGE_SIZE[norm->storage[i]];
+    }
+    ptrdiff_t block = BLOCK_BYTES / norm->itemsize;
+    norm->max_rows = staged ? (crossing ? 16 : block) : PTRDIFF_MAX;
+    norm->max_cols = staged ? (crossing ? block / 16 : block) : PTRDIFF_MAX;
+}
+
+static void choose_kernels(norm_t *norm)
+{
+    switch (norm->pass) {
+    case MOMENTS:
+        norm->sums = DEVIATIONS;
+        norm->elements = PANEL_KERNELS;
+        break;
+    case FORWARD:
+        norm->sums = DEVIATIONS;
+        norm->elements = NORMALISE_ROWS + norm->walk;
+        break;
+    case INFERENCE:
+        norm->sums = PANEL_KERNELS;
+        norm->elements = NORMALISE_ROWS + norm->walk;
+        break;
+    case BACKWARD:
+        norm->sums = norm->walk == SAMPLES ? WEIGHTED_GRADIENT_TERMS : GRADIENT_TERMS;
+        norm->elements = INPUT_GRADIENT_ROWS + norm->walk;
+        break;
+    case BACKWARD_INFERENCE:
+        norm->sums = GRADIENT_TERMS;
+        norm->elements = INPUT_GRADIENT_FIXED_ROWS + norm->walk;
+        break;
+    }
+    norm->sums_form = is_backward(norm) ? norm->form & WITH_RELU : PLAIN;
+    norm->nreads = 0;
+    norm->sums_in_place = 1;
+    for (int i = X; i <= Y; i++)
+        if (norm->data[i]) {
+            norm->reads[norm->nreads++] = i;
+            norm->sums_in_place &= norm->native[i];
+        }
+}
+
+/* Hand out the next so many bytes of scratch, or only count them. */
+static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
+{
+    void *place = norm->scratch ? norm->scratch + *used : NULL;
+    *used += ((size_t)bytes + 63) & ~(size_t)63;
+    return place;
+}
+
+static size_t carve_scratch(norm_t *norm, int threads)
+{
+    size_t used = 0;
+    ptrdiff_t doubles = sizeof(double);
+    ptrdiff_t channels = norm->outer.count * norm->channels.count, statistics = norm->outer.count * norm->groups;
+    int samples = norm->walk == SAMPLES;
+    ptrdiff_t sums = (samples ? statistics : channels) * norm->parts;
+    norm->first = carve(norm, &used, norm->sums == PANEL_KERNELS ? 0 : sums * doubles);
+    norm->second = carve(norm, &used, norm->sums == PANEL_KERNELS ? 0 : sums * doubles);
+    for (int i = 0; i < 5; i++)
+        norm->parameters[i] = carve(norm, &used, (samples ? statistics : channels) * norm->itemsize);
+    if (norm->walk == PIXELS)
+        norm->stripes = carve(norm, &used, threads * stripe_bytes(norm));
+    if (samples) {
+        ptrdiff_t columns = norm->channels.count;
+        norm->weight_row = carve(norm, &used, columns * norm->itemsize);
+        norm->bias_row = carve(norm, &used, columns * norm->itemsize);
+        if (is_backward(norm)) {
+            norm->dbias_parts = carve(norm, &used, norm->outer_parts * columns * doubles);
+            norm->dweight_parts = carve(norm, &used, norm->outer_parts * columns * doubles);
+        }
+    }
+    return used + 64;
+}
+
+size_t plan_norm(norm_t *norm, int threads)
+{
+    if (!norm->scratch) {
+        norm->itemsize = STORAGE_SIZE[norm->compute];
+        norm->walk = choose_walk(norm);
+        norm->values = norm->per_group * norm->space.count;
+        norm->parts = ceil_div(norm->walk == SAMPLES ? norm->per_group : norm->space.count, PART);
+        norm->outer_part = ceil_div(larger(16, ceil_div(norm->outer.count, 64)), GROUP) * GROUP;
+        norm->outer_parts = ceil_div(norm->outer.count, norm->outer_part);
+        choose_panels(norm);
+        choose_kernels(norm);
+    }
+    return carve_scratch(norm, threads);
+}

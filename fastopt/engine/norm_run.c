@@ -1,0 +1,352 @@
+#include "norm_parts.h"
+#include "float_mode.h"
+#include <string.h>
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
+
+/* What a thread sums up and then walks again should still be in its cache: so many bytes at most. */
+#define FUSE_BYTES ((ptrdiff_t)16 << 20)
+
+/* Neighbouring channels are taken together until so many elements stand together in memory. */
+#define TOGETHER 2048
+
+/* Where arrays run across each other, so many channels share a cache line. */
+#define ACROSS 16
+
+/* Elements of a unit that has nothing to sum up: 256 KiB of float32, in the order of memory. */
+#define UNIT 65536
+
+/* A call's units: blocks of channels, and spans of space; or stretches of samples. */
+typedef struct {
+    const norm_t *norm;
+    ptrdiff_t channels; /* of a block */
+    ptrdiff_t blocks;
+    ptrdiff_t span; /* of space, in elements; of sums, a part */
+    int around_mean;
+} call_t;
+
+/* Results that went past the caches are seen by other threads before the call ends. */
+static void order_streams(const norm_t *norm)
+{
+#ifdef __SSE2__
+    if (norm->stream)
+        _mm_sfence();
+#endif
+    (void)norm;
+}
+
+static int rounds(const norm_t *norm)
+{
+    /* float64 sums of float64 values deserve a centre better than any value: the mean that they tell. */
+    return !is_backward(norm) && norm->compute == FLOAT64 ? 2 : 1;
+}
+
+/* ---- Blocks of channels (PLANES, PIXELS) */
+
+static void finish_groups(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, int around_mean)
+{
+    for (ptrdiff_t group = channel / norm->per_group; group * norm->per_group < end_channel; group++)
+        finish_group(norm, o, group, around_mean);
+}
+
+static void apply_channels(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t begin,
+                           ptrdiff_t end)
+{
+    if (norm->elements == PANEL_KERNELS)
+        return;
+    if (norm->walk == PLANES)
+        apply_region(norm, o, channel, end_channel, begin, end);
+    else
+        apply_region(norm, o, begin, end, channel, end_channel);
+}
+
+/* Whole groups, one block after the other: summed up, and applied while they are in cache. */
+static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const call_t *call = argument;
+    const norm_t *norm = call->norm;
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        ptrdiff_t o = unit / call->blocks, channel = unit % call->blocks * call->channels;
+        ptrdiff_t end_channel = smaller(channel + call->channels, norm->channels.count);
+        for (int round = 0; round < rounds(norm); round++) {
+            for (ptrdiff_t part = 0; part < norm->parts; part++)
+                sum_part(norm, thread, o, channel, end_channel, part, round);
+            finish_groups(norm, o, channel, end_channel, round);
+        }
+        apply_channels(norm, o, channel, end_channel, 0, norm->space.count);
+    }
+    order_streams(norm);
+}
+
+static ptrdiff_t spans(const call_t *call) { return ceil_div(call->norm->space.count, call->span); }
+
+static ptrdiff_t units_of(const call_t *call)
+{
+    return call->norm->outer.count * spans(call) * call->blocks;
+}
+
+/* Where a unit stands; spans vary slower than blocks of channels, as they do in memory. */
+typedef struct {
+    ptrdiff_t o, channel, end_channel, begin, end;
+} place_t;
+
+static place_t place_of(const call_t *call, ptrdiff_t unit)
+{
+    const norm_t *norm = call->norm;
+    place_t place;
+    place.channel = unit % call->blocks * call->channels;
+    place.end_channel = smaller(place.channel + call->channels, norm->channels.count);
+    place.begin = unit / call->blocks % spans(call) * call->span;
+    place.end = smaller(place.begin + call->span, norm->space.count);
+    place.o = unit / call->blocks / spans(call);
+    return place;
+}
+
+static void sum_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const call_t *call = argument;
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        place_t at = place_of(call, unit);
+        sum_part(call->norm, thread, at.o, at.channel, at.end_channel, at.begin / PART, call->around_mean);
+    }
+}
+
+static void apply_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const call_t *call = argument;
+    (void)thread;
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        place_t at = place_of(call, unit);
+        apply_channels(call->norm, at.o, at.channel, at.end_channel, at.begin, at.end);
+    }
+    order_streams(call->norm);
+}
+
+static void sum_and_apply_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        sum_units(argument, thread, unit, unit + 1);
+        apply_units(argument, thread, unit, unit + 1);
+    }
+}
+
+static void finish_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const call_t *call = argument;
+    (void)thread;
+    for (ptrdiff_t unit = first; unit < last; unit++)
+        finish_group(call->norm, unit / call->norm->groups, unit % call->norm->groups, call->around_mean);
+}
+
+static ptrdiff_t channel_bytes(const norm_t *norm)
+{
+    return norm->space.count * norm->itemsize * (is_backward(norm) ? (norm->data[Y] ? 3 : 2) : 1);
+}
+
+/* True if some array's columns do not stand together. */
+static int has_crossing(const norm_t *norm) { return norm->max_rows == 16; }
+
+/* How many channels a block should have, for memory to be read in long runs. */
+static ptrdiff_t channels_together(const norm_t *norm, int threads)
+{
+    ptrdiff_t channels = norm->channels.count, together;
+    if (norm->walk == PLANES) {
+        ptrdiff_t run = run_from(&norm->space, 0);
+        together = ceil_div(TOGETHER, larger(run, 1));
+        together = has_crossing(norm) ? larger(together, ACROSS) : together;
+    } else {
+        ptrdiff_t share = ceil_div(channels, threads);
+        together = larger(64, ceil_div(share, 64) * 64);
+        together = norm->outer.count * norm->parts >= 4 * threads ? channels : together;
+    }
+    return larger(1, smaller(together, channels));
+}
+
+static int fits_whole_groups(const norm_t *norm, const call_t *call, int threads)
+{
+    ptrdiff_t units = norm->outer.count * call->blocks;
+    return call->channels * channel_bytes(norm) <= FUSE_BYTES && (units >= 4 * threads || units % threads == 0);
+}
+
+static void set_blocks(call_t *call, ptrdiff_t channels, ptrdiff_t span)
+{
+    call->channels = channels;
+    call->blocks = ceil_div(call->norm->channels.count, channels);
+    call->span = span;
+}
+
+/* Units for a pass over memory in its own order. */
+static void set_blocks_in_order(call_t *call)
+{
+    const norm_t *norm = call->norm;
+    ptrdiff_t channels = norm->channels.count;
+    if (norm->walk == PLANES) {
+        ptrdiff_t span = smaller(run_from(&norm->space, 0), UNIT);
+        set_blocks(call, larger(1, smaller(channels, UNIT / span)), span);
+    } else {
+        ptrdiff_t width = smaller(channels, UNIT);
+        set_blocks(call, width, UNIT / width);
+    }
+}
+
+static void run_spatial(norm_t *norm, int threads)
+{
+    call_t call = {norm, 0, 0, 0, 0};
+    ptrdiff_t groups = norm->outer.count * norm->groups;
+    if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
+        for (ptrdiff_t i = 0; i < groups; i++)
+            prepare_fixed(norm, i / norm->groups, i % norm->groups);
+    else if (norm->values == 0) /* statistics of nothing */
+        norm->spread(finish_units, &call, groups, 64, 1);
+    if (norm->outer.count * norm->channels.count * norm->space.count == 0)
+        return;
+
+    ptrdiff_t together = channels_together(norm, threads);
+    int waits = norm->pass == FORWARD || norm->pass == BACKWARD;
+    set_blocks(&call, ceil_div(together, norm->per_group) * norm->per_group, norm->space.count);
+    if (waits && fits_whole_groups(norm, &call, threads)) {
+        norm->spread(run_groups, &call, units_of(&call), 64, threads);
+        return;
+    }
+    set_blocks(&call, together, PART);
+    if (norm->pass == BACKWARD_INFERENCE) {
+        norm->spread(sum_and_apply_units, &call, units_of(&call), 64, threads);
+        norm->spread(finish_units, &call, groups, 64, 1);
+        return;
+    }
+    for (; norm->pass != INFERENCE && call.around_mean < rounds(norm); call.around_mean++) {
+        norm->spread(sum_units, &call, units_of(&call), 64, threads);
+        norm->spread(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
+    }
+    if (norm->elements != PANEL_KERNELS) {
+        set_blocks_in_order(&call);
+        norm->spread(apply_units, &call, units_of(&call), 64, threads);
+    }
+}
+
+/* ---- Stretches of samples (SAMPLES) */
+
+/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 8,192 elements
+ * of each array, in whole groups of the latter. */
+static ptrdiff_t samples_together(const norm_t *norm)
+{
+    return ceil_div(8192 / norm->channels.count + 1, GROUP) * GROUP;
+}
+
+static void apply_samples(const norm_t *norm, ptrdiff_t sample, ptrdiff_t end_sample, ptrdiff_t begin, ptrdiff_t end)
+{
+    if (norm->groups == 1) {
+        apply_region(norm, sample, sample, end_sample, begin, end);
+        if (is_backward(norm))
+            add_parameter_terms(norm, sample, end_sample, begin, end);
+        return;
+    }
+    for (ptrdiff_t at = begin, stop; at < end; at = stop) {
+        stop = smaller(end, (at / norm->per_group + 1) * norm->per_group);
+        for (ptrdiff_t i = sample; i < end_sample; i++)
+            apply_region(norm, i, i, i + 1, at, stop);
+        if (is_backward(norm))
+            add_parameter_terms(norm, sample, end_sample, at, stop);
+    }
+}
+
+static void clear_parameter_terms(const norm_t *norm, ptrdiff_t part, ptrdiff_t begin, ptrdiff_t end)
+{
+    if (!is_backward(norm))
+        return;
+    size_t bytes = (size_t)(end - begin) * sizeof(double);
+    memset(norm->dbias_parts + part * norm->channels.count + begin, 0, bytes);
+    memset(norm->dweight_parts + part * norm->channels.count + begin, 0, bytes);
+}
+
+/* Whole samples, one outer part after the other. */
+static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const norm_t *norm = ((const call_t *)argument)->norm;
+    ptrdiff_t together = samples_together(norm);
+    (void)thread;
+    for (ptrdiff_t part = first; part < last; part++) {
+        ptrdiff_t end = smaller((part + 1) * norm->outer_part, norm->outer.count);
+        clear_parameter_terms(norm, part, 0, norm->channels.count);
+        for (ptrdiff_t sample = part * norm->outer_part; sample < end; sample += together) {
+            ptrdiff_t stop = smaller(sample + together, end);
+            for (ptrdiff_t i = sample * norm->groups; i < stop * norm->groups; i++)
+                for (int round = 0; round < rounds(norm); round++) {
+                    for (ptrdiff_t p = 0; p < norm->parts; p++)
+                        sum_sample(norm, i / norm->groups, i % norm->groups, p, round);
+                    finish_group(norm, i / norm->groups, i % norm->groups, round);
+                }
+            apply_samples(norm, sample, stop, 0, norm->channels.count);
+        }
+    }
+    order_streams(norm);
+}
+
+/* Few samples, but long ones: threads share each. */
+static void sum_sample_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const call_t *call = argument;
+    const norm_t *norm = call->norm;
+    (void)thread;
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        ptrdiff_t statistic = unit / norm->parts;
+        sum_sample(norm, statistic / norm->groups, statistic % norm->groups, unit % norm->parts, call->around_mean);
+    }
+}
+
+static void apply_sample_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const call_t *call = argument;
+    const norm_t *norm = call->norm;
+    (void)thread;
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        ptrdiff_t part = unit / call->blocks, begin = unit % call->blocks * PART;
+        ptrdiff_t end = smaller(begin + PART, norm->channels.count);
+        clear_parameter_terms(norm, part, begin, end);
+        apply_samples(norm, part * norm->outer_part, smaller((part + 1) * norm->outer_part, norm->outer.count), begin,
+                      end);
+    }
+    order_streams(norm);
+}
+
+static void run_sampled(norm_t *norm, int threads)
+{
+    call_t call = {norm, PART, ceil_div(norm->channels.count, PART), 0, 0};
+    prepare_rows(norm);
+    if (norm->channels.count == 0 || norm->outer.count == 0)
+        return;
+    if (norm->outer_parts >= threads) {
+        norm->spread(run_samples, &call, norm->outer_parts, 64, threads);
+        return;
+    }
+    for (call.around_mean = 0; call.around_mean < rounds(norm); call.around_mean++) {
+        norm->spread(sum_sample_units, &call, norm->outer.count * norm->groups * norm->parts, 64, threads);
+        norm->spread(finish_units, &call, norm->outer.count * norm->groups, 64, 1);
+    }
+    norm->spread(apply_sample_units, &call, norm->outer_parts * call.blocks, 64, threads);
+}
+
+/* ---- Both */
+
+static void finish_channels(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const norm_t *norm = ((const call_t *)argument)->norm;
+    (void)thread;
+    finish_parameters(norm, first * 256, smaller(last * 256, norm->channels.count));
+}
+
+void run_norm(norm_t *norm, int threads)
+{
+    float_mode_t caller = enter_float_mode();
+    if (norm->walk == SAMPLES)
+        run_sampled(norm, threads);
+    else
+        run_spatial(norm, threads);
+    if (is_backward(norm)) {
+        ptrdiff_t sums = norm->channels.count * (norm->walk == SAMPLES ? norm->outer_parts : norm->outer.count);
+        call_t call = {norm, 0, 0, 0, 0};
+        norm->spread(finish_channels, &call, ceil_div(norm->channels.count, 256), 64, sums < 65536 ? 1 : threads);
+    }
+    leave_float_mode(caller);
+}

@@ -1,0 +1,163 @@
+#include "norm_parts.h"
+#include <float.h>
+#include <math.h>
+
+static double weight_of(const norm_t *norm, ptrdiff_t channel) { return norm->weight ? norm->weight[channel] : 1; }
+static double bias_of(const norm_t *norm, ptrdiff_t channel) { return norm->bias ? norm->bias[channel] : 0; }
+
+/* With eps = 0, values that are all equal would have 0 * inf: the least variance is the smallest normal number. */
+static double rstd_of(const norm_t *norm, double var)
+{
+    double least = norm->compute == FLOAT64 ? DBL_MIN : FLT_MIN, floored = var + norm->eps;
+    return 1 / sqrt(floored >= 0 && floored < least ? least : floored);
+}
+
+static double sum_parts(const double *sums, ptrdiff_t parts)
+{
+    double sum = 0;
+    for (ptrdiff_t p = 0; p < parts; p++)
+        sum += sums[p];
+    return sum;
+}
+
+static double as_real(const norm_t *norm, double value) { return norm->compute == FLOAT64 ? value : (float)value; }
+
+/* ---- From sums to statistics */
+
+/* The sums of deviations from a centre tell mean and variance without cancellation: the centre is one of the values, and
+ * a value is no further from the mean than sqrt(values) standard deviations. Their squares lose values * 2^-53 at most. */
+static void finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, int around_mean)
+{
+    ptrdiff_t at = o * norm->groups + group;
+    ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group;
+    double first = 0, second = 0, values = (double)norm->values;
+    if (norm->values == 0) {
+        norm->mean[at] = norm->var[at] = 0;
+        norm->rstd[at] = rstd_of(norm, 0);
+        return;
+    }
+    for (ptrdiff_t k = 0; k < sums; k++) {
+        first += sum_parts(norm->first + (at * sums + k) * norm->parts, norm->parts);
+        second += sum_parts(norm->second + (at * sums + k) * norm->parts, norm->parts);
+    }
+    double squares = second - first * (first / values);
+    norm->mean[at] = centre_of(norm, o, group, around_mean) + first / values;
+    norm->var[at] = (squares < 0 ? 0 : squares) / values;
+    norm->rstd[at] = rstd_of(norm, norm->var[at]);
+}
+
+/* ---- Parameters of the kernels */
+
+static void prepare_normalise(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
+{
+    ptrdiff_t at = o * norm->groups + group;
+    double rstd = norm->rstd[at], mean = as_real(norm, norm->mean[at]), lost = mean - norm->mean[at];
+    if (norm->walk == SAMPLES) {
+        set_real(norm, norm->parameters[0], at, mean);
+        set_real(norm, norm->parameters[1], at, rstd);
+        set_real(norm, norm->parameters[2], at, lost * rstd);
+        return;
+    }
+    for (ptrdiff_t k = 0; k < norm->per_group; k++) {
+        ptrdiff_t channel = group * norm->per_group + k, i = o * norm->channels.count + channel;
+        double scale = rstd * weight_of(norm, channel);
+        set_real(norm, norm->parameters[0], i, mean);
+        set_real(norm, norm->parameters[1], i, scale);
+        set_real(norm, norm->parameters[2], i, bias_of(norm, channel) + lost * scale);
+    }
+}
+
+static void prepare_input_gradient(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, double first, double second)
+{
+    ptrdiff_t at = o * norm->groups + group;
+    double rstd = norm->rstd[at], mean = as_real(norm, norm->mean[at]), lost = mean - norm->mean[at];
+    double slope = norm->values ? rstd * (second / (double)norm->values) : 0;
+    double offset = (norm->values ? first / (double)norm->values : 0) + lost * slope;
+    int samples = norm->walk == SAMPLES;
+    for (ptrdiff_t k = 0; k < (samples ? 1 : norm->per_group); k++) {
+        ptrdiff_t channel = group * norm->per_group + k, i = samples ? at : o * norm->channels.count + channel;
+        set_real(norm, norm->parameters[0], i, mean);
+        set_real(norm, norm->parameters[1], i, rstd);
+        set_real(norm, norm->parameters[2], i, slope);
+        set_real(norm, norm->parameters[3], i, offset);
+        if (!samples)
+            set_real(norm, norm->parameters[4], i, weight_of(norm, channel));
+    }
+}
+
+/* The sums of a channel's parts stand, added up, in the first of them afterwards. */
+static double collect(double *sums, ptrdiff_t parts)
+{
+    return parts ? (sums[0] = sum_parts(sums, parts)) : 0;
+}
+
+static void finish_gradient(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
+{
+    ptrdiff_t at = o * norm->groups + group;
+    double first = 0, second = 0;
+    if (norm->walk == SAMPLES) {
+        first = sum_parts(norm->first + at * norm->parts, norm->parts);
+        second = sum_parts(norm->second + at * norm->parts, norm->parts);
+    } else {
+        for (ptrdiff_t k = 0; k < norm->per_group; k++) {
+            ptrdiff_t channel = group * norm->per_group + k, i = (o * norm->channels.count + channel) * norm->parts;
+            first += weight_of(norm, channel) * collect(norm->first + i, norm->parts);
+            second += weight_of(norm, channel) * collect(norm->second + i, norm->parts);
+        }
+    }
+    if (norm->pass == BACKWARD)
+        prepare_input_gradient(norm, o, group, first, second);
+}
+
+void finish_group(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, int around_mean)
+{
+    if (is_backward(norm)) {
+        finish_gradient(norm, o, group);
+    } else {
+        finish_statistic(norm, o, group, around_mean);
+        if (norm->pass == FORWARD)
+            prepare_normalise(norm, o, group);
+    }
+}
+
+void prepare_fixed(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
+{
+    ptrdiff_t at = o * norm->groups + group;
+    norm->rstd[at] = rstd_of(norm, norm->var[at]);
+    if (norm->pass == INFERENCE)
+        prepare_normalise(norm, o, group);
+    else
+        for (ptrdiff_t channel = group * norm->per_group; channel < (group + 1) * norm->per_group; channel++)
+            set_real(norm, norm->parameters[0], o * norm->channels.count + channel,
+                     norm->rstd[at] * weight_of(norm, channel));
+}
+
+void prepare_rows(const norm_t *norm)
+{
+    for (ptrdiff_t channel = 0; channel < norm->channels.count; channel++) {
+        set_real(norm, norm->weight_row, channel, weight_of(norm, channel));
+        set_real(norm, norm->bias_row, channel, bias_of(norm, channel));
+    }
+}
+
+/* ---- The gradients of weight and bias */
+
+void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_channel)
+{
+    ptrdiff_t channels = norm->channels.count;
+    for (ptrdiff_t c = channel; c < end_channel; c++)
+        norm->dbias[c] = norm->dweight[c] = 0;
+    if (norm->walk == SAMPLES) {
+        for (ptrdiff_t part = 0; part < norm->outer_parts; part++)
+            for (ptrdiff_t c = channel; c < end_channel; c++) {
+                norm->dbias[c] += norm->dbias_parts[part * channels + c];
+                norm->dweight[c] += norm->dweight_parts[part * channels + c];
+            }
+    } else if (norm->parts) {
+        for (ptrdiff_t o = 0; o < norm->outer.count; o++)
+            for (ptrdiff_t c = channel; c < end_channel; c++) {
+                norm->dbias[c] += norm->first[(o * channels + c) * norm->parts];
+                norm->dweight[c] += norm->second[(o * channels + c) * norm->parts];
+            }
+    }
+}

@@ -1,0 +1,45 @@
+/* What a norm's kernel is: a function of norm_rules.py compiled into a loop over a panel, a rectangle of elements.
+ *
+ * Arrays are panels of the compute type whose columns stand together; sizes has the number of rows and columns, then
+ * each array's distance from row to row, in elements. Parameters are one value per row or per column (which, the
+ * kernel knows) and are of the compute type (of deviations: float64).
+ *
+ * A kernel that adds up computes two terms of every element. Rows go to so many lanes in turn, each of which has sums of
+ * every column, float64, at a distance from the lane before. In a lane, the terms of GROUP rows, or of what is left at
+ * the end, are added up column by column, in order, and then join the sums. */
+#ifndef FASTOPT_PANEL_H
+#define FASTOPT_PANEL_H
+#include <stddef.h>
+
+#define GROUP 8
+
+/* The arrays of a norm's kernels. OUT is y or dx; DRESIDUAL the gradient that the norm passes on to a residual.
+ * codegen/panel_text.py has the same list. */
+enum slot { X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS, PARAMETER = ARRAYS, SUM = PARAMETER + 5, SLOTS = SUM + 2 };
+
+/* Where in sizes things stand. */
+enum size { ROWS, COLUMNS, STEP, LANES_OF_ROWS = STEP + ARRAYS, LANE_DISTANCE, SIZES };
+
+typedef void (*panel_kernel_t)(void **arrays, const ptrdiff_t *sizes);
+
+/* The kernels, in the order of PANELS in codegen/panel_text.py. */
+enum panel_kernel {
+    NORMALISE_ROWS,
+    NORMALISE_COLUMNS,
+    NORMALISE_SAMPLES,
+    INPUT_GRADIENT_ROWS,
+    INPUT_GRADIENT_COLUMNS,
+    INPUT_GRADIENT_SAMPLES,
+    INPUT_GRADIENT_FIXED_ROWS,
+    INPUT_GRADIENT_FIXED_COLUMNS,
+    DEVIATIONS,
+    GRADIENT_TERMS,
+    WEIGHTED_GRADIENT_TERMS,
+    PARAMETER_TERMS,
+    PANEL_KERNELS
+};
+
+/* A kernel's form: WITH_RELU, and WITH_RESIDUAL (forward: it is added; backward: its gradient is written). */
+enum form { PLAIN, WITH_RELU, WITH_RESIDUAL, FORMS = 4 };
+
+#endif

@@ -1,0 +1,365 @@
+"""Batch normalisation: the values of a channel, over all samples of the batch."""
+
+from __future__ import annotations
+
+from typing import SupportsIndex
+
+from fastopt.arguments import Activation, Array, Backend, Out, Real
+from fastopt.engine import norm
+
+
+def batch_norm_forward(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    running_mean: Array | None = None,
+    running_var: Array | None = None,
+    *,
+    momentum: Real = 0.1,
+    eps: Real = 1e-5,
+    axis: SupportsIndex = 1,
+    unbiased: bool = True,
+    residual: Array | None = None,
+    activation: Activation = None,
+    out: Out = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> tuple[Array, Array, Array]:
+    """Normalise each channel by its mean and variance over the batch: training's forward pass.
+
+        mean = sum(x) / M                               over the M values of a channel
+        var = sum((x - mean)^2) / M
+        rstd = 1 / sqrt(var + eps)
+        y = weight * (x - mean) * rstd + bias           (+ residual; then max(y, 0) for "relu")
+        running_mean = (1 - momentum) * running_mean + momentum * mean
+        running_var = (1 - momentum) * running_var + momentum * var * M / (M - 1)
+
+    Parameters
+    ----------
+    x : array of float16, bfloat16, float32 or float64
+        Read; of shape (N, C) or (N, C, ...), or with the C channels along another axis.
+    weight, bias : array, optional
+        Read; of shape (C,). None: ones, zeros.
+    running_mean, running_var : array, optional
+        Updated; of shape (C,). Start from zeros and from ones. Both or neither.
+    momentum : float in [0, 1]
+        The batch's share in the running statistics.
+    eps : float >= 0
+        Added to the variance.
+    axis : int
+        The channels' axis: any but 0.
+    unbiased : bool
+        False: running_var takes var as it is, without the factor M / (M - 1).
+    residual : array, optional
+        Read; of x's shape. Added to y.
+    activation : "relu", optional
+        Applied to y last.
+    out : array or tuple, optional
+        Written and returned: the array for y, or the arrays for all results.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    y : array
+        Of x's shape.
+    mean, rstd : array
+        Of shape (C,): what `batch_norm_backward` needs.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, axis is that of the samples, momentum is outside [0, 1], eps negative, or one running
+        statistic given without the other.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    momentum weighs the new as in PyTorch and cuDNN; Keras, Flax and ONNX weigh the old, so that their 0.99 is a
+    momentum of 0.01 here. Keras has eps=1e-3 and the channels last. PyTorch and cuDNN keep the unbiased variance;
+    Keras, Flax and ONNX the biased one, as with unbiased=False.
+
+    With one value per channel, y is bias and the unbiased variance does not exist: running_var stays as it is. PyTorch
+    refuses such a batch. An empty batch leaves both running statistics as they are. A variance that is too large for
+    running_var becomes its largest finite number.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, Algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import batch_norm_forward
+    >>> x = np.array([[1, 2], [3, 6]], np.float32)
+    >>> y, mean, rstd = batch_norm_forward(x, eps=0.0)
+    >>> y
+    array([[-1., -1.],
+           [ 1.,  1.]], dtype=float32)
+    >>> mean, rstd
+    (array([2., 4.], dtype=float32), array([1. , 0.5], dtype=float32))
+
+    Running statistics, here of the first batch alone:
+
+    >>> running_mean, running_var = np.zeros(2, np.float32), np.ones(2, np.float32)
+    >>> _ = batch_norm_forward(x, None, None, running_mean, running_var, momentum=1.0)
+    >>> running_mean, running_var
+    (array([2., 4.], dtype=float32), array([2., 8.], dtype=float32))
+    """
+    return norm.forward(
+        norm.BATCH, x, weight, bias, running_mean, running_var, residual, out,
+        axis, 0, momentum, eps, unbiased, activation, backend, num_threads,
+    )  # fmt: skip
+
+
+def batch_norm_backward(
+    dy: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    *,
+    axis: SupportsIndex = 1,
+    y: Array | None = None,
+    activation: Activation = None,
+    residual: bool = False,
+    out: Out = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> tuple[Array, ...]:
+    """Gradients of `batch_norm_forward`: through the batch's mean and variance too.
+
+        x_hat = (x - mean) * rstd
+        dbias = sum(dy)                                 over the M values of a channel
+        dweight = sum(dy * x_hat)
+        dx = weight * rstd * (dy - dbias / M - x_hat * dweight / M)
+
+    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+
+    Parameters
+    ----------
+    dy, x : array of float16, bfloat16, float32 or float64
+        Read; dy is the gradient of y, x what went forward, both of x's shape.
+    weight : array or None
+        Read; of shape (C,), as it went forward.
+    mean, rstd : array
+        Read; of shape (C,), as forward returned them.
+    axis : int
+        The channels' axis: any but 0.
+    y : array, optional
+        Read; what forward returned. Needed if there is an activation.
+    activation : "relu", optional
+        What was applied to y.
+    residual : bool
+        True: return dresidual too.
+    out : array or tuple, optional
+        Written and returned: the array for dx, or the arrays for all results.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    dx : array
+        Of x's shape.
+    dweight, dbias : array
+        Of shape (C,).
+    dresidual : array
+        Of x's shape; if residual is True.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, axis is that of the samples, or y is missing.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    As PyTorch's native_batch_norm_backward in training. Its save_invstd is rstd, and so is cuDNN's saved inverse
+    variance.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, section 3. The derivation is in docs/batch-norm.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import batch_norm_backward, batch_norm_forward
+    >>> x = np.array([[0], [0], [2], [2]], np.float32)
+    >>> y, mean, rstd = batch_norm_forward(x, eps=0.0)
+    >>> dx, dweight, dbias = batch_norm_backward(np.array([[1], [0], [0], [0]], np.float32), x, None, mean, rstd)
+    >>> dx.ravel(), dweight, dbias
+    (array([ 0.5, -0.5,  0. ,  0. ], dtype=float32), array([-1.], dtype=float32), array([1.], dtype=float32))
+    """
+    return norm.backward(
+        norm.BATCH, dy, x, weight, mean, rstd, y, out, axis, 0, activation, residual, backend, num_threads
+    )
+
+
+def batch_norm_inference(
+    x: Array,
+    weight: Array | None,
+    bias: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    eps: Real = 1e-5,
+    axis: SupportsIndex = 1,
+    residual: Array | None = None,
+    activation: Activation = None,
+    out: Array | None = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> Array:
+    """Normalise each channel by statistics from elsewhere: running ones, or those of a whole data set.
+
+        y = weight * (x - running_mean) / sqrt(running_var + eps) + bias        (+ residual; then max(y, 0) for "relu")
+
+    Parameters
+    ----------
+    x : array of float16, bfloat16, float32 or float64
+        Read; of shape (N, C) or (N, C, ...), or with the C channels along another axis.
+    weight, bias : array or None
+        Read; of shape (C,). None: ones, zeros.
+    running_mean, running_var : array
+        Read; of shape (C,).
+    eps : float >= 0
+        Added to the variance.
+    axis : int
+        The channels' axis: any but 0.
+    residual : array, optional
+        Read; of x's shape. Added to y.
+    activation : "relu", optional
+        Applied to y last.
+    out : array, optional
+        Written and returned: the array for y.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    y : array
+        Of x's shape.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, axis is that of the samples, or eps is negative.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    As PyTorch in evaluation. `fastopt.norm.DatasetStatistics` gathers exact statistics of a data set, batch by batch.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, Algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import batch_norm_inference
+    >>> x = np.array([[1, 2], [3, 6]], np.float32)
+    >>> weight, bias = np.array([1, 2], np.float32), np.array([0, 5], np.float32)
+    >>> batch_norm_inference(x, weight, bias, np.array([1, 4], np.float32), np.array([4, 1], np.float32), eps=0.0)
+    array([[0., 1.],
+           [1., 9.]], dtype=float32)
+    """
+    return norm.inference(
+        x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads
+    )
+
+
+def batch_norm_backward_inference(
+    dy: Array,
+    x: Array,
+    weight: Array | None,
+    running_mean: Array,
+    running_var: Array,
+    *,
+    eps: Real = 1e-5,
+    axis: SupportsIndex = 1,
+    y: Array | None = None,
+    activation: Activation = None,
+    residual: bool = False,
+    out: Out = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> tuple[Array, ...]:
+    """Gradients of `batch_norm_inference`, in which the statistics are constants.
+
+        rstd = 1 / sqrt(running_var + eps)
+        dbias = sum(dy)                                 over the values of a channel
+        dweight = sum(dy * (x - running_mean) * rstd)
+        dx = weight * rstd * dy
+
+    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+
+    Parameters
+    ----------
+    dy, x : array of float16, bfloat16, float32 or float64
+        Read; dy is the gradient of y, x what went forward, both of x's shape.
+    weight : array or None
+        Read; of shape (C,), as it went forward.
+    running_mean, running_var : array
+        Read; of shape (C,), as they went forward.
+    eps : float >= 0
+        What was added to the variance.
+    axis : int
+        The channels' axis: any but 0.
+    y : array, optional
+        Read; what forward returned. Needed if there is an activation.
+    activation : "relu", optional
+        What was applied to y.
+    residual : bool
+        True: return dresidual too.
+    out : array or tuple, optional
+        Written and returned: the array for dx, or the arrays for all results.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    dx : array
+        Of x's shape.
+    dweight, dbias : array
+        Of shape (C,).
+    dresidual : array
+        Of x's shape; if residual is True.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, axis is that of the samples, eps is negative, or y is missing.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    As PyTorch's native_batch_norm_backward in evaluation. It serves fine-tuning with frozen statistics, saliency maps
+    and adversarial examples.
+
+    References
+    ----------
+    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
+    Shift", 2015, Algorithm 2, line 11: y is linear in x.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import batch_norm_backward_inference
+    >>> x, dy = np.array([[1], [3]], np.float32), np.array([[1], [2]], np.float32)
+    >>> mean, var = np.array([1], np.float32), np.array([4], np.float32)
+    >>> dx, dweight, dbias = batch_norm_backward_inference(dy, x, None, mean, var, eps=0.0)
+    >>> dx.ravel(), dweight, dbias
+    (array([0.5, 1. ], dtype=float32), array([2.], dtype=float32), array([3.], dtype=float32))
+    """
+    return norm.backward_inference(
+        dy, x, weight, running_mean, running_var, y, out, axis, eps, activation, residual, backend, num_threads
+    )

@@ -1,0 +1,178 @@
+"""Group normalisation: the values of one sample and some neighbouring channels."""
+
+from __future__ import annotations
+
+from typing import SupportsIndex
+
+from fastopt.arguments import Activation, Array, Backend, Out, Real
+from fastopt.engine import norm
+
+
+def group_norm_forward(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    groups: SupportsIndex,
+    axis: SupportsIndex = 1,
+    eps: Real = 1e-5,
+    residual: Array | None = None,
+    activation: Activation = None,
+    out: Out = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> tuple[Array, Array, Array]:
+    """Normalise each sample's groups of channels by themselves.
+
+        mean = sum(x) / M                               over the M values of a sample's group
+        rstd = 1 / sqrt(sum((x - mean)^2) / M + eps)
+        y = weight * (x - mean) * rstd + bias           (+ residual; then max(y, 0) for "relu")
+
+    Parameters
+    ----------
+    x : array of float16, bfloat16, float32 or float64
+        Read; of shape (N, C) or (N, C, ...), or with the C channels along another axis.
+    weight, bias : array, optional
+        Read; of shape (C,). None: ones, zeros.
+    groups : int >= 1
+        How many groups there are; C is a multiple of it. A group is C / groups channels in a row.
+    axis : int
+        The channels' axis: any but 0.
+    eps : float >= 0
+        Added to the variance.
+    residual : array, optional
+        Read; of x's shape. Added to y.
+    activation : "relu", optional
+        Applied to y last.
+    out : array or tuple, optional
+        Written and returned: the array for y, or the arrays for all results.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    y : array
+        Of x's shape.
+    mean, rstd : array
+        Of shape (N, groups): what `group_norm_backward` needs.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, groups does not divide the channels, axis is that of the samples, or eps is negative.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    As PyTorch. With as many groups as channels it is instance norm. Keras has 32 groups unless told, and eps=1e-3.
+
+    References
+    ----------
+    Y. Wu and K. He, "Group Normalization", 2018, equations 1, 2 and 7.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import group_norm_forward
+    >>> x = np.array([[1, 3, 2, 6]], np.float32)
+    >>> y, mean, rstd = group_norm_forward(x, bias=np.array([0, 0, 0, 5], np.float32), groups=2, eps=0.0)
+    >>> y
+    array([[-1.,  1., -1.,  6.]], dtype=float32)
+    >>> mean, rstd
+    (array([[2., 4.]], dtype=float32), array([[1. , 0.5]], dtype=float32))
+    """
+    return norm.forward(
+        norm.GROUP, x, weight, bias, None, None, residual, out,
+        axis, groups, 0.0, eps, True, activation, backend, num_threads,
+    )  # fmt: skip
+
+
+def group_norm_backward(
+    dy: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    *,
+    groups: SupportsIndex,
+    axis: SupportsIndex = 1,
+    y: Array | None = None,
+    activation: Activation = None,
+    residual: bool = False,
+    out: Out = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> tuple[Array, ...]:
+    """Gradients of `group_norm_forward`.
+
+        x_hat = (x - mean) * rstd
+        dbias = sum(dy)                                 over all values of a channel
+        dweight = sum(dy * x_hat)
+        g = weight * dy
+        dx = rstd * (g - sum(g) / M - x_hat * sum(g * x_hat) / M)        over the M values of a sample's group
+
+    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+
+    Parameters
+    ----------
+    dy, x : array of float16, bfloat16, float32 or float64
+        Read; dy is the gradient of y, x what went forward, both of x's shape.
+    weight : array or None
+        Read; of shape (C,), as it went forward.
+    mean, rstd : array
+        Read; of shape (N, groups), as forward returned them.
+    groups : int >= 1
+        How many groups there are.
+    axis : int
+        The channels' axis: any but 0.
+    y : array, optional
+        Read; what forward returned. Needed if there is an activation.
+    activation : "relu", optional
+        What was applied to y.
+    residual : bool
+        True: return dresidual too.
+    out : array or tuple, optional
+        Written and returned: the array for dx, or the arrays for all results.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    dx : array
+        Of x's shape.
+    dweight, dbias : array
+        Of shape (C,).
+    dresidual : array
+        Of x's shape; if residual is True.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, groups does not divide the channels, axis is that of the samples, or y is missing.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    As PyTorch's native_group_norm_backward.
+
+    References
+    ----------
+    Y. Wu and K. He, "Group Normalization", 2018. The derivation is in docs/batch-norm.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import group_norm_backward, group_norm_forward
+    >>> x = np.array([[0, 0, 2, 2]], np.float32)
+    >>> y, mean, rstd = group_norm_forward(x, groups=1, eps=0.0)
+    >>> dx, dweight, dbias = group_norm_backward(np.array([[1, 0, 0, 0]], np.float32), x, None, mean, rstd, groups=1)
+    >>> dx
+    array([[ 0.5, -0.5,  0. ,  0. ]], dtype=float32)
+    >>> dweight, dbias
+    (array([-1.,  0.,  0.,  0.], dtype=float32), array([1., 0., 0., 0.], dtype=float32))
+    """
+    return norm.backward(
+        norm.GROUP, dy, x, weight, mean, rstd, y, out, axis, groups, activation, residual, backend, num_threads
+    )

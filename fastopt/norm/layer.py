@@ -1,0 +1,174 @@
+"""Layer normalisation: the values of one sample, or those of its last axes."""
+
+from __future__ import annotations
+
+from typing import SupportsIndex
+
+from fastopt.arguments import Activation, Array, Backend, Out, Real
+from fastopt.engine import norm
+
+
+def layer_norm_forward(
+    x: Array,
+    weight: Array | None = None,
+    bias: Array | None = None,
+    *,
+    axis: SupportsIndex = -1,
+    eps: Real = 1e-5,
+    residual: Array | None = None,
+    activation: Activation = None,
+    out: Out = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> tuple[Array, Array, Array]:
+    """Normalise the last axes of x together, each position of the others by itself.
+
+        mean = sum(x) / M                               over the M values along the last axes
+        rstd = 1 / sqrt(sum((x - mean)^2) / M + eps)
+        y = weight * (x - mean) * rstd + bias           (+ residual; then max(y, 0) for "relu")
+
+    Parameters
+    ----------
+    x : array of float16, bfloat16, float32 or float64
+        Read; of any shape, usually (N, ..., C).
+    weight, bias : array, optional
+        Read; of shape x.shape[axis:]. None: ones, zeros.
+    axis : int
+        The first of the axes that are normalised together.
+    eps : float >= 0
+        Added to the variance.
+    residual : array, optional
+        Read; of x's shape. Added to y.
+    activation : "relu", optional
+        Applied to y last.
+    out : array or tuple, optional
+        Written and returned: the array for y, or the arrays for all results.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    y : array
+        Of x's shape.
+    mean, rstd : array
+        Of shape x.shape[:axis]: what `layer_norm_backward` needs.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, axis is none of x's, or eps is negative.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    As PyTorch, whose normalized_shape is x.shape[axis:], and as ONNX, axis included. Keras normalises just the axes
+    that are named, with eps=1e-3; Flax has eps=1e-6.
+
+    References
+    ----------
+    J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization", 2016, equations 3 and 4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import layer_norm_forward
+    >>> x = np.array([[1, 3], [2, 6]], np.float32)
+    >>> y, mean, rstd = layer_norm_forward(x, bias=np.array([0, 5], np.float32), eps=0.0)
+    >>> y
+    array([[-1.,  6.],
+           [-1.,  6.]], dtype=float32)
+    >>> mean, rstd
+    (array([2., 4.], dtype=float32), array([1. , 0.5], dtype=float32))
+    """
+    return norm.forward(
+        norm.LAYER, x, weight, bias, None, None, residual, out,
+        axis, 0, 0.0, eps, True, activation, backend, num_threads,
+    )  # fmt: skip
+
+
+def layer_norm_backward(
+    dy: Array,
+    x: Array,
+    weight: Array | None,
+    mean: Array,
+    rstd: Array,
+    *,
+    axis: SupportsIndex = -1,
+    y: Array | None = None,
+    activation: Activation = None,
+    residual: bool = False,
+    out: Out = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> tuple[Array, ...]:
+    """Gradients of `layer_norm_forward`.
+
+        x_hat = (x - mean) * rstd
+        dbias = sum(dy)                                 over the positions of the first axes
+        dweight = sum(dy * x_hat)
+        g = weight * dy
+        dx = rstd * (g - sum(g) / M - x_hat * sum(g * x_hat) / M)        over the M values along the last axes
+
+    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+
+    Parameters
+    ----------
+    dy, x : array of float16, bfloat16, float32 or float64
+        Read; dy is the gradient of y, x what went forward, both of x's shape.
+    weight : array or None
+        Read; of shape x.shape[axis:], as it went forward.
+    mean, rstd : array
+        Read; of shape x.shape[:axis], as forward returned them.
+    axis : int
+        The first of the axes that were normalised together.
+    y : array, optional
+        Read; what forward returned. Needed if there is an activation.
+    activation : "relu", optional
+        What was applied to y.
+    residual : bool
+        True: return dresidual too.
+    out : array or tuple, optional
+        Written and returned: the array for dx, or the arrays for all results.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    dx : array
+        Of x's shape.
+    dweight, dbias : array
+        Of shape x.shape[axis:].
+    dresidual : array
+        Of x's shape; if residual is True.
+
+    Raises
+    ------
+    ValueError
+        If shapes don't agree, axis is none of x's, or y is missing.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    As PyTorch's native_layer_norm_backward, whose mean and rstd keep the normalised axes, of length 1.
+
+    References
+    ----------
+    J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization", 2016. The derivation is in docs/batch-norm.md.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import layer_norm_backward, layer_norm_forward
+    >>> x = np.array([[0, 0, 2, 2]], np.float32)
+    >>> y, mean, rstd = layer_norm_forward(x, eps=0.0)
+    >>> dx, dweight, dbias = layer_norm_backward(np.array([[1, 0, 0, 0]], np.float32), x, None, mean, rstd)
+    >>> dx
+    array([[ 0.5, -0.5,  0. ,  0. ]], dtype=float32)
+    >>> dweight, dbias
+    (array([-1.,  0.,  0.,  0.], dtype=float32), array([1., 0., 0., 0.], dtype=float32))
+    """
+    return norm.backward(
+        norm.LAYER, dy, x, weight, mean, rstd, y, out, axis, 0, activation, residual, backend, num_threads
+    )

@@ -1,0 +1,387 @@
+"""Norms that keep what belongs to them: weight, bias, statistics, what backward needs, and the arrays of results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, SupportsIndex, TypeVar
+
+import numpy as np
+
+from fastopt.arguments import Activation, Array, Backend, Real
+from fastopt.engine import norm
+from fastopt.norm.statistics import DatasetStatistics
+
+_Self = TypeVar("_Self", bound="Norm")
+_Values = np.ndarray[Any, Any]
+
+
+class Norm:
+    """What the four norms have in common.
+
+    Results are written over those of the call before, as long as x keeps its shape and dtype, so that a training loop
+    allocates nothing: copy what is to outlive the next call. x and y are kept, not copied, for backward: let them be.
+
+    Attributes
+    ----------
+    weight, bias : array
+        Start from ones and zeros. Change them in place.
+    dweight, dbias : array
+        Their gradients, by the last backward: float32, or float64 if weight is.
+    training : bool
+        What forward is for; only batch norm makes a difference.
+    x, y, mean, rstd : array or None
+        Of the last forward: what went in, and what came out.
+    dx, dresidual : array or None
+        Of the last backward.
+    """
+
+    kind: ClassVar[int]
+
+    # Of the norms that have them; these stand for nothing.
+    groups: SupportsIndex = 0
+    running_mean: _Values | None = None
+    running_var: _Values | None = None
+    momentum: Real = 0.0
+    unbiased: bool = True
+
+    def __init__(
+        self,
+        shape: Any,
+        axis: SupportsIndex,
+        eps: Real,
+        affine: bool,
+        activation: Activation,
+        dtype: Any,
+        backend: Backend,
+        num_threads: int | None,
+    ):
+        self.axis = axis
+        self.eps = eps
+        self.affine = affine
+        self.activation = activation
+        self.backend = backend
+        self.num_threads = num_threads
+
+        self.weight = np.ones(shape, dtype)
+        self.bias = np.zeros(shape, dtype)
+        wide = np.result_type(dtype, np.float32)
+        self.dweight = np.zeros(shape, wide)
+        self.dbias = np.zeros(shape, wide)
+
+        self.training = True
+        self.x: Array | None = None
+        self.y: Array | None = None
+        self.mean: Array | None = None
+        self.rstd: Array | None = None
+        self.dx: Array | None = None
+        self.dresidual: Array | None = None
+        self._has_residual = False
+
+    @property
+    def params(self) -> list[_Values]:
+        """Weight and bias, as an optimizer takes them; nothing if not affine."""
+        return [self.weight, self.bias] if self.affine else []
+
+    @property
+    def grads(self) -> list[_Values]:
+        """The gradients of ``params``."""
+        return [self.dweight, self.dbias] if self.affine else []
+
+    def train(self: _Self) -> _Self:
+        """Let forward be training's; return the norm."""
+        self.training = True
+        return self
+
+    def eval(self: _Self) -> _Self:
+        """Let forward be inference's; return the norm."""
+        self.training = False
+        return self
+
+    def forward(self, x: Array, residual: Array | None = None) -> Array:
+        """Normalise x, add the residual if there is one, apply the activation if there is one; return y."""
+        fits = _kind_of_array(x) == _kind_of_array(self.x)
+        out = (self.y, self.mean, self.rstd) if fits else (None, None, None)
+        self.y, self.mean, self.rstd = self._forward(x, residual, out)
+        if not fits:
+            self.dx = self.dresidual = None
+        self.x = x
+        self._has_residual = residual is not None
+        return self.y
+
+    def backward(self, dy: Array) -> Array | tuple[Array, Array]:
+        """Set dweight and dbias; return dx, or dx and dresidual if the last forward had a residual."""
+        if self.x is None:
+            raise RuntimeError(f"{type(self).__name__}.backward before forward: there is nothing to differentiate yet")
+        if not self._has_residual:
+            self.dx, _, _ = self._backward(dy, (self.dx, self.dweight, self.dbias))
+            return self.dx
+        self.dx, _, _, self.dresidual = self._backward(dy, (self.dx, self.dweight, self.dbias, self.dresidual))
+        return self.dx, self.dresidual
+
+    def state_dict(self) -> dict[str, _Values]:
+        """Return copies of the arrays that training changes, by name."""
+        return {name: array.copy() for name, array in self._state().items()}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Write what `state_dict` returned into the norm's own arrays, all or, with an error, nothing."""
+        own = self._state()
+        if missing := [name for name in own if name not in state]:
+            raise ValueError(f"state lacks {', '.join(missing)}")
+        if foreign := [str(name) for name in state if name not in own]:
+            raise ValueError(f"state has {', '.join(foreign)}, which this {type(self).__name__} has not")
+        given = {name: np.asarray(state[name]) for name in own}
+        for name, array in own.items():
+            if given[name].shape != array.shape:
+                raise ValueError(f"{name} has shape {given[name].shape}; expected {array.shape}")
+            if given[name].dtype != array.dtype:
+                raise TypeError(f"{name} has dtype {given[name].dtype}; expected {array.dtype}")
+        for name, array in own.items():
+            array[...] = given[name]
+
+    def _state(self) -> dict[str, _Values]:
+        return {"weight": self.weight, "bias": self.bias} if self.affine else {}
+
+    def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Array, Array, Array]:
+        return norm.forward(
+            self.kind, x, self.weight, self.bias, self.running_mean, self.running_var, residual, out, self.axis,
+            self.groups, self.momentum, self.eps, self.unbiased, self.activation, self.backend, self.num_threads,
+        )  # fmt: skip
+
+    def _backward(self, dy: Array, out: Any) -> tuple[Array, ...]:
+        return norm.backward(
+            self.kind, dy, self.x, self.weight, self.mean, self.rstd, self.y, out, self.axis,
+            self.groups, self.activation, self._has_residual, self.backend, self.num_threads,
+        )  # fmt: skip
+
+
+def _kind_of_array(x: Any) -> tuple[Any, Any]:
+    return getattr(x, "shape", None), getattr(x, "dtype", None)
+
+
+class BatchNorm(Norm):
+    """Batch normalisation of ``channels`` channels.
+
+    After `train`, where a norm begins, forward is `fastopt.batch_norm_forward`. After `eval` it is
+    `fastopt.batch_norm_inference`, and backward takes the running statistics for constants.
+
+    Parameters
+    ----------
+    channels : int
+        How many channels x has.
+    momentum, eps, axis, unbiased, activation, backend, num_threads
+        See `fastopt.batch_norm_forward`.
+    affine : bool
+        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
+    dtype : dtype
+        Of weight and bias.
+
+    Attributes
+    ----------
+    running_mean, running_var : array
+        float32, or float64 if weight is; start from zeros and ones.
+    batches_seen : array of int64, of no dimensions
+        How many batches went forward in training.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.norm import BatchNorm
+    >>> norm = BatchNorm(2, activation="relu", eps=0.0)
+    >>> norm.forward(np.array([[1, 2], [3, 6]], np.float32))
+    array([[0., 0.],
+           [1., 1.]], dtype=float32)
+    >>> dx = norm.backward(np.array([[5, 5], [1, 2]], np.float32))
+    >>> norm.grads
+    [array([1., 2.], dtype=float32), array([1., 2.], dtype=float32)]
+    >>> norm.running_mean
+    array([0.2, 0.4], dtype=float32)
+    """
+
+    kind = norm.BATCH
+    running_mean: _Values
+    running_var: _Values
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        momentum: Real = 0.1,
+        eps: Real = 1e-5,
+        axis: SupportsIndex = 1,
+        affine: bool = True,
+        unbiased: bool = True,
+        activation: Activation = None,
+        dtype: Any = np.float32,
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ):
+        super().__init__(channels, axis, eps, affine, activation, dtype, backend, num_threads)
+        self.momentum = momentum
+        self.unbiased = unbiased
+        self.running_mean = np.zeros_like(self.dweight)
+        self.running_var = np.ones_like(self.dweight)
+        self.batches_seen = np.zeros((), np.int64)
+        self._used_batch = True
+
+    def use(self, statistics: DatasetStatistics) -> None:
+        """Make a data set's statistics the running ones."""
+        mean, enough = statistics.mean, 2 if self.unbiased else 1
+        if mean.shape != self.running_mean.shape:
+            raise ValueError(f"statistics have {mean.size} channels; expected {self.running_mean.size}")
+        if statistics.count < enough:
+            raise ValueError(f"statistics have a count of {statistics.count}; expected {enough} or more")
+        self.running_mean[...] = mean
+        self.running_var[...] = np.minimum(statistics.var(self.unbiased), np.finfo(self.running_var.dtype).max)
+
+    def _state(self) -> dict[str, _Values]:
+        running = {"running_mean": self.running_mean, "running_var": self.running_var}
+        return {**super()._state(), **running, "batches_seen": self.batches_seen}
+
+    def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Array, Array, Array]:
+        if self.training:
+            results = super()._forward(x, residual, out)
+            self.batches_seen += 1
+        else:
+            y, mean, rstd = out
+            y = norm.inference(
+                x, self.weight, self.bias, self.running_mean, self.running_var, residual, y, self.axis, self.eps,
+                self.activation, self.backend, self.num_threads,
+            )  # fmt: skip
+            results = y, mean, rstd
+        self._used_batch = self.training
+        return results
+
+    def _backward(self, dy: Array, out: Any) -> tuple[Array, ...]:
+        if self._used_batch:
+            return super()._backward(dy, out)
+        return norm.backward_inference(
+            dy, self.x, self.weight, self.running_mean, self.running_var, self.y, out, self.axis, self.eps,
+            self.activation, self._has_residual, self.backend, self.num_threads,
+        )  # fmt: skip
+
+
+class LayerNorm(Norm):
+    """Layer normalisation of the last axes, which have the shape ``shape``, by `fastopt.layer_norm_forward`.
+
+    Parameters
+    ----------
+    shape : int or tuple of int
+        That of weight and bias: the length of x's last axis, or the lengths of its last axes.
+    eps, activation, backend, num_threads
+        See `fastopt.layer_norm_forward`.
+    affine : bool
+        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
+    dtype : dtype
+        Of weight and bias.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.norm import LayerNorm
+    >>> norm = LayerNorm(2, eps=0.0)
+    >>> norm.forward(np.array([[1, 3], [2, 6]], np.float32))
+    array([[-1.,  1.],
+           [-1.,  1.]], dtype=float32)
+    """
+
+    kind = norm.LAYER
+
+    def __init__(
+        self,
+        shape: int | tuple[int, ...],
+        *,
+        eps: Real = 1e-5,
+        affine: bool = True,
+        activation: Activation = None,
+        dtype: Any = np.float32,
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ):
+        super().__init__(shape, -1, eps, affine, activation, dtype, backend, num_threads)
+        self.axis = -self.weight.ndim
+
+
+class InstanceNorm(Norm):
+    """Instance normalisation of ``channels`` channels, by `fastopt.instance_norm_forward`.
+
+    Parameters
+    ----------
+    channels : int
+        How many channels x has.
+    eps, axis, activation, backend, num_threads
+        See `fastopt.instance_norm_forward`.
+    affine : bool
+        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
+    dtype : dtype
+        Of weight and bias.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.norm import InstanceNorm
+    >>> norm = InstanceNorm(1, eps=0.0)
+    >>> norm.forward(np.array([[[1, 3]], [[2, 6]]], np.float32))
+    array([[[-1.,  1.]],
+    <BLANKLINE>
+           [[-1.,  1.]]], dtype=float32)
+    """
+
+    kind = norm.INSTANCE
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        eps: Real = 1e-5,
+        axis: SupportsIndex = 1,
+        affine: bool = True,
+        activation: Activation = None,
+        dtype: Any = np.float32,
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ):
+        super().__init__(channels, axis, eps, affine, activation, dtype, backend, num_threads)
+
+
+class GroupNorm(Norm):
+    """Group normalisation of ``channels`` channels in ``groups`` groups, by `fastopt.group_norm_forward`.
+
+    Parameters
+    ----------
+    channels : int
+        How many channels x has.
+    groups : int
+        How many groups they make; channels is a multiple of it.
+    eps, axis, activation, backend, num_threads
+        See `fastopt.group_norm_forward`.
+    affine : bool
+        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
+    dtype : dtype
+        Of weight and bias.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.norm import GroupNorm
+    >>> norm = GroupNorm(4, groups=2, eps=0.0)
+    >>> norm.forward(np.array([[1, 3, 2, 6]], np.float32))
+    array([[-1.,  1., -1.,  1.]], dtype=float32)
+    """
+
+    kind = norm.GROUP
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        groups: SupportsIndex,
+        eps: Real = 1e-5,
+        axis: SupportsIndex = 1,
+        affine: bool = True,
+        activation: Activation = None,
+        dtype: Any = np.float32,
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ):
+        super().__init__(channels, axis, eps, affine, activation, dtype, backend, num_threads)
+        self.groups = groups

@@ -1,0 +1,98 @@
+"""Mean and variance of a whole data set, gathered batch by batch, in any number of places."""
+
+from __future__ import annotations
+
+from typing import Any, SupportsIndex
+
+import numpy as np
+
+from fastopt.arguments import Array, Backend
+from fastopt.engine import norm
+
+
+class DatasetStatistics:
+    """Count, mean and sum of squared deviations (m2) of each channel, over all values seen so far.
+
+    Two such triples merge into that of their union, without a second look at the values:
+
+        count = count_a + count_b
+        mean  = mean_a + (mean_b - mean_a) * count_b / count
+        m2    = m2_a + m2_b + (mean_b - mean_a)^2 * count_a * count_b / count
+
+    So batches may differ in size and come in any order, and parts of the data may be gathered by other threads,
+    processes or machines. A mean of the batches' variances would miss what lies between the batches.
+
+    Parameters
+    ----------
+    channels : int
+        How many channels there are.
+    axis : int
+        The channels' axis in what `update` is given: any but 0.
+    backend, num_threads : optional
+        See `fastopt.norm`.
+
+    Attributes
+    ----------
+    count : int
+        How many values of each channel were seen.
+    mean, m2 : array of float64
+        Of shape (channels,).
+
+    References
+    ----------
+    T. Chan, G. Golub and R. LeVeque, "Updating Formulae and a Pairwise Algorithm for Computing Sample Variances", 1979.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.norm import BatchNorm, DatasetStatistics
+    >>> statistics = DatasetStatistics(1)
+    >>> for batch in ([[1.0], [2.0], [3.0]], [[6.0]]):
+    ...     statistics.update(np.array(batch))
+    >>> statistics.count, statistics.mean, statistics.var()
+    (4, array([3.]), array([3.5]))
+    >>> norm = BatchNorm(1, unbiased=False)
+    >>> norm.use(statistics)
+    >>> norm.running_var
+    array([3.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        *,
+        axis: SupportsIndex = 1,
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ):
+        self.count = 0
+        self.mean = np.zeros(channels)
+        self.m2 = np.zeros(channels)
+        self.axis = axis
+        self.backend = backend
+        self.num_threads = num_threads
+
+    def update(self, x: Array) -> None:
+        """Add the values of a batch."""
+        self._add("x", *norm.moments(x, self.axis, self.backend, self.num_threads))
+
+    def merge(self, other: DatasetStatistics) -> None:
+        """Add what others have gathered."""
+        self._add("other", other.count, other.mean, other.m2)
+
+    def var(self, unbiased: bool = False) -> np.ndarray[Any, Any]:
+        """Return the variance of each channel; NaN where there are too few values for one."""
+        degrees = self.count - bool(unbiased)
+        return self.m2 / degrees if degrees > 0 else np.full_like(self.m2, np.nan)
+
+    def _add(self, name: str, count: int, mean: np.ndarray[Any, Any], m2: np.ndarray[Any, Any]) -> None:
+        if mean.shape != self.mean.shape:
+            raise ValueError(f"{name} has {mean.size} channels; expected {self.mean.size}")
+        if not count:
+            return
+        total = self.count + count
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite x makes infinity and NaN, and no noise
+            delta = mean - self.mean
+            self.mean += delta * (count / total)
+            self.m2 += m2 + delta * delta * (self.count / total * count)
+        self.count = total
