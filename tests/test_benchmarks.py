@@ -14,25 +14,36 @@ import pytest
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
-from benchmarks import tables, updates
-from benchmarks.candidates import CYTHON, NAIVE, Candidate
+from benchmarks import competition, processes, tables
+from benchmarks.candidates import Candidate
+from benchmarks.competition import compete
 from benchmarks.effort import QUICK
 from benchmarks.figures import FIGURES
+from benchmarks.norms import candidates as norm_candidates
+from benchmarks.norms.measure import NORM_WORKLOADS
+from benchmarks.norms.traffic import BOUND as NORM_BOUND
+from benchmarks.norms.workload import NormWorkload
+from benchmarks.processes import measure_processes
 from benchmarks.results import COLUMNS, Result, Results, read_csv, write_csv
 from benchmarks.timing import Timing
-from benchmarks.traffic import BOUND
+from benchmarks.updates.candidates import CYTHON, NAIVE
+from benchmarks.updates.traffic import BOUND
+from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.verify import WrongResultError, verify
-from benchmarks.workload import Workload
 from tests.cases import BY_NAME
+from tests.peers import peer
 
 ROOT = Path(__file__).parents[1]
+
+ADAM = UpdateWorkload(BY_NAME["adam"], 1000)
+SMALL_NORM = NormWorkload("batch", "forward", "NC", (256, 64))
 
 
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a small run."""
     out = tmp_path_factory.mktemp("results")
-    command = ["-m", "benchmarks", "--quick", "--only", "sgd", "--sizes", "1e3", "--no-peers", "--out"]
+    command = ["-m", "benchmarks", "--quick", "--only", "sgd,batch-norm", "--sizes", "2e4", "--no-peers", "--out"]
     run = subprocess.run(
         [sys.executable, *command, str(out)],
         cwd=ROOT,
@@ -43,7 +54,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     assert run.returncode == 0, run.stderr
     assert "sgd" in run.stdout
-    for name in ("benchmarks.csv", "throughput.png"):
+    for name in ("benchmarks.csv", "throughput.png", "norms.png"):
         assert str(out / name) in run.stdout
     return out
 
@@ -54,15 +65,23 @@ def test_csv_has_a_row_for_each_candidate(out: Path) -> None:
     assert header.split(",") == COLUMNS
     results = read_csv(out / "benchmarks.csv")
     assert {"processor", "instruction set", "threads", "numpy"} <= results.machine.keys()
-    assert {row.candidate for row in results.rows} == {"cython", "numba", "bound", "naive"}
-    for row in results.rows:
-        assert (row.measure, row.case, row.storage, row.elements) == ("update", "sgd", "float32", 1000)
-        assert row.bytes == 3 * 4 * 1000  # param and grad read, param written
+    bytes_moved = {
+        ("update", "sgd", "", 20_000): 3 * 4 * 20_000,  # param and grad read, param written
+        ("norm", "batch-norm forward", "NC 256x64", 16_384): 3 * 4 * 16_384,  # x read twice, y written
+        ("norm", "batch-norm backward", "NC 256x64", 16_384): 5 * 4 * 16_384,  # dy and x read twice, dx written
+    }
+    measured = [(*row, candidate) for row in bytes_moved for candidate in ("cython", "numba", "bound", "naive")]
+    rows = {(row.measure, row.case, row.shape, row.elements, row.candidate): row for row in results.rows}
+    assert sorted(rows) == sorted(measured)
+    for (*what, _), row in rows.items():
+        assert row.storage == "float32"
+        assert row.bytes == bytes_moved[tuple(what)]
         assert 0 < row.low <= row.median <= row.high < 1
 
 
-def test_picture_is_drawn(out: Path) -> None:
-    picture = (out / "throughput.png").read_bytes()
+@pytest.mark.parametrize("name", ["throughput.png", "norms.png"])
+def test_picture_is_drawn(out: Path, name: str) -> None:
+    picture = (out / name).read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 10_000
 
@@ -71,7 +90,8 @@ def test_tables_replace_what_stands_between_markers(out: Path, tmp_path: Path) -
     page = tmp_path / "page.md"
     page.write_text(
         "# Title\n<!-- benchmark:begin machine -->\nold\n<!-- benchmark:end machine -->\nkept\n"
-        "<!-- benchmark:begin updates -->\n<!-- benchmark:end updates -->\nend\n"
+        "<!-- benchmark:begin updates -->\n<!-- benchmark:end updates -->\n"
+        "<!-- benchmark:begin norms -->\n<!-- benchmark:end norms -->\nend\n"
     )
     command = [sys.executable, "-m", "benchmarks.tables", "--csv", str(out / "benchmarks.csv"), "--update", str(page)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
@@ -79,7 +99,8 @@ def test_tables_replace_what_stands_between_markers(out: Path, tmp_path: Path) -
     assert "old" not in once
     assert "kept" in once
     assert once.endswith("end\n")
-    assert "| sgd | 1e3 |" in once
+    assert "| sgd | 2e4 |" in once
+    assert "| batch-norm forward | NC 256x64 | float32 |" in once
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     assert page.read_text() == once
 
@@ -105,25 +126,69 @@ def test_pages_of_the_documentation_have_known_markers(out: Path) -> None:
 
 def test_figures_come_from_the_medians() -> None:
     results = Results({})
-    for candidate, seconds in (("cython", 2e-3), ("naive", 40e-3)):
+    adam = UpdateWorkload(BY_NAME["adam"], 10_000_000)
+    for workload, measure, candidate, seconds in (
+        (adam, "update", "cython", 2e-3),
+        (adam, "update", "naive", 40e-3),
+        (SMALL_NORM, "norm", "cython", 4e-6),
+        (SMALL_NORM, "norm", "torch op", 14e-6),
+        (SMALL_NORM, "norm", "torch out", 12e-6),
+        (ADAM, "8 processes, one by one", "cython", 20e-6),
+        (ADAM, "8 processes, at once", "cython", 22e-6),
+    ):
         timing = Timing(3, seconds, seconds, seconds)
-        results.rows.append(Result.of(timing, "update", candidate, "adam", "float32", 10_000_000, 28))
+        results.rows.append(Result.of(timing, measure, candidate, workload))
     told = {figure.label: figure.measured(results) for figure in FIGURES}
     assert {label: value for label, value in told.items() if value is not None} == {
-        "Adam, 1e7 elements, over naive NumPy": pytest.approx(20)
+        "Adam, 1e7 elements, over naive NumPy": pytest.approx(20),
+        "Adam, 1e5 elements, 8 processes at once, time over one by one": pytest.approx(1.1),
+        "Batch norm forward, NC 256x64, over PyTorch's best": pytest.approx(3),
     }
 
 
+def test_every_promised_norm_is_measured() -> None:
+    measured = {f"{norm.name}, {norm.shape}" for norm in NORM_WORKLOADS}
+    promised = [figure.label for figure in FIGURES if "norm" in figure.label and "one call" not in figure.label]
+    assert len(promised) >= 15
+    for label in promised:
+        assert label[0].lower() + label[1:].replace(" norm", "-norm", 1).rpartition(", ")[0] in measured
+
+
 def test_csv_keeps_every_digit(tmp_path: Path) -> None:
-    row = Result.of(Timing(3, 1 / 3, 2 / 3, 1.0), "update", "cython", "adam", "float32", 7, 196)
+    row = Result.of(Timing(3, 1 / 3, 2 / 3, 1.0), "norm", "cython", SMALL_NORM)
     results = Results({"processor": "a: b, c"}, [row])
     write_csv(results, tmp_path / "results.csv")
     assert read_csv(tmp_path / "results.csv") == results
 
 
+# ---- Verification
+
+
 @pytest.mark.parametrize("candidate", [CYTHON, NAIVE, BOUND], ids=lambda candidate: candidate.name)
 def test_correct_candidates_pass(candidate: Candidate) -> None:
-    verify(candidate, Workload(BY_NAME["adam"], 1000), threads=2)
+    verify(candidate, ADAM, threads=2)
+
+
+MODEST = [norm for norm in NORM_WORKLOADS if norm.elements < 10_000_000]
+every_norm = pytest.mark.parametrize("norm", MODEST, ids=lambda norm: f"{norm.name} {norm.shape}")
+
+
+@every_norm
+def test_correct_norms_pass(norm: NormWorkload) -> None:
+    verify(norm_candidates.CYTHON, norm, threads=2)
+    verify(NORM_BOUND, norm, threads=2)
+    if norm.storage == "float32":
+        verify(norm_candidates.NAIVE, norm, threads=2)
+
+
+@every_norm
+@pytest.mark.parity
+def test_peers_pass(norm: NormWorkload) -> None:
+    peer("torch")
+    from benchmarks.norms.peers import peers_of
+
+    for candidate in peers_of(norm):
+        verify(candidate, norm, threads=2)
 
 
 def _forgets_the_last(workload, arrays, threads):
@@ -136,16 +201,71 @@ def _leaves_nan(workload, arrays, threads):
     return lambda: (step(), arrays["m"].__setitem__(0, np.nan))
 
 
-@pytest.mark.parametrize("make", [_forgets_the_last, _leaves_nan, lambda *_: lambda: None])
-def test_wrong_candidate_is_not_timed(make, monkeypatch: pytest.MonkeyPatch) -> None:
+def _does_nothing(workload, arrays, threads):
+    return lambda: None
+
+
+def _forgets_the_running_variance(workload, arrays, threads):
+    copies = {**arrays, "running_var": arrays["running_var"].copy()}
+    return norm_candidates.CYTHON.make(workload, copies, threads)
+
+
+def _writes_its_input(workload, arrays, threads):
+    step = norm_candidates.CYTHON.make(workload, arrays, threads)
+    return lambda: (step(), arrays["x"].__setitem__((0, 0), 0))
+
+
+@pytest.mark.parametrize(
+    ("workload", "correct", "make"),
+    [
+        (ADAM, CYTHON, _forgets_the_last),
+        (ADAM, CYTHON, _leaves_nan),
+        (ADAM, CYTHON, _does_nothing),
+        (SMALL_NORM, norm_candidates.CYTHON, _does_nothing),
+        (SMALL_NORM, norm_candidates.CYTHON, _forgets_the_running_variance),
+        (SMALL_NORM, norm_candidates.CYTHON, _writes_its_input),
+    ],
+)
+def test_wrong_candidate_is_not_timed(workload, correct, make, monkeypatch: pytest.MonkeyPatch) -> None:
     timed = []
-    monkeypatch.setattr(updates, "time_in_turns", lambda *arguments: timed.append(arguments) or {})
-    monkeypatch.setattr(updates, "candidates_for", lambda *_: [CYTHON, replace(CYTHON, name="broken", make=make)])
-    with pytest.raises(WrongResultError, match="broken is wrong for adam in float32"):
-        list(updates.measure_update(Workload(BY_NAME["adam"], 1000), QUICK, peers=False, threads=1))
+    monkeypatch.setattr(competition, "time_in_turns", lambda *arguments: timed.append(arguments) or {})
+    candidates = [correct, replace(correct, name="broken", make=make)]
+    with pytest.raises(WrongResultError, match=f"broken is wrong for {workload.name} in float32"):
+        list(compete("update", {workload: candidates}, QUICK, threads=1))
     assert not timed
 
 
 def test_bound_that_writes_nothing_is_refused() -> None:
     with pytest.raises(WrongResultError, match="bound is wrong"):
-        verify(replace(BOUND, make=lambda *_: lambda: None), Workload(BY_NAME["adam"], 1000), threads=1)
+        verify(replace(BOUND, make=_does_nothing), ADAM, threads=1)
+
+
+def _skips_the_first_pass(workload, arrays, threads):
+    step = NORM_BOUND.make(workload, arrays, threads)
+    return lambda: [0, *step()[1:]]
+
+
+@pytest.mark.parametrize("make", [_skips_the_first_pass, lambda *_: lambda: [0, 0]])
+def test_bound_of_norms_that_moves_less_is_refused(make) -> None:
+    with pytest.raises(WrongResultError, match="bound is wrong"):
+        verify(replace(NORM_BOUND, make=make), SMALL_NORM, threads=1)
+
+
+# ---- In processes of their own
+
+
+def test_processes_are_timed_alone_and_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "PROCESSES", 2)
+    rows = list(measure_processes(replace(QUICK, processes=1)))
+    assert [row.measure for row in rows] == ["8 processes, one by one", "8 processes, at once"]
+    assert all(0 < row.median < 1e-2 for row in rows)
+
+
+@pytest.mark.parity
+def test_kept_memory_is_measured_in_a_process_of_its_own() -> None:
+    peer("torch")
+    from benchmarks.norms.kept_memory import measure_kept_memory
+
+    rows = list(measure_kept_memory(replace(SMALL_NORM, direction="backward"), QUICK, threads=1))
+    assert [row.candidate for row in rows] == ["cython", "torch out", "torch op", "torch module"]
+    assert {row.measure for row in rows} == {"norm, memory kept"}

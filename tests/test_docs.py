@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import fastopt
+import fastopt.norm
 import fastopt.updates.descent
 from fastopt.codegen.to_cython import cython_module
 from fastopt.ranges import RANGES
@@ -25,7 +26,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = [path for path in (ROOT / "fastopt").rglob("*") if path.suffix in {".py", ".pyx", ".pxd", ".c", ".h"}]
 
 FUNCTIONS = [name for name in fastopt.__all__ if inspect.isroutine(getattr(fastopt, name))]
-UPDATES = [name for name in FUNCTIONS if "backend" in inspect.signature(getattr(fastopt, name)).parameters]
+UPDATES = [name for name in FUNCTIONS if getattr(fastopt, name).__module__.startswith("fastopt.updates.")]
+NORMS = [name for name in FUNCTIONS if getattr(fastopt, name).__module__.startswith("fastopt.norm.")]
 
 
 # ---- Docstrings
@@ -82,11 +84,38 @@ def test_arrays(name: str) -> None:
         assert re.search(r" : array(, optional)?\n    Updated; starts? from ", documented[array])
 
 
-def test_what_updates_share() -> None:
-    """What the functions leave to the package's docstring is there."""
-    shared = inspect.getdoc(fastopt.updates) or ""
-    for word in ("grad_scale", "eps", "backend", "num_threads", "ValueError", "TypeError", "BackendUnavailable"):
+@pytest.mark.parametrize("name", NORMS)
+def test_sections_of_norms(name: str) -> None:
+    """Every norm has a formula for its first result, and all sections; every array is said to be read or updated."""
+    documented = sections(name)
+    titles = ["", "Parameters", "Returns", "Raises", "Notes", "References", "Examples"]
+    assert list(documented) == titles
+    results = list(entries(documented["Returns"]))
+    assert re.search(rf"^    {results[0]} = ", documented[""], re.M)
+    for array, entry in entries(documented["Parameters"]).items():
+        if " : array" in entry:
+            effect = "Updated" if "forward" in name and array.startswith("running_") else "Read"
+            assert re.search("\n    Written and returned" if array == "out" else f"\n    {effect}; ", entry), array
+
+
+@pytest.mark.parametrize("package", [fastopt.updates, fastopt.norm])
+def test_what_functions_share(package: ModuleType) -> None:
+    """What the functions leave to their package's docstring is there."""
+    shared = inspect.getdoc(package) or ""
+    for word in ("eps", "backend", "num_threads", "ValueError", "TypeError", "BackendUnavailable"):
         assert word in shared
+
+
+@pytest.mark.parametrize("name", fastopt.norm.__all__)
+def test_classes(name: str) -> None:
+    """Every public class documents what it is made of, and has an example, which gives what it says."""
+    documented = getattr(fastopt.norm, name)
+    (test,) = doctest.DocTestFinder(recurse=False).find(documented, name, globs={})
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+    parameters = re.search(r"Parameters\n-+\n(.*?)(?:\n\n|$)", inspect.getdoc(documented) or "", re.S)
+    assert parameters
+    assert set(entries(parameters[1])) == set(inspect.signature(documented).parameters)
 
 
 # ---- Pages
@@ -131,6 +160,15 @@ def test_programs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for block in blocks_of(page):
         if block.is_complete:
             exec(compile(block.text, f"{page}, line {block.line}", "exec"), {"__name__": "__main__"})
+
+
+def test_the_page_on_batch_norm_shows_the_rules() -> None:
+    """What it shows of norm_rules.py is what stands there."""
+    rules = (ROOT / "fastopt" / "norm_rules.py").read_text()
+    shown = [b.text for b in blocks_of(ROOT / "docs" / "batch-norm.md") if not b.is_complete]
+    assert shown
+    for function in "".join(shown).split("\n\n\n"):
+        assert function.strip() in rules
 
 
 @every_page

@@ -23,6 +23,9 @@ def test_train_digits(tmp_path: Path) -> None:
     assert len(accuracies) == 2
     assert min(accuracies) >= 97
     assert abs(accuracies[0] - accuracies[1]) <= 0.5  # two or so of 450 images
+    epochs = dict(re.findall(r"^(\w+(?: \w+)?) +([\d.]+) on average:", run.stdout, re.M))
+    assert list(epochs) == ["plain", "batch norm"]
+    assert float(epochs["batch norm"]) < float(epochs["plain"])
     picture = (tmp_path / "train_digits.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000

@@ -1,0 +1,117 @@
+"""Promise 9 for norms: the same bits whatever the backend, the instruction set, the threads and the other samples."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastopt.backends.cython import built_isas
+from tests.norm_cases import ALONE, DTYPES, EXTREMES, NormCase
+from tests.support import Arrays, assert_same_bits, copies, cpus, run_python
+
+# Work for several threads, as they share it: whole groups of values in cache, or one pass after the other; many
+# channels or few, long sets or short ones; samples, or parts of them.
+SHAPES = [(4, 3, 200, 200), (2, 64, 56, 56), (600, 512), (70_000, 8), (3, 1, 1, 100_000), (2, 150_001), (33, 40, 9, 9)]
+
+extremes = pytest.mark.parametrize("case", EXTREMES, ids=lambda case: case.name)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@extremes
+def test_thread_counts_give_the_same_bits(case, shape):
+    arrays = case.make_arrays(shape)
+    wanted = case.run(copies(arrays), num_threads=1)
+    with cpus(7):
+        for threads in (2, 7):
+            assert_same_bits(case.run(copies(arrays), num_threads=threads), wanted, f"{threads} threads")
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+@extremes
+def test_thread_counts_give_the_same_bits_through_blocks(case, dtype):
+    """Sums of arrays in another memory order, or of another dtype, than is computed in."""
+    for shape in ((2, 16, 110, 111), (600, 512)):
+        arrays = case.make_arrays(shape, dtype)
+        arrays["dy"] = np.asfortranarray(arrays["dy"])
+        wanted = case.run(copies(arrays), num_threads=1)
+        with cpus(7):
+            for threads in (2, 7):
+                assert_same_bits(case.run(copies(arrays), num_threads=threads), wanted, f"{shape}, {threads} threads")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@extremes
+def test_backends_give_the_same_bits(case, dtype):
+    for shape in [(1, 1), (3, 7), (17, 33), (3, 6, 7, 7), (2, 35, 5, 3), (2, 3, 50, 51), (64, 70, 1)]:
+        arrays = case.make_arrays(shape, dtype)
+        numba, cython = (case.run(copies(arrays), backend=backend) for backend in ("numba", "cython"))
+        assert_same_bits(numba, cython, str(shape))
+
+
+DIGEST_OF_ALL = """
+import hashlib
+import numpy as np
+from fastopt.backends.cython import ISA
+from tests.norm_cases import CASES
+digest = hashlib.sha256()
+for case in CASES:
+    for dtype in ("float32", "float64", "float16"):
+        for shape in ((3, 6, 7, 7), (2, 3, 47, 46), (5, 1025), (9, 40)):
+            for array in case.run(case.make_arrays(shape, dtype)).values():
+                digest.update(np.ascontiguousarray(array).tobytes())
+print(ISA, digest.hexdigest())
+"""
+
+
+def test_instruction_sets_give_the_same_bits():
+    isas = built_isas()
+    answers = [run_python(DIGEST_OF_ALL, FASTOPT_ISA=isa).split() for isa in isas]
+    assert [isa for isa, _ in answers] == isas
+    assert len({digest for _, digest in answers}) == 1
+
+
+OF_SAMPLES = [case for case in EXTREMES if case.norm != "batch"]
+
+
+def samples(case: NormCase, arrays: Arrays, part: slice) -> Arrays:
+    """Return the arrays of some samples."""
+    whole = arrays["x"].shape
+    return {name: array[part] if array.shape == whole else array for name, array in arrays.items()}
+
+
+@pytest.mark.parametrize("case", OF_SAMPLES, ids=lambda case: case.name)
+def test_a_sample_does_not_depend_on_the_others(case):
+    """Alone, among few and among many, which are walked in other ways; the order of samples is nothing, either."""
+    for shape in ((41, 6, 5, 5), (70, 130), (40, 9_000), (12, 16, 56, 56)):
+        arrays = case.make_arrays(shape)
+        whole = case.run(copies(arrays))
+        for part in (slice(0, 1), slice(3, 5), slice(5, None), slice(None, None, -1)):
+            got = case.run(samples(case, arrays, part))
+            for name in set(got) - {"dweight", "dbias"}:
+                assert_same_bits({name: got[name]}, {name: whole[name][part]}, f"{shape}, {part}")
+
+
+@pytest.mark.parametrize("case", OF_SAMPLES[:4] + OF_SAMPLES[-1:], ids=lambda case: case.name)
+def test_results_that_go_past_the_caches_are_the_same(case):
+    """Results of 26 MB are stored past the caches; those of the halves are not."""
+    arrays = case.make_arrays((16, 64, 80, 80))
+    arrays["x"][0, 0, 0, :3] = np.nan, np.inf, 0
+    whole = case.run(copies(arrays))
+    for part in (slice(0, 8), slice(8, None)):
+        got = case.run(samples(case, arrays, part))
+        for name in ("y", "dx"):
+            assert_same_bits({name: got[name]}, {name: whole[name][part]}, str(part))
+
+
+@pytest.mark.parametrize("case", [case for case in ALONE if case.norm == "batch"], ids=lambda case: case.name)
+def test_a_channel_does_not_depend_on_the_others(case):
+    for shape in ((6, 40, 9, 9), (300, 70), (2, 5, 60, 60)):
+        arrays = case.make_arrays(shape)
+        whole = case.run(copies(arrays))
+        for part in (slice(1, 2), slice(2, 5)):
+            index = {len(shape): (slice(None),) * (case.axis % len(shape)) + (part,), 1: (part,)}
+            of_part = {name: array[index[array.ndim]] for name, array in arrays.items()}
+            wanted = {name: array[index[array.ndim]] for name, array in whole.items()}
+            for name in case.updated:  # they were copies, and are updated once
+                wanted[name] = whole[name][part]
+            assert_same_bits(case.run(copies(of_part)), wanted, f"{shape}, {part}")
