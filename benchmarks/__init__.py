@@ -1,1 +1,1 @@
-"""How fast the updates are, beside NumPy, PyTorch and the memory itself: ``python -m benchmarks``."""
+"""How fast updates and norms are, beside NumPy, PyTorch and the memory itself: ``python -m benchmarks``."""

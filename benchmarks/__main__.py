@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
-from dataclasses import replace
-from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,35 +11,26 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import fastopt
-from benchmarks.calls import measure_calls
-from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.figures import figures_grid
 from benchmarks.machine import describe_machine, machine_line
 from benchmarks.others import OtherPrograms, share_of_others
+from benchmarks.plan import GROUPS, Measurement, plan
 from benchmarks.plot import draw
-from benchmarks.report import calls_grid, short, storage_grid, updates_grid, zero_gradient_grid
-from benchmarks.results import Result, Results, write_csv
-from benchmarks.updates import measure_storages, measure_update
-from benchmarks.workload import Workload
-from benchmarks.zero_gradient import measure_zero_gradient
-from tests.cases import BY_NAME, CASES, Case
-
-BENCHMARKED = [case for case in CASES if case.benchmarked]
+from benchmarks.report import calls_grid, norms_grid, storage_grid, updates_grid, zero_gradient_grid
+from benchmarks.results import Results, write_csv
+from tests.cases import BY_NAME
 
 #: Other programs may have this share of the processors without a warning.
 BUSY = 0.05
-
-#: What `--only` takes besides the names of cases.
-GROUPS = ("calls", "storage", "zero-gradient")
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write the CSV file and the picture."""
     options = parse(arguments)
     if options.peers:  # before Numba loads the system's OpenMP: on that one, small steps of PyTorch take 3 ms, not 0.1
-        import benchmarks.peers  # noqa: F401
+        import benchmarks.updates.peers  # noqa: F401
     wide = Console()
-    console = wide if wide.is_terminal else Console(width=170)
+    console = wide if wide.is_terminal else Console(width=190)
     results = Results(describe_machine(options.threads))
     console.print(machine_line(results.machine))
     before = share_of_others(seconds=0.5)
@@ -55,26 +43,26 @@ def main(arguments: list[str] | None = None) -> None:
     share = others.share()
     if share is not None:
         results.machine["other programs"] = f"{share:.0%}"
-    for grid in (updates_grid, storage_grid, calls_grid, zero_gradient_grid, figures_grid):
+    for grid in (updates_grid, norms_grid, storage_grid, calls_grid, zero_gradient_grid, figures_grid):
         table = grid(results)
         if table.rows:
             console.print(table.for_terminal())
     options.out.mkdir(parents=True, exist_ok=True)
-    csv, picture = options.out / "benchmarks.csv", options.out / "throughput.png"
+    csv = options.out / "benchmarks.csv"
     write_csv(results, csv)
-    print(f"wrote {csv}")
-    if results.cases():
-        matplotlib.use("Agg")
-        draw(results, picture)
-        print(f"wrote {picture}")
+    matplotlib.use("Agg")
+    for written in (csv, *draw(results, options.out)):
+        print(f"wrote {written}")
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
     """Read the options, and refuse what can't be measured."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="Measure fastopt beside NumPy and PyTorch.")
-    parser.add_argument("--sizes", type=sizes, metavar="N[,N]", help="numbers of elements, such as 1e3,1e6")
+    parser.add_argument(
+        "--sizes", type=sizes, metavar="N[,N]", help="elements of updates, such as 1e3,1e6; norms up to the largest"
+    )
     parser.add_argument("--only", type=names, metavar="NAME[,NAME]", help=f"cases, or {', '.join(GROUPS)}")
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and samples: under a minute")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and samples: a minute or two")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave PyTorch out")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results/")
     parser.add_argument(
@@ -99,35 +87,6 @@ def names(text: str) -> list[str]:
         if name not in known:
             raise argparse.ArgumentTypeError(f"{name!r} is not one of {', '.join(known)}")
     return text.split(",")
-
-
-Measurement = tuple[str, Callable[[], Iterator[Result]]]
-
-
-def plan(options: argparse.Namespace) -> list[Measurement]:
-    """Return what is to be measured: a description of each measurement, and the function that makes it."""
-    effort: Effort = QUICK if options.quick else FULL
-    if options.sizes:
-        effort = replace(effort, sizes=options.sizes)
-    cases: list[Case] = [BY_NAME[name] for name in options.only if name in BY_NAME] if options.only else BENCHMARKED
-    groups = options.only or GROUPS
-    peers, threads = options.peers, options.threads
-    planned: list[Measurement] = []
-    if "calls" in groups:
-        planned.append(("calls and import", partial(measure_calls, effort)))
-    for case in cases:
-        for size in effort.sizes:
-            step = partial(measure_update, Workload(case, size), effort, peers, threads)
-            planned.append((f"{case.name}, {short(size)} elements", step))
-    if "storage" in groups:
-        for size in [size for size in effort.sizes if size >= 1_000_000]:
-            step = partial(measure_storages, Workload(BY_NAME["adam"], size), effort, threads)
-            planned.append((f"storage, {short(size)} elements", step))
-    if "zero-gradient" in groups:
-        for case in BENCHMARKED if effort.zero_gradient_of_all else [BY_NAME["adam"]]:
-            step = partial(measure_zero_gradient, case, peers)
-            planned.append((f"{case.name}, zero gradients", step))
-    return planned
 
 
 def run(planned: list[Measurement], results: Results, console: Console) -> None:

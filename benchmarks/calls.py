@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 
 from benchmarks.effort import Effort
+from benchmarks.norms.candidates import call as norm_call
+from benchmarks.norms.workload import NormWorkload
 from benchmarks.results import Result
 from benchmarks.timing import Timing, time_in_turns
-from benchmarks.workload import Workload
+from benchmarks.updates.workload import UpdateWorkload
 from tests.cases import BY_NAME
 
 ADAM = BY_NAME["adam"]
@@ -34,24 +37,23 @@ fastopt.adam(param, grad, m, v, step=1)
 print(perf_counter() - start)
 """
 
-SMALL = 4
-FIRST = 1_000
+UPDATE = UpdateWorkload(ADAM, 4)
+NORMS = [NormWorkload("batch", direction, "NC", (8, 16)) for direction in ("forward", "backward")]
+FIRST = UpdateWorkload(ADAM, 1_000)
 
 
 def measure_calls(effort: Effort) -> Iterator[Result]:
-    """Time Adam on a few elements, ``import fastopt`` after NumPy, and the first update of a process."""
-    workload = Workload(ADAM, SMALL)
-    arrays = workload.make_arrays()
-    call = workload.hyperparameters()
-    steps = {
-        "cython": lambda: ADAM.update(**arrays, **call),
-        "numba": lambda: ADAM.update(**arrays, **call, backend="numba"),
-    }
-    for backend, timing in time_in_turns(steps, effort).items():
-        yield Result.of(timing, "call", backend, "adam", "float32", SMALL, workload.bytes)
+    """Time calls on a few elements, ``import fastopt`` after NumPy, and the first update of a process."""
+    calls = {UPDATE: partial(ADAM.update, **UPDATE.make_arrays(), **UPDATE.hyperparameters())}
+    calls |= {norm: partial(norm.function, **norm_call(norm, norm.make_arrays())) for norm in NORMS}
+    steps = {}
+    for workload, default in calls.items():
+        steps |= {(workload, "cython"): default, (workload, "numba"): partial(default, backend="numba")}
+    for (workload, backend), timing in time_in_turns(steps, effort).items():
+        yield Result.of(timing, "call", backend, workload)
     yield Result.of(in_fresh_process(IMPORT, effort), "import", "fastopt")
-    timing = in_fresh_process(FIRST_UPDATE.format(elements=FIRST), effort)
-    yield Result.of(timing, "first update", "cython", "adam", "float32", FIRST)
+    timing = in_fresh_process(FIRST_UPDATE.format(elements=FIRST.elements), effort)
+    yield Result.of(timing, "first update", "cython", FIRST)
 
 
 def in_fresh_process(script: str, effort: Effort) -> Timing:

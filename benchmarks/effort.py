@@ -9,7 +9,10 @@ from dataclasses import dataclass
 class Effort:
     """Sizes and numbers of samples."""
 
+    #: Elements of the arrays of updates.
     sizes: tuple[int, ...]
+    #: Elements of the largest norm.
+    largest_norm: int
     #: Of each candidate on each workload, unless they would take longer than `budget`: then fewer, but at least 3.
     samples: int
     #: Seconds.
@@ -20,5 +23,5 @@ class Effort:
     zero_gradient_of_all: bool
 
 
-FULL = Effort((1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000), 11, 0.4, 7, True)
-QUICK = Effort((1_000, 100_000, 1_000_000), 3, 0.1, 3, False)
+FULL = Effort((1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000), 100_000_000, 11, 0.4, 7, True)
+QUICK = Effort((1_000, 100_000, 1_000_000), 10_000_000, 3, 0.1, 3, False)

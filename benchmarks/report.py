@@ -2,11 +2,27 @@
 
 from __future__ import annotations
 
-from benchmarks.figures import TORCH, late_over_early, ratio
-from benchmarks.grid import Grid
-from benchmarks.results import Result, Results
+from collections.abc import Iterator, Sequence
 
-CANDIDATES = ("cython", "numba", "bound", "naive", *TORCH)
+from benchmarks.figure import over, ratio
+from benchmarks.grid import Grid
+from benchmarks.norms.figures import TORCH as NORM_TORCH
+from benchmarks.processes import AT_ONCE, ONE_BY_ONE
+from benchmarks.results import Columns, Result, Results
+from benchmarks.updates.figures import TORCH as UPDATE_TORCH
+from benchmarks.updates.figures import late_over_early
+
+#: The columns of every table of throughput, besides PyTorch's: candidates, and who backend cython is compared with.
+OWN, COMPARED = ("cython", "numba", "bound", "naive"), ("of bound", "over naive", "over best torch")
+
+#: What happens once or is small: the measure, and the unit of its time.
+CALLS = (
+    ("call", "us", 1e6),
+    ("import", "ms", 1e3),
+    ("first update", "ms", 1e3),
+    (ONE_BY_ONE, "us", 1e6),
+    (AT_ONCE, "us", 1e6),
+)
 
 
 def throughput(row: Result) -> float:
@@ -23,22 +39,37 @@ def updates_grid(results: Results, sizes: list[int] | None = None) -> Grid:
     """Return the throughput of every candidate, and the speed of fastopt's default backend over others."""
     grid = Grid(
         "Updates in float32: GB/s of each candidate, and the speed of backend cython over others",
-        ("update", "elements", *CANDIDATES, "of bound", "over naive", "over best torch"),
+        ("update", "elements", *OWN, *UPDATE_TORCH, *COMPARED),
     )
     for case in results.cases():
         for elements in sizes or results.sizes():
-            rows = {row.candidate: row for row in results.select(measure="update", case=case, elements=elements)}
-            speeds = (f"{throughput(rows[name]):.1f}" if name in rows else "" for name in CANDIDATES)
-            ratios = ("" if value is None else f"{value:.2f}" for value in _comparisons(results, case, elements))
-            grid.rows.append((case, short(elements), *speeds, *ratios))
+            columns = {"measure": "update", "case": case, "elements": elements}
+            grid.rows.append((case, short(elements), *_compared(results, UPDATE_TORCH, columns)))
     return grid
 
 
-def _comparisons(results: Results, case: str, elements: int) -> list[float | None]:
-    """The speed of backend cython over the bound, naive NumPy and the best of PyTorch."""
-    columns = {"case": case, "elements": elements}
-    own = results.median("cython", **columns)
-    return [ratio(results.best(*rivals, **columns), own) for rivals in (("bound",), ("naive",), TORCH)]
+def norms_grid(results: Results) -> Grid:
+    """Return the same of norms."""
+    grid = Grid(
+        "Norms: ms of backend cython, GB/s of each candidate, and the speed of backend cython over others",
+        ("norm", "shape", "storage", "ms", *OWN, *NORM_TORCH, *COMPARED),
+        words=3,
+    )
+    for norm in results.norms():
+        columns = {"measure": "norm", **norm}
+        own = results.median("cython", **columns)
+        grid.rows.append((*norm.values(), f"{1e3 * own:.3g}", *_compared(results, NORM_TORCH, columns)))
+    return grid
+
+
+def _compared(results: Results, torch: Sequence[str], columns: Columns) -> Iterator[str]:
+    """Yield the throughput of every candidate, and the speed of backend cython over others, as text."""
+    rows = {row.candidate: row for row in results.select(**columns)}
+    for name in (*OWN, *torch):
+        yield f"{throughput(rows[name]):.1f}" if name in rows else ""
+    for rivals in (("bound",), ("naive",), torch):
+        value = over(results, *rivals, **columns)
+        yield "" if value is None else f"{value:.2f}"
 
 
 def storage_grid(results: Results) -> Grid:
@@ -61,11 +92,11 @@ def storage_grid(results: Results) -> Grid:
 def calls_grid(results: Results) -> Grid:
     """Return what does not depend on memory."""
     grid = Grid("Once, and small", ("what", "by", "median", "lowest", "highest"), words=2)
-    for measure, unit, scale in (("call", "us", 1e6), ("import", "ms", 1e3), ("first update", "ms", 1e3)):
+    for measure, unit, scale in CALLS:
         for row in results.select(measure=measure):
-            what = f"{measure}: {row.case}, {row.elements} elements" if row.elements else measure
+            of = f": {row.case}, {row.shape or f'{row.elements} elements'}" if row.case else ""
             times = (f"{scale * time:.3g} {unit}" for time in (row.median, row.low, row.high))
-            grid.rows.append((what, row.candidate, *times))
+            grid.rows.append((measure + of, row.candidate, *times))
     return grid
 
 

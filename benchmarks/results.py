@@ -6,8 +6,10 @@ import csv
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from benchmarks.timing import Timing
+from benchmarks.workload import Workload
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,7 @@ class Result:
 
     measure: str
     case: str
+    shape: str
     storage: str
     elements: int
     candidate: str
@@ -26,12 +29,16 @@ class Result:
     high: float
 
     @classmethod
-    def of(
-        cls, timing: Timing, measure: str, candidate: str, case: str = "", storage: str = "", elements: int = 0,
-        bytes: int = 0,
-    ) -> Result:  # fmt: skip
+    def of(cls, timing: Timing, measure: str, candidate: str, workload: Workload | None = None) -> Result:
         """Return the row of a timing."""
-        return cls(measure, case, storage, elements, candidate, bytes, **asdict(timing))
+        if workload is None:
+            return cls(measure, "", "", "", 0, candidate, 0, **asdict(timing))
+        what = (workload.name, workload.shape, workload.storage, workload.elements)
+        return cls(measure, *what, candidate, workload.bytes, **asdict(timing))
+
+
+#: What some columns have to be.
+Columns: TypeAlias = dict[str, Any]
 
 
 @dataclass
@@ -47,7 +54,7 @@ class Results:
             if all(getattr(row, name) == value for name, value in columns.items()):
                 yield row
 
-    def median(self, candidate: str, measure: str = "update", **columns: object) -> float | None:
+    def median(self, candidate: str, measure: str, **columns: object) -> float | None:
         """Return the median time of a candidate, or None where it was not measured."""
         return next((row.median for row in self.select(candidate=candidate, measure=measure, **columns)), None)
 
@@ -59,6 +66,12 @@ class Results:
     def cases(self) -> list[str]:
         """Return the names of the cases whose updates were measured, in order."""
         return list(dict.fromkeys(row.case for row in self.select(measure="update")))
+
+    def norms(self) -> list[Columns]:
+        """Return what was measured of norms, in order."""
+        rows = self.select(measure="norm")
+        keys = dict.fromkeys((row.case, row.shape, row.storage) for row in rows)
+        return [dict(zip(("case", "shape", "storage"), key, strict=True)) for key in keys]
 
     def sizes(self) -> list[int]:
         """Return the numbers of elements of updates."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from benchmarks.figures import figures_grid
 from benchmarks.machine import machine_line
-from benchmarks.report import calls_grid, storage_grid, updates_grid, zero_gradient_grid
+from benchmarks.report import calls_grid, norms_grid, storage_grid, updates_grid, zero_gradient_grid
 from benchmarks.results import Results, read_csv
 
 #: What can stand between markers.
@@ -24,6 +24,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
     "updates": lambda results: updates_grid(results).for_markdown(),
     "storage": lambda results: storage_grid(results).for_markdown(),
     "calls": lambda results: calls_grid(results).for_markdown(),
+    "norms": lambda results: norms_grid(results).for_markdown(),
     "zero-gradient": lambda results: zero_gradient_grid(results).for_markdown(),
 }
 

@@ -6,10 +6,11 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 import fastopt
-from benchmarks.candidates import CYTHON, NAIVE, NUMBA, Candidate
+from benchmarks.candidates import Candidate
 from benchmarks.report import short
+from benchmarks.updates.candidates import CYTHON, NAIVE, NUMBA
+from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.verify import verify
-from benchmarks.workload import Workload
 from tests.cases import CASES, Case
 
 SIZES = (1_000, 1_000_000)
@@ -20,7 +21,7 @@ SIZES = (1_000, 1_000_000)
 @pytest.mark.parametrize("case", [case for case in CASES if case.benchmarked], ids=lambda case: case.name)
 def test_update(benchmark: BenchmarkFixture, case: Case, elements: int, candidate: Candidate) -> None:
     """Time one candidate, once it has proved correct."""
-    workload = Workload(case, elements)
+    workload = UpdateWorkload(case, elements)
     threads = fastopt.get_num_threads()
     verify(candidate, workload, threads)
     benchmark.group = f"{case.name}, {short(elements)} elements"

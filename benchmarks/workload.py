@@ -1,51 +1,54 @@
-"""What one measurement works on: a case of ``tests/cases.py``, a number of elements, and how they are stored."""
+"""What one measurement works on, whatever the family of kernels: its arrays, the traffic, and the right results."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from abc import ABC, abstractmethod
+from typing import TypeAlias
 
 import numpy as np
 
-from tests.cases import Case
-
 Arrays: TypeAlias = dict[str, np.ndarray]
-
-#: Every measured step is this one, in the middle of a training: RAdam rectifies from its 6th step on.
-STEP = 100
 
 #: Random numbers are made for so many elements and then repeated: 5e7 of them for each array would take seconds.
 PATTERN = 1 << 16
 
 
-@dataclass(frozen=True, eq=False)
-class Workload:
-    """A case on arrays of one size. ``storage`` is what param and grad are stored as."""
+class Workload(ABC):
+    """Work on arrays of one size. ``storage`` is the type of those that are large."""
 
-    case: Case
+    name: str
+    storage: str
+    #: Elements of each large array.
     elements: int
-    storage: str = "float32"
-
-    def hyperparameters(self) -> dict[str, Any]:
-        """Return the keyword arguments of the measured step."""
-        return self.case.hyperparameters(STEP)
-
-    def make_arrays(self) -> Arrays:
-        """Return fresh arrays; the state of bfloat16 parameters is float32."""
-        pattern = self.case.make_arrays(min(self.elements, PATTERN))
-        if "grad_avg" in pattern:  # a variance, square_avg - grad_avg^2, that float32 can subtract
-            pattern["square_avg"] += 1
-        return {name: np.resize(array.astype(self._dtype(name)), self.elements) for name, array in pattern.items()}
+    #: The shape as text, where it matters.
+    shape: str = ""
 
     @property
+    @abstractmethod
     def bytes(self) -> int:
-        """What an update has to move: every array is read, and all but grad are written."""
-        size = {name: self._dtype(name).itemsize for name in self.case.arrays}
-        return self.elements * (sum(size.values()) + sum(size[name] for name in self.case.written))
+        """What has to move: everything that is read, and everything that is written."""
 
-    def _dtype(self, name: str) -> np.dtype:
-        if self.storage != "bfloat16":
-            return np.dtype(self.storage)
-        import ml_dtypes  # only here: an optional package
+    @abstractmethod
+    def make_arrays(self) -> Arrays:
+        """Return fresh arrays, those for results included."""
 
-        return np.dtype(ml_dtypes.bfloat16) if name in ("param", "grad") else np.dtype(np.float32)
+    @abstractmethod
+    def trial(self) -> Workload:
+        """Return the same work of modest size: what every candidate has to do right before it is timed."""
+
+    @abstractmethod
+    def expected(self, arrays: Arrays) -> Arrays:
+        """Return what the arrays should be afterwards: the plain formula in float64."""
+
+    def magnitude(self, name: str) -> float:
+        """Return how large the values of an array are about."""
+        return 1.0
+
+
+def numpy_dtype(storage: str) -> np.dtype:
+    """Return NumPy's type; it has bfloat16 from an optional package."""
+    if storage != "bfloat16":
+        return np.dtype(storage)
+    import ml_dtypes  # only here: an optional package
+
+    return np.dtype(ml_dtypes.bfloat16)

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 
 from benchmarks.candidates import Candidate, Step
-from benchmarks.workload import STEP, Arrays, Workload
+from benchmarks.updates.workload import STEP, UpdateWorkload
+from benchmarks.workload import Arrays
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ PEERS = {
 MODES = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}
 
 
-def _make(mode: str, workload: Workload, arrays: Arrays, threads: int) -> Step:
+def _make(mode: str, workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
     torch.set_num_threads(threads)
     peer = PEERS[workload.case.name]
     param = torch.zeros(1)
@@ -84,7 +85,7 @@ def _make(mode: str, workload: Workload, arrays: Arrays, threads: int) -> Step:
     return optimizer.step
 
 
-def peers_of(workload: Workload) -> list[Candidate]:
+def peers_of(workload: UpdateWorkload) -> list[Candidate]:
     """Return PyTorch's ways to make the workload's update."""
     peer = PEERS.get(workload.case.name)
     if peer is None or workload.storage != "float32":

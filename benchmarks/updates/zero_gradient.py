@@ -7,11 +7,12 @@ from time import perf_counter
 
 import numpy as np
 
-from benchmarks.candidates import CYTHON, Candidate
+from benchmarks.candidates import Candidate
 from benchmarks.results import Result
 from benchmarks.timing import Timing
+from benchmarks.updates.candidates import CYTHON
+from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.verify import verify
-from benchmarks.workload import Workload
 from tests.cases import Case
 
 STEPS = 10_000
@@ -26,10 +27,10 @@ WINDOW = 800
 
 def measure_zero_gradient(case: Case, peers: bool) -> Iterator[Result]:
     """Time each of the steps, and sum up the first and the last of them."""
-    workload = Workload(case, ELEMENTS)
+    workload = UpdateWorkload(case, ELEMENTS)
     candidates = [CYTHON]
     if peers and case.name == "adam":
-        from benchmarks.peers import peers_of  # only here: PyTorch is optional
+        from benchmarks.updates.peers import peers_of  # only here: PyTorch is optional
 
         candidates += [peer for peer in peers_of(workload) if peer.name == "torch fused"]
     for candidate in candidates:
@@ -37,10 +38,10 @@ def measure_zero_gradient(case: Case, peers: bool) -> Iterator[Result]:
         seconds = _step_times(candidate, workload)
         for when, part in (("early", seconds[:WINDOW]), ("late", seconds[-WINDOW:])):
             timing = Timing.of(part)
-            yield Result.of(timing, f"zero gradient, {when}", candidate.name, case.name, "float32", ELEMENTS)
+            yield Result.of(timing, f"zero gradient, {when}", candidate.name, workload)
 
 
-def _step_times(candidate: Candidate, workload: Workload) -> list[float]:
+def _step_times(candidate: Candidate, workload: UpdateWorkload) -> list[float]:
     arrays = workload.make_arrays()
     arrays["grad"] = np.zeros_like(arrays["grad"])
     step = candidate.make(workload, arrays, THREADS)

@@ -1,0 +1,1 @@
+"""Normalisation: forward, backward and inference."""

@@ -1,0 +1,64 @@
+"""What is to be measured, by the options of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+
+from benchmarks.calls import measure_calls
+from benchmarks.effort import FULL, QUICK, Effort
+from benchmarks.norms.kept_memory import measure_kept_memory
+from benchmarks.norms.measure import ALLOCATED_BY_TORCH, NORM_WORKLOADS, measure_norm
+from benchmarks.processes import measure_processes
+from benchmarks.report import short
+from benchmarks.results import Result
+from benchmarks.updates.measure import measure_storages, measure_update
+from benchmarks.updates.workload import UpdateWorkload
+from benchmarks.updates.zero_gradient import measure_zero_gradient
+from tests.cases import BY_NAME, CASES
+
+BENCHMARKED = [case for case in CASES if case.benchmarked]
+
+NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
+
+#: What `--only` takes besides the names of cases.
+GROUPS = ("calls", "processes", "norms", *NORMS, "storage", "zero-gradient")
+
+#: A description, and the function that measures.
+Measurement = tuple[str, Callable[[], Iterator[Result]]]
+
+
+def plan(options: argparse.Namespace) -> list[Measurement]:
+    """Return every measurement that the options ask for."""
+    effort: Effort = QUICK if options.quick else FULL
+    if options.sizes:
+        effort = replace(effort, sizes=options.sizes, largest_norm=max(options.sizes))
+    groups = options.only or [*GROUPS, *(case.name for case in BENCHMARKED)]
+    peers, threads = options.peers, options.threads
+    planned: list[Measurement] = []
+    if "calls" in groups:
+        planned.append(("calls and import", partial(measure_calls, effort)))
+    if "processes" in groups:
+        planned.append(("processes", partial(measure_processes, effort)))
+    for case in [case for case in CASES if case.name in groups]:
+        for size in effort.sizes:
+            step = partial(measure_update, UpdateWorkload(case, size), effort, peers, threads)
+            planned.append((f"{case.name}, {short(size)} elements", step))
+    for norm in NORM_WORKLOADS:
+        if {"norms", norm.family}.intersection(groups) and norm.elements <= effort.largest_norm:
+            step = partial(measure_norm, norm, effort, peers, threads)
+            planned.append((f"{norm.name}, {norm.shape}", step))
+            if norm in ALLOCATED_BY_TORCH and peers:
+                step = partial(measure_kept_memory, norm, effort, threads)
+                planned.append((f"{norm.name}, {norm.shape}, memory kept", step))
+    if "storage" in groups:
+        for size in [size for size in effort.sizes if size >= 1_000_000]:
+            step = partial(measure_storages, UpdateWorkload(BY_NAME["adam"], size), effort, threads)
+            planned.append((f"storage, {short(size)} elements", step))
+    if "zero-gradient" in groups:
+        for case in BENCHMARKED if effort.zero_gradient_of_all else [BY_NAME["adam"]]:
+            step = partial(measure_zero_gradient, case, peers)
+            planned.append((f"{case.name}, zero gradients", step))
+    return planned

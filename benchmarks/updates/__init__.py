@@ -1,0 +1,1 @@
+"""The in-place updates of the optimizers."""
