@@ -76,9 +76,6 @@ def gradient_relu(dy, y):
 # ---- The terms of sums
 
 
-# In float64, for what the centre is: one of the values, and so perhaps far from all others.
-
-
 def deviations(x, /, centre):
     deviation = x - centre
     return deviation, deviation * deviation

@@ -13,8 +13,6 @@ SUM = PARAMETER + 5
 
 #: The sizes of a panel, in the order of ``enum size`` there.
 ROWS, COLUMNS, STEP = range(3)
-LANES = STEP + len(ARRAYS)
-DISTANCE = LANES + 1
 
 #: Rows whose terms are added up before they join the sums of their columns, as GROUP there. Float64 sums of every row
 #: would take two to three times as long; and eight float32 terms lose little.
@@ -30,16 +28,13 @@ class Panel:
     name: str
     function: str
     along: tuple[str, ...]
+    #: True if terms are evaluated in float64, whatever the arrays are.
+    wide: bool = False
 
     @property
     def sums(self) -> bool:
         """True if the kernel adds up terms, false if it writes arrays."""
         return self.function.endswith(("terms", "deviations"))
-
-    @property
-    def wide(self) -> bool:
-        """True if terms are evaluated in float64 whatever the arrays are."""
-        return self.function == "deviations"
 
     @property
     def forms(self) -> range:
@@ -61,6 +56,7 @@ PANELS = (
     Panel("input_gradient_fixed_rows", "input_gradient_fixed", (ROW,)),
     Panel("input_gradient_fixed_columns", "input_gradient_fixed", (COLUMN,)),
     Panel("deviations", "deviations", (COLUMN,)),
+    Panel("wide_deviations", "deviations", (COLUMN,), wide=True),
     Panel("gradient_terms", "gradient_terms", (COLUMN, COLUMN)),
     Panel("weighted_gradient_terms", "weighted_gradient_terms", (COLUMN, COLUMN)),
     Panel("parameter_terms", "gradient_terms", (ROW, ROW)),

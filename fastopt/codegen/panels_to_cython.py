@@ -7,9 +7,7 @@ import textwrap
 from .panel_text import (
     ARRAYS,
     COLUMNS,
-    DISTANCE,
     GROUP,
-    LANES,
     PANELS,
     PARAMETER,
     ROW,
@@ -22,9 +20,10 @@ from .panel_text import (
 from .rule_text import Function, parse_functions
 from .to_cython import header
 
-#: Rows that are read at once where they lie apart: of two arrays, 8 rows at a distance of 4 KiB (16 pixels of 64
-#: channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
+#: Rows that are read at once where they lie so many elements apart: of two arrays, 8 rows at a distance of 4 KiB (every
+#: 16th pixel of 64 channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
 ROWS_APART = 4
+APART = 256
 
 #: Columns of a group whose sums wait on the stack meanwhile.
 COLUMNS_AT_ONCE = 256
@@ -33,22 +32,22 @@ COLUMNS_AT_ONCE = 256
 def panels_module(source: str, dtype: str) -> str:
     """Return the text of a Cython module with the kernels of all functions in ``source``."""
     functions = parse_functions(source)
-    wide = {panel.function for panel in PANELS if panel.wide}
     parts = [header("fastopt/norm_rules.py", "fastopt/codegen/panels_to_cython.py", dtype)]
-    parts += [_inline(each, "double" if each.name in wide else "real") for each in functions.values()]
+    parts += [_inline(each, each.name, "real") for each in functions.values()]
+    parts += [_inline(functions[panel.function], panel.name, "double") for panel in PANELS if panel.wide]
     for loop in loops(functions):
         parts.append(_sums(loop) if loop.panel.sums else _elements(loop))
     parts.append(_addresses(loops(functions)))
     return "\n\n".join(parts) + "\n"
 
 
-def _inline(function: Function, real: str) -> str:
+def _inline(function: Function, name: str, real: str) -> str:
     """The function, its body verbatim, typed."""
     parameters = ", ".join(f"{real} {name}" for name in function.arrays + function.scalars)
     returned = f"({real}, {real})" if function.name.endswith(("terms", "deviations")) else real
     declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
     body = textwrap.indent(function.body, "    ")
-    return f"cdef inline {returned} {function.name}({parameters}) noexcept nogil:\n{declared}{body}"
+    return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{body}"
 
 
 def _elements(loop: Loop) -> str:
@@ -97,38 +96,22 @@ def _sums(loop: Loop) -> str:
     arguments += [f"{'sums_t' if loop.panel.wide else 'run_t'} {name}" for name in loop.function.scalars]
     arguments += ["sums_t first_", "sums_t second_"]
     real = "sums_t" if loop.panel.wide else "run_t"
-    steps = [f"sizes[{STEP + ARRAYS.index(name)}]" for name in loop.read]
-    parameters = [
-        f"<{real}>arrays[{PARAMETER + i}]" + (" + r" if along == ROW else "")
-        for i, (_, along) in enumerate(loop.parameters)
-    ]
-    called = [each for name, step in zip(loop.read, steps, strict=True) for each in (_row(name), step)] + parameters
-    of_lane = [
-        each
-        for name, step in zip(loop.read, steps, strict=True)
-        for each in (_row(name, "first"), f"{step} * sizes[{LANES}]")
-    ] + parameters
+    called = []
+    for name in loop.read:
+        called += [_row(name), f"sizes[{STEP + ARRAYS.index(name)}]"]
+    for i, (_, along) in enumerate(loop.parameters):
+        called += [f"<{real}>arrays[{PARAMETER + i}]" + (" + r" if along == ROW else "")]
     called += [f"<sums_t>arrays[{SUM + i}]" for i in range(2)]
-    of_lane += [f"<sums_t>arrays[{SUM + i}] + lane * sizes[{DISTANCE}]" for i in range(2)]
-    size, lanes = f"sizes[{COLUMNS}]", f"sizes[{LANES}]"
-    groups = f"""\
-        while {int(len(loop.read) == 1)} and rows >= {GROUP}:
-            {loop.name}_group({size}, {", ".join(of_lane)})
-            first += {GROUP} * {lanes}
-            rows -= {GROUP}
-"""
+    near = f"sizes[{STEP + ARRAYS.index(loop.read[0])}] < {APART}" if len(loop.read) > 1 else "True"
     return (
         f"{_group(loop, arguments, wide)}\n\n{_apart(loop, arguments, wide)}\n\n"
         f"cdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-        f"    cdef Py_ssize_t r = 0, lane, rows, first\n"
-        f"    while {lanes} == 1 and r + {GROUP} <= sizes[{ROWS}]:\n"
-        f"        {loop.name}_group({size}, {', '.join(called)})\n"
+        f"    cdef Py_ssize_t r = 0\n"
+        f"    while {near} and r + {GROUP} <= sizes[{ROWS}]:\n"
+        f"        {loop.name}_group(sizes[{COLUMNS}], {', '.join(called)})\n"
         f"        r += {GROUP}\n"
-        f"    for lane in range(min({lanes}, sizes[{ROWS}] - r)):\n"
-        f"        first = r + lane\n"
-        f"        rows = (sizes[{ROWS}] - first + {lanes} - 1) // {lanes}\n"
-        f"{groups}"
-        f"        {loop.name}_apart(rows, {size}, {', '.join(of_lane)})"
+        f"    if r < sizes[{ROWS}]:\n"
+        f"        {loop.name}_apart(sizes[{ROWS}] - r, sizes[{COLUMNS}], {', '.join(called)})"
     )
 
 
@@ -138,7 +121,8 @@ def _terms(loop: Loop, row: str, column: str) -> str:
     if loop.backward:
         elements["dy"] = f"{loop.gradient}({elements['dy']}, {elements.get('y', elements['dy'])})"
     values = [f"{name}[{row}]" if along == ROW else f"{name}[{column}]" for name, along in loop.parameters]
-    return f"{loop.function.name}({', '.join([*(elements[array] for array in loop.function.arrays), *values])})"
+    function = loop.panel.name if loop.panel.wide else loop.function.name
+    return f"{function}({', '.join([*(elements[array] for array in loop.function.arrays), *values])})"
 
 
 def _group(loop: Loop, arguments: list[str], wide: str) -> str:
@@ -156,7 +140,7 @@ def _group(loop: Loop, arguments: list[str], wide: str) -> str:
 
 
 def _apart(loop: Loop, arguments: list[str], wide: str) -> str:
-    """Groups of one lane's rows, few at once, in stripes of columns; the last group may have fewer rows."""
+    """Groups of rows, few at once, in stripes of columns; the last group may have fewer rows."""
     names = [argument.split()[-1] for argument in arguments[:-2]]
     by_row = {name for name, along in loop.parameters if along == ROW}
     given = ", ".join(

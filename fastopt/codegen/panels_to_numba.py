@@ -7,9 +7,7 @@ import textwrap
 from .panel_text import (
     ARRAYS,
     COLUMNS,
-    DISTANCE,
     GROUP,
-    LANES,
     PANELS,
     PARAMETER,
     ROW,
@@ -95,7 +93,7 @@ def _arguments(kernel: Loop, elements: dict[str, str]) -> str:
 
 
 def _kernel(kernel: Loop, dtype: str) -> str:
-    """What the engine calls: the loop over rows, or over lanes and groups of their rows."""
+    """What the engine calls: the loop over rows, or over groups of them."""
     wide = "float64" if kernel.panel.wide else dtype
     lines = [f"rows_, columns_ = sizes_[{ROWS}], sizes_[{COLUMNS}]"]
     for name in kernel.read + kernel.written:
@@ -104,7 +102,7 @@ def _kernel(kernel: Loop, dtype: str) -> str:
         lines += [f"{name}_ = {_array(slot, f'rows_ * {name}_step_ + columns_', dtype)}"]
     for i, (name, along) in enumerate(kernel.parameters):
         lines += [f"{name} = {_array(PARAMETER + i, 'rows_' if along == ROW else 'columns_', wide)}"]
-    lines += _sums_of_lanes(kernel) if kernel.panel.sums else _rows(kernel)
+    lines += _groups(kernel) if kernel.panel.sums else _rows(kernel)
     return f"@panel_kernel_of\ndef kernel(arrays_, sizes_):\n{textwrap.indent(chr(10).join(lines), '    ')}\n"
 
 
@@ -114,25 +112,19 @@ def _rows(kernel: Loop) -> list[str]:
     return ["for r_ in range(rows_):", f"    run_(columns_, {', '.join(given)})"]
 
 
-def _sums_of_lanes(kernel: Loop) -> list[str]:
-    """Lane by lane: in the order of memory is faster where memory is far, but Numba has no arrays on the stack."""
-    length = "(lanes_ - 1) * distance_ + columns_"
+def _groups(kernel: Loop) -> list[str]:
     given = []
     for name in kernel.read:
-        given += [f"{name}_[(l_ + r_ * lanes_) * {name}_step_ :]", f"{name}_step_ * lanes_"]
+        given += [f"{name}_[r_ * {name}_step_ :]", f"{name}_step_"]
     given += [f"{name}[r_:]" if along == ROW else name for name, along in kernel.parameters]
-    given += ["first_[l_ * distance_ :]", "second_[l_ * distance_ :]"]
-    called = ", ".join(given)
+    called = ", ".join([*given, "first_", "second_"])
     return [
-        f"lanes_, distance_ = sizes_[{LANES}], sizes_[{DISTANCE}]",
-        *(f"{name} = {_array(SUM + i, length, 'float64')}" for i, name in enumerate(("first_", "second_"))),
-        "for l_ in range(min(lanes_, rows_)):",
-        "    mine_ = (rows_ - l_ + lanes_ - 1) // lanes_",
-        f"    for r_ in range(0, mine_ - {GROUP - 1}, {GROUP}):",
-        f"        group_(columns_, {called})",
-        f"    r_ = mine_ // {GROUP} * {GROUP}",
-        "    if r_ < mine_:",
-        f"        rest_(mine_ - r_, columns_, {called})",
+        *(f"{name} = {_array(SUM + i, 'columns_', 'float64')}" for i, name in enumerate(("first_", "second_"))),
+        f"for r_ in range(0, rows_ - {GROUP - 1}, {GROUP}):",
+        f"    group_(columns_, {called})",
+        f"r_ = rows_ // {GROUP} * {GROUP}",
+        "if r_ < rows_:",
+        f"    rest_(rows_ - r_, columns_, {called})",
     ]
 
 

@@ -25,6 +25,15 @@
 #define LANES 16
 #define GROUPS (GROUP * LANES) /* elements that complete a group in every lane */
 
+/* Statistics are summed up in one round over the elements, or in two.
+ *
+ * Deviations are measured from the first value of the statistic's, which lies within a few standard deviations of the
+ * mean: what is lost then to cancellation is a few of the last bits. Sums tell whether it does. If not, and also where
+ * float32 squares were too large, a second round computes in float64, in which no first value does harm: it is no
+ * further from the mean than sqrt(values) standard deviations. float64 arrays always have a second round, about the mean
+ * that the first one tells. */
+enum round { FIRST, SECOND };
+
 /* Channels whose sums walk together. */
 #define MAX_STRIPE 256
 
@@ -80,7 +89,7 @@ typedef struct {
     int sums_form;
 
     /* Filled in after plan_norm, by the caller again: what it said that it needs. */
-    panel_kernel_t sums_kernel, elements_kernel, parameters_kernel;
+    panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel;
     char *scratch;
     spread_t spread;
 

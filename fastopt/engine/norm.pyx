@@ -48,6 +48,8 @@ cdef extern from "panel.h" nogil:
         OUT
         DRESIDUAL
         ARRAYS
+        DEVIATIONS
+        WIDE_DEVIATIONS
         PARAMETER_TERMS
         PANEL_KERNELS
         WITH_RELU
@@ -87,7 +89,7 @@ cdef extern from "norm.h" nogil:
         walk walk_ "walk"
         int sums, elements
         int sums_form
-        panel_kernel_t sums_kernel, elements_kernel, parameters_kernel
+        panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel
         char *scratch
         spread_t spread
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
@@ -108,7 +110,7 @@ cdef class Kernels:
 
     cdef str backend
     cdef str dtype
-    cdef panel_kernel_t kernels[12][4]
+    cdef panel_kernel_t kernels[13][4]
     cdef const codec_t *codecs
 
     cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
@@ -370,6 +372,8 @@ cdef class Call:
         plan_norm(norm, threads)
         if norm.sums != PANEL_KERNELS:
             norm.sums_kernel = kernels.fetch(norm.sums, norm.sums_form)
+        if norm.sums == DEVIATIONS:
+            norm.second_sums_kernel = kernels.fetch(WIDE_DEVIATIONS, 0)
         if norm.elements != PANEL_KERNELS:
             norm.elements_kernel = kernels.fetch(norm.elements, norm.form)
         if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:

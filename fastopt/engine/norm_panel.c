@@ -170,7 +170,6 @@ static void run_parameter_terms(const norm_t *norm, panel_t *panel, ptrdiff_t ro
     panel->arrays[PARAMETER + 1] = parameters[1];
     panel->arrays[SUM] = norm->dbias_parts + sums;
     panel->arrays[SUM + 1] = norm->dweight_parts + sums;
-    panel->sizes[LANES_OF_ROWS] = 1;
     norm->parameters_kernel(panel->arrays, panel->sizes);
 }
 

@@ -2,7 +2,7 @@
 
 /* Results of at least so many bytes go past the caches: what reads them next would not find them there anyway, and a
  * plain store reads the memory that it overwrites first. */
-#define STREAM_FROM ((ptrdiff_t)24 << 20)
+#define STREAM_FROM ((ptrdiff_t)64 << 20)
 
 static const ptrdiff_t STORAGE_SIZE[STORAGES] = {
     [FLOAT32] = 4, [FLOAT64] = 8, [FLOAT16] = 2, [BFLOAT16] = 2,

@@ -1,5 +1,6 @@
 #include "norm_parts.h"
 #include "float_mode.h"
+#include <stdatomic.h>
 #include <string.h>
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -23,7 +24,8 @@ typedef struct {
     ptrdiff_t channels; /* of a block */
     ptrdiff_t blocks;
     ptrdiff_t span; /* of space, in elements; of sums, a part */
-    int around_mean;
+    enum round round;
+    atomic_int *second; /* statistics that must have a second round */
 } call_t;
 
 /* Results that went past the caches are seen by other threads before the call ends. */
@@ -36,18 +38,15 @@ static void order_streams(const norm_t *norm)
     (void)norm;
 }
 
-static int rounds(const norm_t *norm)
-{
-    /* float64 sums of float64 values deserve a centre better than any value: the mean that they tell. */
-    return !is_backward(norm) && norm->compute == FLOAT64 ? 2 : 1;
-}
-
 /* ---- Blocks of channels (PLANES, PIXELS) */
 
-static void finish_groups(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, int around_mean)
+/* Return how many of the groups must have a second round. */
+static int finish_groups(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, enum round round)
 {
+    int second = 0;
     for (ptrdiff_t group = channel / norm->per_group; group * norm->per_group < end_channel; group++)
-        finish_group(norm, o, group, around_mean);
+        second += finish_group(norm, o, group, round);
+    return second;
 }
 
 static void apply_channels(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t begin,
@@ -69,10 +68,10 @@ static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t la
     for (ptrdiff_t unit = first; unit < last; unit++) {
         ptrdiff_t o = unit / call->blocks, channel = unit % call->blocks * call->channels;
         ptrdiff_t end_channel = smaller(channel + call->channels, norm->channels.count);
-        for (int round = 0; round < rounds(norm); round++) {
+        for (int round = FIRST, left = 1; left; round++) {
             for (ptrdiff_t part = 0; part < norm->parts; part++)
                 sum_part(norm, thread, o, channel, end_channel, part, round);
-            finish_groups(norm, o, channel, end_channel, round);
+            left = finish_groups(norm, o, channel, end_channel, round);
         }
         apply_channels(norm, o, channel, end_channel, 0, norm->space.count);
     }
@@ -108,7 +107,7 @@ static void sum_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t las
     const call_t *call = argument;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         place_t at = place_of(call, unit);
-        sum_part(call->norm, thread, at.o, at.channel, at.end_channel, at.begin / PART, call->around_mean);
+        sum_part(call->norm, thread, at.o, at.channel, at.end_channel, at.begin / PART, call->round);
     }
 }
 
@@ -136,7 +135,8 @@ static void finish_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
     const call_t *call = argument;
     (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++)
-        finish_group(call->norm, unit / call->norm->groups, unit % call->norm->groups, call->around_mean);
+        if (finish_group(call->norm, unit / call->norm->groups, unit % call->norm->groups, call->round))
+            atomic_fetch_add(call->second, 1);
 }
 
 static ptrdiff_t channel_bytes(const norm_t *norm)
@@ -192,7 +192,8 @@ static void set_blocks_in_order(call_t *call)
 
 static void run_spatial(norm_t *norm, int threads)
 {
-    call_t call = {norm, 0, 0, 0, 0};
+    atomic_int second = 0;
+    call_t call = {norm, 0, 0, 0, FIRST, &second};
     ptrdiff_t groups = norm->outer.count * norm->groups;
     if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
         for (ptrdiff_t i = 0; i < groups; i++)
@@ -215,10 +216,13 @@ static void run_spatial(norm_t *norm, int threads)
         norm->spread(finish_units, &call, groups, 64, 1);
         return;
     }
-    for (; norm->pass != INFERENCE && call.around_mean < rounds(norm); call.around_mean++) {
-        norm->spread(sum_units, &call, units_of(&call), 64, threads);
-        norm->spread(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
-    }
+    if (norm->pass != INFERENCE)
+        do {
+            call.round = second ? SECOND : FIRST;
+            second = 0;
+            norm->spread(sum_units, &call, units_of(&call), 64, threads);
+            norm->spread(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
+        } while (second);
     if (norm->elements != PANEL_KERNELS) {
         set_blocks_in_order(&call);
         norm->spread(apply_units, &call, units_of(&call), 64, threads);
@@ -272,10 +276,10 @@ static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
         for (ptrdiff_t sample = part * norm->outer_part; sample < end; sample += together) {
             ptrdiff_t stop = smaller(sample + together, end);
             for (ptrdiff_t i = sample * norm->groups; i < stop * norm->groups; i++)
-                for (int round = 0; round < rounds(norm); round++) {
+                for (int round = FIRST, left = 1; left; round++) {
                     for (ptrdiff_t p = 0; p < norm->parts; p++)
                         sum_sample(norm, i / norm->groups, i % norm->groups, p, round);
-                    finish_group(norm, i / norm->groups, i % norm->groups, round);
+                    left = finish_group(norm, i / norm->groups, i % norm->groups, round);
                 }
             apply_samples(norm, sample, stop, 0, norm->channels.count);
         }
@@ -290,8 +294,9 @@ static void sum_sample_units(void *argument, int thread, ptrdiff_t first, ptrdif
     const norm_t *norm = call->norm;
     (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
-        ptrdiff_t statistic = unit / norm->parts;
-        sum_sample(norm, statistic / norm->groups, statistic % norm->groups, unit % norm->parts, call->around_mean);
+        ptrdiff_t o = unit / norm->parts / norm->groups, group = unit / norm->parts % norm->groups;
+        if (call->round == FIRST || waits_for_second(norm, o, group))
+            sum_sample(norm, o, group, unit % norm->parts, call->round);
     }
 }
 
@@ -312,7 +317,8 @@ static void apply_sample_units(void *argument, int thread, ptrdiff_t first, ptrd
 
 static void run_sampled(norm_t *norm, int threads)
 {
-    call_t call = {norm, PART, ceil_div(norm->channels.count, PART), 0, 0};
+    atomic_int second = 0;
+    call_t call = {norm, PART, ceil_div(norm->channels.count, PART), 0, FIRST, &second};
     prepare_rows(norm);
     if (norm->channels.count == 0 || norm->outer.count == 0)
         return;
@@ -320,10 +326,12 @@ static void run_sampled(norm_t *norm, int threads)
         norm->spread(run_samples, &call, norm->outer_parts, 64, threads);
         return;
     }
-    for (call.around_mean = 0; call.around_mean < rounds(norm); call.around_mean++) {
+    do {
+        call.round = second ? SECOND : FIRST;
+        second = 0;
         norm->spread(sum_sample_units, &call, norm->outer.count * norm->groups * norm->parts, 64, threads);
         norm->spread(finish_units, &call, norm->outer.count * norm->groups, 64, 1);
-    }
+    } while (second);
     norm->spread(apply_sample_units, &call, norm->outer_parts * call.blocks, 64, threads);
 }
 
@@ -345,7 +353,7 @@ void run_norm(norm_t *norm, int threads)
         run_spatial(norm, threads);
     if (is_backward(norm)) {
         ptrdiff_t sums = norm->channels.count * (norm->walk == SAMPLES ? norm->outer_parts : norm->outer.count);
-        call_t call = {norm, 0, 0, 0, 0};
+        call_t call = {norm, 0, 0, 0, FIRST, NULL};
         norm->spread(finish_channels, &call, ceil_div(norm->channels.count, 256), 64, sums < 65536 ? 1 : threads);
     }
     leave_float_mode(caller);

@@ -24,9 +24,17 @@ static double as_real(const norm_t *norm, double value) { return norm->compute =
 
 /* ---- From sums to statistics */
 
-/* The sums of deviations from a centre tell mean and variance without cancellation: the centre is one of the values, and
- * a value is no further from the mean than sqrt(values) standard deviations. Their squares lose values * 2^-53 at most. */
-static void finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, int around_mean)
+/* The first round's centre is so many standard deviations from the mean at most. */
+#define FAR 4
+
+/* True if sums of float32 terms, or of float64 terms at all, can be made better by a second round. */
+static int wants_second(const norm_t *norm, double first, double squares)
+{
+    double distance = first * (first / (double)norm->values);
+    return norm->compute == FLOAT64 || !(distance <= FAR * FAR * squares);
+}
+
+static int finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round)
 {
     ptrdiff_t at = o * norm->groups + group;
     ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group;
@@ -34,16 +42,22 @@ static void finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, i
     if (norm->values == 0) {
         norm->mean[at] = norm->var[at] = 0;
         norm->rstd[at] = rstd_of(norm, 0);
-        return;
+        return 0;
     }
+    if (round == SECOND && !waits_for_second(norm, o, group))
+        return 0;
     for (ptrdiff_t k = 0; k < sums; k++) {
         first += sum_parts(norm->first + (at * sums + k) * norm->parts, norm->parts);
         second += sum_parts(norm->second + (at * sums + k) * norm->parts, norm->parts);
     }
     double squares = second - first * (first / values);
-    norm->mean[at] = centre_of(norm, o, group, around_mean) + first / values;
+    norm->mean[at] = centre_of(norm, o, group, round) + first / values;
     norm->var[at] = (squares < 0 ? 0 : squares) / values;
     norm->rstd[at] = rstd_of(norm, norm->var[at]);
+    if (round == SECOND || !wants_second(norm, first, squares))
+        return 0;
+    norm->rstd[at] = -1;
+    return 1;
 }
 
 /* ---- Parameters of the kernels */
@@ -109,15 +123,17 @@ static void finish_gradient(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
         prepare_input_gradient(norm, o, group, first, second);
 }
 
-void finish_group(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, int around_mean)
+int finish_group(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round)
 {
     if (is_backward(norm)) {
         finish_gradient(norm, o, group);
-    } else {
-        finish_statistic(norm, o, group, around_mean);
-        if (norm->pass == FORWARD)
-            prepare_normalise(norm, o, group);
+        return 0;
     }
+    if (finish_statistic(norm, o, group, round))
+        return 1;
+    if (norm->pass == FORWARD)
+        prepare_normalise(norm, o, group);
+    return 0;
 }
 
 void prepare_fixed(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)

@@ -2,11 +2,11 @@
  *
  * Arrays are panels of the compute type whose columns stand together; sizes has the number of rows and columns, then
  * each array's distance from row to row, in elements. Parameters are one value per row or per column (which, the
- * kernel knows) and are of the compute type (of deviations: float64).
+ * kernel knows) and are of the compute type. A wide kernel computes in float64, and so are its
+ * parameters.
  *
- * A kernel that adds up computes two terms of every element. Rows go to so many lanes in turn, each of which has sums of
- * every column, float64, at a distance from the lane before. In a lane, the terms of GROUP rows, or of what is left at
- * the end, are added up column by column, in order, and then join the sums. */
+ * A kernel that adds up computes two terms of every element. Those of GROUP rows, or of what is left at the end, are
+ * added up column by column, in order, and then join the column's sums, which are float64. */
 #ifndef FASTOPT_PANEL_H
 #define FASTOPT_PANEL_H
 #include <stddef.h>
@@ -18,7 +18,7 @@
 enum slot { X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS, PARAMETER = ARRAYS, SUM = PARAMETER + 5, SLOTS = SUM + 2 };
 
 /* Where in sizes things stand. */
-enum size { ROWS, COLUMNS, STEP, LANES_OF_ROWS = STEP + ARRAYS, LANE_DISTANCE, SIZES };
+enum size { ROWS, COLUMNS, STEP, SIZES = STEP + ARRAYS };
 
 typedef void (*panel_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
@@ -33,6 +33,7 @@ enum panel_kernel {
     INPUT_GRADIENT_FIXED_ROWS,
     INPUT_GRADIENT_FIXED_COLUMNS,
     DEVIATIONS,
+    WIDE_DEVIATIONS,
     GRADIENT_TERMS,
     WEIGHTED_GRADIENT_TERMS,
     PARAMETER_TERMS,
