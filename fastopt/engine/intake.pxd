@@ -50,3 +50,4 @@ cdef class Intake:
 cdef ndarray as_ndarray(object array, str name, storage *stored)
 cdef int check_memory(ndarray array, str name, bint written) except -1
 cdef tuple shape_of(ndarray array)
+cdef bint same_shape(ndarray a, ndarray b) noexcept

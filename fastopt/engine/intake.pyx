@@ -225,7 +225,7 @@ cdef int check_memory(ndarray array, str name, bint written) except -1:
 # ---- Shapes and extents
 
 
-cdef inline bint same_shape(ndarray a, ndarray b) noexcept:
+cdef bint same_shape(ndarray a, ndarray b) noexcept:
     cdef int axis
     if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
         return False

@@ -78,6 +78,7 @@ typedef struct {
     ptrdiff_t itemsize;     /* of the compute type */
     ptrdiff_t parts;        /* of a sum's tree */
     ptrdiff_t values;       /* of one statistic */
+    double per_value;       /* 1 / values */
     ptrdiff_t outer_part;   /* SAMPLES: samples whose sums of dweight and dbias are one part of that tree */
     ptrdiff_t outer_parts;
     int native[ARRAYS];     /* panels are read or written in place */
@@ -85,6 +86,7 @@ typedef struct {
     int sums_in_place;      /* all of them are native */
     ptrdiff_t max_rows, max_cols; /* of a panel */
     int stream;             /* results go past the caches */
+    int far;                /* what is read does not fit the caches */
     enum panel_kernel sums, elements; /* the kernels of the pass; PANEL_KERNELS: none */
     int sums_form;
 

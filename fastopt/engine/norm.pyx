@@ -10,7 +10,7 @@ from fastopt.engine.hyperparameters import Hyperparameters, whole
 
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
-from numpy cimport ndarray
+from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.intake cimport (
     BFLOAT16,
@@ -19,6 +19,7 @@ from fastopt.engine.intake cimport (
     Intake,
     as_ndarray,
     check_memory,
+    same_shape,
     shape_of,
     storage,
 )
@@ -152,9 +153,6 @@ cdef enum:
     GROUP_KIND = 2
     LAYER_KIND = 3
 
-CHANNELS = "one for each channel"
-STATISTICS = "one for each statistic"
-
 REFERENCE_FORWARD = (
     norm_reference.batch_norm_forward,
     norm_reference.instance_norm_forward,
@@ -179,25 +177,27 @@ cdef class Call:
     cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
     cdef bint has_float64
     cdef bint is_reference
+    cdef int kind
     cdef int channel  # its axis; of a layer norm, the first
-    cdef tuple shape  # x's
-    cdef tuple channel_shape
-    cdef tuple statistic_shape
+    cdef int statistic_ndim
+    cdef npy_intp statistic_dims[64]
     cdef object backend
     cdef int wanted
-    cdef norm_t norm
+    cdef Kernels kernels
+    cdef norm_t *norm  # on the stack of the pass: it is large
     cdef double *vectors
     cdef Py_ssize_t vectors_used
+    cdef char *scratch
 
     def __cinit__(self):
         self.arrays = []
         self.names = []
         self.vectors = NULL
-        self.norm.scratch = NULL
+        self.scratch = NULL
 
     def __dealloc__(self):
         free(self.vectors)
-        free(self.norm.scratch)
+        free(self.scratch)
 
     # ---- Intake, in two turns: first all of the callers' own code (__dlpack__, say) runs, then arrays are looked at.
 
@@ -229,46 +229,77 @@ cdef class Call:
         for i in range(len(self.arrays)):
             check_memory(<ndarray>self.arrays[i], <str>self.names[i], not self.only_read >> i & 1)
             self.has_float64 |= self.stored[i] == FLOAT64
-        self.look_at_axes(kind, axis, groups)
+        self.kind = kind
+        self.look_at_axes(axis, groups)
         for slot in range(ARRAYS):
-            self.expect(self.positions[slot], self.shape, "x's")
+            self.expect_like_x(self.positions[slot])
         return 0
 
-    cdef int look_at_axes(self, int kind, axis, groups) except -1:
+    cdef int look_at_axes(self, axis, groups) except -1:
         cdef ndarray x = <ndarray>self.arrays[0]
-        cdef int ndim = cnp.PyArray_NDIM(x), least = 1 if kind == LAYER_KIND else 2
-        self.shape = shape_of(x)
+        cdef npy_intp *dims = cnp.PyArray_DIMS(x)
+        cdef int ndim = cnp.PyArray_NDIM(x), least = 1 if self.kind == LAYER_KIND else 2, i
         if ndim < least:
-            raise ValueError(f"x has shape {self.shape}; expected at least {least} {'axis' if least == 1 else 'axes'}")
+            plural = "axis" if least == 1 else "axes"
+            raise ValueError(f"x has shape {self.x_shape()}; expected at least {least} {plural}")
         self.channel = axis_of(axis, ndim, least - 1)
-        channels = self.shape[self.channel]
-        self.norm.groups = channels
-        if kind == GROUP_KIND:
-            self.norm.groups = whole("groups", groups, "a whole number, 1 or more")
-            if channels % self.norm.groups:
-                raise ValueError(f"groups is {groups}; expected a divisor of the {channels} channels of x")
-        if kind == LAYER_KIND:
+        self.norm.groups = dims[self.channel]
+        if self.kind == LAYER_KIND:
             self.norm.groups = 1
-            self.channel_shape = self.shape[self.channel :]
-            self.statistic_shape = self.shape[: self.channel]
-        else:
-            self.channel_shape = (channels,)
-            self.statistic_shape = (channels,) if kind == BATCH_KIND else (self.shape[0], self.norm.groups)
+            self.statistic_ndim = self.channel
+            for i in range(self.channel):
+                self.statistic_dims[i] = dims[i]
+            return 0
+        if self.kind == GROUP_KIND:
+            self.norm.groups = whole("groups", groups, "a whole number, 1 or more")
+            if dims[self.channel] % self.norm.groups:
+                raise ValueError(f"groups is {groups}; expected a divisor of the {dims[self.channel]} channels of x")
+        self.statistic_ndim = 0
+        if self.kind != BATCH_KIND:
+            self.statistic_dims[0] = dims[0]
+            self.statistic_ndim = 1
+        self.statistic_dims[self.statistic_ndim] = self.norm.groups
+        self.statistic_ndim += 1
         return 0
 
-    cdef int expect(self, Py_ssize_t position, tuple shape, str which) except -1:
-        """Raise unless the array has this shape, if it is given."""
-        if position != NONE:
-            got = shape_of(<ndarray>self.arrays[position])
-            if got != shape:
-                raise ValueError(f"{self.names[position]} has shape {got}; expected {shape}, {which}")
+    cdef int expect_like_x(self, Py_ssize_t position) except -1:
+        """Raise unless the array has x's shape, if it is given."""
+        if position != NONE and not same_shape(<ndarray>self.arrays[position], <ndarray>self.arrays[0]):
+            self.refuse_shape(position, self.x_shape(), "x's")
         return 0
+
+    cdef int expect_channels(self, Py_ssize_t position) except -1:
+        """Raise unless the array has one value for each channel."""
+        cdef ndarray x = <ndarray>self.arrays[0]
+        cdef int ndim = cnp.PyArray_NDIM(x) - self.channel if self.kind == LAYER_KIND else 1
+        if position != NONE and not has_dims(<ndarray>self.arrays[position], ndim, cnp.PyArray_DIMS(x) + self.channel):
+            self.refuse_shape(position, self.channel_shape(), "one for each channel")
+        return 0
+
+    cdef int expect_statistics(self, Py_ssize_t position) except -1:
+        """Raise unless the array has one value for each statistic."""
+        if position != NONE and not has_dims(<ndarray>self.arrays[position], self.statistic_ndim, self.statistic_dims):
+            self.refuse_shape(position, self.statistic_shape(), "one for each statistic")
+        return 0
+
+    cdef int refuse_shape(self, Py_ssize_t position, tuple shape, str which) except -1:
+        got = shape_of(<ndarray>self.arrays[position])
+        raise ValueError(f"{self.names[position]} has shape {got}; expected {shape}, {which}")
+
+    cdef tuple x_shape(self):
+        return shape_of(<ndarray>self.arrays[0])
+
+    cdef tuple channel_shape(self):
+        return self.x_shape()[self.channel : None if self.kind == LAYER_KIND else self.channel + 1]
+
+    cdef tuple statistic_shape(self):
+        return tuple([self.statistic_dims[axis] for axis in range(self.statistic_ndim)])
 
     cdef int find_backend(self) except -1:
         """Raise if the backend can't run."""
         self.is_reference = self.backend is not None and self.backend == "reference"
         if not self.is_reference:
-            kernels_of(self.backend, self.has_float64)
+            self.kernels = kernels_of(self.backend, self.has_float64)
         return 0
 
     cdef int refuse_overlaps(self) except -1:
@@ -282,20 +313,18 @@ cdef class Call:
 
     cdef tuple results(self, tuple given, tuple positions):
         """What the call returns: the caller's own objects where there are some."""
-        return tuple([
-            self.arrays[position] if array is None else array
-            for array, position in zip(given, positions, strict=True)
-        ])
+        cdef Py_ssize_t i
+        return tuple([self.arrays[positions[i]] if given[i] is None else given[i] for i in range(len(given))])
 
     # ---- The plan
 
-    cdef int plan(self, int kind, pass_t direction) except -1:
+    cdef int plan(self, pass_t direction) except -1:
         """Fill in the plan, but for what the pass adds."""
-        cdef norm_t *norm = &self.norm
+        cdef norm_t *norm = self.norm
         cdef Py_ssize_t statistics, slot
         norm.pass_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
-        norm.codecs = kernels_of(self.backend, self.has_float64).codecs
+        norm.codecs = self.kernels.codecs
         for slot in range(ARRAYS):
             norm.data[slot] = NULL
             if self.positions[slot] != NONE:
@@ -303,7 +332,7 @@ cdef class Call:
                 norm.storage_of[slot] = self.stored[self.positions[slot]]
         norm.outer.count = norm.channels.count = norm.space.count = 1
         norm.outer.ndim = norm.channels.ndim = norm.space.ndim = 0
-        self.add_axes(kind)
+        self.add_axes()
         norm.per_group = norm.channels.count // norm.groups if norm.groups else 1
         statistics = norm.outer.count * norm.groups
         self.vectors = <double *>malloc((3 * statistics + 4 * norm.channels.count + 1) * sizeof(double))
@@ -317,7 +346,7 @@ cdef class Call:
         norm.weight = norm.bias = NULL
         return 0
 
-    cdef int add_axes(self, int kind) except -1:
+    cdef int add_axes(self) except -1:
         cdef Py_ssize_t strides[7]
         cdef int axis, slot
         cdef axes_t *axes
@@ -327,13 +356,13 @@ cdef class Call:
                 strides[slot] = 0
                 if self.positions[slot] != NONE:
                     strides[slot] = cnp.PyArray_STRIDE(<ndarray>self.arrays[self.positions[slot]], axis)
-            if axis == self.channel or (kind == LAYER_KIND and axis > self.channel):
-                axes = &self.norm.channels
-            elif kind == LAYER_KIND or (kind != BATCH_KIND and axis == 0):
-                axes = &self.norm.outer
+            if axis == self.channel or (self.kind == LAYER_KIND and axis > self.channel):
+                axes = &self.norm[0].channels
+            elif self.kind == LAYER_KIND or (self.kind != BATCH_KIND and axis == 0):
+                axes = &self.norm[0].outer
             else:
-                axes = &self.norm.space
-            add_axis(&self.norm, axes, cnp.PyArray_DIM(x, axis), strides)
+                axes = &self.norm[0].space
+            add_axis(self.norm, axes, cnp.PyArray_DIM(x, axis), strides)
         return 0
 
     cdef double *vector(self, Py_ssize_t count) noexcept:
@@ -357,8 +386,8 @@ cdef class Call:
         return store_vector(self, vector, <ndarray>self.arrays[position], self.stored[position])
 
     cdef int run(self) except -1:
-        cdef Kernels kernels = kernels_of(self.backend, self.has_float64)
-        cdef norm_t *norm = &self.norm
+        cdef Kernels kernels = self.kernels
+        cdef norm_t *norm = self.norm
         cdef Py_ssize_t elements = 0
         cdef int threads, slot
         for slot in range(ARRAYS):
@@ -366,9 +395,11 @@ cdef class Call:
                 elements += norm.outer.count * norm.channels.count * norm.space.count
         threads = choose_threads(elements, self.wanted)
         norm.spread = spread
-        norm.scratch = <char *>malloc(plan_norm(norm, threads))
-        if norm.scratch == NULL:
+        norm.scratch = NULL
+        self.scratch = <char *>malloc(plan_norm(norm, threads))
+        if self.scratch == NULL:
             raise MemoryError
+        norm.scratch = self.scratch
         plan_norm(norm, threads)
         if norm.sums != PANEL_KERNELS:
             norm.sums_kernel = kernels.fetch(norm.sums, norm.sums_form)
@@ -409,6 +440,16 @@ cdef class Call:
                     values[numpy.isfinite(values)] = values[numpy.isfinite(values)].clip(-largest, largest)
                     array[...] = values.astype(array.dtype)
         return 0
+
+
+cdef bint has_dims(ndarray array, int ndim, const npy_intp *dims) noexcept:
+    cdef int axis
+    if cnp.PyArray_NDIM(array) != ndim:
+        return False
+    for axis in range(ndim):
+        if cnp.PyArray_DIM(array, axis) != dims[axis]:
+            return False
+    return True
 
 
 cdef int axis_of(object axis, int ndim, int least) except -1:
@@ -554,15 +595,20 @@ cdef ndarray like_x(Call call, str name):
 
 
 cdef ndarray statistic(Call call, tuple shape):
-    return numpy.empty(shape, numpy.float64 if call.has_float64 else numpy.float32)
+    cdef npy_intp dims[64]
+    cdef Py_ssize_t i
+    for i in range(len(shape)):
+        dims[i] = shape[i]
+    return cnp.PyArray_EMPTY(<int>len(shape), dims, cnp.NPY_DOUBLE if call.has_float64 else cnp.NPY_FLOAT, 0)
 
 
 # ---- The passes
 
 
-cdef Call start(activation, bint residual, eps, backend, num_threads):
+cdef Call start(norm_t *norm, activation, bint residual, eps, backend, num_threads):
     cdef Call call = Call.__new__(Call)
     cdef int slot
+    call.norm = norm
     call.norm.form = form_of(activation, residual)
     call.norm.eps = check_eps(eps)[0]
     call.wanted = threads_wanted(num_threads)
@@ -579,7 +625,8 @@ def forward(
     activation, backend, num_threads,
 ):
     """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
-    cdef Call call = start(activation, residual is not None, eps, backend, num_threads)
+    cdef norm_t norm
+    cdef Call call = start(&norm, activation, residual is not None, eps, backend, num_threads)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
     cdef Py_ssize_t values
     cdef double rate = check_momentum(momentum)[0]
@@ -598,19 +645,21 @@ def forward(
     at_mean = call.add(given[1], "mean", True)
     at_rstd = call.add(given[2], "rstd", True)
     call.look(kind, axis, groups)
-    for at in (at_weight, at_bias, at_running_mean, at_running_var):
-        call.expect(at, call.channel_shape, CHANNELS)
-    for at in (at_mean, at_rstd):
-        call.expect(at, call.statistic_shape, STATISTICS)
+    call.expect_channels(at_weight)
+    call.expect_channels(at_bias)
+    call.expect_channels(at_running_mean)
+    call.expect_channels(at_running_var)
+    call.expect_statistics(at_mean)
+    call.expect_statistics(at_rstd)
     call.find_backend()
     call.refuse_overlaps()
 
     if call.positions[OUT] == NONE:
         call.positions[OUT] = call.own(like_x(call, "y"), "y")
     if at_mean == NONE:
-        at_mean = call.own(statistic(call, call.statistic_shape), "mean")
+        at_mean = call.own(statistic(call, call.statistic_shape()), "mean")
     if at_rstd == NONE:
-        at_rstd = call.own(statistic(call, call.statistic_shape), "rstd")
+        at_rstd = call.own(statistic(call, call.statistic_shape()), "rstd")
     results = call.results(given, (call.positions[OUT], at_mean, at_rstd))
     if call.is_reference:
         call.run_reference(
@@ -623,7 +672,7 @@ def forward(
         )
         return results
 
-    call.plan(kind, FORWARD)
+    call.plan(FORWARD)
     call.norm.weight = call.loaded(at_weight)
     call.norm.bias = call.loaded(at_bias)
     call.run()
@@ -643,7 +692,8 @@ def inference(
     x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads
 ):
     """Normalise by given statistics; return y."""
-    cdef Call call = start(activation, residual is not None, eps, backend, num_threads)
+    cdef norm_t norm
+    cdef Call call = start(&norm, activation, residual is not None, eps, backend, num_threads)
     cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
     call.positions[X] = call.need(x, "x")
     at_weight = call.add(weight, "weight", False)
@@ -653,8 +703,10 @@ def inference(
     call.positions[RESIDUAL] = call.add(residual, "residual", False)
     call.positions[OUT] = call.add(out, "out", True)
     call.look(BATCH_KIND, axis, None)
-    for at in (at_weight, at_bias, at_mean, at_var):
-        call.expect(at, call.channel_shape, CHANNELS)
+    call.expect_channels(at_weight)
+    call.expect_channels(at_bias)
+    call.expect_channels(at_mean)
+    call.expect_channels(at_var)
     call.find_backend()
     call.refuse_overlaps()
 
@@ -671,7 +723,7 @@ def inference(
         )
         return results[0]
 
-    call.plan(BATCH_KIND, INFERENCE)
+    call.plan(INFERENCE)
     call.norm.weight = call.loaded(at_weight)
     call.norm.bias = call.loaded(at_bias)
     call.load(at_mean, call.norm.mean)
@@ -705,7 +757,8 @@ cdef tuple run_backward(
     activation, residual, backend, num_threads,
 ):
     cdef bint with_residual = flag("residual", residual)
-    cdef Call call = start(activation, with_residual, eps, backend, num_threads)
+    cdef norm_t norm
+    cdef Call call = start(&norm, activation, with_residual, eps, backend, num_threads)
     cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
     cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
     cdef tuple given = outputs_of(out, names)
@@ -725,20 +778,21 @@ cdef tuple run_backward(
     if with_residual:
         call.positions[DRESIDUAL] = call.add(given[3], "dresidual", True)
     call.look(kind, axis, groups)
-    call.expect(at_y, call.shape, "x's")
-    for at in (at_weight, at_dweight, at_dbias):
-        call.expect(at, call.channel_shape, CHANNELS)
-    for at in (at_first, at_second):
-        call.expect(at, call.statistic_shape, STATISTICS)
+    call.expect_like_x(at_y)
+    call.expect_channels(at_weight)
+    call.expect_channels(at_dweight)
+    call.expect_channels(at_dbias)
+    call.expect_statistics(at_first)
+    call.expect_statistics(at_second)
     call.find_backend()
     call.refuse_overlaps()
 
     if call.positions[OUT] == NONE:
         call.positions[OUT] = call.own(like_x(call, "dx"), "dx")
     if at_dweight == NONE:
-        at_dweight = call.own(statistic(call, call.channel_shape), "dweight")
+        at_dweight = call.own(statistic(call, call.channel_shape()), "dweight")
     if at_dbias == NONE:
-        at_dbias = call.own(statistic(call, call.channel_shape), "dbias")
+        at_dbias = call.own(statistic(call, call.channel_shape()), "dbias")
     if with_residual and call.positions[DRESIDUAL] == NONE:
         call.positions[DRESIDUAL] = call.own(like_x(call, "dresidual"), "dresidual")
     written = (call.positions[OUT], at_dweight, at_dbias, *([call.positions[DRESIDUAL]] if with_residual else []))
@@ -753,7 +807,7 @@ cdef tuple run_backward(
         )
         return results
 
-    call.plan(kind, direction)
+    call.plan(direction)
     call.norm.weight = call.loaded(at_weight)
     call.load(at_first, call.norm.mean)
     call.load(at_second, call.norm.rstd if direction == BACKWARD else call.norm.var)
@@ -765,14 +819,15 @@ cdef tuple run_backward(
 
 def moments(x, axis, backend, num_threads):
     """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
-    cdef Call call = start(None, False, 0.0, backend, num_threads)
+    cdef norm_t norm
+    cdef Call call = start(&norm, None, False, 0.0, backend, num_threads)
     cdef Py_ssize_t channel, values
     call.positions[X] = call.need(x, "x")
     call.look(BATCH_KIND, axis, None)
     call.find_backend()
     if call.is_reference:
         raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba' for moments")
-    call.plan(BATCH_KIND, MOMENTS)
+    call.plan(MOMENTS)
     call.run()
     values = call.norm.space.count
     mean = numpy.array([call.norm.mean[channel] for channel in range(call.norm.channels.count)])

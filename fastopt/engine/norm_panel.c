@@ -1,9 +1,6 @@
 #include "norm_parts.h"
 #include <string.h>
 
-/* Pixels of fewer channels are joined to rows of at least so many: a loop over 3 columns would use 3 lanes of 16. */
-#define NARROW 32
-
 /* ---- Between arrays and the kernel's panel */
 
 /* One long row, where rows stand end to end. */
@@ -65,6 +62,12 @@ static ptrdiff_t statistic_of(const norm_t *norm, ptrdiff_t row, ptrdiff_t col)
     return norm->groups == 1 ? row : row * norm->groups + col / norm->per_group;
 }
 
+/* The kernel's parameters that stand in norm->parameters. */
+static int own_parameters(const norm_t *norm)
+{
+    return norm->walk != SAMPLES ? (is_backward(norm) ? 5 : 3) : (is_backward(norm) ? 4 : 3);
+}
+
 static void point_to_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t col)
 {
     ptrdiff_t at;
@@ -72,7 +75,7 @@ static void point_to_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t o,
         at = statistic_of(norm, row, col);
     else
         at = o * norm->channels.count + (norm->walk == PLANES ? row : col);
-    int own = norm->walk != SAMPLES ? 5 : (is_backward(norm) ? 4 : 3);
+    int own = own_parameters(norm);
     for (int i = 0; i < own; i++)
         panel->arrays[PARAMETER + i] = norm->parameters[i] + at * norm->itemsize;
     if (norm->walk == SAMPLES) {
@@ -91,28 +94,37 @@ static int rows_end_to_end(const norm_t *norm, const panel_t *panel)
     return 1;
 }
 
-/* Several narrow rows as one: parameters repeat. */
-static void run_narrow(const norm_t *norm, panel_t *panel)
+static void repeat_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t rows)
 {
-    _Alignas(64) char repeated[5][2 * NARROW * sizeof(double)];
-    ptrdiff_t rows = panel->sizes[ROWS], cols = panel->sizes[COLUMNS];
-    ptrdiff_t times = smaller(rows, 2 * NARROW / cols), size = norm->itemsize;
-    for (int i = 0; i < 5; i++) {
-        for (ptrdiff_t t = 0; t < times; t++)
-            memcpy(repeated[i] + t * cols * size, panel->arrays[PARAMETER + i], (size_t)(cols * size));
-        panel->arrays[PARAMETER + i] = repeated[i];
+    ptrdiff_t bytes = panel->sizes[COLUMNS] * norm->itemsize;
+    panel->repeats = smaller(JOINED / panel->sizes[COLUMNS], rows);
+    for (int i = 0; i < own_parameters(norm); i++) {
+        memcpy(panel->repeated[i], panel->arrays[PARAMETER + i], (size_t)bytes);
+        for (ptrdiff_t done = 1; done < panel->repeats; done *= 2)
+            memcpy(panel->repeated[i] + done * bytes, panel->repeated[i],
+                   (size_t)(smaller(done, panel->repeats - done) * bytes));
     }
+}
+
+/* Several pixels as one row: their channels' parameters repeat. */
+static void run_joined(const norm_t *norm, panel_t *panel)
+{
+    ptrdiff_t rows = panel->sizes[ROWS], cols = panel->sizes[COLUMNS];
+    if (!panel->repeats)
+        repeat_parameters(norm, panel, rows);
+    ptrdiff_t times = smaller(rows, panel->repeats), done = rows / times * times;
+    for (int i = 0; i < 5; i++)
+        panel->arrays[PARAMETER + i] = panel->repeated[i];
     panel->sizes[ROWS] = rows / times;
     panel->sizes[COLUMNS] = cols * times;
     for (int i = 0; i < ARRAYS; i++)
         panel->sizes[STEP + i] = cols * times;
     norm->elements_kernel(panel->arrays, panel->sizes);
-    ptrdiff_t done = rows / times * times;
     if (done == rows)
         return;
     for (int i = 0; i < ARRAYS; i++)
         if (norm->data[i])
-            panel->arrays[i] = (char *)panel->arrays[i] + done * cols * size;
+            panel->arrays[i] = (char *)panel->arrays[i] + done * cols * norm->itemsize;
     panel->sizes[ROWS] = 1;
     panel->sizes[COLUMNS] = (rows - done) * cols;
     norm->elements_kernel(panel->arrays, panel->sizes);
@@ -124,8 +136,8 @@ static void run_panel(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t
     tile_t tiles[ARRAYS];
     read_arrays(norm, panel, tiles, o, row, rows, col, cols);
     point_to_parameters(norm, panel, o, row, col);
-    if (norm->walk == PIXELS && rows > 1 && cols < NARROW && rows_end_to_end(norm, panel))
-        run_narrow(norm, panel);
+    if (norm->walk == PIXELS && rows > 1 && cols <= JOINED / 2 && rows_end_to_end(norm, panel))
+        run_joined(norm, panel);
     else
         norm->elements_kernel(panel->arrays, panel->sizes);
     write_array(norm, panel, OUT, &tiles[OUT]);
@@ -139,6 +151,7 @@ void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows
     panel_t panel;
     ptrdiff_t block = BLOCK_BYTES / norm->itemsize;
     while (col < cols_end) {
+        panel.repeats = 0; /* columns change */
         ptrdiff_t run_end = smaller(cols_end, col + run_from(col_axes(norm), col));
         ptrdiff_t max_cols = smaller(run_end - col, norm->max_cols);
         ptrdiff_t max_rows = norm->max_rows == PTRDIFF_MAX ? PTRDIFF_MAX : smaller(norm->max_rows, block / max_cols);
@@ -146,6 +159,7 @@ void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows
             rows = smaller(smaller(rows_end - r, run_from(row_axes(norm), r)), max_rows);
             for (ptrdiff_t c = col, cols; c < run_end; c += cols) {
                 cols = smaller(run_end - c, max_cols);
+                panel.repeats = max_cols < run_end - col ? 0 : panel.repeats;
                 run_panel(norm, &panel, o, r, rows, c, cols);
             }
         }

@@ -78,11 +78,16 @@ static inline void prefetch(const char *data, ptrdiff_t bytes)
 
 /* ---- norm_panel.c */
 
-/* A panel's place: the element at row 0 and column 0 of every array, and how the kernel sees it. */
+/* Pixels of few channels are joined to rows of so many elements: short rows would spend their time on beginnings. */
+#define JOINED 512
+
+/* A panel as the kernel sees it, and the blocks for arrays that it can't be pointed to. */
 typedef struct {
     _Alignas(64) char blocks[ARRAYS][BLOCK_BYTES];
     void *arrays[SLOTS];
     ptrdiff_t sizes[SIZES];
+    ptrdiff_t repeats; /* of the parameters of pixels that are joined; 0: not made yet */
+    _Alignas(64) char repeated[5][JOINED * sizeof(double)];
 } panel_t;
 
 /* Part of an array, all of whose neighbours stand at one distance, at these rows and columns. */

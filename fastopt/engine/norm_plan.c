@@ -4,6 +4,9 @@
  * plain store reads the memory that it overwrites first. */
 #define STREAM_FROM ((ptrdiff_t)64 << 20)
 
+/* From so many bytes on, x comes from beyond a core's own caches, and is asked for before it is read. */
+#define FAR_FROM ((ptrdiff_t)4 << 20)
+
 static const ptrdiff_t STORAGE_SIZE[STORAGES] = {
     [FLOAT32] = 4, [FLOAT64] = 8, [FLOAT16] = 2, [BFLOAT16] = 2,
 };
@@ -45,9 +48,9 @@ static enum walk choose_walk(const norm_t *norm)
     return (across < 0 ? -across : across) < (along < 0 ? -along : along) ? PIXELS : PLANES;
 }
 
-static ptrdiff_t result_bytes(const norm_t *norm)
+static ptrdiff_t bytes_of(const norm_t *norm, int array)
 {
-    return norm->outer.count * norm->channels.count * norm->space.count * STORAGE_SIZE[norm->storage[OUT]];
+    return norm->outer.count * norm->channels.count * norm->space.count * STORAGE_SIZE[norm->storage[array]];
 }
 
 /* Panels in place may be as large as they are. Through blocks, they are as large as those; where some array runs
@@ -55,7 +58,8 @@ static ptrdiff_t result_bytes(const norm_t *norm)
 static void choose_panels(norm_t *norm)
 {
     int staged = 0, crossing = 0;
-    norm->stream = norm->data[OUT] && result_bytes(norm) >= STREAM_FROM;
+    norm->stream = norm->data[OUT] && bytes_of(norm, OUT) >= STREAM_FROM;
+    norm->far = bytes_of(norm, X) >= FAR_FROM;
     for (int i = 0; i < ARRAYS; i++) {
         if (!norm->data[i])
             continue;
@@ -144,6 +148,7 @@ size_t plan_norm(norm_t *norm, int threads)
         norm->itemsize = STORAGE_SIZE[norm->compute];
         norm->walk = choose_walk(norm);
         norm->values = norm->per_group * norm->space.count;
+        norm->per_value = norm->values ? 1 / (double)norm->values : 0;
         norm->parts = ceil_div(norm->walk == SAMPLES ? norm->per_group : norm->space.count, PART);
         norm->outer_part = ceil_div(larger(16, ceil_div(norm->outer.count, 64)), GROUP) * GROUP;
         norm->outer_parts = ceil_div(norm->outer.count, norm->outer_part);

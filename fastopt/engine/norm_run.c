@@ -10,7 +10,7 @@
 #define FUSE_BYTES ((ptrdiff_t)16 << 20)
 
 /* Neighbouring channels are taken together until so many elements stand together in memory. */
-#define TOGETHER 2048
+#define TOGETHER 16384
 
 /* Where arrays run across each other, so many channels share a cache line. */
 #define ACROSS 16
@@ -235,7 +235,7 @@ static void run_spatial(norm_t *norm, int threads)
  * of each array, in whole groups of the latter. */
 static ptrdiff_t samples_together(const norm_t *norm)
 {
-    return ceil_div(8192 / norm->channels.count + 1, GROUP) * GROUP;
+    return larger(32768 / norm->channels.count / GROUP, 1) * GROUP;
 }
 
 static void apply_samples(const norm_t *norm, ptrdiff_t sample, ptrdiff_t end_sample, ptrdiff_t begin, ptrdiff_t end)

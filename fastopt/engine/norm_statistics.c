@@ -30,7 +30,7 @@ static double as_real(const norm_t *norm, double value) { return norm->compute =
 /* True if sums of float32 terms, or of float64 terms at all, can be made better by a second round. */
 static int wants_second(const norm_t *norm, double first, double squares)
 {
-    double distance = first * (first / (double)norm->values);
+    double distance = first * (first * norm->per_value);
     return norm->compute == FLOAT64 || !(distance <= FAR * FAR * squares);
 }
 
@@ -38,7 +38,7 @@ static int finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, en
 {
     ptrdiff_t at = o * norm->groups + group;
     ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group;
-    double first = 0, second = 0, values = (double)norm->values;
+    double first = 0, second = 0;
     if (norm->values == 0) {
         norm->mean[at] = norm->var[at] = 0;
         norm->rstd[at] = rstd_of(norm, 0);
@@ -50,9 +50,9 @@ static int finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, en
         first += sum_parts(norm->first + (at * sums + k) * norm->parts, norm->parts);
         second += sum_parts(norm->second + (at * sums + k) * norm->parts, norm->parts);
     }
-    double squares = second - first * (first / values);
-    norm->mean[at] = centre_of(norm, o, group, round) + first / values;
-    norm->var[at] = (squares < 0 ? 0 : squares) / values;
+    double squares = second - first * (first * norm->per_value);
+    norm->mean[at] = centre_of(norm, o, group, round) + first * norm->per_value;
+    norm->var[at] = (squares < 0 ? 0 : squares) * norm->per_value;
     norm->rstd[at] = rstd_of(norm, norm->var[at]);
     if (round == SECOND || !wants_second(norm, first, squares))
         return 0;
@@ -85,8 +85,8 @@ static void prepare_input_gradient(const norm_t *norm, ptrdiff_t o, ptrdiff_t gr
 {
     ptrdiff_t at = o * norm->groups + group;
     double rstd = norm->rstd[at], mean = as_real(norm, norm->mean[at]), lost = mean - norm->mean[at];
-    double slope = norm->values ? rstd * (second / (double)norm->values) : 0;
-    double offset = (norm->values ? first / (double)norm->values : 0) + lost * slope;
+    double slope = rstd * (second * norm->per_value);
+    double offset = first * norm->per_value + lost * slope;
     int samples = norm->walk == SAMPLES;
     for (ptrdiff_t k = 0; k < (samples ? 1 : norm->per_group); k++) {
         ptrdiff_t channel = group * norm->per_group + k, i = samples ? at : o * norm->channels.count + channel;

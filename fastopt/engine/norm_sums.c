@@ -24,25 +24,33 @@ double centre_of(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round ro
     if (round == SECOND && norm->compute == FLOAT64)
         return norm->mean[o * norm->groups + group];
     char *first = norm->data[X] + offset_of(&norm->outer, X, o) + offset_of(&norm->channels, X, group * norm->per_group);
+    if (norm->storage[X] == norm->compute)
+        return get_real(norm, first, 0);
     norm->codecs[norm->storage[X]].load(&(tile_t){first, 1, 1, 0, 0}, value);
     return get_real(norm, value, 0);
 }
 
-/* Set elements i, i + step, ... of the kernel's parameters to what the group's terms need: centre, or mean and rstd. */
+/* Set elements i, i + step, ... of a kernel's parameter. */
+static void fill(char *parameter, int is_double, ptrdiff_t i, ptrdiff_t step, int count, double value)
+{
+    float rounded = (float)value;
+    for (int k = 0; k < count && is_double; k++)
+        ((double *)parameter)[i + k * step] = value;
+    for (int k = 0; k < count && !is_double; k++)
+        ((float *)parameter)[i + k * step] = rounded;
+}
+
+/* The kernel's parameters for a group: a centre, or mean and rstd. */
 static void set_parameters(const norm_t *norm, char *const *parameters, ptrdiff_t i, ptrdiff_t step, int count,
                            ptrdiff_t o, ptrdiff_t group, enum round round)
 {
-    ptrdiff_t at = o * norm->groups + group;
-    double centre = norm->sums == DEVIATIONS ? centre_of(norm, o, group, round) : 0;
-    for (int k = 0; k < count; k++, i += step)
-        if (round == SECOND) {
-            ((double *)parameters[0])[i] = centre;
-        } else if (norm->sums == DEVIATIONS) {
-            set_real(norm, parameters[0], i, centre);
-        } else {
-            set_real(norm, parameters[0], i, norm->mean[at]);
-            set_real(norm, parameters[1], i, norm->rstd[at]);
-        }
+    int is_double = round == SECOND || norm->compute == FLOAT64;
+    if (norm->sums == DEVIATIONS) {
+        fill(parameters[0], is_double, i, step, count, centre_of(norm, o, group, round));
+    } else {
+        fill(parameters[0], is_double, i, step, count, norm->mean[o * norm->groups + group]);
+        fill(parameters[1], is_double, i, step, count, norm->rstd[o * norm->groups + group]);
+    }
 }
 
 static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
@@ -109,7 +117,7 @@ static void sum_elements(line_t *line, ptrdiff_t at, ptrdiff_t end)
         int complete = at + run == end;
         int in_place = norm->sums_in_place && !filled && (run >= GROUPS || complete);
         if (in_place)
-            run = smaller(complete ? run : run - run % GROUPS, AT_ONCE);
+            run = smaller(complete ? run : run - run % GROUPS, norm->far ? AT_ONCE : run);
         else
             run = smaller(run, norm->sums_in_place && run >= GROUPS ? GROUPS - filled % GROUPS : block - filled);
         for (int n = 0; n < norm->nreads; n++) {
@@ -118,7 +126,7 @@ static void sum_elements(line_t *line, ptrdiff_t at, ptrdiff_t end)
             line->starts[i] = in_place ? tile.data : line->blocks[n];
             if (!in_place)
                 load_tile(norm, i, &tile, line->blocks[n] + filled * norm->itemsize);
-            else if (at + 2 * run < axes->count)
+            else if (norm->far && at + 2 * run < axes->count)
                 prefetch(line->bases[i] + offset_of(axes, i, at + 2 * run), run * norm->itemsize);
         }
         if (line->weight)
@@ -236,7 +244,7 @@ static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column,
             ptrdiff_t step = stripe->steps[i] * norm->itemsize;
             arrays[i] = stripe->data[i] + lane * step;
             sizes[STEP + i] = LANES * stripe->steps[i];
-            for (ptrdiff_t row = 0; in_place && row < GROUP; row++)
+            for (ptrdiff_t row = 0; in_place && norm->far && row < GROUP; row++)
                 prefetch(stripe->data[i] + (GROUPS + lane * GROUP + row) * step, cols * norm->itemsize);
         }
         kernel_of(norm, stripe->round)(arrays, sizes);
