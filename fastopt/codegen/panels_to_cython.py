@@ -58,21 +58,17 @@ def _elements(loop: Loop) -> str:
     """A kernel that writes arrays: a loop over the columns of each row, or of several where they share parameters."""
     shared = sum(along != ROW for _, along in loop.parameters) > 2
     names = loop.read + loop.written
-    called = [each for name in names for each in (_row(name), f"sizes[{STEP + ARRAYS.index(name)}]")]
-    called += [
-        f"<run_t>arrays[{PARAMETER + i}]" + (" + r" if along == ROW else "")
-        for i, (_, along) in enumerate(loop.parameters)
-    ]
+    called = ", ".join(_values(loop, names, "run_t"))
     several = (
         f"    while r + {SHARING} <= sizes[{ROWS}]:\n"
-        f"        {loop.name}_{SHARING}_rows(sizes[{COLUMNS}], {', '.join(called)})\n"
+        f"        {loop.name}_{SHARING}_rows(sizes[{COLUMNS}], {called})\n"
         f"        r += {SHARING}\n"
     )
     return (
         "".join(f"{_element_rows(loop, rows)}\n\n" for rows in ([SHARING] if shared else []) + [1])
         + f"cdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
         f"    cdef Py_ssize_t r = 0\n" + several * shared + f"    while r < sizes[{ROWS}]:\n"
-        f"        {loop.name}_1_rows(sizes[{COLUMNS}], {', '.join(called)})\n"
+        f"        {loop.name}_1_rows(sizes[{COLUMNS}], {called})\n"
         f"        r += 1"
     )
 
@@ -80,8 +76,7 @@ def _elements(loop: Loop) -> str:
 def _element_rows(loop: Loop, rows: int) -> str:
     """The loop over the columns of some rows."""
     names = loop.read + loop.written
-    arguments = [each for name in names for each in (f"run_t {name}_", f"Py_ssize_t {name}_step_")]
-    arguments += [f"run_t {name}" for name in loop.function.scalars]
+    arguments = _arguments(loop, names, "run_t")
     hoisted = [(name, row) for name, along in loop.parameters if along == ROW for row in range(rows)]
     declared = "".join(f"    cdef real {name}_{row}_ = {name}[{row}]\n" for name, row in hoisted)
     lines = [line for row in range(rows) for line in _element(loop, row)]
@@ -104,35 +99,39 @@ def _element(loop: Loop, row: int) -> list[str]:
     return lines + ([f"{place['dresidual']} = g_"] if "dresidual" in place else [])
 
 
-def _row(name: str, row: str = "r") -> str:
-    """Where a row of an array begins."""
-    slot = ARRAYS.index(name)
-    return f"<run_t>arrays[{slot}] + {row} * sizes[{STEP + slot}]"
+def _arguments(loop: Loop, names: tuple[str, ...], parameter: str) -> list[str]:
+    """What a loop takes: where a row of each array begins, the step to the next, and the parameters."""
+    panels = [each for name in names for each in (f"run_t {name}_", f"Py_ssize_t {name}_step_")]
+    return panels + [f"{parameter} {name}" for name in loop.function.scalars]
+
+
+def _values(loop: Loop, names: tuple[str, ...], parameter: str) -> list[str]:
+    """What a kernel gives its loop for row r."""
+    values = []
+    for slot in map(ARRAYS.index, names):
+        values += [f"<run_t>arrays[{slot}] + r * sizes[{STEP + slot}]", f"sizes[{STEP + slot}]"]
+    for i, (_, along) in enumerate(loop.parameters):
+        values += [f"<{parameter}>arrays[{PARAMETER + i}]" + (" + r" if along == ROW else "")]
+    return values
 
 
 def _sums(loop: Loop) -> str:
     """A kernel that adds terms to the sums of their columns, a group of rows in one loop."""
     wide = "double" if loop.panel.wide else "real"
-    arguments = [each for name in loop.read for each in (f"run_t {name}_", f"Py_ssize_t {name}_step_")]
-    arguments += [f"{'sums_t' if loop.panel.wide else 'run_t'} {name}" for name in loop.function.scalars]
-    arguments += ["sums_t first_", "sums_t second_"]
-    real = "sums_t" if loop.panel.wide else "run_t"
-    called = []
-    for name in loop.read:
-        called += [_row(name), f"sizes[{STEP + ARRAYS.index(name)}]"]
-    for i, (_, along) in enumerate(loop.parameters):
-        called += [f"<{real}>arrays[{PARAMETER + i}]" + (" + r" if along == ROW else "")]
-    called += [f"<sums_t>arrays[{SUM + i}]" for i in range(2)]
+    parameter = "sums_t" if loop.panel.wide else "run_t"
+    arguments = [*_arguments(loop, loop.read, parameter), "sums_t first_", "sums_t second_"]
+    sums = [f"<sums_t>arrays[{SUM + i}]" for i in range(2)]
+    called = ", ".join([*_values(loop, loop.read, parameter), *sums])
     near = f"sizes[{STEP + ARRAYS.index(loop.read[0])}] < {APART}" if len(loop.read) > 1 else "True"
     return (
         f"{_group(loop, arguments, wide)}\n\n{_apart(loop, arguments, wide)}\n\n"
         f"cdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
         f"    cdef Py_ssize_t r = 0\n"
         f"    while {near} and r + {GROUP} <= sizes[{ROWS}]:\n"
-        f"        {loop.name}_group(sizes[{COLUMNS}], {', '.join(called)})\n"
+        f"        {loop.name}_group(sizes[{COLUMNS}], {called})\n"
         f"        r += {GROUP}\n"
         f"    if r < sizes[{ROWS}]:\n"
-        f"        {loop.name}_apart(sizes[{ROWS}] - r, sizes[{COLUMNS}], {', '.join(called)})"
+        f"        {loop.name}_apart(sizes[{ROWS}] - r, sizes[{COLUMNS}], {called})"
     )
 
 

@@ -190,6 +190,13 @@ static void set_blocks_in_order(call_t *call)
     }
 }
 
+static int ask_for_second(const norm_t *norm)
+{
+    for (ptrdiff_t i = 0; i < norm->outer.count * norm->groups; i++)
+        norm->rstd[i] = -1;
+    return 1;
+}
+
 static void run_spatial(norm_t *norm, int threads)
 {
     atomic_int second = 0;
@@ -216,6 +223,8 @@ static void run_spatial(norm_t *norm, int threads)
         norm->spread(finish_units, &call, groups, 64, 1);
         return;
     }
+    if (norm->pass == MOMENTS && norm->compute == FLOAT32) /* all digits: float64 terms at once */
+        second = ask_for_second(norm);
     if (norm->pass != INFERENCE)
         do {
             call.round = second ? SECOND : FIRST;

@@ -31,7 +31,7 @@ static double as_real(const norm_t *norm, double value) { return norm->compute =
 static int wants_second(const norm_t *norm, double first, double squares)
 {
     double distance = first * (first * norm->per_value);
-    return norm->compute == FLOAT64 || !(distance <= FAR * FAR * squares);
+    return norm->compute == FLOAT64 || !(distance <= FAR * FAR * squares && squares <= DBL_MAX);
 }
 
 static int finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round)
@@ -84,13 +84,13 @@ static void prepare_normalise(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
 static void prepare_input_gradient(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, double first, double second)
 {
     ptrdiff_t at = o * norm->groups + group;
-    double rstd = norm->rstd[at], mean = as_real(norm, norm->mean[at]), lost = mean - norm->mean[at];
+    double rstd = norm->rstd[at];
     double slope = rstd * (second * norm->per_value);
-    double offset = first * norm->per_value + lost * slope;
+    double offset = first * norm->per_value;
     int samples = norm->walk == SAMPLES;
     for (ptrdiff_t k = 0; k < (samples ? 1 : norm->per_group); k++) {
         ptrdiff_t channel = group * norm->per_group + k, i = samples ? at : o * norm->channels.count + channel;
-        set_real(norm, norm->parameters[0], i, mean);
+        set_real(norm, norm->parameters[0], i, norm->mean[at]);
         set_real(norm, norm->parameters[1], i, rstd);
         set_real(norm, norm->parameters[2], i, slope);
         set_real(norm, norm->parameters[3], i, offset);

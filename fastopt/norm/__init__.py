@@ -34,9 +34,10 @@ relu(NaN) is NaN.
 
 **Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one) or the buffer
 protocol. Each is float16, bfloat16 (of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and
-may have any strides. A call computes in float32, or in float64 if one of its arrays is float64; sums are in float64
-always; a value is rounded once, when it is stored. x has two axes or more; in layer norm, one or more. Nothing is
-written but running statistics and results.
+may have any strides. A call computes in float32, or in float64 if one of its arrays is float64. Sums add up eight terms
+in that type and all else in float64, and what follows from them is float64; a result is rounded once more if its array
+stores fewer bits. x has two axes or more; in layer norm, one or more. Nothing is written but running statistics and
+results.
 
 **weight, bias** of None count as ones and zeros; their gradients are returned nonetheless.
 
@@ -49,9 +50,12 @@ strides, and overlap no other array.
 number (1.2e-38 in float32). An empty set has a mean of 0 and a variance of 0. NaN and infinity spread over their own
 set and no further. A negative variance, which only a caller can give, makes NaN.
 
-**Statistics** are gathered in a single pass, in float64, as sums of differences from the first value of the set, in an
-order of additions that only the shape decides: the bits are the same for every number of threads, memory layout and
-instruction set.
+**Statistics** are sums of differences from the first value of the set, and of their squares. Where that value is more
+than 4 standard deviations from the mean, or float32 squares overflow, a second round computes every term in float64;
+float64 data always have one, around their mean. Only the shape decides the order of additions: the bits are the same
+for every number of threads, memory layout and instruction set. In float32 the variance is right to about 1e-8, and to
+3e-5 at worst. A mean that is large beside the standard deviation costs y nothing. Backward takes it as it was rounded:
+in float32, a mean of a million standard deviations makes x_hat wrong by up to 0.03. See docs/numerics.md.
 
 **backend** says who compiled the kernel: ``"cython"`` (the build; also what None means) or ``"numba"`` (now; the same
 bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. ``"cuda"`` is
