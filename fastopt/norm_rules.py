@@ -4,9 +4,9 @@ How to read them. Names before ``/`` are per element (arrays in a kernel). Names
 each row or each column of a panel, worked out in float64 by the engine for each statistic (batch norm: a channel; layer
 norm: a sample). As in ``fastopt/rules.py``, there is no numeric literal and no flag.
 
-``y = (x - mean) * scale + shift`` with ``scale = rstd * weight`` and ``shift = bias``, but for one thing: a mean
-rounded to float32 is off by up to 0.03 where it is about 1e6, and so the engine adds
-``(rounded mean - mean) * scale`` to the shift. Where all x are equal, the mean is exact, and y is bias.
+``xhat = (x - mean) * rstd``, but for one thing: a mean rounded to float32 is off by up to 0.03 where it is about 1e6,
+and so the engine has ``shift = (rounded mean - mean) * rstd`` added. Where all x are equal, the mean is exact, and y is
+bias. Factors are not multiplied out beforehand: where x is 1e30, ``rstd * weight`` may underflow.
 
 The terms of sums are functions too. How they are added up is the engine's business (a fixed tree, see
 ``fastopt/engine/norm.h``) and that of the backend's loop: eight terms in their own type, all else in float64.
@@ -17,15 +17,8 @@ from fastopt.primitives import gate, relu
 # ---- Forward
 
 
-def normalise(x, /, mean, scale, shift):
-    return (x - mean) * scale + shift
-
-
-# A sample's mean and rstd are those of a row, its weight and bias those of a column: scale and shift can't be folded.
-
-
-def normalise_sample(x, /, mean, rstd, shift, weight, bias):
-    return normalise(x, mean, rstd, shift) * weight + bias
+def normalise(x, /, mean, rstd, shift, weight, bias):
+    return ((x - mean) * rstd + shift) * weight + bias
 
 
 # What follows in the same pass, by form: nothing, the activation, the residual connection, both.
@@ -48,7 +41,7 @@ def finish_residual_relu(y, residual):
 
 
 # ---- Backward. offset is the mean of weight * dy over the statistic's values, slope * (x - mean) that of
-# ---- weight * dy * xhat, times xhat. Not multiplied out: of values of 1e30, rstd * slope would underflow.
+# ---- weight * dy * xhat, times xhat.
 
 
 def input_gradient(dy, x, /, mean, rstd, slope, offset, weight):

@@ -350,3 +350,27 @@ def test_relu_of_nan_is_nan_and_passes_its_gradient_on():
         assert y[0, 1] == 0
         *_, dresidual = fastopt.batch_norm_backward(x, x, None, mean, rstd, y=y, residual=True, **options)
         np.testing.assert_array_equal(dresidual, [[1, 0], [3, 4]])
+
+
+@pytest.mark.parametrize("size", [1e-15, 1e-17, 1e-18, 3e-19])
+def test_small_values_without_eps(size):
+    """Their float32 squares are subnormal, or nothing."""
+    x = (size * np.random.default_rng(0).standard_normal((8, 3, 100))).astype("f4")
+    _, _, rstd = fastopt.batch_norm_forward(x, eps=0)
+    np.testing.assert_allclose(rstd, 1 / x.astype("f8").std((0, 2)), rtol=2e-7)
+
+
+@pytest.mark.parametrize(("size", "weight"), [(1e30, 1e-9), (1e-18, 1e21), (1, 1e30)])
+def test_factors_whose_product_is_beyond_float32(size, weight):
+    x = (size * np.random.default_rng(0).standard_normal((8, 3, 100))).astype("f4")
+    y, _, _ = fastopt.batch_norm_forward(x, np.full(3, weight, "f4"), eps=0)
+    wide = x.astype("f8")
+    wanted = weight * (wide - wide.mean((0, 2), keepdims=True)) / wide.std((0, 2), keepdims=True)
+    np.testing.assert_allclose(y, wanted, rtol=0, atol=1e-5 * weight)
+
+
+def test_a_constant_channel_with_a_huge_weight_is_bias():
+    y, _, _ = fastopt.batch_norm_forward(
+        np.full((4, 2, 5), 3, "f4"), np.full(2, 1e20, "f4"), np.full(2, 5, "f4"), eps=0
+    )
+    np.testing.assert_array_equal(y, 5)

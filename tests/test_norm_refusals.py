@@ -173,7 +173,7 @@ def test_arrays_that_are_only_read_may_be_the_same():
     fastopt.batch_norm_inference(x, weight, weight, weight, weight, residual=x)
 
 
-NOT_AN_AXIS = "expected a whole number from"
+NOT_AN_AXIS = "expected a whole number"
 BAD_OPTIONS = [
     ("eps", -1e-5, ValueError, "eps is -1e-05; expected a finite number, 0 or more"),
     ("eps", np.nan, ValueError, "eps is nan; expected"),
@@ -337,3 +337,32 @@ def test_a_refusal_does_not_leak():
     grown = tracemalloc.get_traced_memory()[0] - before
     tracemalloc.stop()
     assert grown < 10_000
+
+
+# ---- What a caller's own code, or shapes that no memory holds, could break
+
+
+def test_an_axis_whose_code_changes_the_array_is_asked_before_the_array_is_looked_at():
+    x = np.zeros((4, 3, 500), "f4")
+
+    class Axis:
+        def __index__(self):
+            x.shape = (12, 500)
+            return 1
+
+    y, mean, _ = fastopt.batch_norm_forward(x, axis=Axis())
+    assert y.shape == (12, 500)
+    assert mean.shape == (500,)
+
+
+@pytest.mark.parametrize("axis", [True, np.True_])
+def test_a_truth_value_is_no_axis(axis):
+    with pytest.raises(TypeError, match=r"^axis is True|^axis is np.True_"):
+        fastopt.batch_norm_forward(np.zeros((2, 3), "f4"), axis=axis)
+
+
+def test_more_channels_than_any_memory_holds():
+    channels = 2**61
+    x, running = np.empty((0, channels), "f2"), np.broadcast_to(np.float16(1), (channels,))
+    with pytest.raises(MemoryError, match=r"^x has shape \(0, 2305843009213693952\)"):
+        fastopt.batch_norm_inference(x, None, None, running, running)

@@ -93,11 +93,11 @@ def test_a_sample_does_not_depend_on_the_others(case):
 
 @pytest.mark.parametrize("case", OF_SAMPLES[:4] + OF_SAMPLES[-1:], ids=lambda case: case.name)
 def test_results_that_go_past_the_caches_are_the_same(case):
-    """Results of 26 MB are stored past the caches; those of the halves are not."""
-    arrays = case.make_arrays((16, 64, 80, 80))
+    """Results of 69 MB are stored past the caches; those of the halves are not."""
+    arrays = case.make_arrays((42, 64, 80, 80))
     arrays["x"][0, 0, 0, :3] = np.nan, np.inf, 0
     whole = case.run(copies(arrays))
-    for part in (slice(0, 8), slice(8, None)):
+    for part in (slice(0, 21), slice(21, None)):
         got = case.run(samples(case, arrays, part))
         for name in ("y", "dx"):
             assert_same_bits({name: got[name]}, {name: whole[name][part]}, str(part))

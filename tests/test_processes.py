@@ -326,6 +326,19 @@ except fastopt.BackendUnavailable as error:
     assert "pip install numba" in run_python(program)
 
 
+def test_kernels_that_processes_compiled_apart_stay_apart(tmp_path):
+    """Each was its process's first, and so named alike; a third process loads both."""
+    program = """
+import sys, numpy as np, fastopt
+for weight_decay in sys.argv[1:]:
+    param, grad = np.ones(4, "f4"), np.ones(4, "f4")
+    fastopt.sgd(param, grad, lr=0.5, weight_decay=float(weight_decay), backend="numba")
+    print(param[0])
+"""
+    answers = [run_python(program, *decays, FASTOPT_CACHE_DIR=str(tmp_path)) for decays in (["0"], ["1"], ["0", "1"])]
+    assert answers == ["0.5\n", "0.0\n", "0.5\n0.0\n"]
+
+
 @pytest.mark.parametrize("writable", [True, False])
 def test_the_numba_cache(tmp_path, writable):
     """Kernels are kept where the folder can be written, read again, and compiled anew where it can't."""

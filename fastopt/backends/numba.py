@@ -31,11 +31,27 @@ from fastopt.primitives import fabs, gate, relu, sign, sqrt
 __all__ = ["carray", "fabs", "float32", "float64", "gate", "inlined", "kernel", "kernel_of", "loop", "panel_kernel",
            "panel_kernel_of", "relu", "sign", "sqrt"]  # fmt: skip
 
-# Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms.
-inlined = numba.njit(error_model="numpy", inline="always")
 
-# Without noalias, LLVM gives up on loops over more than four arrays (more than eight alias checks).
-loop = numba.njit(error_model="numpy")
+def _named_apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the text's digest into the function's name.
+
+    Machine code is linked by names, in which Numba counts the functions of a process. Code of two kernels that two
+    processes compiled, each as its first, would bear the same names in the cache; and a third process, loading both,
+    would run the first in the place of the second.
+    """
+    function.__qualname__ = f"{function.__name__}_{Path(function.__code__.co_filename).stem.strip('<>')}"
+    return function
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function that becomes part of those that call it."""
+    # Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms.
+    return numba.njit(error_model="numpy", inline="always")(_named_apart(function))
+
+
+def loop(function: Callable[..., Any]) -> Any:
+    """Compile a loop over arrays."""
+    return numba.njit(error_model="numpy")(_named_apart(function))
 
 
 @overload(sign)  # type: ignore[untyped-decorator]
@@ -82,6 +98,7 @@ def panel_kernel_of(function: Callable[..., None]) -> Any:
 
 
 def _compile(function: Callable[..., None], signature: Any) -> Any:
+    _named_apart(function)
     compiled = numba.cfunc(signature, error_model="numpy", cache=os.path.exists(function.__code__.co_filename))
     try:
         return compiled(function)
@@ -116,7 +133,8 @@ def _file_of(text: str) -> str:
     """
     from fastopt import primitives
 
-    covered = [text, inspect.getsource(primitives), fastopt.__version__, numba.__version__]
+    sources = [inspect.getsource(primitives), inspect.getsource(sys.modules[__name__])]
+    covered = [text, *sources, fastopt.__version__, numba.__version__]
     name = f"kernel_{hashlib.sha256(chr(0).join(covered).encode()).hexdigest()[:20]}.py"
     path = cache_folder() / name
     try:

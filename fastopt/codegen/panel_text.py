@@ -47,9 +47,9 @@ class Panel:
 #: In the order of ``enum panel_kernel`` in engine/panel.h. Rows: a row has one statistic (planes of channels);
 #: columns: a column has (channels last); samples: a row has its statistic, a column its weight and bias.
 PANELS = (
-    Panel("normalise_rows", "normalise", (ROW, ROW, ROW)),
-    Panel("normalise_columns", "normalise", (COLUMN, COLUMN, COLUMN)),
-    Panel("normalise_samples", "normalise_sample", (ROW, ROW, ROW, COLUMN, COLUMN)),
+    Panel("normalise_rows", "normalise", (ROW, ROW, ROW, ROW, ROW)),
+    Panel("normalise_columns", "normalise", (COLUMN, COLUMN, COLUMN, COLUMN, COLUMN)),
+    Panel("normalise_samples", "normalise", (ROW, ROW, ROW, COLUMN, COLUMN)),
     Panel("input_gradient_rows", "input_gradient", (ROW, ROW, ROW, ROW, ROW)),
     Panel("input_gradient_columns", "input_gradient", (COLUMN, COLUMN, COLUMN, COLUMN, COLUMN)),
     Panel("input_gradient_samples", "input_gradient", (ROW, ROW, ROW, ROW, COLUMN)),

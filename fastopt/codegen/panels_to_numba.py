@@ -31,7 +31,7 @@ def panel_module(source: str, name: str, form: int, dtype: str) -> str:
     functions = parse_functions(source)
     panel = next(panel for panel in PANELS if panel.name == name)
     kernel = Loop(panel, form, functions[panel.function])
-    needed = ["gradient", "gradient_relu", "normalise", "input_gradient", kernel.finish, kernel.function.name]
+    needed = ["gradient", "gradient_relu", kernel.finish, kernel.function.name]
     parts = [HEADER, *(inlined(each, functions[each]) for each in dict.fromkeys(needed))]
     return "\n\n".join([*parts, _sums(kernel) if panel.sums else _elements(kernel), _kernel(kernel, dtype)])
 

@@ -1,6 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Runs a normalisation: a caller's arrays in, checked; panels over threads; results out."""
 
+import operator
+
 import numpy
 
 from fastopt import norm_reference
@@ -143,6 +145,9 @@ cdef Kernels kernels_of(backend, bint is_float64):
 
 # ---- A call's arrays
 
+# Statistics, and channels, for which there is no memory anyway; the products below stay within 64 bits.
+cdef Py_ssize_t MANY = <Py_ssize_t>1 << 40
+
 cdef enum:
     MOST = 12  # arrays of a call
     NONE = -1  # the position of an array that is not given
@@ -178,6 +183,8 @@ cdef class Call:
     cdef bint has_float64
     cdef bint is_reference
     cdef int kind
+    cdef object axis
+    cdef object groups
     cdef int channel  # its axis; of a layer norm, the first
     cdef int statistic_ndim
     cdef npy_intp statistic_dims[64]
@@ -222,27 +229,26 @@ cdef class Call:
         self.has_float64 |= cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE
         return self.take(array, name, True)
 
-    cdef int look(self, int kind, axis, groups) except -1:
+    cdef int look(self) except -1:
         """Check every array by itself, work out x's axes and the shapes that follow, and compare those of its shape."""
         cdef Py_ssize_t i
         cdef int slot
         for i in range(len(self.arrays)):
             check_memory(<ndarray>self.arrays[i], <str>self.names[i], not self.only_read >> i & 1)
             self.has_float64 |= self.stored[i] == FLOAT64
-        self.kind = kind
-        self.look_at_axes(axis, groups)
+        self.look_at_axes()
         for slot in range(ARRAYS):
             self.expect_like_x(self.positions[slot])
         return 0
 
-    cdef int look_at_axes(self, axis, groups) except -1:
+    cdef int look_at_axes(self) except -1:
         cdef ndarray x = <ndarray>self.arrays[0]
         cdef npy_intp *dims = cnp.PyArray_DIMS(x)
         cdef int ndim = cnp.PyArray_NDIM(x), least = 1 if self.kind == LAYER_KIND else 2, i
         if ndim < least:
             plural = "axis" if least == 1 else "axes"
             raise ValueError(f"x has shape {self.x_shape()}; expected at least {least} {plural}")
-        self.channel = axis_of(axis, ndim, least - 1)
+        self.channel = axis_of(self.axis, ndim, least - 1)
         self.norm.groups = dims[self.channel]
         if self.kind == LAYER_KIND:
             self.norm.groups = 1
@@ -251,9 +257,9 @@ cdef class Call:
                 self.statistic_dims[i] = dims[i]
             return 0
         if self.kind == GROUP_KIND:
-            self.norm.groups = whole("groups", groups, "a whole number, 1 or more")
+            self.norm.groups = self.groups
             if dims[self.channel] % self.norm.groups:
-                raise ValueError(f"groups is {groups}; expected a divisor of the {dims[self.channel]} channels of x")
+                raise ValueError(f"groups is {self.groups}; expected a divisor of the {dims[self.channel]} channels of x")
         self.statistic_ndim = 0
         if self.kind != BATCH_KIND:
             self.statistic_dims[0] = dims[0]
@@ -334,6 +340,9 @@ cdef class Call:
         norm.outer.ndim = norm.channels.ndim = norm.space.ndim = 0
         self.add_axes()
         norm.per_group = norm.channels.count // norm.groups if norm.groups else 1
+        # An array without elements may have any number of channels or samples.
+        if norm.channels.count > MANY or norm.outer.count > MANY // max(norm.channels.count, 1):
+            raise MemoryError(f"x has shape {self.x_shape()}: too many statistics, or weights, for any memory")
         statistics = norm.outer.count * norm.groups
         self.vectors = <double *>malloc((3 * statistics + 4 * norm.channels.count + 1) * sizeof(double))
         if self.vectors == NULL:
@@ -452,18 +461,24 @@ cdef bint has_dims(ndarray array, int ndim, const npy_intp *dims) noexcept:
     return True
 
 
+cdef object as_int(str name, value):
+    """A whole number of any type as an int, before any array is looked at: it may have code of its own."""
+    if type(value) is int:
+        return value
+    what = f"{name} is {value!r}, a {type(value).__name__}; expected a whole number"
+    if isinstance(value, (bool, numpy.bool_)):
+        raise TypeError(what)
+    try:
+        return operator.index(value)
+    except Exception as error:
+        raise TypeError(what) from error
+
+
 cdef int axis_of(object axis, int ndim, int least) except -1:
-    cdef Py_ssize_t given
-    expected = f"a whole number from {least} to {ndim - 1}, or from {least - ndim} to -1"
-    if type(axis) is not int:
-        try:
-            axis = axis.__index__()
-        except Exception as error:
-            raise TypeError(f"axis is {axis!r}, a {type(axis).__name__}; expected {expected}") from error
     if not (least <= axis < ndim or least - ndim <= axis < 0):
+        expected = f"a whole number from {least} to {ndim - 1}, or from {least - ndim} to -1"
         raise ValueError(f"axis is {axis}; expected {expected}")
-    given = axis
-    return <int>(given + ndim if given < 0 else given)
+    return axis + ndim if axis < 0 else axis
 
 
 cdef int form_of(activation, bint residual) except -1:
@@ -605,10 +620,13 @@ cdef ndarray statistic(Call call, tuple shape):
 # ---- The passes
 
 
-cdef Call start(norm_t *norm, activation, bint residual, eps, backend, num_threads):
+cdef Call start(norm_t *norm, int kind, axis, groups, activation, bint residual, eps, backend, num_threads):
     cdef Call call = Call.__new__(Call)
     cdef int slot
     call.norm = norm
+    call.kind = kind
+    call.axis = as_int("axis", axis)
+    call.groups = whole("groups", groups, "a whole number, 1 or more") if kind == GROUP_KIND else 0
     call.norm.form = form_of(activation, residual)
     call.norm.eps = check_eps(eps)[0]
     call.wanted = threads_wanted(num_threads)
@@ -626,7 +644,7 @@ def forward(
 ):
     """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
     cdef norm_t norm
-    cdef Call call = start(&norm, activation, residual is not None, eps, backend, num_threads)
+    cdef Call call = start(&norm, kind, axis, groups, activation, residual is not None, eps, backend, num_threads)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
     cdef Py_ssize_t values
     cdef double rate = check_momentum(momentum)[0]
@@ -644,7 +662,7 @@ def forward(
     call.positions[OUT] = call.add(given[0], "y", True)
     at_mean = call.add(given[1], "mean", True)
     at_rstd = call.add(given[2], "rstd", True)
-    call.look(kind, axis, groups)
+    call.look()
     call.expect_channels(at_weight)
     call.expect_channels(at_bias)
     call.expect_channels(at_running_mean)
@@ -667,8 +685,8 @@ def forward(
             {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_running_mean,
              "running_var": at_running_var, "residual": call.positions[RESIDUAL]},
             (call.positions[OUT], at_mean, at_rstd),
-            {"momentum": rate, "eps": call.norm.eps, "axis": axis, "unbiased": bool(is_unbiased),
-             "activation": activation, "groups": groups},
+            {"momentum": rate, "eps": call.norm.eps, "axis": call.axis, "unbiased": bool(is_unbiased),
+             "activation": activation, "groups": call.groups},
         )
         return results
 
@@ -693,7 +711,7 @@ def inference(
 ):
     """Normalise by given statistics; return y."""
     cdef norm_t norm
-    cdef Call call = start(&norm, activation, residual is not None, eps, backend, num_threads)
+    cdef Call call = start(&norm, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads)
     cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
     call.positions[X] = call.need(x, "x")
     at_weight = call.add(weight, "weight", False)
@@ -702,7 +720,7 @@ def inference(
     at_var = call.need(running_var, "running_var")
     call.positions[RESIDUAL] = call.add(residual, "residual", False)
     call.positions[OUT] = call.add(out, "out", True)
-    call.look(BATCH_KIND, axis, None)
+    call.look()
     call.expect_channels(at_weight)
     call.expect_channels(at_bias)
     call.expect_channels(at_mean)
@@ -719,7 +737,7 @@ def inference(
             {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_mean,
              "running_var": at_var, "residual": call.positions[RESIDUAL]},
             (call.positions[OUT],),
-            {"eps": call.norm.eps, "axis": axis, "activation": activation},
+            {"eps": call.norm.eps, "axis": call.axis, "activation": activation},
         )
         return results[0]
 
@@ -758,7 +776,7 @@ cdef tuple run_backward(
 ):
     cdef bint with_residual = flag("residual", residual)
     cdef norm_t norm
-    cdef Call call = start(&norm, activation, with_residual, eps, backend, num_threads)
+    cdef Call call = start(&norm, kind, axis, groups, activation, with_residual, eps, backend, num_threads)
     cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
     cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
     cdef tuple given = outputs_of(out, names)
@@ -777,7 +795,7 @@ cdef tuple run_backward(
     at_dbias = call.add(given[2], "dbias", True)
     if with_residual:
         call.positions[DRESIDUAL] = call.add(given[3], "dresidual", True)
-    call.look(kind, axis, groups)
+    call.look()
     call.expect_like_x(at_y)
     call.expect_channels(at_weight)
     call.expect_channels(at_dweight)
@@ -803,7 +821,7 @@ cdef tuple run_backward(
             {"dy": call.positions[DY], "x": call.positions[X], "weight": at_weight, statistics_names[0]: at_first,
              statistics_names[1]: at_second, "y": at_y},
             written,
-            {"axis": axis, "groups": groups, "eps": call.norm.eps, "activation": activation, "residual": with_residual},
+            {"axis": call.axis, "groups": call.groups, "eps": call.norm.eps, "activation": activation, "residual": with_residual},
         )
         return results
 
@@ -820,10 +838,10 @@ cdef tuple run_backward(
 def moments(x, axis, backend, num_threads):
     """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
     cdef norm_t norm
-    cdef Call call = start(&norm, None, False, 0.0, backend, num_threads)
+    cdef Call call = start(&norm, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads)
     cdef Py_ssize_t channel, values
     call.positions[X] = call.need(x, "x")
-    call.look(BATCH_KIND, axis, None)
+    call.look()
     call.find_backend()
     if call.is_reference:
         raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba' for moments")

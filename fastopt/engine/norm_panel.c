@@ -65,7 +65,7 @@ static ptrdiff_t statistic_of(const norm_t *norm, ptrdiff_t row, ptrdiff_t col)
 /* The kernel's parameters that stand in norm->parameters. */
 static int own_parameters(const norm_t *norm)
 {
-    return norm->walk != SAMPLES ? (is_backward(norm) ? 5 : 3) : (is_backward(norm) ? 4 : 3);
+    return norm->walk != SAMPLES ? 5 : (is_backward(norm) ? 4 : 3);
 }
 
 static void point_to_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t col)

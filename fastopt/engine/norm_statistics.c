@@ -27,11 +27,15 @@ static double as_real(const norm_t *norm, double value) { return norm->compute =
 /* The first round's centre is so many standard deviations from the mean at most. */
 #define FAR 4
 
+/* Below, squares of float32 deviations might be subnormal, and so lost. */
+#define LEAST_VARIANCE 0x1p-96
+
 /* True if sums of float32 terms, or of float64 terms at all, can be made better by a second round. */
 static int wants_second(const norm_t *norm, double first, double squares)
 {
-    double distance = first * (first * norm->per_value);
-    return norm->compute == FLOAT64 || !(distance <= FAR * FAR * squares && squares <= DBL_MAX);
+    double distance = first * (first * norm->per_value), var = squares * norm->per_value;
+    int good = distance <= FAR * FAR * squares && squares <= DBL_MAX && var + norm->eps >= LEAST_VARIANCE;
+    return norm->compute == FLOAT64 || !good;
 }
 
 static int finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round)
@@ -66,18 +70,16 @@ static void prepare_normalise(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
 {
     ptrdiff_t at = o * norm->groups + group;
     double rstd = norm->rstd[at], mean = as_real(norm, norm->mean[at]), lost = mean - norm->mean[at];
-    if (norm->walk == SAMPLES) {
-        set_real(norm, norm->parameters[0], at, mean);
-        set_real(norm, norm->parameters[1], at, rstd);
-        set_real(norm, norm->parameters[2], at, lost * rstd);
-        return;
-    }
-    for (ptrdiff_t k = 0; k < norm->per_group; k++) {
-        ptrdiff_t channel = group * norm->per_group + k, i = o * norm->channels.count + channel;
-        double scale = rstd * weight_of(norm, channel);
+    int samples = norm->walk == SAMPLES;
+    for (ptrdiff_t k = 0; k < (samples ? 1 : norm->per_group); k++) {
+        ptrdiff_t channel = group * norm->per_group + k, i = samples ? at : o * norm->channels.count + channel;
         set_real(norm, norm->parameters[0], i, mean);
-        set_real(norm, norm->parameters[1], i, scale);
-        set_real(norm, norm->parameters[2], i, bias_of(norm, channel) + lost * scale);
+        set_real(norm, norm->parameters[1], i, rstd);
+        set_real(norm, norm->parameters[2], i, lost * rstd);
+        if (samples)
+            continue;
+        set_real(norm, norm->parameters[3], i, weight_of(norm, channel));
+        set_real(norm, norm->parameters[4], i, bias_of(norm, channel));
     }
 }
 
