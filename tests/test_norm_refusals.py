@@ -347,7 +347,7 @@ def test_an_axis_whose_code_changes_the_array_is_asked_before_the_array_is_looke
 
     class Axis:
         def __index__(self):
-            x.shape = (12, 500)
+            x.resize((12, 500), refcheck=False)
             return 1
 
     y, mean, _ = fastopt.batch_norm_forward(x, axis=Axis())
