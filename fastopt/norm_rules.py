@@ -51,8 +51,8 @@ def input_gradient(dy, x, /, mean, rstd, slope, offset, weight):
 # Where mean and rstd do not depend on x (inference).
 
 
-def input_gradient_fixed(dy, /, scale):
-    return scale * dy
+def input_gradient_fixed(dy, /, rstd, weight):
+    return rstd * (weight * dy)
 
 
 # What reaches the norm of a gradient: all of it, or, by form, what the activation passed on.

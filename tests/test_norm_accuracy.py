@@ -374,3 +374,10 @@ def test_a_constant_channel_with_a_huge_weight_is_bias():
         np.full((4, 2, 5), 3, "f4"), np.full(2, 1e20, "f4"), np.full(2, 5, "f4"), eps=0
     )
     np.testing.assert_array_equal(y, 5)
+
+
+def test_a_gradient_in_inference_whose_factors_have_no_product_in_float32():
+    dy = np.full((4, 2, 5), 1e-15, "f4")
+    running_mean, running_var, weight = np.zeros(2, "f4"), np.full(2, 1e-36, "f4"), np.full(2, 1e21, "f4")
+    dx, _, _ = fastopt.batch_norm_backward_inference(dy, dy, weight, running_mean, running_var, eps=0)
+    np.testing.assert_allclose(dx, 1e24, rtol=1e-6)

@@ -65,6 +65,8 @@ static ptrdiff_t statistic_of(const norm_t *norm, ptrdiff_t row, ptrdiff_t col)
 /* The kernel's parameters that stand in norm->parameters. */
 static int own_parameters(const norm_t *norm)
 {
+    if (norm->pass == BACKWARD_INFERENCE)
+        return 2;
     return norm->walk != SAMPLES ? 5 : (is_backward(norm) ? 4 : 3);
 }
 
@@ -113,7 +115,7 @@ static void run_joined(const norm_t *norm, panel_t *panel)
     if (!panel->repeats)
         repeat_parameters(norm, panel, rows);
     ptrdiff_t times = smaller(rows, panel->repeats), done = rows / times * times;
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < own_parameters(norm); i++)
         panel->arrays[PARAMETER + i] = panel->repeated[i];
     panel->sizes[ROWS] = rows / times;
     panel->sizes[COLUMNS] = cols * times;

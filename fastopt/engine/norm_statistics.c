@@ -145,9 +145,10 @@ void prepare_fixed(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
     if (norm->pass == INFERENCE)
         prepare_normalise(norm, o, group);
     else
-        for (ptrdiff_t channel = group * norm->per_group; channel < (group + 1) * norm->per_group; channel++)
-            set_real(norm, norm->parameters[0], o * norm->channels.count + channel,
-                     norm->rstd[at] * weight_of(norm, channel));
+        for (ptrdiff_t channel = group * norm->per_group; channel < (group + 1) * norm->per_group; channel++) {
+            set_real(norm, norm->parameters[0], o * norm->channels.count + channel, norm->rstd[at]);
+            set_real(norm, norm->parameters[1], o * norm->channels.count + channel, weight_of(norm, channel));
+        }
 }
 
 void prepare_rows(const norm_t *norm)
