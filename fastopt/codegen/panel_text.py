@@ -18,6 +18,9 @@ ROWS, COLUMNS, STEP = range(3)
 #: would take two to three times as long; and eight float32 terms lose little.
 GROUP = 8
 
+#: Columns of what is summed up along a line, as LANES in engine/norm.h.
+LANES = 16
+
 ROW, COLUMN = "row", "column"
 
 

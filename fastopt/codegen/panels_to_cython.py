@@ -8,6 +8,7 @@ from .panel_text import (
     ARRAYS,
     COLUMNS,
     GROUP,
+    LANES,
     PANELS,
     PARAMETER,
     ROW,
@@ -123,10 +124,14 @@ def _sums(loop: Loop) -> str:
     sums = [f"<sums_t>arrays[{SUM + i}]" for i in range(2)]
     called = ", ".join([*_values(loop, loop.read, parameter), *sums])
     near = f"sizes[{STEP + ARRAYS.index(loop.read[0])}] < {APART}" if len(loop.read) > 1 else "True"
+    steps = [f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read]
     return (
-        f"{_group(loop, arguments, wide)}\n\n{_apart(loop, arguments, wide)}\n\n"
+        f"{_group(loop, arguments, wide)}\n\n{_lanes(loop, arguments, wide)}\n\n{_apart(loop, arguments, wide)}\n\n"
         f"cdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
         f"    cdef Py_ssize_t r = 0\n"
+        f"    if {' and '.join([f'sizes[{COLUMNS}] == {LANES}', *steps])}:\n"
+        f"        {loop.name}_lanes(sizes[{ROWS}] // {GROUP}, {called})\n"
+        f"        r = sizes[{ROWS}] // {GROUP} * {GROUP}\n"
         f"    while {near} and r + {GROUP} <= sizes[{ROWS}]:\n"
         f"        {loop.name}_group(sizes[{COLUMNS}], {called})\n"
         f"        r += {GROUP}\n"
@@ -156,6 +161,30 @@ def _group(loop: Loop, arguments: list[str], wide: str) -> str:
         f"cdef inline void {loop.name}_group(Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_\n    cdef {wide} a_, b_\n    cdef ({wide}, {wide}) t_\n"
         f"    for i_ in range(n_):\n{body}"
+    )
+
+
+def _lanes(loop: Loop, arguments: list[str], wide: str) -> str:
+    """The loop over groups of so few columns, end to end, that their sums stay in registers or close by."""
+    steps = {f"{name}_step_": str(LANES) for name in loop.read}
+    names = [argument.split()[-1] for argument in arguments]
+    by_row = [name for name, along in loop.parameters if along == ROW]
+    lines = [f"t_ = {_terms(loop, '0', 'i_')}", "a_ = t_[0]", "b_ = t_[1]"]
+    for row in range(1, GROUP):
+        lines += [f"t_ = {_terms(loop, str(row), 'i_')}", "a_ += t_[0]", "b_ += t_[1]"]
+    lines += ["c_[i_] += a_", "d_[i_] += b_"]
+    body = textwrap.indent("\n".join(lines), " " * 12)
+    for step, value in steps.items():
+        body = body.replace(step, value)
+    moves = "".join(f"        {name}_ += {GROUP * LANES}\n" for name in loop.read)
+    moves += "".join(f"        {name} += {GROUP}\n" for name in by_row)
+    return (
+        f"cdef inline void {loop.name}_lanes(Py_ssize_t groups_, {', '.join(arguments)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_, g_\n    cdef {wide} a_, b_\n    cdef ({wide}, {wide}) t_\n"
+        f"    cdef double c_[{LANES}]\n    cdef double d_[{LANES}]\n"
+        f"    for i_ in range({LANES}):\n        c_[i_] = first_[i_]\n        d_[i_] = second_[i_]\n"
+        f"    for g_ in range(groups_):\n        for i_ in range({LANES}):\n{body}\n{moves}"
+        f"    for i_ in range({LANES}):\n        first_[i_] = c_[i_]\n        second_[i_] = d_[i_]"
     )
 
 

@@ -81,8 +81,10 @@ typedef struct {
     double per_value;       /* 1 / values */
     ptrdiff_t outer_part;   /* SAMPLES: samples whose sums of dweight and dbias are one part of that tree */
     ptrdiff_t outer_parts;
+    int used[ARRAYS], nused; /* the call's arrays, first those that are read, then those that are written */
+    int nread;
     int native[ARRAYS];     /* panels are read or written in place */
-    int reads[3], nreads;   /* the arrays that are summed up */
+    int reads[3], nreads;   /* those that are summed up */
     int sums_in_place;      /* all of them are native */
     ptrdiff_t max_rows, max_cols; /* of a panel */
     int stream;             /* results go past the caches */

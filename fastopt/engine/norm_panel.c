@@ -19,18 +19,6 @@ void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block)
     norm->codecs[norm->storage[array]].load(&from, block);
 }
 
-static void write_array(const norm_t *norm, const panel_t *panel, int array, const tile_t *tile)
-{
-    if (norm->native[array])
-        return;
-    tile_t to = joined(*tile);
-    const codec_t *codec = &norm->codecs[norm->storage[array]];
-    if (norm->stream && codec->stream && to.col_stride == norm->itemsize)
-        codec->stream(&to, panel->blocks[array]);
-    else
-        codec->store(&to, panel->blocks[array]);
-}
-
 tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
 {
     ptrdiff_t outer = norm->walk == SAMPLES ? 0 : offset_of(&norm->outer, array, o);
@@ -38,20 +26,21 @@ tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdif
     return (tile_t){norm->data[array] + offset, rows, cols, inner_stride(row_axes(norm), array), col_stride(norm, array)};
 }
 
-static void read_arrays(const norm_t *norm, panel_t *panel, tile_t *tiles, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows,
-                        ptrdiff_t col, ptrdiff_t cols)
+/* Rows and columns of a tile. */
+static inline tile_t part_of(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
 {
-    panel->sizes[ROWS] = rows;
-    panel->sizes[COLUMNS] = cols;
-    for (int i = 0; i < ARRAYS; i++) {
-        if (!norm->data[i])
-            continue;
-        tiles[i] = tile_of(norm, i, o, row, rows, col, cols);
-        panel->arrays[i] = norm->native[i] ? tiles[i].data : panel->blocks[i];
-        panel->sizes[STEP + i] = norm->native[i] ? tiles[i].row_stride / norm->itemsize : cols;
-        if (!norm->native[i] && i != OUT && i != DRESIDUAL)
-            load_tile(norm, i, &tiles[i], panel->blocks[i]);
-    }
+    char *data = tile->data + row * tile->row_stride + col * tile->col_stride;
+    return (tile_t){data, rows, cols, tile->row_stride, tile->col_stride};
+}
+
+static void write_tile(const norm_t *norm, int array, const tile_t *tile, const char *block)
+{
+    tile_t to = joined(*tile);
+    const codec_t *codec = &norm->codecs[norm->storage[array]];
+    if (norm->stream && codec->stream && to.col_stride == norm->itemsize)
+        codec->stream(&to, block);
+    else
+        codec->store(&to, block);
 }
 
 /* ---- Panels of results */
@@ -90,8 +79,8 @@ static void point_to_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t o,
 /* True if each row of every array begins where the one before ends. */
 static int rows_end_to_end(const norm_t *norm, const panel_t *panel)
 {
-    for (int i = 0; i < ARRAYS; i++)
-        if (norm->data[i] && panel->sizes[STEP + i] != panel->sizes[COLUMNS])
+    for (int n = 0; n < norm->nused; n++)
+        if (panel->sizes[STEP + norm->used[n]] != panel->sizes[COLUMNS])
             return 0;
     return 1;
 }
@@ -124,48 +113,67 @@ static void run_joined(const norm_t *norm, panel_t *panel)
     norm->elements_kernel(panel->arrays, panel->sizes);
     if (done == rows)
         return;
-    for (int i = 0; i < ARRAYS; i++)
-        if (norm->data[i])
-            panel->arrays[i] = (char *)panel->arrays[i] + done * cols * norm->itemsize;
+    for (int n = 0; n < norm->nused; n++)
+        panel->arrays[norm->used[n]] = (char *)panel->arrays[norm->used[n]] + done * cols * norm->itemsize;
     panel->sizes[ROWS] = 1;
     panel->sizes[COLUMNS] = (rows - done) * cols;
     norm->elements_kernel(panel->arrays, panel->sizes);
 }
 
-static void run_panel(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
-                      ptrdiff_t cols)
+/* Compute rows x cols elements, from a row and a column of these tiles on. */
+static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, ptrdiff_t row, ptrdiff_t rows,
+                      ptrdiff_t col, ptrdiff_t cols)
 {
-    tile_t tiles[ARRAYS];
-    read_arrays(norm, panel, tiles, o, row, rows, col, cols);
-    point_to_parameters(norm, panel, o, row, col);
+    panel->sizes[ROWS] = rows;
+    panel->sizes[COLUMNS] = cols;
+    for (int n = 0; n < norm->nused; n++) {
+        int i = norm->used[n];
+        tile_t tile = part_of(&tiles[i], row, rows, col, cols);
+        panel->arrays[i] = norm->native[i] ? tile.data : panel->blocks[i];
+        panel->sizes[STEP + i] = norm->native[i] ? in_elements(norm, tile.row_stride) : cols;
+        if (!norm->native[i] && n < norm->nread)
+            load_tile(norm, i, &tile, panel->blocks[i]);
+    }
     if (norm->walk == PIXELS && rows > 1 && cols <= JOINED / 2 && rows_end_to_end(norm, panel))
         run_joined(norm, panel);
     else
         norm->elements_kernel(panel->arrays, panel->sizes);
-    write_array(norm, panel, OUT, &tiles[OUT]);
-    if (norm->data[DRESIDUAL])
-        write_array(norm, panel, DRESIDUAL, &tiles[DRESIDUAL]);
+    for (int n = norm->nread; n < norm->nused; n++) {
+        int i = norm->used[n];
+        tile_t tile = part_of(&tiles[i], row, rows, col, cols);
+        if (!norm->native[i])
+            write_tile(norm, i, &tile, panel->blocks[i]);
+    }
 }
 
-/* Cut rows and columns into panels: in each, neighbours along either axis are at one distance. */
+/* Cut into panels a rectangle in which neighbours along either axis are at one distance. */
+static void apply_rectangle(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows,
+                            ptrdiff_t col, ptrdiff_t cols)
+{
+    tile_t tiles[ARRAYS];
+    ptrdiff_t max_cols = smaller(cols, norm->max_cols), max_rows = norm->max_rows;
+    if (max_rows < PTRDIFF_MAX)
+        max_rows = smaller(max_rows, BLOCK_BYTES / norm->itemsize / max_cols);
+    for (int n = 0; n < norm->nused; n++)
+        tiles[norm->used[n]] = tile_of(norm, norm->used[n], o, row, rows, col, cols);
+    for (ptrdiff_t r = 0; r < rows; r += max_rows)
+        for (ptrdiff_t c = 0; c < cols; c += max_cols) {
+            point_to_parameters(norm, panel, o, row + r, col + c);
+            panel->repeats = max_cols < cols ? 0 : panel->repeats;
+            run_panel(norm, panel, tiles, r, smaller(rows - r, max_rows), c, smaller(cols - c, max_cols));
+        }
+}
+
 void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end)
 {
     panel_t panel;
-    ptrdiff_t block = BLOCK_BYTES / norm->itemsize;
-    while (col < cols_end) {
+    for (ptrdiff_t cols; col < cols_end; col += cols) {
+        cols = smaller(cols_end - col, run_from(col_axes(norm), col));
         panel.repeats = 0; /* columns change */
-        ptrdiff_t run_end = smaller(cols_end, col + run_from(col_axes(norm), col));
-        ptrdiff_t max_cols = smaller(run_end - col, norm->max_cols);
-        ptrdiff_t max_rows = norm->max_rows == PTRDIFF_MAX ? PTRDIFF_MAX : smaller(norm->max_rows, block / max_cols);
         for (ptrdiff_t r = row, rows; r < rows_end; r += rows) {
-            rows = smaller(smaller(rows_end - r, run_from(row_axes(norm), r)), max_rows);
-            for (ptrdiff_t c = col, cols; c < run_end; c += cols) {
-                cols = smaller(run_end - c, max_cols);
-                panel.repeats = max_cols < run_end - col ? 0 : panel.repeats;
-                run_panel(norm, &panel, o, r, rows, c, cols);
-            }
+            rows = smaller(rows_end - r, run_from(row_axes(norm), r));
+            apply_rectangle(norm, &panel, o, r, rows, col, cols);
         }
-        col = run_end;
     }
 }
 
@@ -202,7 +210,7 @@ static void add_group_terms(const norm_t *norm, panel_t *panel, ptrdiff_t row, p
             int i = norm->reads[n];
             tile_t tile = tile_of(norm, i, 0, row, rows, c, cols);
             panel->arrays[i] = in_place ? tile.data : panel->blocks[i];
-            panel->sizes[STEP + i] = in_place ? tile.row_stride / norm->itemsize : cols;
+            panel->sizes[STEP + i] = in_place ? in_elements(norm, tile.row_stride) : cols;
             for (ptrdiff_t r = 0; r < rows && !in_place; r++) {
                 tile = tile_of(norm, i, 0, row + r, 1, c, cols);
                 load_tile(norm, i, &tile, panel->blocks[i] + r * cols * norm->itemsize);

@@ -45,6 +45,13 @@ static inline double get_real(const norm_t *norm, const char *array, ptrdiff_t i
     return norm->compute == FLOAT64 ? ((const double *)array)[index] : ((const float *)array)[index];
 }
 
+/* A distance in memory, in elements of the compute type. A division by what the compiler does not know takes as long as
+ * ten elements. */
+static inline ptrdiff_t in_elements(const norm_t *norm, ptrdiff_t bytes)
+{
+    return norm->compute == FLOAT64 ? bytes / 8 : bytes / 4;
+}
+
 /* The axes of a panel's rows and columns, and the distances of neighbours along them. */
 static inline const axes_t *row_axes(const norm_t *norm)
 {

@@ -1,8 +1,8 @@
 #include "norm_parts.h"
 #include <string.h>
 
-/* Elements of a plane that are summed up at once, and that are asked for ahead: those after the next. */
-#define AT_ONCE 512
+/* Elements of a line that are summed up at once, and how far ahead others are asked for. */
+#define AT_ONCE(norm) (1024 / (norm)->nreads)
 
 /* Columns of pixels that are collected together. */
 #define STRIPE 64
@@ -69,9 +69,9 @@ static panel_kernel_t kernel_of(const norm_t *norm, enum round round)
 typedef struct {
     const norm_t *norm;
     const axes_t *axes;
-    enum round round;
+    panel_kernel_t kernel;
     char *bases[ARRAYS], *weight;
-    char *starts[ARRAYS];        /* where the elements at hand begin */
+    char *starts[ARRAYS]; /* where the elements at hand begin */
     _Alignas(64) double parameters[2][LANES]; /* of the kernel */
     _Alignas(64) double lanes[2][LANES];
     _Alignas(64) char blocks[3][BLOCK_BYTES];
@@ -83,26 +83,89 @@ static void sum_rows(line_t *line, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t
     const norm_t *norm = line->norm;
     ptrdiff_t sizes[SIZES] = {rows, columns, LANES, LANES, LANES, LANES, LANES, LANES, LANES};
     void *arrays[SLOTS];
-    if (rows == 0 || columns == 0)
-        return;
+    ptrdiff_t offset = (position + lane) * norm->itemsize;
     for (int n = 0; n < norm->nreads; n++)
-        arrays[norm->reads[n]] = line->starts[norm->reads[n]] + (position + lane) * norm->itemsize;
+        arrays[norm->reads[n]] = line->starts[norm->reads[n]] + offset;
     if (line->weight)
-        arrays[WEIGHT] = line->starts[WEIGHT] + (position + lane) * norm->itemsize;
+        arrays[WEIGHT] = line->starts[WEIGHT] + offset;
     arrays[PARAMETER] = line->parameters[0]; /* the same for all lanes */
     arrays[PARAMETER + 1] = line->parameters[1];
     arrays[SUM] = line->lanes[0] + lane;
     arrays[SUM + 1] = line->lanes[1] + lane;
-    kernel_of(norm, line->round)(arrays, sizes);
+    line->kernel(arrays, sizes);
 }
 
 /* Add `count` elements, the first of which belongs to lane 0. Of an incomplete group, the first lanes have one more. */
 static void sum_run(line_t *line, ptrdiff_t count)
 {
-    ptrdiff_t whole = count - count % GROUPS, rest = count - whole;
-    sum_rows(line, 0, whole / LANES, 0, LANES);
-    sum_rows(line, whole, rest / LANES + 1, 0, rest % LANES);
-    sum_rows(line, whole, rest / LANES, rest % LANES, LANES - rest % LANES);
+    ptrdiff_t rest = count % GROUPS, whole = count - rest;
+    if (whole)
+        sum_rows(line, 0, whole / LANES, 0, LANES);
+    if (rest % LANES)
+        sum_rows(line, whole, rest / LANES + 1, 0, rest % LANES);
+    if (rest >= LANES)
+        sum_rows(line, whole, rest / LANES, rest % LANES, LANES - rest % LANES);
+}
+
+/* Point to an array's element, and to its weight. */
+static void start_at(line_t *line, ptrdiff_t at)
+{
+    const norm_t *norm = line->norm;
+    for (int n = 0; n < norm->nreads; n++) {
+        int i = norm->reads[n];
+        line->starts[i] = line->bases[i] + offset_of(line->axes, i, at);
+    }
+    if (line->weight)
+        line->starts[WEIGHT] = line->weight + at * norm->itemsize;
+}
+
+/* From `done` elements of a run on that begins at `at`: ask for those after the next, be they in the run or not. */
+static void ask_for(const line_t *line, ptrdiff_t at, ptrdiff_t done, ptrdiff_t run)
+{
+    const norm_t *norm = line->norm;
+    ptrdiff_t at_once = AT_ONCE(norm), ahead = done + 2 * at_once;
+    if (at + ahead >= line->axes->count)
+        return;
+    for (int n = 0; n < norm->nreads; n++) {
+        int i = norm->reads[n];
+        const char *next = ahead < run ? line->starts[i] + 2 * at_once * norm->itemsize
+                                       : line->bases[i] + offset_of(line->axes, i, at + ahead);
+        prefetch(next, at_once * norm->itemsize);
+    }
+}
+
+/* Sum up elements that stand together, in place: whole groups, or all that is left. */
+static void sum_in_place(line_t *line, ptrdiff_t at, ptrdiff_t count)
+{
+    const norm_t *norm = line->norm;
+    start_at(line, at);
+    if (!norm->far || line->axes->ndim < 2) {
+        sum_run(line, count);
+        return;
+    }
+    for (ptrdiff_t done = 0, some, at_once = AT_ONCE(norm); done < count; done += some) {
+        some = smaller(count - done, at_once);
+        ask_for(line, at, done, count);
+        sum_run(line, some);
+        for (int n = 0; n < norm->nreads; n++)
+            line->starts[norm->reads[n]] += some * norm->itemsize;
+        if (line->weight)
+            line->starts[WEIGHT] += some * norm->itemsize;
+    }
+}
+
+/* Load elements into the line's blocks, behind those that are there. */
+static void collect(line_t *line, ptrdiff_t at, ptrdiff_t count, ptrdiff_t filled)
+{
+    const norm_t *norm = line->norm;
+    for (int n = 0; n < norm->nreads; n++) {
+        int i = norm->reads[n];
+        tile_t tile = {line->bases[i] + offset_of(line->axes, i, at), 1, count, 0, col_stride(norm, i)};
+        load_tile(norm, i, &tile, line->blocks[n] + filled * norm->itemsize);
+        line->starts[i] = line->blocks[n];
+    }
+    if (line->weight)
+        line->starts[WEIGHT] = line->weight + (at - filled) * norm->itemsize;
 }
 
 /* Sum up elements at, at + 1, ..., end - 1. Whole groups are read in place if they can be; what is left between runs is
@@ -110,30 +173,19 @@ static void sum_run(line_t *line, ptrdiff_t count)
 static void sum_elements(line_t *line, ptrdiff_t at, ptrdiff_t end)
 {
     const norm_t *norm = line->norm;
-    const axes_t *axes = line->axes;
     ptrdiff_t block = BLOCK_BYTES / norm->itemsize, filled = 0;
-    while (at < end) {
-        ptrdiff_t run = smaller(end - at, run_from(axes, at));
+    for (ptrdiff_t run; at < end; at += run) {
+        run = smaller(end - at, run_from(line->axes, at));
         int complete = at + run == end;
-        int in_place = norm->sums_in_place && !filled && (run >= GROUPS || complete);
-        if (in_place)
-            run = smaller(complete ? run : run - run % GROUPS, norm->far ? AT_ONCE : run);
-        else
-            run = smaller(run, norm->sums_in_place && run >= GROUPS ? GROUPS - filled % GROUPS : block - filled);
-        for (int n = 0; n < norm->nreads; n++) {
-            int i = norm->reads[n];
-            tile_t tile = {line->bases[i] + offset_of(axes, i, at), 1, run, 0, col_stride(norm, i)};
-            line->starts[i] = in_place ? tile.data : line->blocks[n];
-            if (!in_place)
-                load_tile(norm, i, &tile, line->blocks[n] + filled * norm->itemsize);
-            else if (norm->far && at + 2 * run < axes->count)
-                prefetch(line->bases[i] + offset_of(axes, i, at + 2 * run), run * norm->itemsize);
+        if (norm->sums_in_place && !filled && (run >= GROUPS || complete)) {
+            run -= complete ? 0 : run % GROUPS;
+            sum_in_place(line, at, run);
+            continue;
         }
-        if (line->weight)
-            line->starts[WEIGHT] = line->weight + (at - filled) * norm->itemsize;
+        run = smaller(run, norm->sums_in_place && run >= GROUPS ? GROUPS - filled % GROUPS : block - filled);
+        collect(line, at, run, filled);
         filled += run;
-        at += run;
-        if (in_place || filled % GROUPS == 0 || at == end) {
+        if (filled % GROUPS == 0 || at + run == end) {
             sum_run(line, filled);
             filled = 0;
         }
@@ -146,7 +198,7 @@ static void sum_line(line_t *line, ptrdiff_t at, ptrdiff_t end, ptrdiff_t o, ptr
 {
     char *parameters[2] = {(char *)line->parameters[0], (char *)line->parameters[1]};
     set_parameters(line->norm, parameters, 0, 1, LANES, o, group, round);
-    line->round = round;
+    line->kernel = kernel_of(line->norm, round);
     memset(line->lanes, 0, sizeof line->lanes);
     sum_elements(line, at, end);
     fold_lanes(line->lanes[0], 1);
@@ -310,7 +362,7 @@ static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
         if (in_place) {
             tile_t tile = pixels_of(stripe, i, pixel, rows, column, cols);
             stripe->data[i] = tile.data;
-            stripe->steps[i] = tile.row_stride / norm->itemsize;
+            stripe->steps[i] = in_elements(norm, tile.row_stride);
         } else {
             collect_pixels(stripe, n, pixel, rows, column, cols);
         }
