@@ -19,6 +19,7 @@ ctypedef {c_type} real
 # heeds restrict on parameters only: hence each loop is a function of its own.
 cdef extern from *:
     \"\"\"
+    typedef {c_type} real_t;
     typedef {c_type} *__restrict run_t;
     typedef double *__restrict sums_t;
     \"\"\"

@@ -113,7 +113,17 @@ CODEC(bfloat16, uint16_t, from_bfloat16, TO_BFLOAT16)
 /* ---- Stores that go past the caches, by whole cache lines */
 
 #ifdef __SSE2__
-#include <emmintrin.h>
+#include <immintrin.h>
+
+static inline void stream_line(char *to, const char *from)
+{
+#ifdef __AVX512F__
+    _mm512_stream_si512((__m512i *)to, _mm512_loadu_si512(from));
+#else
+    for (int i = 0; i < 64; i += 16)
+        _mm_stream_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
+#endif
+}
 
 static void stream_row(char *to, const char *from, ptrdiff_t bytes)
 {
@@ -121,8 +131,7 @@ static void stream_row(char *to, const char *from, ptrdiff_t bytes)
     head = head < bytes ? head : bytes;
     memcpy(to, from, (size_t)head);
     for (to += head, from += head, bytes -= head; bytes >= 64; to += 64, from += 64, bytes -= 64)
-        for (int i = 0; i < 64; i += 16)
-            _mm_stream_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
+        stream_line(to, from);
     memcpy(to, from, (size_t)bytes);
 }
 

@@ -85,7 +85,8 @@ static inline void prefetch(const char *data, ptrdiff_t bytes)
 
 /* ---- norm_panel.c */
 
-/* Pixels of few channels are joined to rows of so many elements: short rows would spend their time on beginnings. */
+/* Pixels of fewer channels are joined to rows of so many elements: short rows would spend their time on beginnings. */
+#define JOINED_BELOW 64
 #define JOINED 512
 
 /* A panel as the kernel sees it, and the blocks for arrays that it can't be pointed to. */

@@ -1,9 +1,6 @@
 #include "norm_parts.h"
 #include <string.h>
 
-/* Elements of a line that are summed up at once, and how far ahead others are asked for. */
-#define AT_ONCE(norm) (1024 / (norm)->nreads)
-
 /* Columns of pixels that are collected together. */
 #define STRIPE 64
 
@@ -119,41 +116,6 @@ static void start_at(line_t *line, ptrdiff_t at)
         line->starts[WEIGHT] = line->weight + at * norm->itemsize;
 }
 
-/* From `done` elements of a run on that begins at `at`: ask for those after the next, be they in the run or not. */
-static void ask_for(const line_t *line, ptrdiff_t at, ptrdiff_t done, ptrdiff_t run)
-{
-    const norm_t *norm = line->norm;
-    ptrdiff_t at_once = AT_ONCE(norm), ahead = done + 2 * at_once;
-    if (at + ahead >= line->axes->count)
-        return;
-    for (int n = 0; n < norm->nreads; n++) {
-        int i = norm->reads[n];
-        const char *next = ahead < run ? line->starts[i] + 2 * at_once * norm->itemsize
-                                       : line->bases[i] + offset_of(line->axes, i, at + ahead);
-        prefetch(next, at_once * norm->itemsize);
-    }
-}
-
-/* Sum up elements that stand together, in place: whole groups, or all that is left. */
-static void sum_in_place(line_t *line, ptrdiff_t at, ptrdiff_t count)
-{
-    const norm_t *norm = line->norm;
-    start_at(line, at);
-    if (!norm->far || line->axes->ndim < 2) {
-        sum_run(line, count);
-        return;
-    }
-    for (ptrdiff_t done = 0, some, at_once = AT_ONCE(norm); done < count; done += some) {
-        some = smaller(count - done, at_once);
-        ask_for(line, at, done, count);
-        sum_run(line, some);
-        for (int n = 0; n < norm->nreads; n++)
-            line->starts[norm->reads[n]] += some * norm->itemsize;
-        if (line->weight)
-            line->starts[WEIGHT] += some * norm->itemsize;
-    }
-}
-
 /* Load elements into the line's blocks, behind those that are there. */
 static void collect(line_t *line, ptrdiff_t at, ptrdiff_t count, ptrdiff_t filled)
 {
@@ -179,7 +141,8 @@ static void sum_elements(line_t *line, ptrdiff_t at, ptrdiff_t end)
         int complete = at + run == end;
         if (norm->sums_in_place && !filled && (run >= GROUPS || complete)) {
             run -= complete ? 0 : run % GROUPS;
-            sum_in_place(line, at, run);
+            start_at(line, at);
+            sum_run(line, run);
             continue;
         }
         run = smaller(run, norm->sums_in_place && run >= GROUPS ? GROUPS - filled % GROUPS : block - filled);
