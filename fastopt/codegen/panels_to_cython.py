@@ -38,7 +38,7 @@ cdef extern from *:
     #define STRIP (32 / (Py_ssize_t)sizeof(real_t))
     #endif
 
-    #define AHEAD 2048
+    #define AHEAD 4096
 
     static inline void ask_ahead(const real_t *group)
     {{
@@ -123,13 +123,21 @@ def _over_strips(loop: Loop) -> str:
 
 
 def _row(loop: Loop) -> str:
-    """The loop over the columns of a row."""
+    """The loop over the columns of a row; in chunks, where it reads what no pass before it has brought to the cache."""
     arguments = _arguments(loop, loop.read + loop.written, "run_t")
     hoisted = "".join(f"    cdef real {name}_ = {name}[0]\n" for name, along in loop.parameters if along == ROW)
-    lines = textwrap.indent("\n".join(_element(loop)), " " * 8)
+    lines = "\n".join(_element(loop))
+    chunk = GROUP * LANES
+    moves = "".join(f"        {name}_ += {chunk}\n" for name in loop.read + loop.written)
+    moves += "".join(f"        {name} += {chunk}\n" for name, along in loop.parameters if along != ROW)
+    chunks = (
+        f"    while n_ >= {chunk}:\n        ask_ahead(residual_)\n"
+        f"        for i_ in range({chunk}):\n{textwrap.indent(lines, ' ' * 12)}\n{moves}        n_ -= {chunk}\n"
+    )
     return (
         f"cdef inline void {loop.name}_row(Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
-        f"    cdef Py_ssize_t i_\n    cdef real g_\n{hoisted}    for i_ in range(n_):\n{lines}"
+        f"    cdef Py_ssize_t i_\n    cdef real g_\n{hoisted}{chunks * ('residual' in loop.read)}"
+        f"    for i_ in range(n_):\n{textwrap.indent(lines, ' ' * 8)}"
     )
 
 
