@@ -8,16 +8,20 @@ from .panel_text import (
     ARRAYS,
     COLUMNS,
     GROUP,
+    LANES,
     PANELS,
     PARAMETER,
     ROW,
     ROWS,
     STEP,
     SUM,
+    SUM_STEP,
     Loop,
 )
 from .rule_text import parse_functions
 from .to_numba import inlined
+
+SUMS = ("first_", "second_")
 
 HEADER = '''\
 """Generated from fastopt/norm_rules.py by fastopt/codegen/panels_to_numba.py: change those, not this."""
@@ -113,18 +117,31 @@ def _rows(kernel: Loop) -> list[str]:
 
 
 def _groups(kernel: Loop) -> list[str]:
+    return [
+        f"lanes_, sum_step_ = 1, sizes_[{SUM_STEP}]",
+        "if sum_step_ > 0:",
+        f"    lanes_ = min({LANES}, rows_)",
+        *(f"{name} = {_array(SUM + i, '(lanes_ - 1) * sum_step_ + columns_', 'float64')}" for i, name in enumerate(SUMS)),
+        f"turns_ = {LANES} if sum_step_ > 0 else 1",
+        "for lane_ in range(lanes_):",
+        *textwrap.indent("\n".join(_lane(kernel)), "    ").splitlines(),
+    ]
+
+
+def _lane(kernel: Loop) -> list[str]:
+    """The rows of one lane, or all rows."""
     given = []
     for name in kernel.read:
-        given += [f"{name}_[r_ * {name}_step_ :]", f"{name}_step_"]
+        given += [f"{name}_[(lane_ + r_ * turns_) * {name}_step_ :]", f"turns_ * {name}_step_"]
     given += [f"{name}[r_:]" if along == ROW else name for name, along in kernel.parameters]
-    called = ", ".join([*given, "first_", "second_"])
+    given += [f"{name}[lane_ * sum_step_ :]" for name in SUMS]
     return [
-        *(f"{name} = {_array(SUM + i, 'columns_', 'float64')}" for i, name in enumerate(("first_", "second_"))),
-        f"for r_ in range(0, rows_ - {GROUP - 1}, {GROUP}):",
-        f"    group_(columns_, {called})",
-        f"r_ = rows_ // {GROUP} * {GROUP}",
-        "if r_ < rows_:",
-        f"    rest_(rows_ - r_, columns_, {called})",
+        "count_ = (rows_ - lane_ + turns_ - 1) // turns_",
+        f"for r_ in range(0, count_ - {GROUP - 1}, {GROUP}):",
+        f"    group_(columns_, {', '.join(given)})",
+        f"r_ = count_ // {GROUP} * {GROUP}",
+        "if r_ < count_:",
+        f"    rest_(count_ - r_, columns_, {', '.join(given)})",
     ]
 
 

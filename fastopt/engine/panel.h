@@ -6,7 +6,9 @@
  * parameters.
  *
  * A kernel that adds up computes two terms of every element. Those of GROUP rows, or of what is left at the end, are
- * added up column by column, in order, and then join the column's sums, which are float64. */
+ * added up column by column, in order, and then join the column's sums, which are float64. Where SUM_STEP is not 0,
+ * columns have as many sums as there are lanes (norm.h), so far apart, to which rows belong in turn; GROUP rows of each
+ * lane at most. */
 #ifndef FASTOPT_PANEL_H
 #define FASTOPT_PANEL_H
 #include <stddef.h>
@@ -18,7 +20,7 @@
 enum slot { X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS, PARAMETER = ARRAYS, SUM = PARAMETER + 5, SLOTS = SUM + 2 };
 
 /* Where in sizes things stand. */
-enum size { ROWS, COLUMNS, STEP, SIZES = STEP + ARRAYS };
+enum size { ROWS, COLUMNS, STEP, SUM_STEP = STEP + ARRAYS, SIZES };
 
 typedef void (*panel_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
