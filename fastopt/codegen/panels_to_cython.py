@@ -7,6 +7,7 @@ import textwrap
 from .panel_text import (
     ARRAYS,
     COLUMNS,
+    FAR,
     GROUP,
     LANES,
     PANELS,
@@ -25,13 +26,13 @@ from .to_cython import header
 #: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
 #: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.
 #:
-#: ask_ahead: what stands AHEAD bytes behind a group is asked for. Sums do little with an element, planes are short, and by
-#: itself a processor waits at the start of each. To ask for several KiB at a time makes all else wait (batch norm
-#: backward, NCHW 32x64x56x56: 2.1 ms, not 1.8).
+#: ask_for: what will be read soon is asked for. Sums do little with an element, planes are short, and by itself a
+#: processor waits at the start of each. To ask for several KiB at a time makes all else wait (batch norm backward, NCHW
+#: 32x64x56x56: 2.1 ms, not 1.8): hence groups ask for the one that stands AHEAD elements behind them.
 #: Columns of pixels, each of which belongs to a lane in turn, whose groups' sums wait on the stack meanwhile.
 STRIPE = 64
 
-PREAMBLE = f"""\
+PREAMBLE = """\
 cdef extern from *:
     \"\"\"
     #ifdef __AVX512F__
@@ -42,39 +43,27 @@ cdef extern from *:
     #define STRIP (32 / (Py_ssize_t)sizeof(real_t))
     #endif
 
-    #define AHEAD 4096
+    #define AHEAD (4096 / (Py_ssize_t)sizeof(real_t))
 
-    static inline void ask_for(const real_t *row)
-    {{
+    static inline void ask_for(const real_t *row, Py_ssize_t columns)
+    {
     #ifdef __GNUC__
-        for (size_t i = 0; i < {STRIPE} * sizeof(real_t); i += 64)
-            __builtin_prefetch((const char *)row + i);
+        for (Py_ssize_t i = 0; i < columns; i += 64 / (Py_ssize_t)sizeof(real_t))
+            __builtin_prefetch(row + i);
     #else
-        (void)row;
+        (void)row, (void)columns;
     #endif
-    }}
-
-    static inline void ask_ahead(const real_t *group)
-    {{
-    #ifdef __GNUC__
-        for (size_t i = 0; i < {GROUP * LANES} * sizeof(real_t); i += 64)
-            __builtin_prefetch((const char *)group + AHEAD + i);
-    #else
-        (void)group;
-    #endif
-    }}
+    }
     \"\"\"
-    Py_ssize_t STRIP
-    void ask_for(run_t row) noexcept nogil
-    void ask_ahead(run_t group) noexcept nogil"""
+    Py_ssize_t STRIP, AHEAD
+    void ask_for(run_t row, Py_ssize_t columns) noexcept nogil"""
 
 #: Rows pass until so many elements are done, and then those of the next strip, so that memory is read in order after
 #: all; but so many at least.
 STRIPS_AT_ONCE, LEAST_ROWS = 2048, 4
 
-#: Rows that are read at once where they lie so many elements apart: of two arrays, 8 rows at a distance of 4 KiB (every
-#: 16th pixel of 64 channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
-ROWS_APART = 4
+#: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB
+#: (every 16th pixel of 64 channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
 APART = 256
 
 #: Columns of a group whose sums wait on the stack meanwhile.
@@ -146,7 +135,7 @@ def _row(loop: Loop) -> str:
     moves = "".join(f"        {name}_ += {chunk}\n" for name in loop.read + loop.written)
     moves += "".join(f"        {name} += {chunk}\n" for name, along in loop.parameters if along != ROW)
     chunks = (
-        f"    while n_ >= {chunk}:\n        ask_ahead(residual_)\n"
+        f"    while n_ >= {chunk}:\n        ask_for(residual_ + AHEAD, {chunk})\n"
         f"        for i_ in range({chunk}):\n{textwrap.indent(lines, ' ' * 12)}\n{moves}        n_ -= {chunk}\n"
     )
     return (
@@ -197,30 +186,68 @@ def _values(loop: Loop, names: tuple[str, ...], parameter: str, column: str = "0
 
 
 def _sums(loop: Loop) -> str:
-    """A kernel that adds terms to the sums of their columns, a group of rows in one loop."""
+    """A kernel that adds terms to the sums of their columns."""
     wide = "double" if loop.panel.wide else "real"
     parameter = "sums_t" if loop.panel.wide else "run_t"
     arguments = [*_arguments(loop, loop.read, parameter), "sums_t first_", "sums_t second_"]
     sums = [f"<sums_t>arrays[{SUM + i}]" for i in range(2)]
     called = ", ".join([*_values(loop, loop.read, parameter), *sums])
-    near = f"sizes[{STEP + ARRAYS.index(loop.read[0])}] < {APART}" if len(loop.read) > 1 else "True"
-    steps = [f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read]
-    return (
-        f"{_group(loop, arguments, wide)}\n\n{_lanes(loop, arguments, wide)}\n\n{_apart(loop, arguments, wide)}\n\n"
-        f"{_in_turn(loop, arguments, wide)}\n\n"
-        f"cdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-        f"    cdef Py_ssize_t r = 0\n"
-        f"    if sizes[{SUM_STEP}]:\n"
+    in_line = [f"sizes[{COLUMNS}] == {LANES}", *(f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read)]
+    in_turn = (
+        f"    if sizes[{SUM_STEP}] and sizes[{FAR}]:\n"
         f"        {loop.name}_in_turn(sizes[{ROWS}], sizes[{COLUMNS}], sizes[{SUM_STEP}], {called})\n"
         f"        return\n"
-        f"    if {' and '.join([f'sizes[{COLUMNS}] == {LANES}', *steps])}:\n"
-        f"        {loop.name}_lanes(sizes[{ROWS}] // {GROUP}, {called})\n"
+    )
+    several = len(loop.function.arrays) > 1
+    parts = [_group(loop, arguments, wide), _line(loop, arguments, wide), _apart(loop, arguments, wide)]
+    parts += [_rows_of_a_lane(loop, arguments), _lane_by_lane(loop, arguments)]
+    parts += [_in_turn(loop, arguments, wide)] * several
+    return "\n\n".join(parts) + (
+        f"\n\ncdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
+        f"    cdef Py_ssize_t r = 0\n{in_turn * several}"
+        f"    if sizes[{SUM_STEP}]:\n"
+        f"        {loop.name}_lane_by_lane(sizes[{ROWS}], sizes[{COLUMNS}], sizes[{SUM_STEP}], sizes[{FAR}], {called})\n"
+        f"        return\n"
+        f"    if {' and '.join(in_line)}:\n"
+        f"        {loop.name}_line(sizes[{ROWS}] // {GROUP}, sizes[{FAR}], {called})\n"
         f"        r = sizes[{ROWS}] // {GROUP} * {GROUP}\n"
-        f"    while {near} and r + {GROUP} <= sizes[{ROWS}]:\n"
-        f"        {loop.name}_group(sizes[{COLUMNS}], {called})\n"
-        f"        r += {GROUP}\n"
-        f"    if r < sizes[{ROWS}]:\n"
-        f"        {loop.name}_apart(sizes[{ROWS}] - r, sizes[{COLUMNS}], {called})"
+        f"    {loop.name}_all(sizes[{ROWS}] - r, sizes[{COLUMNS}], {called})"
+    )
+
+
+def _rows_of_a_lane(loop: Loop, arguments: list[str]) -> str:
+    """All rows, whole groups in registers unless that is bad for the cache."""
+    near = f"{loop.read[0]}_step_ < {APART}" if len(loop.read) > 1 else "True"
+    given = _given(loop, arguments, column="0")
+    return (
+        f"cdef inline void {loop.name}_all(Py_ssize_t rows_, Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t r_ = 0\n"
+        f"    while {near} and r_ + {GROUP} <= rows_:\n"
+        f"        {loop.name}_group(n_, {given}, first_, second_)\n"
+        f"        r_ += {GROUP}\n"
+        f"    if r_ < rows_:\n"
+        f"        {loop.name}_apart(rows_ - r_, n_, {given}, first_, second_)"
+    )
+
+
+def _lane_by_lane(loop: Loop, arguments: list[str]) -> str:
+    """Rows that belong to lanes in turn, those of one lane after those of another."""
+    given = [argument.split()[-1] for argument in arguments[:-2]]
+    moved = [f"{name}_ + lane_ * {name}_step_" for name in loop.read]
+    steps = [f"{LANES} * {name}_step_" for name in loop.read]
+    given = [each for pair in zip(moved, steps, strict=True) for each in pair] + given[2 * len(loop.read) :]
+    asks = "".join(
+        f"                ask_for({name}_ + ({GROUP * LANES} + {GROUP} * lane_ + r_) * {name}_step_, n_)\n"
+        for name in loop.read
+    )
+    return (
+        f"cdef void {loop.name}_lane_by_lane(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, bint far_, "
+        f"{', '.join(arguments)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t lane_, r_\n"
+        f"    for lane_ in range(min(<Py_ssize_t>{LANES}, rows_)):\n"
+        f"        if far_:\n            for r_ in range({GROUP}):\n{asks}"
+        f"        {loop.name}_all((rows_ - lane_ + {LANES - 1}) // {LANES}, n_, {', '.join(given)}, "
+        f"first_ + lane_ * lane_step_, second_ + lane_ * lane_step_)"
     )
 
 
@@ -248,8 +275,8 @@ def _group(loop: Loop, arguments: list[str], wide: str) -> str:
     )
 
 
-def _lanes(loop: Loop, arguments: list[str], wide: str) -> str:
-    """The loop over groups of so few columns, end to end, that their sums stay in registers or close by."""
+def _line(loop: Loop, arguments: list[str], wide: str) -> str:
+    """The loop over groups of a line, whose lanes stand end to end: their sums stay in registers or close by."""
     steps = {f"{name}_step_": str(LANES) for name in loop.read}
     names = [argument.split()[-1] for argument in arguments]
     by_row = [name for name, along in loop.parameters if along == ROW]
@@ -260,27 +287,27 @@ def _lanes(loop: Loop, arguments: list[str], wide: str) -> str:
     body = textwrap.indent("\n".join(lines), " " * 12)
     for step, value in steps.items():
         body = body.replace(step, value)
-    asks = "".join(f"        ask_ahead({name}_)\n" for name in loop.read if name != "weight")
+    asks = "".join(f"            ask_for({name}_ + AHEAD, {GROUP * LANES})\n" for name in loop.read if name != "weight")
     moves = "".join(f"        {name}_ += {GROUP * LANES}\n" for name in loop.read)
     moves += "".join(f"        {name} += {GROUP}\n" for name in by_row)
     return (
-        f"cdef inline void {loop.name}_lanes(Py_ssize_t groups_, {', '.join(arguments)}) noexcept nogil:\n"
+        f"cdef void {loop.name}_line(Py_ssize_t groups_, bint far_, {', '.join(arguments)}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_, g_\n    cdef {wide} a_, b_\n    cdef ({wide}, {wide}) t_\n"
         f"    cdef double c_[{LANES}]\n    cdef double d_[{LANES}]\n"
         f"    for i_ in range({LANES}):\n        c_[i_] = first_[i_]\n        d_[i_] = second_[i_]\n"
-        f"    for g_ in range(groups_):\n{asks}        for i_ in range({LANES}):\n{body}\n{moves}"
+        f"    for g_ in range(groups_):\n        if far_:\n{asks}        for i_ in range({LANES}):\n{body}\n{moves}"
         f"    for i_ in range({LANES}):\n        first_[i_] = c_[i_]\n        second_[i_] = d_[i_]"
     )
 
 
-def _given(loop: Loop, arguments: list[str]) -> str:
-    """The arguments of a loop from row r_ and column c_ on."""
+def _given(loop: Loop, arguments: list[str], column: str = "c_") -> str:
+    """The arguments of a loop from row r_ and a column on."""
     by_row = {name for name, along in loop.parameters if along == ROW}
     return ", ".join(
         name if name.endswith("step_")
         else f"{name} + r_" if name in by_row
-        else f"{name} + c_" if name in loop.function.scalars
-        else f"{name} + r_ * {name}step_ + c_"
+        else f"{name} + {column}" if name in loop.function.scalars
+        else f"{name} + r_ * {name}step_ + {column}"
         for name in (argument.split()[-1] for argument in arguments[:-2])
     )  # fmt: skip
 
@@ -288,8 +315,8 @@ def _given(loop: Loop, arguments: list[str]) -> str:
 def _in_turn(loop: Loop, arguments: list[str], wide: str) -> str:
     """Rows in the order of memory, which belong to lanes in turn, in stripes of columns."""
     given = _given(loop, arguments)
-    asks = "".join(f"            ask_for({name}_ + (r_ + {LANES}) * {name}_step_ + c_)\n" for name in loop.read)
-    row = f"{loop.name}_1_rows({{}}, {given}, a_ + lane_, b_ + lane_)"
+    asks = "".join(f"            ask_for({name}_ + (r_ + {LANES}) * {name}_step_ + c_, {STRIPE})\n" for name in loop.read)
+    row = f"{loop.name}_added_row({{}}, {given}, a_ + lane_, b_ + lane_)"
     return (
         f"cdef void {loop.name}_in_turn(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, {', '.join(arguments)}) "
         f"noexcept nogil:\n"
@@ -316,9 +343,9 @@ def _in_turn(loop: Loop, arguments: list[str], wide: str) -> str:
 def _apart(loop: Loop, arguments: list[str], wide: str) -> str:
     """Groups of rows, few at once, in stripes of columns; the last group may have fewer rows."""
     given = _given(loop, arguments)
-    several, one = f"{loop.name}_{ROWS_APART}_rows", f"{loop.name}_1_rows"
     return (
-        f"{_rows(loop, arguments, wide, ROWS_APART)}\n\n{_rows(loop, arguments, wide, 1)}\n\n"
+        f"{_half(loop, arguments, wide, 'first')}\n\n{_half(loop, arguments, wide, 'second')}\n\n"
+        f"{_added_row(loop, arguments, wide)}\n\n"
         f"cdef void {loop.name}_apart(Py_ssize_t rows_, Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_, c_ = 0, r_, end_, columns_\n"
         f"    cdef {wide} a_[{COLUMNS_AT_ONCE}]\n    cdef {wide} b_[{COLUMNS_AT_ONCE}]\n"
@@ -326,14 +353,16 @@ def _apart(loop: Loop, arguments: list[str], wide: str) -> str:
         f"        columns_ = min(<Py_ssize_t>{COLUMNS_AT_ONCE}, n_ - c_)\n"
         f"        r_ = 0\n"
         f"        while r_ < rows_:\n"
-        f"            end_ = min(r_ + {GROUP}, rows_)\n"
+        f"            if r_ + {GROUP} <= rows_:\n"
+        f"                {loop.name}_first_half(columns_, {given}, a_, b_)\n"
+        f"                r_ += {GROUP // 2}\n"
+        f"                {loop.name}_second_half(columns_, {given}, a_, b_, first_ + c_, second_ + c_)\n"
+        f"                r_ += {GROUP // 2}\n"
+        f"                continue\n"
         f"            for i_ in range(columns_):\n"
         f"                a_[i_] = b_[i_] = 0\n"
-        f"            while r_ + {ROWS_APART} <= end_:\n"
-        f"                {several}(columns_, {given}, a_, b_)\n"
-        f"                r_ += {ROWS_APART}\n"
-        f"            while r_ < end_:\n"
-        f"                {one}(columns_, {given}, a_, b_)\n"
+        f"            while r_ < rows_:\n"
+        f"                {loop.name}_added_row(columns_, {given}, a_, b_)\n"
         f"                r_ += 1\n"
         f"            for i_ in range(columns_):\n"
         f"                first_[c_ + i_] += a_[i_]\n                second_[c_ + i_] += b_[i_]\n"
@@ -341,18 +370,36 @@ def _apart(loop: Loop, arguments: list[str], wide: str) -> str:
     )
 
 
-def _rows(loop: Loop, arguments: list[str], wide: str, rows: int) -> str:
-    """The loop over the columns of some rows of a group, whose terms are added to its sums."""
+def _half(loop: Loop, arguments: list[str], wide: str, half: str) -> str:
+    """The loop over the columns of half a group: what it adds up waits for the other half, or joins the sums."""
     pointer = "sums_t" if wide == "double" else "run_t"
-    lines = ["u_ = a_[i_]", "v_ = b_[i_]"]
-    for row in range(rows):
+    lines, rows = [], list(range(GROUP // 2))
+    if half == "first":
+        rows.pop(0)
+        lines += [f"t_ = {_terms(loop, '0', 'i_')}", "u_ = t_[0]", "v_ = t_[1]"]
+        ends, sums = ["a_[i_] = u_", "b_[i_] = v_"], ""
+    else:
+        lines += ["u_ = a_[i_]", "v_ = b_[i_]"]
+        ends, sums = ["first_[i_] += u_", "second_[i_] += v_"], ", sums_t first_, sums_t second_"
+    for row in rows:
         lines += [f"t_ = {_terms(loop, str(row), 'i_')}", "u_ += t_[0]", "v_ += t_[1]"]
-    body = textwrap.indent("\n".join([*lines, "a_[i_] = u_", "b_[i_] = v_"]), " " * 8)
     return (
-        f"cdef inline void {loop.name}_{rows}_rows(Py_ssize_t n_, {', '.join(arguments[:-2])}, {pointer} a_, "
-        f"{pointer} b_) noexcept nogil:\n"
+        f"cdef inline void {loop.name}_{half}_half(Py_ssize_t n_, {', '.join(arguments[:-2])}, {pointer} a_, "
+        f"{pointer} b_{sums}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_\n    cdef {wide} u_, v_\n    cdef ({wide}, {wide}) t_\n"
-        f"    for i_ in range(n_):\n{body}"
+        f"    for i_ in range(n_):\n" + textwrap.indent("\n".join(lines + ends), " " * 8)
+    )
+
+
+def _added_row(loop: Loop, arguments: list[str], wide: str) -> str:
+    """The loop over the columns of a row, whose terms are added to those of the rows before it."""
+    pointer = "sums_t" if wide == "double" else "run_t"
+    return (
+        f"cdef inline void {loop.name}_added_row(Py_ssize_t n_, {', '.join(arguments[:-2])}, {pointer} a_, {pointer} b_) "
+        f"noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_\n    cdef ({wide}, {wide}) t_\n"
+        f"    for i_ in range(n_):\n"
+        f"        t_ = {_terms(loop, '0', 'i_')}\n        a_[i_] += t_[0]\n        b_[i_] += t_[1]"
     )
 
 

@@ -71,18 +71,6 @@ static inline int waits_for_second(const norm_t *norm, ptrdiff_t o, ptrdiff_t gr
     return norm->rstd[o * norm->groups + group] < 0;
 }
 
-/* Ask for memory that will be read soon. A norm does little with a value, and planes and pixels are short: by itself, a
- * processor waits at the start of each (sums of 51 M elements: 23 ms on one thread, not 12). */
-static inline void prefetch(const char *data, ptrdiff_t bytes)
-{
-#ifdef __GNUC__
-    for (ptrdiff_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch(data + i, 0, 2);
-#else
-    (void)data, (void)bytes;
-#endif
-}
-
 /* ---- norm_panel.c */
 
 /* Pixels of fewer channels are joined to rows of so many elements: short rows would spend their time on beginnings. */
@@ -119,19 +107,19 @@ void sum_part(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, pt
 /* SAMPLES: sum up one part of a group's channels. */
 void sum_sample(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, ptrdiff_t part, enum round round);
 
-/* What deviations are measured from. */
-double centre_of(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round);
+/* What deviations of some statistics are measured from. */
+void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *centres);
 
 /* Bytes that a thread needs to sum up pixels. */
 ptrdiff_t stripe_bytes(const norm_t *norm);
 
 /* ---- norm_statistics.c */
 
-/* From the sums of one group to its statistic and the kernel's parameters. True if it must have a second round. */
-int finish_group(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round);
+/* From sums to statistics at, ..., end - 1 and the kernel's parameters. Return how many must have a second round. */
+int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round);
 
 /* Parameters that need no sums. */
-void prepare_fixed(const norm_t *norm, ptrdiff_t o, ptrdiff_t group);
+void prepare_fixed(const norm_t *norm);
 void prepare_rows(const norm_t *norm);
 
 /* dweight and dbias of some channels, from sums over all outer indices. */

@@ -45,10 +45,8 @@ static void order_streams(const norm_t *norm)
 /* Return how many of the groups must have a second round. */
 static int finish_groups(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, enum round round)
 {
-    int second = 0;
-    for (ptrdiff_t group = channel / norm->per_group; group * norm->per_group < end_channel; group++)
-        second += finish_group(norm, o, group, round);
-    return second;
+    ptrdiff_t at = o * norm->groups;
+    return finish_statistics(norm, at + channel / norm->per_group, at + ceil_div(end_channel, norm->per_group), round);
 }
 
 static void apply_channels(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t begin,
@@ -136,9 +134,7 @@ static void finish_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
 {
     const call_t *call = argument;
     (void)thread;
-    for (ptrdiff_t unit = first; unit < last; unit++)
-        if (finish_group(call->norm, unit / call->norm->groups, unit % call->norm->groups, call->round))
-            atomic_fetch_add(call->second, 1);
+    atomic_fetch_add(call->second, finish_statistics(call->norm, first, last, call->round));
 }
 
 static ptrdiff_t channel_bytes(const norm_t *norm)
@@ -207,8 +203,7 @@ static void run_spatial(norm_t *norm, int threads)
     call_t call = {norm, 0, 0, 0, FIRST, &second};
     ptrdiff_t groups = norm->outer.count * norm->groups;
     if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
-        for (ptrdiff_t i = 0; i < groups; i++)
-            prepare_fixed(norm, i / norm->groups, i % norm->groups);
+        prepare_fixed(norm);
     else if (norm->values == 0) /* statistics of nothing */
         norm->spread(finish_units, &call, groups, 64, 1);
     if (norm->outer.count * norm->channels.count * norm->space.count == 0)
@@ -277,6 +272,17 @@ static void clear_parameter_terms(const norm_t *norm, ptrdiff_t part, ptrdiff_t 
     memset(norm->dweight_parts + part * norm->channels.count + begin, 0, bytes);
 }
 
+/* Sum up statistics at, ..., end - 1, in as many rounds as they need. */
+static void sum_samples(const norm_t *norm, ptrdiff_t at, ptrdiff_t end)
+{
+    for (int round = FIRST, left = 1; left; round++) {
+        for (ptrdiff_t i = at; i < end; i++)
+            for (ptrdiff_t p = 0; p < norm->parts && (round == FIRST || norm->rstd[i] < 0); p++)
+                sum_sample(norm, i / norm->groups, i % norm->groups, p, round);
+        left = finish_statistics(norm, at, end, round);
+    }
+}
+
 /* Whole samples, one outer part after the other. */
 static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
@@ -288,12 +294,7 @@ static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
         clear_parameter_terms(norm, part, 0, norm->channels.count);
         for (ptrdiff_t sample = part * norm->outer_part; sample < end; sample += together) {
             ptrdiff_t stop = smaller(sample + together, end);
-            for (ptrdiff_t i = sample * norm->groups; i < stop * norm->groups; i++)
-                for (int round = FIRST, left = 1; left; round++) {
-                    for (ptrdiff_t p = 0; p < norm->parts; p++)
-                        sum_sample(norm, i / norm->groups, i % norm->groups, p, round);
-                    left = finish_group(norm, i / norm->groups, i % norm->groups, round);
-                }
+            sum_samples(norm, sample * norm->groups, stop * norm->groups);
             apply_samples(norm, sample, stop, 0, norm->channels.count);
         }
     }

@@ -1,16 +1,18 @@
 #include "norm_parts.h"
 #include <float.h>
 #include <math.h>
+#include <string.h>
 
 static double weight_of(const norm_t *norm, ptrdiff_t channel) { return norm->weight ? norm->weight[channel] : 1; }
 static double bias_of(const norm_t *norm, ptrdiff_t channel) { return norm->bias ? norm->bias[channel] : 0; }
 
 /* With eps = 0, values that are all equal would have 0 * inf: the least variance is the smallest normal number. */
-static double rstd_of(const norm_t *norm, double var)
+static inline double rstd_of(double floored, double least)
 {
-    double least = norm->compute == FLOAT64 ? DBL_MIN : FLT_MIN, floored = var + norm->eps;
     return 1 / sqrt(floored >= 0 && floored < least ? least : floored);
 }
+
+static double least_variance(const norm_t *norm) { return norm->compute == FLOAT64 ? DBL_MIN : FLT_MIN; }
 
 static double sum_parts(const double *sums, ptrdiff_t parts)
 {
@@ -20,7 +22,16 @@ static double sum_parts(const double *sums, ptrdiff_t parts)
     return sum;
 }
 
-static double as_real(const norm_t *norm, double value) { return norm->compute == FLOAT64 ? value : (float)value; }
+/* ---- Some statistics at a time: their roots and quotients take a fifth of a small call, one by one. They stand side by
+ * side: those of an outer index, by groups, then those of the next. */
+
+#define SOME 64
+
+typedef struct {
+    const norm_t *norm;
+    ptrdiff_t at, count; /* the first, and how many */
+    double first[SOME], second[SOME]; /* sums */
+} some_t;
 
 /* ---- From sums to statistics */
 
@@ -38,67 +49,111 @@ static int wants_second(const norm_t *norm, double first, double squares)
     return norm->compute == FLOAT64 || !good;
 }
 
-static int finish_statistic(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round)
+static void collect_moments(some_t *some)
 {
-    ptrdiff_t at = o * norm->groups + group;
+    const norm_t *norm = some->norm;
     ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group;
-    double first = 0, second = 0;
-    if (norm->values == 0) {
-        norm->mean[at] = norm->var[at] = 0;
-        norm->rstd[at] = rstd_of(norm, 0);
-        return 0;
+    for (ptrdiff_t k = 0; k < some->count; k++) {
+        some->first[k] = some->second[k] = 0;
+        for (ptrdiff_t channel = (some->at + k) * sums; channel < (some->at + k + 1) * sums; channel++) {
+            some->first[k] += sum_parts(norm->first + channel * norm->parts, norm->parts);
+            some->second[k] += sum_parts(norm->second + channel * norm->parts, norm->parts);
+        }
     }
-    if (round == SECOND && !waits_for_second(norm, o, group))
-        return 0;
-    for (ptrdiff_t k = 0; k < sums; k++) {
-        first += sum_parts(norm->first + (at * sums + k) * norm->parts, norm->parts);
-        second += sum_parts(norm->second + (at * sums + k) * norm->parts, norm->parts);
+}
+
+/* Return how many must have a second round. */
+static int finish_moments(some_t *some, enum round round)
+{
+    const norm_t *norm = some->norm;
+    double mean[SOME], var[SOME], rstd[SOME], squares[SOME];
+    double per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
+    int second = 0;
+    collect_moments(some);
+    centres_of(norm, some->at, some->count, round, mean);
+    for (ptrdiff_t k = 0; k < some->count; k++) {
+        squares[k] = some->second[k] - some->first[k] * (some->first[k] * per_value);
+        mean[k] = mean[k] + some->first[k] * per_value;
+        var[k] = (squares[k] < 0 ? 0 : squares[k]) * per_value;
+        rstd[k] = rstd_of(var[k] + eps, least);
     }
-    double squares = second - first * (first * norm->per_value);
-    norm->mean[at] = centre_of(norm, o, group, round) + first * norm->per_value;
-    norm->var[at] = (squares < 0 ? 0 : squares) * norm->per_value;
-    norm->rstd[at] = rstd_of(norm, norm->var[at]);
-    if (round == SECOND || !wants_second(norm, first, squares))
-        return 0;
-    norm->rstd[at] = -1;
-    return 1;
+    for (ptrdiff_t k = 0; k < some->count; k++) {
+        if (round == SECOND && norm->rstd[some->at + k] >= 0)
+            continue;
+        norm->mean[some->at + k] = mean[k];
+        norm->var[some->at + k] = var[k];
+        norm->rstd[some->at + k] = rstd[k];
+        if (round == FIRST && wants_second(norm, some->first[k], squares[k])) {
+            norm->rstd[some->at + k] = -1;
+            second++;
+        }
+    }
+    return second;
+}
+
+static void finish_nothing(some_t *some)
+{
+    for (ptrdiff_t i = some->at; i < some->at + some->count; i++) {
+        some->norm->mean[i] = some->norm->var[i] = 0;
+        some->norm->rstd[i] = rstd_of(some->norm->eps, least_variance(some->norm));
+    }
 }
 
 /* ---- Parameters of the kernels */
 
-static void prepare_normalise(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
+static void copy_reals(const norm_t *norm, char *to, const double *from, ptrdiff_t count)
 {
-    ptrdiff_t at = o * norm->groups + group;
-    double rstd = norm->rstd[at], mean = as_real(norm, norm->mean[at]), lost = mean - norm->mean[at];
-    int samples = norm->walk == SAMPLES;
-    for (ptrdiff_t k = 0; k < (samples ? 1 : norm->per_group); k++) {
-        ptrdiff_t channel = group * norm->per_group + k, i = samples ? at : o * norm->channels.count + channel;
-        set_real(norm, norm->parameters[0], i, mean);
-        set_real(norm, norm->parameters[1], i, rstd);
-        set_real(norm, norm->parameters[2], i, lost * rstd);
-        if (samples)
-            continue;
-        set_real(norm, norm->parameters[3], i, weight_of(norm, channel));
-        set_real(norm, norm->parameters[4], i, bias_of(norm, channel));
+    if (norm->compute == FLOAT64)
+        memcpy(to, from, (size_t)count * sizeof(double));
+    for (ptrdiff_t i = 0; i < count && norm->compute != FLOAT64; i++)
+        ((float *)to)[i] = (float)from[i];
+}
+
+/* Write a parameter: of the statistics themselves (SAMPLES), or of each of their channels. */
+static void set_parameter(const some_t *some, int parameter, const double *values)
+{
+    const norm_t *norm = some->norm;
+    ptrdiff_t each = norm->walk == SAMPLES ? 1 : norm->per_group;
+    char *array = norm->parameters[parameter] + some->at * each * norm->itemsize;
+    if (each == 1)
+        copy_reals(norm, array, values, some->count);
+    for (ptrdiff_t k = 0; k < some->count && each > 1; k++)
+        for (ptrdiff_t i = k * each; i < (k + 1) * each; i++)
+            set_real(norm, array, i, values[k]);
+}
+
+/* Write a parameter that each channel has its own of. */
+static void set_channels(const some_t *some, int parameter, const double *values, double otherwise)
+{
+    const norm_t *norm = some->norm;
+    ptrdiff_t i = some->at * norm->per_group, end = i + some->count * norm->per_group;
+    if (norm->walk == SAMPLES) /* one array for all samples: prepare_rows */
+        return;
+    ptrdiff_t channel = i % larger(norm->channels.count, 1);
+    for (ptrdiff_t run; i < end; i += run, channel = 0) {
+        run = smaller(end - i, norm->channels.count - channel);
+        char *array = norm->parameters[parameter] + i * norm->itemsize;
+        if (values)
+            copy_reals(norm, array, values + channel, run);
+        for (ptrdiff_t k = 0; k < run && !values; k++)
+            set_real(norm, array, k, otherwise);
     }
 }
 
-static void prepare_input_gradient(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, double first, double second)
+static void prepare_normalise(const some_t *some)
 {
-    ptrdiff_t at = o * norm->groups + group;
-    double rstd = norm->rstd[at];
-    double slope = rstd * (second * norm->per_value);
-    double offset = first * norm->per_value;
-    int samples = norm->walk == SAMPLES;
-    for (ptrdiff_t k = 0; k < (samples ? 1 : norm->per_group); k++) {
-        ptrdiff_t channel = group * norm->per_group + k, i = samples ? at : o * norm->channels.count + channel;
-        set_real(norm, norm->parameters[0], i, norm->mean[at]);
-        set_real(norm, norm->parameters[1], i, rstd);
-        set_real(norm, norm->parameters[2], i, slope);
-        set_real(norm, norm->parameters[3], i, offset);
-        if (!samples)
-            set_real(norm, norm->parameters[4], i, weight_of(norm, channel));
+    const norm_t *norm = some->norm;
+    const double *mean = norm->mean + some->at, *rstd = norm->rstd + some->at;
+    double rounded[SOME], shift[SOME];
+    for (ptrdiff_t k = 0; k < some->count; k++) {
+        rounded[k] = norm->compute == FLOAT64 ? mean[k] : (float)mean[k];
+        shift[k] = (rounded[k] - mean[k]) * rstd[k];
     }
+    set_parameter(some, 0, rounded);
+    set_parameter(some, 1, rstd);
+    set_parameter(some, 2, shift);
+    set_channels(some, 3, norm->weight, 1);
+    set_channels(some, 4, norm->bias, 0);
 }
 
 /* The sums of a channel's parts stand, added up, in the first of them afterwards. */
@@ -107,48 +162,85 @@ static double collect(double *sums, ptrdiff_t parts)
     return parts ? (sums[0] = sum_parts(sums, parts)) : 0;
 }
 
-static void finish_gradient(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
+static void collect_gradients(some_t *some)
 {
-    ptrdiff_t at = o * norm->groups + group;
-    double first = 0, second = 0;
-    if (norm->walk == SAMPLES) {
-        first = sum_parts(norm->first + at * norm->parts, norm->parts);
-        second = sum_parts(norm->second + at * norm->parts, norm->parts);
-    } else {
-        for (ptrdiff_t k = 0; k < norm->per_group; k++) {
-            ptrdiff_t channel = group * norm->per_group + k, i = (o * norm->channels.count + channel) * norm->parts;
-            first += weight_of(norm, channel) * collect(norm->first + i, norm->parts);
-            second += weight_of(norm, channel) * collect(norm->second + i, norm->parts);
+    const norm_t *norm = some->norm;
+    ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group, begin = some->at * sums;
+    ptrdiff_t channel = begin % larger(norm->channels.count, 1);
+    for (ptrdiff_t k = 0, i = begin; k < some->count; k++) {
+        some->first[k] = some->second[k] = 0;
+        for (ptrdiff_t end = i + sums; i < end; i++) {
+            double weight = norm->walk == SAMPLES ? 1 : weight_of(norm, channel);
+            some->first[k] += weight * collect(norm->first + i * norm->parts, norm->parts);
+            some->second[k] += weight * collect(norm->second + i * norm->parts, norm->parts);
+            channel = channel + 1 == norm->channels.count ? 0 : channel + 1;
         }
     }
-    if (norm->pass == BACKWARD)
-        prepare_input_gradient(norm, o, group, first, second);
 }
 
-int finish_group(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round)
+static void prepare_input_gradient(some_t *some)
 {
+    const norm_t *norm = some->norm;
+    const double *rstd = norm->rstd + some->at;
+    for (ptrdiff_t k = 0; k < some->count; k++) {
+        some->first[k] = some->first[k] * norm->per_value;
+        some->second[k] = rstd[k] * (some->second[k] * norm->per_value);
+    }
+    set_parameter(some, 0, norm->mean + some->at);
+    set_parameter(some, 1, rstd);
+    set_parameter(some, 2, some->second); /* slope */
+    set_parameter(some, 3, some->first);  /* offset */
+    set_channels(some, 4, norm->weight, 1);
+}
+
+/* ---- All of it */
+
+static int finish_some(some_t *some, enum round round)
+{
+    const norm_t *norm = some->norm;
+    int second = 0;
     if (is_backward(norm)) {
-        finish_gradient(norm, o, group);
+        collect_gradients(some);
+        if (norm->pass == BACKWARD)
+            prepare_input_gradient(some);
         return 0;
     }
-    if (finish_statistic(norm, o, group, round))
-        return 1;
+    if (norm->values == 0)
+        finish_nothing(some);
+    else
+        second = finish_moments(some, round);
     if (norm->pass == FORWARD)
-        prepare_normalise(norm, o, group);
-    return 0;
+        prepare_normalise(some);
+    return second;
 }
 
-void prepare_fixed(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
+int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round)
 {
-    ptrdiff_t at = o * norm->groups + group;
-    norm->rstd[at] = rstd_of(norm, norm->var[at]);
-    if (norm->pass == INFERENCE)
-        prepare_normalise(norm, o, group);
-    else
-        for (ptrdiff_t channel = group * norm->per_group; channel < (group + 1) * norm->per_group; channel++) {
-            set_real(norm, norm->parameters[0], o * norm->channels.count + channel, norm->rstd[at]);
-            set_real(norm, norm->parameters[1], o * norm->channels.count + channel, weight_of(norm, channel));
+    some_t some = {.norm = norm};
+    int second = 0;
+    for (; at < end; at += some.count) {
+        some.at = at;
+        some.count = smaller(end - at, SOME);
+        second += finish_some(&some, round);
+    }
+    return second;
+}
+
+void prepare_fixed(const norm_t *norm)
+{
+    some_t some = {.norm = norm};
+    ptrdiff_t end = norm->outer.count * norm->groups;
+    for (; some.at < end; some.at += some.count) {
+        some.count = smaller(end - some.at, SOME);
+        for (ptrdiff_t i = some.at; i < some.at + some.count; i++)
+            norm->rstd[i] = rstd_of(norm->var[i] + norm->eps, least_variance(norm));
+        if (norm->pass == INFERENCE) {
+            prepare_normalise(&some);
+        } else {
+            set_parameter(&some, 0, norm->rstd + some.at);
+            set_channels(&some, 1, norm->weight, 1);
         }
+    }
 }
 
 void prepare_rows(const norm_t *norm)

@@ -15,39 +15,39 @@ static inline void fold_lanes(double *restrict lanes, ptrdiff_t width)
             lanes[i] += lanes[half * width + i];
 }
 
-double centre_of(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, enum round round)
+static double value_at(const norm_t *norm, char *element)
 {
     _Alignas(8) char value[8];
-    if (round == SECOND && norm->compute == FLOAT64)
-        return norm->mean[o * norm->groups + group];
-    char *first = norm->data[X] + offset_of(&norm->outer, X, o) + offset_of(&norm->channels, X, group * norm->per_group);
     if (norm->storage[X] == norm->compute)
-        return get_real(norm, first, 0);
-    norm->codecs[norm->storage[X]].load(&(tile_t){first, 1, 1, 0, 0}, value);
+        return get_real(norm, element, 0);
+    norm->codecs[norm->storage[X]].load(&(tile_t){element, 1, 1, 0, 0}, value);
     return get_real(norm, value, 0);
 }
 
-/* Set elements i, i + step, ... of a kernel's parameter. */
-static void fill(char *parameter, int is_double, ptrdiff_t i, ptrdiff_t step, int count, double value)
+void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *centres)
 {
-    float rounded = (float)value;
-    for (int k = 0; k < count && is_double; k++)
-        ((double *)parameter)[i + k * step] = value;
-    for (int k = 0; k < count && !is_double; k++)
-        ((float *)parameter)[i + k * step] = rounded;
+    if (round == SECOND && norm->compute == FLOAT64) {
+        memcpy(centres, norm->mean + at, (size_t)count * sizeof(double));
+        return;
+    }
+    ptrdiff_t o = at / norm->groups, group = at % norm->groups;
+    for (ptrdiff_t k = 0; k < count; k++) {
+        char *first = norm->data[X] + offset_of(&norm->outer, X, o);
+        centres[k] = value_at(norm, first + offset_of(&norm->channels, X, group * norm->per_group));
+        if (++group == norm->groups) {
+            group = 0;
+            o++;
+        }
+    }
 }
 
-/* The kernel's parameters for a group: a centre, or mean and rstd. */
-static void set_parameters(const norm_t *norm, char *const *parameters, ptrdiff_t i, ptrdiff_t step, int count,
-                           ptrdiff_t o, ptrdiff_t group, enum round round)
+static void fill(char *parameter, int is_double, double value)
 {
-    int is_double = round == SECOND || norm->compute == FLOAT64;
-    if (norm->sums == DEVIATIONS) {
-        fill(parameters[0], is_double, i, step, count, centre_of(norm, o, group, round));
-    } else {
-        fill(parameters[0], is_double, i, step, count, norm->mean[o * norm->groups + group]);
-        fill(parameters[1], is_double, i, step, count, norm->rstd[o * norm->groups + group]);
-    }
+    float rounded = (float)value;
+    for (int k = 0; k < LANES && is_double; k++)
+        ((double *)parameter)[k] = value;
+    for (int k = 0; k < LANES && !is_double; k++)
+        ((float *)parameter)[k] = rounded;
 }
 
 static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
@@ -78,7 +78,7 @@ typedef struct {
 static void sum_rows(line_t *line, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t lane, ptrdiff_t columns)
 {
     const norm_t *norm = line->norm;
-    ptrdiff_t sizes[SIZES] = {rows, columns, LANES, LANES, LANES, LANES, LANES, LANES, LANES};
+    ptrdiff_t sizes[SIZES] = {rows, columns, LANES, LANES, LANES, LANES, LANES, LANES, LANES, [FAR_AWAY] = norm->far};
     void *arrays[SLOTS];
     ptrdiff_t offset = (position + lane) * norm->itemsize;
     for (int n = 0; n < norm->nreads; n++)
@@ -159,9 +159,18 @@ static void sum_elements(line_t *line, ptrdiff_t at, ptrdiff_t end)
 static void sum_line(line_t *line, ptrdiff_t at, ptrdiff_t end, ptrdiff_t o, ptrdiff_t group, enum round round,
                      double *first, double *second)
 {
-    char *parameters[2] = {(char *)line->parameters[0], (char *)line->parameters[1]};
-    set_parameters(line->norm, parameters, 0, 1, LANES, o, group, round);
-    line->kernel = kernel_of(line->norm, round);
+    const norm_t *norm = line->norm;
+    ptrdiff_t statistic = o * norm->groups + group;
+    int is_double = round == SECOND || norm->compute == FLOAT64;
+    double centre;
+    if (norm->sums == DEVIATIONS) {
+        centres_of(norm, statistic, 1, round, &centre);
+        fill((char *)line->parameters[0], is_double, centre);
+    } else {
+        fill((char *)line->parameters[0], is_double, norm->mean[statistic]);
+        fill((char *)line->parameters[1], is_double, norm->rstd[statistic]);
+    }
+    line->kernel = kernel_of(norm, round);
     memset(line->lanes, 0, sizeof line->lanes);
     sum_elements(line, at, end);
     fold_lanes(line->lanes[0], 1);
@@ -241,42 +250,25 @@ static void point_to_stripe(stripe_t *stripe, int thread)
         stripe->blocks[n] = memory + 2 * lanes + 2 * parameters + n * block;
 }
 
-/* Two arrays from far away are read in their order, and lanes take turns: 16 rows that are each LANES pixels apart often
- * lie in the same few places of a small cache, and drive each other out (NHWC 32x56x56x64, backward: 2.6 ms, not 2.1).
- * One array, or one that is near, is read lane by lane: whole groups, in registers (forward: 1.1 ms, not 1.2). */
-static int takes_turns(const norm_t *norm) { return norm->far && norm->nreads > 1; }
-
-/* Ask for the rows that follow in memory, while those at hand are added up. (A macro: gcc finds that a function of
- * this kind does nothing, and leaves out its calls.) */
-#define ASK_FOR_NEXT(data, step, lane, bytes)           \
-    for (ptrdiff_t row_ = 0; row_ < GROUP; row_++)      \
-        prefetch((data) + (GROUPS + (lane) * GROUP + row_) * (step), bytes)
-
 /* Add pixels of some columns, each to its lane. */
 static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
 {
     const norm_t *norm = stripe->norm;
-    ptrdiff_t apart = takes_turns(norm) ? 1 : LANES;
     void *arrays[SLOTS];
     ptrdiff_t sizes[SIZES];
+    sizes[ROWS] = rows;
     sizes[COLUMNS] = cols;
-    sizes[SUM_STEP] = takes_turns(norm) ? stripe->width : 0;
-    for (int i = 0; i < 2; i++)
-        arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->round);
-    for (ptrdiff_t lane = 0; lane < smaller(apart, rows); lane++) {
-        sizes[ROWS] = ceil_div(rows - lane, apart);
-        for (int i = 0; i < 2; i++)
-            arrays[SUM + i] = stripe->lanes[i] + lane * stripe->width + column;
-        for (int n = 0; n < norm->nreads; n++) {
-            int i = norm->reads[n];
-            ptrdiff_t step = stripe->steps[i] * norm->itemsize;
-            arrays[i] = stripe->data[i] + lane * step;
-            sizes[STEP + i] = apart * stripe->steps[i];
-            if (in_place && norm->far && apart > 1)
-                ASK_FOR_NEXT(stripe->data[i], step, lane, cols * norm->itemsize);
-        }
-        kernel_of(norm, stripe->round)(arrays, sizes);
+    sizes[SUM_STEP] = stripe->width;
+    sizes[FAR_AWAY] = in_place && norm->far;
+    for (int n = 0; n < norm->nreads; n++) {
+        arrays[norm->reads[n]] = stripe->data[norm->reads[n]];
+        sizes[STEP + norm->reads[n]] = stripe->steps[norm->reads[n]];
     }
+    for (int i = 0; i < 2; i++) {
+        arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->round);
+        arrays[SUM + i] = stripe->lanes[i] + column;
+    }
+    kernel_of(norm, stripe->round)(arrays, sizes);
 }
 
 /* Add `columns` columns of `rows` joined rows to lanes, from a position in elements and a column on. */
@@ -365,6 +357,45 @@ static void walk_pixels(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
+/* Set a parameter of some of the stripe's channels; where it is narrow, of each LANES times. */
+static void spread_values(const stripe_t *stripe, int parameter, ptrdiff_t channel, ptrdiff_t count, const double *values)
+{
+    ptrdiff_t repeats = stripe->width < NARROW ? LANES : 1;
+    int is_double = stripe->round == SECOND || stripe->norm->compute == FLOAT64;
+    for (ptrdiff_t n = 0; n < repeats; n++) {
+        ptrdiff_t begin = n * stripe->width + channel;
+        if (is_double)
+            memcpy((double *)stripe->parameters[parameter] + begin, values, (size_t)count * sizeof(double));
+        for (ptrdiff_t i = 0; i < count && !is_double; i++)
+            ((float *)stripe->parameters[parameter])[begin + i] = (float)values[i];
+    }
+}
+
+/* A channel's values are those of its group. */
+static void set_stripe_parameters(const stripe_t *stripe)
+{
+    enum { SOME = 64 };
+    const norm_t *norm = stripe->norm;
+    double values[2][SOME];
+    for (ptrdiff_t c = 0, some; c < stripe->width; c += some) {
+        ptrdiff_t channel = stripe->channel + c, group = channel / norm->per_group, at = stripe->o * norm->groups + group;
+        ptrdiff_t alike = (group + 1) * norm->per_group - channel; /* channels of this group that follow */
+        some = smaller(stripe->width - c, norm->per_group == 1 ? SOME : smaller(alike, SOME));
+        ptrdiff_t count = norm->per_group == 1 ? some : 1;
+        if (norm->sums == DEVIATIONS) {
+            centres_of(norm, at, count, stripe->round, values[0]);
+        } else {
+            memcpy(values[0], norm->mean + at, (size_t)count * sizeof(double));
+            memcpy(values[1], norm->rstd + at, (size_t)count * sizeof(double));
+        }
+        for (int i = 0; i < (norm->sums == DEVIATIONS ? 1 : 2); i++) {
+            for (ptrdiff_t k = count; k < some; k++)
+                values[i][k] = values[i][0];
+            spread_values(stripe, i, c, some, values[i]);
+        }
+    }
+}
+
 static void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t width, ptrdiff_t part,
                        enum round round)
 {
@@ -375,9 +406,7 @@ static void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t ch
     stripe.channel = channel;
     stripe.width = width;
     point_to_stripe(&stripe, thread);
-    for (ptrdiff_t c = 0; c < width; c++)
-        set_parameters(norm, stripe.parameters, c, width, width < NARROW ? LANES : 1, o, (channel + c) / norm->per_group,
-                       round);
+    set_stripe_parameters(&stripe);
     walk_pixels(&stripe, part * PART, smaller((part + 1) * PART, norm->space.count));
     fold_lanes(stripe.lanes[0], width);
     fold_lanes(stripe.lanes[1], width);
