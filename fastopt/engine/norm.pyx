@@ -9,7 +9,9 @@ from fastopt import norm_reference
 from fastopt.backends import find_backend, load_codecs, load_panel_kernel
 from fastopt.codegen.panel_text import PANELS
 from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.ranges import RANGES
 
+cimport cython
 from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, npy_intp
@@ -101,8 +103,25 @@ cdef extern from "norm.h" nogil:
 
 BATCH, INSTANCE, GROUP, LAYER = range(4)
 
-cdef object check_eps = Hyperparameters("eps")
-cdef object check_momentum = Hyperparameters("momentum")
+cdef class Checked:
+    """A hyperparameter of the norms. A float that is in its range is not worth a Python call."""
+
+    cdef object check
+    cdef double lowest
+    cdef double highest
+
+    def __init__(self, name):
+        self.check = Hyperparameters(name)
+        self.lowest, self.highest, _ = RANGES[name]
+
+    cdef double value(self, given) except? -1.0:
+        if type(given) is float and self.lowest <= <double>given <= self.highest:
+            return given
+        return self.check(given)[0]
+
+
+cdef Checked checked_eps = Checked("eps")
+cdef Checked checked_momentum = Checked("momentum")
 
 
 # ---- Kernels
@@ -125,11 +144,15 @@ cdef class Kernels:
 
 
 cdef dict fetched = {}
+cdef Kernels default_float32 = None
 
 
 cdef Kernels kernels_of(backend, bint is_float64):
+    global default_float32
     cdef Kernels kernels
     cdef size_t codecs
+    if backend is None and not is_float64 and default_float32 is not None:
+        return default_float32
     key = (backend, is_float64)
     if key in fetched:
         return <Kernels>fetched[key]
@@ -140,6 +163,7 @@ cdef Kernels kernels_of(backend, bint is_float64):
     codecs = load_codecs(kernels.dtype)
     kernels.codecs = <const codec_t *>codecs
     fetched[key] = kernels
+    default_float32 = fetched.get((None, False))
     return kernels
 
 
@@ -172,6 +196,7 @@ REFERENCE_BACKWARD = (
 )
 
 
+@cython.freelist(8)
 cdef class Call:
     """One call: its arrays as they are checked, and the plan that they become."""
 
@@ -320,6 +345,11 @@ cdef class Call:
     cdef tuple results(self, tuple given, tuple positions):
         """What the call returns: the caller's own objects where there are some."""
         cdef Py_ssize_t i
+        cdef bint complete = True
+        for i in range(len(given)):
+            complete &= given[i] is not None
+        if complete:
+            return given
         return tuple([self.arrays[positions[i]] if given[i] is None else given[i] for i in range(len(given))])
 
     # ---- The plan
@@ -492,7 +522,7 @@ cdef int form_of(activation, bint residual) except -1:
 
 
 cdef bint flag(str name, value) except -1:
-    if not isinstance(value, (bool, numpy.bool_)):
+    if type(value) is not bool and not isinstance(value, numpy.bool_):
         raise TypeError(f"{name} is {value!r}, a {type(value).__name__}; expected True or False")
     return value
 
@@ -628,7 +658,7 @@ cdef Call start(norm_t *norm, int kind, axis, groups, activation, bint residual,
     call.axis = as_int("axis", axis)
     call.groups = whole("groups", groups, "a whole number, 1 or more") if kind == GROUP_KIND else 0
     call.norm.form = form_of(activation, residual)
-    call.norm.eps = check_eps(eps)[0]
+    call.norm.eps = checked_eps.value(eps)
     call.wanted = threads_wanted(num_threads)
     if backend is not None and not isinstance(backend, str):
         raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
@@ -647,7 +677,7 @@ def forward(
     cdef Call call = start(&norm, kind, axis, groups, activation, residual is not None, eps, backend, num_threads)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
     cdef Py_ssize_t values
-    cdef double rate = check_momentum(momentum)[0]
+    cdef double rate = checked_momentum.value(momentum)
     cdef bint is_unbiased = flag("unbiased", unbiased)
     cdef tuple given = outputs_of(out, ("y", "mean", "rstd"))
     if (running_mean is None) != (running_var is None):
