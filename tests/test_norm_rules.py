@@ -19,6 +19,7 @@ from tests.test_rules import doubles_in, offences
 SOURCE = inspect.getsource(norm_rules)
 FUNCTIONS = parse_functions(SOURCE)
 HEADER = (ROOT / "fastopt" / "engine" / "panel.h").read_text()
+NORM_HEADER = (ROOT / "fastopt" / "engine" / "norm.h").read_text()
 
 
 def enum(name: str) -> list[str]:
@@ -43,7 +44,10 @@ def test_the_engine_has_the_same_arrays_and_sizes():
     assert f"SUM = PARAMETER + {panel_text.SUM - panel_text.PARAMETER}," in HEADER
     assert enum("size")[:3] == ["ROWS", "COLUMNS", "STEP"]
     assert (panel_text.ROWS, panel_text.COLUMNS, panel_text.STEP) == (0, 1, 2)
+    assert "SUM_STEP = STEP + ARRAYS, FAR_AWAY, SIZES }" in HEADER
+    assert panel_text.SUM_STEP == panel_text.STEP + len(panel_text.ARRAYS) == panel_text.FAR_AWAY - 1
     assert f"#define GROUP {panel_text.GROUP}\n" in HEADER
+    assert f"#define LANES {panel_text.LANES}\n" in NORM_HEADER
 
 
 @pytest.mark.parametrize("panel", panel_text.PANELS, ids=lambda panel: panel.name)

@@ -7,7 +7,7 @@ import textwrap
 from .panel_text import (
     ARRAYS,
     COLUMNS,
-    FAR,
+    FAR_AWAY,
     GROUP,
     LANES,
     PANELS,
@@ -194,7 +194,7 @@ def _sums(loop: Loop) -> str:
     called = ", ".join([*_values(loop, loop.read, parameter), *sums])
     in_line = [f"sizes[{COLUMNS}] == {LANES}", *(f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read)]
     in_turn = (
-        f"    if sizes[{SUM_STEP}] and sizes[{FAR}]:\n"
+        f"    if sizes[{SUM_STEP}] and sizes[{FAR_AWAY}]:\n"
         f"        {loop.name}_in_turn(sizes[{ROWS}], sizes[{COLUMNS}], sizes[{SUM_STEP}], {called})\n"
         f"        return\n"
     )
@@ -206,10 +206,10 @@ def _sums(loop: Loop) -> str:
         f"\n\ncdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
         f"    cdef Py_ssize_t r = 0\n{in_turn * several}"
         f"    if sizes[{SUM_STEP}]:\n"
-        f"        {loop.name}_lane_by_lane(sizes[{ROWS}], sizes[{COLUMNS}], sizes[{SUM_STEP}], sizes[{FAR}], {called})\n"
+        f"        {loop.name}_lane_by_lane(sizes[{ROWS}], sizes[{COLUMNS}], sizes[{SUM_STEP}], sizes[{FAR_AWAY}], {called})\n"
         f"        return\n"
         f"    if {' and '.join(in_line)}:\n"
-        f"        {loop.name}_line(sizes[{ROWS}] // {GROUP}, sizes[{FAR}], {called})\n"
+        f"        {loop.name}_line(sizes[{ROWS}] // {GROUP}, sizes[{FAR_AWAY}], {called})\n"
         f"        r = sizes[{ROWS}] // {GROUP} * {GROUP}\n"
         f"    {loop.name}_all(sizes[{ROWS}] - r, sizes[{COLUMNS}], {called})"
     )
@@ -316,23 +316,23 @@ def _in_turn(loop: Loop, arguments: list[str], wide: str) -> str:
     """Rows in the order of memory, which belong to lanes in turn, in stripes of columns."""
     given = _given(loop, arguments)
     asks = "".join(f"            ask_for({name}_ + (r_ + {LANES}) * {name}_step_ + c_, {STRIPE})\n" for name in loop.read)
-    row = f"{loop.name}_added_row({{}}, {given}, a_ + lane_, b_ + lane_)"
+    row = f"{loop.name}_{{}}_row({{}}, {given}, a_ + lane_, b_ + lane_)"
+    rows = "".join(
+        f"        for r_ in range({begin}, {end}):\n"
+        f"            lane_ = r_ % {LANES} * {STRIPE}\n{asks}"
+        f"            if columns_ == {STRIPE}:\n                {row.format(name, STRIPE)}\n"
+        f"            else:\n                {row.format(name, 'columns_')}\n"
+        for name, begin, end in (("first", 0, "lanes_"), ("added", "lanes_", "rows_"))
+    )
     return (
         f"cdef void {loop.name}_in_turn(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, {', '.join(arguments)}) "
         f"noexcept nogil:\n"
-        f"    cdef Py_ssize_t i_, c_ = 0, r_, lane_, columns_\n"
+        f"    cdef Py_ssize_t i_, c_ = 0, r_, lane_, columns_, lanes_ = min(<Py_ssize_t>{LANES}, rows_)\n"
         f"    cdef {wide} a_[{LANES * STRIPE}]\n    cdef {wide} b_[{LANES * STRIPE}]\n"
         f"    while c_ < n_:\n"
         f"        columns_ = min(<Py_ssize_t>{STRIPE}, n_ - c_)\n"
-        f"        for i_ in range({LANES * STRIPE}):\n"
-        f"            a_[i_] = b_[i_] = 0\n"
-        f"        for r_ in range(rows_):\n"
-        f"            lane_ = r_ % {LANES} * {STRIPE}\n{asks}"
-        f"            if columns_ == {STRIPE}:\n"
-        f"                {row.format(STRIPE)}\n"
-        f"            else:\n"
-        f"                {row.format('columns_')}\n"
-        f"        for r_ in range(min(<Py_ssize_t>{LANES}, rows_)):\n"
+        f"{rows}"
+        f"        for r_ in range(lanes_):\n"
         f"            for i_ in range(columns_):\n"
         f"                first_[r_ * lane_step_ + c_ + i_] += a_[r_ * {STRIPE} + i_]\n"
         f"                second_[r_ * lane_step_ + c_ + i_] += b_[r_ * {STRIPE} + i_]\n"
@@ -345,7 +345,7 @@ def _apart(loop: Loop, arguments: list[str], wide: str) -> str:
     given = _given(loop, arguments)
     return (
         f"{_half(loop, arguments, wide, 'first')}\n\n{_half(loop, arguments, wide, 'second')}\n\n"
-        f"{_added_row(loop, arguments, wide)}\n\n"
+        f"{_one_row(loop, arguments, wide, 'first')}\n\n{_one_row(loop, arguments, wide, 'added')}\n\n"
         f"cdef void {loop.name}_apart(Py_ssize_t rows_, Py_ssize_t n_, {', '.join(arguments)}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_, c_ = 0, r_, end_, columns_\n"
         f"    cdef {wide} a_[{COLUMNS_AT_ONCE}]\n    cdef {wide} b_[{COLUMNS_AT_ONCE}]\n"
@@ -391,15 +391,16 @@ def _half(loop: Loop, arguments: list[str], wide: str, half: str) -> str:
     )
 
 
-def _added_row(loop: Loop, arguments: list[str], wide: str) -> str:
-    """The loop over the columns of a row, whose terms are added to those of the rows before it."""
+def _one_row(loop: Loop, arguments: list[str], wide: str, name: str) -> str:
+    """The loop over the columns of a row, whose terms are the first, or are added to those of the rows before it."""
     pointer = "sums_t" if wide == "double" else "run_t"
+    becomes = "=" if name == "first" else "+="
     return (
-        f"cdef inline void {loop.name}_added_row(Py_ssize_t n_, {', '.join(arguments[:-2])}, {pointer} a_, {pointer} b_) "
+        f"cdef inline void {loop.name}_{name}_row(Py_ssize_t n_, {', '.join(arguments[:-2])}, {pointer} a_, {pointer} b_) "
         f"noexcept nogil:\n"
         f"    cdef Py_ssize_t i_\n    cdef ({wide}, {wide}) t_\n"
         f"    for i_ in range(n_):\n"
-        f"        t_ = {_terms(loop, '0', 'i_')}\n        a_[i_] += t_[0]\n        b_[i_] += t_[1]"
+        f"        t_ = {_terms(loop, '0', 'i_')}\n        a_[i_] {becomes} t_[0]\n        b_[i_] {becomes} t_[1]"
     )
 
 

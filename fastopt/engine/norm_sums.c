@@ -15,6 +15,16 @@ static inline void fold_lanes(double *restrict lanes, ptrdiff_t width)
             lanes[i] += lanes[half * width + i];
 }
 
+/* The same, of one sum. */
+static inline double sum_of_lanes(double *lanes)
+{
+    for (int i = 0; i < 8; i++)
+        lanes[i] += lanes[i + 8];
+    for (int i = 0; i < 4; i++)
+        lanes[i] += lanes[i + 4];
+    return (lanes[0] + lanes[2]) + (lanes[1] + lanes[3]);
+}
+
 static double value_at(const norm_t *norm, char *element)
 {
     _Alignas(8) char value[8];
@@ -173,10 +183,8 @@ static void sum_line(line_t *line, ptrdiff_t at, ptrdiff_t end, ptrdiff_t o, ptr
     line->kernel = kernel_of(norm, round);
     memset(line->lanes, 0, sizeof line->lanes);
     sum_elements(line, at, end);
-    fold_lanes(line->lanes[0], 1);
-    fold_lanes(line->lanes[1], 1);
-    *first = line->lanes[0][0];
-    *second = line->lanes[1][0];
+    *first = sum_of_lanes(line->lanes[0]);
+    *second = sum_of_lanes(line->lanes[1]);
 }
 
 static void sum_plane(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t part, enum round round)
