@@ -117,11 +117,12 @@ def _rows(kernel: Loop) -> list[str]:
 
 
 def _groups(kernel: Loop) -> list[str]:
+    length = "(lanes_ - 1) * sum_step_ + columns_"
     return [
         f"lanes_, sum_step_ = 1, sizes_[{SUM_STEP}]",
         "if sum_step_ > 0:",
         f"    lanes_ = min({LANES}, rows_)",
-        *(f"{name} = {_array(SUM + i, '(lanes_ - 1) * sum_step_ + columns_', 'float64')}" for i, name in enumerate(SUMS)),
+        *(f"{name} = {_array(SUM + i, length, 'float64')}" for i, name in enumerate(SUMS)),
         f"turns_ = {LANES} if sum_step_ > 0 else 1",
         "for lane_ in range(lanes_):",
         *textwrap.indent("\n".join(_lane(kernel)), "    ").splitlines(),
