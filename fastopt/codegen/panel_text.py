@@ -42,6 +42,11 @@ class Panel:
         return self.function.endswith(("terms", "deviations"))
 
     @property
+    def pixels(self) -> bool:
+        """True if the kernel adds up pixels, whose rows belong to lanes in turn; those of samples have weights or rows."""
+        return self.sums and ROW not in self.along and not self.function.startswith("weighted")
+
+    @property
     def forms(self) -> range:
         """The forms that make a difference: bit 0 says relu, bit 1 residual."""
         if self.function == "deviations":

@@ -78,14 +78,18 @@ class _Sums:
             f"        {self.name}_in_turn({rows}, {columns}, {sum_step}, {called})\n"
             f"        return\n"
         )
-        loops = [self.group(), self.half("first"), self.half("second"), self.row("first"), self.row("added")]
-        loops += [self.apart(), self.all_rows(), self.lane_by_lane(), *[self.in_turn()] * self.several, self.line()]
-        return "\n\n".join(loops) + (
-            f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t r = 0\n{in_turn * self.several}"
+        by_lane = (
             f"    if {sum_step}:\n"
             f"        {self.name}_lane_by_lane({rows}, {columns}, {sum_step}, {far}, {called})\n"
             f"        return\n"
+        )
+        pixels = self.loop.panel.pixels
+        loops = [self.group(), self.half("first"), self.half("second"), self.row("first"), self.row("added")]
+        loops += [self.apart(), self.all_rows(), self.line()]
+        loops += [self.lane_by_lane()] * pixels + [self.in_turn()] * (pixels and self.several)
+        return "\n\n".join(loops) + (
+            f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
+            f"    cdef Py_ssize_t r = 0\n{in_turn * (pixels and self.several)}{by_lane * pixels}"
             f"    if {' and '.join(in_line)}:\n"
             f"        {self.name}_line({rows} // {GROUP}, {far}, {called})\n"
             f"        r = {rows} // {GROUP} * {GROUP}\n"

@@ -33,11 +33,16 @@ static inline tile_t part_of(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, 
     return (tile_t){data, rows, cols, tile->row_stride, tile->col_stride};
 }
 
+static int is_streamed(const norm_t *norm, int array, const tile_t *tile)
+{
+    return norm->stream && norm->codecs[norm->storage[array]].stream && tile->col_stride == norm->itemsize;
+}
+
 static void write_tile(const norm_t *norm, int array, const tile_t *tile, const char *block)
 {
     tile_t to = joined(*tile);
     const codec_t *codec = &norm->codecs[norm->storage[array]];
-    if (norm->stream && codec->stream && to.col_stride == norm->itemsize)
+    if (is_streamed(norm, array, &to))
         codec->stream(&to, block);
     else
         codec->store(&to, block);
@@ -151,7 +156,7 @@ static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, p
 static ptrdiff_t past_line(const norm_t *norm, const tile_t *out, ptrdiff_t row, ptrdiff_t col)
 {
     uintptr_t address = (uintptr_t)(out->data + row * out->row_stride + col * out->col_stride);
-    return norm->stream ? in_elements(norm, (ptrdiff_t)(address % 64)) : 0;
+    return is_streamed(norm, OUT, out) ? in_elements(norm, (ptrdiff_t)(address % 64)) : 0;
 }
 
 /* Cut into panels a rectangle in which neighbours along either axis are at one distance. */

@@ -66,9 +66,9 @@ static inline const axes_t *col_axes(const norm_t *norm)
 ptrdiff_t col_stride(const norm_t *norm, int array);
 
 /* A statistic between its rounds. */
-static inline int waits_for_second(const norm_t *norm, ptrdiff_t o, ptrdiff_t group)
+static inline int waits_for_second(const norm_t *norm, ptrdiff_t statistic)
 {
-    return norm->rstd[o * norm->groups + group] < 0;
+    return norm->rstd[statistic] < 0;
 }
 
 /* ---- norm_panel.c */

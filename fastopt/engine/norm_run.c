@@ -239,7 +239,7 @@ static void run_spatial(norm_t *norm, int threads)
 
 /* ---- Stretches of samples (SAMPLES) */
 
-/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 8,192 elements
+/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 32,768 elements
  * of each array, in whole groups of the latter. */
 static ptrdiff_t samples_together(const norm_t *norm)
 {
@@ -277,7 +277,7 @@ static void sum_samples(const norm_t *norm, ptrdiff_t at, ptrdiff_t end)
 {
     for (int round = FIRST, left = 1; left; round++) {
         for (ptrdiff_t i = at; i < end; i++)
-            for (ptrdiff_t p = 0; p < norm->parts && (round == FIRST || norm->rstd[i] < 0); p++)
+            for (ptrdiff_t p = 0; p < norm->parts && (round == FIRST || waits_for_second(norm, i)); p++)
                 sum_sample(norm, i / norm->groups, i % norm->groups, p, round);
         left = finish_statistics(norm, at, end, round);
     }
@@ -309,7 +309,7 @@ static void sum_sample_units(void *argument, int thread, ptrdiff_t first, ptrdif
     (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         ptrdiff_t o = unit / norm->parts / norm->groups, group = unit / norm->parts % norm->groups;
-        if (call->round == FIRST || waits_for_second(norm, o, group))
+        if (call->round == FIRST || waits_for_second(norm, o * norm->groups + group))
             sum_sample(norm, o, group, unit % norm->parts, call->round);
     }
 }

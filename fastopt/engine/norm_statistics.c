@@ -36,7 +36,7 @@ typedef struct {
 /* ---- From sums to statistics */
 
 /* The first round's centre is so many standard deviations from the mean at most. */
-#define FAR 4
+#define FARTHEST 4
 
 /* Below, squares of float32 deviations might be subnormal, and so lost. */
 #define LEAST_VARIANCE 0x1p-96
@@ -45,7 +45,7 @@ typedef struct {
 static int wants_second(const norm_t *norm, double first, double squares)
 {
     double distance = first * (first * norm->per_value), var = squares * norm->per_value;
-    int good = distance <= FAR * FAR * squares && squares <= DBL_MAX && var + norm->eps >= LEAST_VARIANCE;
+    int good = distance <= FARTHEST * FARTHEST * squares && squares <= DBL_MAX && var + norm->eps >= LEAST_VARIANCE;
     return norm->compute == FLOAT64 || !good;
 }
 
@@ -62,7 +62,8 @@ static void collect_moments(some_t *some)
     }
 }
 
-/* Return how many must have a second round. */
+/* Return how many must have a second round. Their rstd is -1 meanwhile, and what the kernel's parameters become of that is
+ * written over by that round. */
 static int finish_moments(some_t *some, enum round round)
 {
     const norm_t *norm = some->norm;

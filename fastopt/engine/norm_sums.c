@@ -1,7 +1,7 @@
 #include "norm_parts.h"
 #include <string.h>
 
-/* Columns of pixels that are collected together. */
+/* Columns of pixels that are collected, or get their parameters, together. */
 #define STRIPE 64
 
 /* Fewer channels than this are summed up as rows of LANES pixels. */
@@ -382,13 +382,12 @@ static void spread_values(const stripe_t *stripe, int parameter, ptrdiff_t chann
 /* A channel's values are those of its group. */
 static void set_stripe_parameters(const stripe_t *stripe)
 {
-    enum { SOME = 64 };
     const norm_t *norm = stripe->norm;
-    double values[2][SOME];
+    double values[2][STRIPE];
     for (ptrdiff_t c = 0, some; c < stripe->width; c += some) {
         ptrdiff_t channel = stripe->channel + c, group = channel / norm->per_group, at = stripe->o * norm->groups + group;
         ptrdiff_t alike = (group + 1) * norm->per_group - channel; /* channels of this group that follow */
-        some = smaller(stripe->width - c, norm->per_group == 1 ? SOME : smaller(alike, SOME));
+        some = smaller(stripe->width - c, norm->per_group == 1 ? STRIPE : smaller(alike, STRIPE));
         ptrdiff_t count = norm->per_group == 1 ? some : 1;
         if (norm->sums == DEVIATIONS) {
             centres_of(norm, at, count, stripe->round, values[0]);
@@ -432,7 +431,7 @@ void sum_part(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, pt
         width = norm->walk == PLANES ? 1 : smaller(end_channel - channel, MAX_STRIPE);
         if (norm->walk == PIXELS)
             sum_stripe(norm, thread, o, channel, width, part, round);
-        else if (round == FIRST || waits_for_second(norm, o, channel / norm->per_group))
+        else if (round == FIRST || waits_for_second(norm, o * norm->groups + channel / norm->per_group))
             sum_plane(norm, o, channel, part, round);
     }
 }
