@@ -43,7 +43,7 @@ class Panel:
 
     @property
     def pixels(self) -> bool:
-        """True if the kernel adds up pixels, whose rows belong to lanes in turn; those of samples have weights or rows."""
+        """True if the kernel adds up pixels, whose rows belong to lanes in turn."""
         return self.sums and ROW not in self.along and not self.function.startswith("weighted")
 
     @property
