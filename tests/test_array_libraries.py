@@ -103,9 +103,7 @@ def test_dlpack_of_old_producers_and_its_failures():
     assert np.all(param == 0.5)
     with pytest.raises(TypeError, match="param is a Exporter that can't be exported through DLPack: no"):
         fastopt.sgd(Exporter(param, error=BufferError("no")), param, lr=0.5)
-    with pytest.raises(fastopt.BackendUnavailable, match="param is a CUDA device array"):
-        fastopt.sgd(Exporter(param, device=2), param, lr=0.5)
-    with pytest.raises(TypeError, match="param lies on DLPack device type 10"):
+    with pytest.raises(TypeError, match=r"param is a Exporter .*: it lies on DLPack device 10; expected it in"):
         fastopt.sgd(Exporter(param, device=10), param, lr=0.5)
 
 

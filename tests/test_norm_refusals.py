@@ -210,7 +210,7 @@ BAD_OPTIONS = [
     ("num_threads", 1.5, TypeError, "num_threads is 1.5, a float; expected a whole number"),
     ("backend", "fortran", ValueError, "backend is 'fortran'; expected None or one of 'cython', 'numba'"),
     ("backend", 3, TypeError, "backend is 3, a int; expected None or a string"),
-    ("backend", "cuda", fastopt.BackendUnavailable, "backend 'cuda' is not in this version"),
+    ("backend", "cuda", fastopt.BackendUnavailable, "backend 'cuda' needs"),
 ]
 
 
@@ -273,7 +273,7 @@ def test_out_with_too_few_or_too_many_members(case, direction):
 @every_norm
 def test_arrays_on_a_device(case, direction):
     call = Call(case, direction)
-    with pytest.raises(fastopt.BackendUnavailable, match=r"^weight is a CUDA device array"):
+    with pytest.raises(fastopt.BackendUnavailable, match="backend 'cuda' needs"):
         call.run(weight=OnADevice())
     assert all(np.all(call.arrays[name] == 77) for name in call.results)
 

@@ -1,7 +1,8 @@
 """Who compiles a rule into kernels: one file per backend, found by name.
 
-A backend has one function, ``kernel(rule, dtype, form)``, which returns the address of a kernel; ``form`` is a position
-in ``fastopt.codegen.rule_text.FORMS``: with or without coupled and decoupled weight decay.
+A backend for the host has one function, ``kernel(rule, dtype, form)``, which returns the address of a kernel; ``form``
+is a position in ``fastopt.codegen.rule_text.FORMS``: with or without coupled and decoupled weight decay. That for CUDA
+devices compiles kernels of another kind, for `fastopt.device`.
 """
 
 from __future__ import annotations
@@ -14,21 +15,31 @@ from fastopt.backends import cython
 from fastopt.errors import BackendUnavailable
 
 #: What ``backend=`` accepts, and how each is made to run. "reference" never comes here: see fastopt/reference.py.
-MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba"}
-NAMES = (*MODULES, "cuda", "reference")
+MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba", "cuda": "fastopt.backends.cuda"}
+NAMES = (*MODULES, "reference")
 
 
 def find_backend(name: str) -> ModuleType:
     """Return a backend's module, or raise what says why there is none and what to do."""
-    if name == "cuda":
-        raise BackendUnavailable("backend 'cuda' is not in this version of fastopt, which updates host arrays only")
     if name not in MODULES:
         raise ValueError(f"backend is {name!r}; expected None or one of {', '.join(map(repr, NAMES))}")
     try:
         return import_module(MODULES[name])
+    except BackendUnavailable:
+        raise
     except ImportError as error:
         message = f"backend {name!r} needs a package that is missing: pip install numba ({error})"
         raise BackendUnavailable(message) from error
+
+
+def find_host_backend(name: str, array: str) -> ModuleType:
+    """Return the module of a backend that runs over the host's memory, where ``array`` is."""
+    if name == "cuda":
+        from fastopt.device.machine import machine
+
+        machine()
+        raise ValueError(f"backend is 'cuda'; expected another, since {array} is in the host's memory")
+    return find_backend(name)
 
 
 def load_kernel(backend: str, rule: Callable[..., object], dtype: str, form: int) -> tuple[int, int]:

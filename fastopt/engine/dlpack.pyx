@@ -6,8 +6,6 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cimport numpy as cnp
 from numpy cimport npy_intp
 
-from fastopt.errors import BackendUnavailable
-
 cnp.import_array()
 
 # The structures of dlpack.h, version 1.
@@ -55,6 +53,9 @@ cdef enum:
     CUDA_HOST = 3
     READ_ONLY = 1
 
+# Where host arrays are, beside the numbers of devices.
+HOST = -1
+
 # Libraries whose arrays never change, and that export them as if they could (JAX 0.10, TensorFlow).
 IMMUTABLE = {"jax", "jaxlib", "tensorflow"}
 
@@ -84,15 +85,14 @@ cdef class Owner:
 
 
 def import_array(producer, str name):
-    """Return an ndarray over the producer's memory, and whether its numbers are bfloat16 (then shown as uint16)."""
+    """Return an ndarray over the producer's memory, whether its numbers are bfloat16 (then shown as uint16), and where it is.
+
+    That is HOST, or the number of a CUDA device; the ndarray's elements then must not be looked at.
+    """
     cdef Owner owner = Owner.__new__(Owner)
     cdef DLTensor *tensor
     cdef bint read_only = type(producer).__module__.partition(".")[0] in IMMUTABLE
-    capsule, device = export(producer, name)
-    if device == CUDA:
-        raise BackendUnavailable(f"{name} is a CUDA device array; this version of fastopt updates host arrays only")
-    if device != CPU and device != CUDA_HOST:
-        raise TypeError(f"{name} lies on DLPack device type {int(device)}; expected an array in the host's memory")
+    capsule = export(producer, name)
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
         owner.versioned = <DLManagedTensorVersioned *>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")
@@ -104,22 +104,27 @@ def import_array(producer, str name):
         tensor = &owner.unversioned.dl_tensor
     else:
         raise TypeError(f"{name} is a {type(producer).__name__} whose __dlpack__ gives no tensor; expected a DLPack capsule")
-    return view_of_tensor(tensor, owner, read_only, name)
+    array, is_bfloat16 = view_of_tensor(tensor, owner, read_only, name)
+    return array, is_bfloat16, (tensor.device.device_id if tensor.device.device_type == CUDA else HOST)
 
 
-cdef tuple export(producer, str name):
-    """The producer's capsule (None if it is no array of the host) and its device type, all failures named."""
+cdef object export(producer, str name):
+    """The producer's capsule, all failures named."""
     try:
         device = int(producer.__dlpack_device__()[0])
-        if device != CPU and device != CUDA_HOST:
-            return None, device
+        if device not in (CPU, CUDA_HOST, CUDA):
+            raise BufferError(f"it lies on DLPack device {device}; expected it in the host's memory or on a CUDA device")
+        if device == CUDA and getattr(producer, "requires_grad", False):
+            producer = producer.detach()  # an optimizer's own params: what autograd must know, run.pyx tells it
         is_negated = getattr(producer, "is_neg", None)  # PyTorch exports such a view as if it were not negated
         if is_negated is not None and is_negated():
             raise BufferError("it is a negated view, use tensor.resolve_neg()")
+        # On a device the kernel joins the producer's own stream, or one that was made to wait for it: nothing to wait for.
+        stream = {"stream": -1} if device == CUDA else {}
         try:
-            return producer.__dlpack__(max_version=(1, 0)), device
+            return producer.__dlpack__(max_version=(1, 0), **stream)
         except TypeError:  # a producer from before DLPack 1
-            return producer.__dlpack__(), device
+            return producer.__dlpack__(**stream)
     except Exception as error:
         raise TypeError(f"{name} is a {type(producer).__name__} that can't be exported through DLPack: {error}") from error
 

@@ -33,6 +33,7 @@ cdef class Intake:
     cdef view_t few[8]  # enough for one tensor: MAX_ARRAYS
     cdef view_t *views
     cdef bint has_float64
+    cdef int device  # HOST, or the number of the CUDA device that all arrays are on
 
     cdef inline view_t *views_of(self, Py_ssize_t tensor) noexcept:
         return self.views + tensor * self.narrays
@@ -42,12 +43,17 @@ cdef class Intake:
 
     cdef int begin(self, tuple names, int grad, Py_ssize_t tensors) except -1
     cdef int take(self, tuple arrays) except -1
+    cdef int change_device(self, int device, str name) except -1
     cdef int refuse_overlaps(self) except -1
     cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1
     cdef int refuse_shared(self, Py_ssize_t a, Py_ssize_t b) except -1
 
 
-cdef ndarray as_ndarray(object array, str name, storage *stored)
+cdef enum:
+    HOST = -1
+
+
+cdef ndarray as_ndarray(object array, str name, storage *stored, int *device)
 cdef int check_memory(ndarray array, str name, bint written) except -1
 cdef tuple shape_of(ndarray array)
 cdef bint same_shape(ndarray a, ndarray b) noexcept

@@ -1,12 +1,14 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The one place that looks at a caller's arrays: it gives checked views of them, or raises, and never copies."""
+"""The one place that looks at a caller's arrays: it gives checked views of them, or raises, and never copies.
+
+An array on a CUDA device becomes an ndarray, too, over addresses that no one here reads from: shapes, strides, flags and
+overlaps are checked as those of host arrays are.
+"""
 
 cimport cython
 from libc.stdlib cimport free, malloc, qsort
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
-
-from fastopt.errors import BackendUnavailable
 
 cnp.import_array()
 
@@ -35,6 +37,7 @@ cdef class Intake:
         self.tensors = 0
         self.arrays = []
         self.has_float64 = False
+        self.device = HOST
         self.views = self.few
         if tensors > 1:
             self.views = <view_t *>malloc(tensors * self.narrays * sizeof(view_t))
@@ -52,11 +55,14 @@ cdef class Intake:
         cdef storage stored[8]
         cdef view_t *view = self.views_of(self.tensors)
         cdef Py_ssize_t i, first = len(self.arrays)
+        cdef int device
         if len(arrays) != self.narrays:
             raise ValueError(f"{len(arrays)} arrays given; expected {len(self.names)}: {', '.join(self.names)}")
         # All of the callers' own code (__dlpack__, say) runs in this loop, before anything is looked at in the next.
         for i in range(self.narrays):
-            self.arrays.append(as_ndarray(arrays[i], self.names[i], &stored[i]))
+            self.arrays.append(as_ndarray(arrays[i], self.names[i], &stored[i], &device))
+            if device != self.device:
+                self.change_device(device, self.names[i])
         param = <ndarray>self.arrays[first]
         for i in range(self.narrays):
             array = <ndarray>self.arrays[first + i]
@@ -68,6 +74,13 @@ cdef class Intake:
             view[i].strides = cnp.PyArray_STRIDES(array)
             view[i].storage = stored[i]
         self.tensors += 1
+        return 0
+
+    cdef int change_device(self, int device, str name) except -1:
+        """Let the first array decide, and refuse another one that lies elsewhere."""
+        if len(self.arrays) > 1:
+            raise ValueError(f"{name} is {place(device)}; expected it {place(self.device)}, where {self.names[0]} is")
+        self.device = device
         return 0
 
     cdef int refuse_overlaps(self) except -1:
@@ -134,17 +147,22 @@ cdef class Intake:
 # ---- From any object to an ndarray over the same memory
 
 
-cdef ndarray as_ndarray(object array, str name, storage *stored):
-    """Return an ndarray over the object's memory, and say in ``stored`` how it stores its numbers."""
+cdef str place(int device):
+    return "in the host's memory" if device == HOST else f"on CUDA device {device}"
+
+
+cdef ndarray as_ndarray(object array, str name, storage *stored, int *device):
+    """Return an ndarray over the object's memory; say in ``stored`` how it stores its numbers, and where in ``device``."""
+    device[0] = HOST
     if not cnp.PyArray_CheckExact(array):
-        array = foreign_array(array, name, stored)
+        array = foreign_array(array, name, stored, device)
         if stored[0] == BFLOAT16:
             return <ndarray?>array
     stored[0] = <storage>storage_of(<ndarray>array, name)
     return <ndarray?>array
 
 
-cdef object foreign_array(object array, str name, storage *stored):
+cdef object foreign_array(object array, str name, storage *stored, int *device):
     """Return an ndarray over the memory of an object that is not one, through the interface that it offers."""
     from fastopt.engine import dlpack
     import sys
@@ -155,12 +173,15 @@ cdef object foreign_array(object array, str name, storage *stored):
         if masked is not None and isinstance(array, masked.MaskedArray):
             raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
         return ndarray.view(array, ndarray)  # not the subclass's own view
-    if hasattr(array, "__cuda_array_interface__"):
-        raise BackendUnavailable(f"{name} is a CUDA device array; this version of fastopt updates host arrays only")
-    if hasattr(array, "__dlpack__"):
-        imported, is_bfloat16 = dlpack.import_array(array, name)
+    if hasattr(array, "__dlpack__"):  # first, for PyTorch's __cuda_array_interface__ calls bfloat16 something else
+        imported, is_bfloat16, device[0] = dlpack.import_array(array, name)
         if is_bfloat16:
             stored[0] = BFLOAT16
+        return imported
+    if hasattr(array, "__cuda_array_interface__"):
+        from fastopt.device import interface
+
+        imported, device[0] = interface.import_array(array, name)
         return imported
     if isinstance(array, (list, tuple, str, bytes)) or array is None:
         raise not_an_array(name, array)
@@ -172,7 +193,7 @@ cdef object foreign_array(object array, str name, storage *stored):
 
 cdef object not_an_array(str name, object array):
     what = "None" if array is None else f"a {type(array).__name__}"
-    return TypeError(f"{name} is {what}; expected an array of {FLOATS} (NumPy, DLPack or buffer protocol)")
+    return TypeError(f"{name} is {what}; expected an array of {FLOATS} (NumPy, DLPack, buffer protocol or __cuda_array_interface__)")
 
 
 cdef inline int storage_of(ndarray array, str name) except -1:

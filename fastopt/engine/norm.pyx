@@ -6,9 +6,10 @@ import operator
 import numpy
 
 from fastopt import norm_reference
-from fastopt.backends import find_backend, load_codecs, load_panel_kernel
+from fastopt.backends import find_host_backend, load_codecs, load_panel_kernel
 from fastopt.codegen.panel_text import PANELS
 from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.errors import BackendUnavailable
 from fastopt.ranges import RANGES
 
 cimport cython
@@ -17,6 +18,7 @@ from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.intake cimport (
+    HOST,
     BFLOAT16,
     FLOAT32,
     FLOAT64,
@@ -159,7 +161,7 @@ cdef Kernels kernels_of(backend, bint is_float64):
     kernels = Kernels.__new__(Kernels)
     kernels.backend = "cython" if backend is None else backend
     kernels.dtype = "float64" if is_float64 else "float32"
-    find_backend(kernels.backend)
+    find_host_backend(kernels.backend, "x")
     codecs = load_codecs(kernels.dtype)
     kernels.codecs = <const codec_t *>codecs
     fetched[key] = kernels
@@ -243,7 +245,10 @@ cdef class Call:
 
     cdef Py_ssize_t take(self, object array, str name, bint written) except? -1:
         cdef Py_ssize_t position = len(self.arrays)
-        self.arrays.append(as_ndarray(array, name, &self.stored[position]))
+        cdef int device
+        self.arrays.append(as_ndarray(array, name, &self.stored[position], &device))
+        if device != HOST:
+            raise BackendUnavailable(f"{name} is on CUDA device {device}; this version of fastopt has norms of host arrays only")
         self.names.append(name)
         if not written:
             self.only_read |= <unsigned long long>1 << position

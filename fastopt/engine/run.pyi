@@ -24,6 +24,7 @@ def run(
     hyperparameters: tuple[Any, ...],
     backend: str | None,
     num_threads: int | None,
+    stream: Any = None,
 ) -> None: ...
 def run_many(
     update: Update,
@@ -31,4 +32,5 @@ def run_many(
     hyperparameters: tuple[Any, ...],
     backend: str | None,
     num_threads: int | None,
+    stream: Any = None,
 ) -> None: ...

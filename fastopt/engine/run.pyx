@@ -1,17 +1,19 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs an update: checked arrays and host scalars in, kernels over threads and blocks, nothing out."""
+"""Runs an update: checked arrays and host scalars in, kernels over threads and blocks, or on a device; nothing out."""
 
 import numpy
 
-from fastopt.backends import find_backend, load_kernel
+from fastopt.backends import find_host_backend, load_kernel
 from fastopt.codegen.rule_text import SHARED_SCALARS
 
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport free, malloc
-from numpy cimport ndarray, npy_intp, PyArray_DIMS, PyArray_NDIM
+from numpy cimport ndarray, npy_intp, PyArray_DIMS, PyArray_ITEMSIZE, PyArray_NDIM
 
-from fastopt.engine.intake cimport FLOAT32, FLOAT64, MAX_ARRAYS, MAX_SCALARS, Intake, storage, view_t
+from fastopt.engine.intake cimport (
+    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, HOST, MAX_ARRAYS, MAX_SCALARS, Intake, storage, view_t,
+)
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
 
 cimport numpy as cnp
@@ -27,8 +29,11 @@ cdef extern from "codecs.h" nogil:
 
 cdef extern from "job.h" nogil:
     ctypedef struct layout_t:
-        pass
+        int ndim
+        Py_ssize_t shape[64]
+        Py_ssize_t strides[8][64]
     ctypedef struct job_t:
+        char *data[8]
         Py_ssize_t count
         layout_t *layout
     ctypedef struct task_t:
@@ -104,7 +109,7 @@ cdef class Update:
         if not isinstance(backend, str):
             raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
         if backend not in self.siblings:
-            find_backend(backend)
+            find_host_backend(backend, self.arrays[0])
             self.siblings[backend] = Update(self.rule, self.prepare, self.reference, backend=backend)
         return self.siblings[backend]
 
@@ -117,35 +122,39 @@ cdef class Update:
         return 0
 
 
-def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads):
+def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
     """Update one tensor in place, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef tuple scalars = update.prepare(*hyperparameters)
     cdef int wanted = threads_wanted(num_threads)
     intake.begin(update.arrays, update.grad, 1)
     intake.take(arrays)
-    run_checked(update, intake, hyperparameters, scalars, backend, wanted)
+    run_checked(update, intake, arrays, hyperparameters, scalars, backend, wanted, stream)
 
 
-def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads):
+def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads, stream=None):
     """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef tuple scalars = update.prepare(*hyperparameters)
     cdef int wanted = threads_wanted(num_threads)
-    cdef tuple arrays
-    intake.begin(update.arrays, update.grad, len(tensors))
-    for arrays in list(tensors):
+    cdef tuple arrays, given = tuple(tensors)
+    intake.begin(update.arrays, update.grad, len(given))
+    for arrays in given:
         intake.take(arrays)
-    run_checked(update, intake, hyperparameters, scalars, backend, wanted)
+    run_checked(update, intake, sum(given, ()), hyperparameters, scalars, backend, wanted, stream)
 
 
 cdef int run_checked(
-    Update update, Intake intake, tuple hyperparameters, tuple scalars, backend, int wanted
+    Update update, Intake intake, tuple given, tuple hyperparameters, tuple scalars, backend, int wanted, stream
 ) except -1:
-    """Finish the checks, and go to the reference or to the engine."""
+    """Finish the checks, and go to the reference, to the engine, or to a device."""
     cdef scalars_t converted
     intake.refuse_overlaps()
     convert_scalars(update, scalars, intake.has_float64, &converted)
+    if intake.device != HOST:
+        return run_on_device(update, intake, given, scalars, &converted, backend, stream)
+    if stream is not None:
+        raise ValueError(f"stream is {stream!r}; expected None, since {update.arrays[0]} is in the host's memory")
     if backend is None:
         return run_tensors(update, intake, scalars, &converted, wanted)
     if isinstance(backend, str) and backend == "reference":
@@ -230,6 +239,65 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
         if jobs != &own_job:
             free(jobs)
     return 0
+
+
+cdef int run_on_device(
+    Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, backend, stream
+) except -1:
+    """Plan the jobs, as for the engine, and hand them to the device's side of the house."""
+    from fastopt.device.launch import launch
+    from fastopt.device.streams import wrote
+
+    cdef list jobs = []
+    cdef Py_ssize_t tensor, i
+    cdef int is_float64 = intake.has_float64
+    if backend is not None and backend != "cuda":
+        raise ValueError(f"backend is {backend!r}; expected None or 'cuda', since {update.arrays[0]} is on a CUDA device")
+    for tensor in range(intake.tensors):
+        job = device_job(update, intake, tensor)
+        if job is not None:
+            jobs.append(job)
+    if jobs:
+        values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
+        form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
+        launch(update.rule, form, is_float64, jobs, tuple(values), intake.device, given, stream)
+    wrote([array for i, array in enumerate(given) if i % intake.narrays != update.grad])
+    return 0
+
+
+cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
+    """One tensor's job as the device's side takes it (`fastopt.device.launch.Job`); None if it has no elements."""
+    from fastopt.device.launch import Job
+
+    cdef task_t task
+    cdef layout_t layout
+    cdef job_t job
+    cdef view_t *views = intake.views_of(tensor)
+    cdef ndarray param = intake.array(tensor, 0)
+    cdef Py_ssize_t i, itemsize
+    cdef bint linear = True
+    task.narrays = <int>intake.narrays
+    task.grad = update.grad
+    task.itemsize = 8 if intake.has_float64 else 4
+    task.compute = FLOAT64 if intake.has_float64 else FLOAT32
+    plan_job(&job, &task, views, PyArray_NDIM(param), PyArray_DIMS(param), &layout)
+    if job.count == 0:
+        return None
+    storages = tuple([STORAGE_NAMES[views[i].storage] for i in range(intake.narrays)])
+    addresses = tuple([<size_t>job.data[i] for i in range(intake.narrays)])
+    if job.layout == NULL:
+        return Job(storages, addresses, job.count, None, None)
+    strides = []
+    for i in range(intake.narrays):
+        itemsize = PyArray_ITEMSIZE(intake.array(tensor, i))
+        linear &= layout.ndim == 1 and layout.strides[i][0] == itemsize
+        strides.append(tuple([layout.strides[i][axis] // itemsize for axis in range(layout.ndim)]))
+    if linear:
+        return Job(storages, addresses, job.count, None, None)
+    return Job(storages, addresses, job.count, tuple([layout.shape[axis] for axis in range(layout.ndim)]), tuple(strides))
+
+
+cdef dict STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
 
 cdef void *checked(void *memory) except NULL:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import SupportsIndex
 
 from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real
+from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.engine.run import Update, run
 
 ADAM = Update(rules.adam, host_scalars.adam, reference.adam)
@@ -29,6 +29,7 @@ def adam(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adaptive moment estimation; with ``v_max``, AMSGrad.
 
@@ -59,7 +60,7 @@ def adam(
         False: m and v stand for m_hat and v_hat.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which enters m and v (`adamw` has the decoupled one), and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -93,9 +94,9 @@ def adam(
     """
     hyperparameters = (step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale)
     if v_max is None:
-        run(ADAM, (param, grad, m, v), hyperparameters, backend, num_threads)
+        run(ADAM, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
     else:
-        run(AMSGRAD, (param, grad, m, v, v_max), hyperparameters, backend, num_threads)
+        run(AMSGRAD, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
 
 
 ADAMW = Update(rules.adam, host_scalars.adamw, reference.adamw)
@@ -118,6 +119,7 @@ def adamw(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adam with decoupled weight decay; with ``v_max``, AMSGrad.
 
@@ -146,7 +148,7 @@ def adamw(
         Added to the corrected root.
     weight_decay, grad_scale : float
         Decoupled decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -176,9 +178,9 @@ def adamw(
     """
     hyperparameters = (step, lr, beta1, beta2, eps, weight_decay, grad_scale)
     if v_max is None:
-        run(ADAMW, (param, grad, m, v), hyperparameters, backend, num_threads)
+        run(ADAMW, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
     else:
-        run(AMSGRADW, (param, grad, m, v, v_max), hyperparameters, backend, num_threads)
+        run(AMSGRADW, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
 
 
 ADAMAX = Update(rules.adamax, host_scalars.adamax, reference.adamax)
@@ -199,6 +201,7 @@ def adamax(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adam by the largest recent gradient in place of the averaged square.
 
@@ -223,7 +226,7 @@ def adamax(
         Keeps u above 0.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which enters m and u, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -252,7 +255,7 @@ def adamax(
     (array([0.75, 0.5 ], dtype=float32), array([4., 2.], dtype=float32))
     """
     hyperparameters = (step, lr, beta1, beta2, eps, weight_decay, grad_scale)
-    run(ADAMAX, (param, grad, m, u), hyperparameters, backend, num_threads)
+    run(ADAMAX, (param, grad, m, u), hyperparameters, backend, num_threads, stream)
 
 
 NADAM = Update(rules.nadam, host_scalars.nadam, reference.nadam)
@@ -276,6 +279,7 @@ def nadam(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adam with Nesterov's momentum.
 
@@ -310,7 +314,7 @@ def nadam(
         Whether the decay is decoupled.
     weight_decay, grad_scale : float
         Decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -342,7 +346,7 @@ def nadam(
     hyperparameters = (
         step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale
     )  # fmt: skip
-    run(NADAM, (param, grad, m, v), hyperparameters, backend, num_threads)
+    run(NADAM, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
 RADAM = Update(rules.radam, host_scalars.radam, reference.radam)
@@ -365,6 +369,7 @@ def radam(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adam that waits until the variance of its steps is bounded.
 
@@ -400,7 +405,7 @@ def radam(
         Whether the decay is decoupled.
     weight_decay, grad_scale : float
         Decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -429,7 +434,7 @@ def radam(
     """
     update = RADAM if host_scalars.radam_is_rectified(step, beta2) else RADAM_UNRECTIFIED
     hyperparameters = (step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale)
-    run(update, (param, grad, m, v), hyperparameters, backend, num_threads)
+    run(update, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
 ADABELIEF = Update(rules.adabelief, host_scalars.adabelief, reference.adabelief)
@@ -450,6 +455,7 @@ def adabelief(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adam by how far the gradient is from its average.
 
@@ -476,7 +482,7 @@ def adabelief(
         Added to s, where it gathers over the steps, and to the root.
     weight_decay, grad_scale : float
         Decoupled decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -505,7 +511,7 @@ def adabelief(
     (array([0.5, 1.5], dtype=float32), array([1.    , 0.0625], dtype=float32))
     """
     hyperparameters = (step, lr, beta1, beta2, eps, weight_decay, grad_scale)
-    run(ADABELIEF, (param, grad, m, s), hyperparameters, backend, num_threads)
+    run(ADABELIEF, (param, grad, m, s), hyperparameters, backend, num_threads, stream)
 
 
 YOGI = Update(rules.yogi, host_scalars.yogi, reference.yogi)
@@ -527,6 +533,7 @@ def yogi(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adam whose averaged square changes by no more than the square itself.
 
@@ -557,7 +564,7 @@ def yogi(
         False: m and v stand for m_hat and v_hat.
     weight_decay, grad_scale : float
         Decoupled decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -588,7 +595,7 @@ def yogi(
     array([0.7764, 1.0645], dtype=float32)
     """
     hyperparameters = (step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale)
-    run(YOGI, (param, grad, m, v), hyperparameters, backend, num_threads)
+    run(YOGI, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
 ADEMAMIX = Update(rules.ademamix, host_scalars.ademamix, reference.ademamix)
@@ -613,6 +620,7 @@ def ademamix(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adam with a second, much slower average of the gradient.
 
@@ -647,7 +655,7 @@ def ademamix(
         Added to the corrected root.
     weight_decay, grad_scale : float
         Decoupled decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -677,7 +685,7 @@ def ademamix(
     (array([0.5, 1.5], dtype=float32), array([ 1.  , -0.25], dtype=float32))
     """
     hyperparameters = (step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, grad_scale)
-    run(ADEMAMIX, (param, grad, m1, m2, v), hyperparameters, backend, num_threads)
+    run(ADEMAMIX, (param, grad, m1, m2, v), hyperparameters, backend, num_threads, stream)
 
 
 ADAN = Update(rules.adan, host_scalars.adan, reference.adan)
@@ -701,6 +709,7 @@ def adan(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Adaptive Nesterov momentum: averages of the gradient, of its change, and of the square of both.
 
@@ -730,7 +739,7 @@ def adan(
         Added to the corrected root.
     weight_decay, grad_scale : float
         Decoupled decay (>= 0), by division, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -760,4 +769,4 @@ def adan(
     (array([0.75, 1.25], dtype=float32), array([ 4., -1.], dtype=float32))
     """
     hyperparameters = (step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale)
-    run(ADAN, (param, grad, m, v, n, prev_grad), hyperparameters, backend, num_threads)
+    run(ADAN, (param, grad, m, v, n, prev_grad), hyperparameters, backend, num_threads, stream)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal, SupportsIndex
 
 from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real
+from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.engine.run import Update, run
 
 SGD = Update(rules.sgd, host_scalars.sgd, reference.sgd)
@@ -20,6 +20,7 @@ def sgd(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Gradient descent.
 
@@ -34,7 +35,7 @@ def sgd(
         Learning rate.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which in this update is the same as a decoupled one, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -62,7 +63,7 @@ def sgd(
     >>> param
     array([ 0.75 , -2.125], dtype=float32)
     """
-    run(SGD, (param, grad), (lr, weight_decay, grad_scale), backend, num_threads)
+    run(SGD, (param, grad), (lr, weight_decay, grad_scale), backend, num_threads, stream)
 
 
 MOMENTUM = Update(rules.momentum, host_scalars.momentum, reference.momentum)
@@ -83,6 +84,7 @@ def momentum(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Gradient descent with momentum, in each of the forms in use.
 
@@ -113,7 +115,7 @@ def momentum(
         What the velocity is: a sum of gradients, their exponentially weighted average, or a sum of steps.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which enters the velocity, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -149,7 +151,7 @@ def momentum(
     """
     update = NESTEROV if nesterov else MOMENTUM
     hyperparameters = (lr, momentum, dampening, nesterov, form, weight_decay, grad_scale)
-    run(update, (param, grad, velocity), hyperparameters, backend, num_threads)
+    run(update, (param, grad, velocity), hyperparameters, backend, num_threads, stream)
 
 
 ASGD = Update(rules.asgd, host_scalars.asgd, reference.asgd)
@@ -169,6 +171,7 @@ def asgd(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Gradient descent with a running average of the parameters.
 
@@ -196,7 +199,7 @@ def asgd(
         The step behind which the average begins.
     weight_decay, grad_scale : float
         Coupled decay (>= 0) beside that of lambd, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -226,4 +229,4 @@ def asgd(
     (array([ 0.75, -1.5 ], dtype=float32), array([ 0.75, -1.5 ], dtype=float32))
     """
     hyperparameters = (step, lr, lambd, alpha, t0, weight_decay, grad_scale)
-    run(ASGD, (param, grad, average), hyperparameters, backend, num_threads)
+    run(ASGD, (param, grad, average), hyperparameters, backend, num_threads, stream)

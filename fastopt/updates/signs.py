@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real
+from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.engine.run import Update, run
 
 SIGNUM = Update(rules.signum, host_scalars.signum, reference.signum)
@@ -20,6 +20,7 @@ def signum(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Steps of one size, along the signs of the averaged gradient.
 
@@ -39,7 +40,7 @@ def signum(
         What the average keeps of itself; with 0 this is signSGD.
     weight_decay, grad_scale : float
         Decoupled decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -67,7 +68,7 @@ def signum(
     >>> param
     array([0.75, 1.25, 1.  ], dtype=float32)
     """
-    run(SIGNUM, (param, grad, m), (lr, beta, weight_decay, grad_scale), backend, num_threads)
+    run(SIGNUM, (param, grad, m), (lr, beta, weight_decay, grad_scale), backend, num_threads, stream)
 
 
 LION = Update(rules.lion, host_scalars.lion, reference.lion)
@@ -85,6 +86,7 @@ def lion(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Evolved sign momentum: one average gives the direction, another is kept.
 
@@ -104,7 +106,7 @@ def lion(
         The share of m in the direction, and what m keeps of itself.
     weight_decay, grad_scale : float
         Decoupled decay (>= 0) and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -131,7 +133,7 @@ def lion(
     >>> param, m
     (array([0.5, 1.5], dtype=float32), array([ 0.75, -4.25], dtype=float32))
     """
-    run(LION, (param, grad, m), (lr, beta1, beta2, weight_decay, grad_scale), backend, num_threads)
+    run(LION, (param, grad, m), (lr, beta1, beta2, weight_decay, grad_scale), backend, num_threads, stream)
 
 
 RPROP = Update(rules.rprop, host_scalars.rprop, reference.rprop)
@@ -151,6 +153,7 @@ def rprop(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Resilient backpropagation: each element's step grows while its gradient keeps its sign.
 
@@ -175,7 +178,7 @@ def rprop(
         The shortest and the longest step.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which can turn the sign, and factor on grad, of which only the sign matters without decay.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -207,4 +210,4 @@ def rprop(
     (array([0.25, 1.  , 0.5 ], dtype=float32), array([0.75, 0.25, 0.5 ], dtype=float32))
     """
     hyperparameters = (eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale)
-    run(RPROP, (param, grad, prev_grad, step_size), hyperparameters, backend, num_threads)
+    run(RPROP, (param, grad, prev_grad, step_size), hyperparameters, backend, num_threads, stream)

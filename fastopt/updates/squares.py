@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import SupportsIndex
 
 from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real
+from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.engine.run import Update, run
 
 ADAGRAD = Update(rules.adagrad, host_scalars.adagrad, reference.adagrad)
@@ -24,6 +24,7 @@ def adagrad(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Steps divided by the root of the sum of all squared gradients.
 
@@ -47,7 +48,7 @@ def adagrad(
         Added to the root.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which enters the sum, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -76,7 +77,7 @@ def adagrad(
     (array([0.6, 0.5], dtype=float32), array([25.    ,  0.0625], dtype=float32))
     """
     hyperparameters = (step, lr, lr_decay, eps, weight_decay, grad_scale)
-    run(ADAGRAD, (param, grad, square_sum), hyperparameters, backend, num_threads)
+    run(ADAGRAD, (param, grad, square_sum), hyperparameters, backend, num_threads, stream)
 
 
 RMSPROP = Update(rules.rmsprop, host_scalars.rmsprop, reference.rmsprop)
@@ -101,6 +102,7 @@ def rmsprop(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Steps divided by the root of the averaged squared gradient; centered, with momentum, or both.
 
@@ -136,7 +138,7 @@ def rmsprop(
         What the velocity keeps of itself; more than 0 only with a velocity.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which enters both averages, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -168,14 +170,14 @@ def rmsprop(
     """
     hyperparameters = (lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
     if grad_avg is None and velocity is None:
-        run(RMSPROP, (param, grad, square_avg), hyperparameters, backend, num_threads)
+        run(RMSPROP, (param, grad, square_avg), hyperparameters, backend, num_threads, stream)
     elif velocity is None:
-        run(RMSPROP_CENTERED, (param, grad, square_avg, grad_avg), hyperparameters, backend, num_threads)
+        run(RMSPROP_CENTERED, (param, grad, square_avg, grad_avg), hyperparameters, backend, num_threads, stream)
     elif grad_avg is None:
-        run(RMSPROP_MOMENTUM, (param, grad, square_avg, velocity), hyperparameters, backend, num_threads)
+        run(RMSPROP_MOMENTUM, (param, grad, square_avg, velocity), hyperparameters, backend, num_threads, stream)
     else:
         arrays = (param, grad, square_avg, grad_avg, velocity)
-        run(RMSPROP_CENTERED_MOMENTUM, arrays, hyperparameters, backend, num_threads)
+        run(RMSPROP_CENTERED_MOMENTUM, arrays, hyperparameters, backend, num_threads, stream)
 
 
 ADADELTA = Update(rules.adadelta, host_scalars.adadelta, reference.adadelta)
@@ -194,6 +196,7 @@ def adadelta(
     grad_scale: Real = 1.0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Steps as long as the averaged steps before them, relative to the averaged gradient.
 
@@ -217,7 +220,7 @@ def adadelta(
         Added under both roots: it sets the length of the first steps, and with 0 param hardly leaves its start.
     weight_decay, grad_scale : float
         Coupled decay (>= 0), which enters both averages, and factor on grad.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
@@ -246,4 +249,4 @@ def adadelta(
     (array([0., 2.], dtype=float32), array([0.4375, 0.4375], dtype=float32))
     """
     hyperparameters = (lr, decay, eps, weight_decay, grad_scale)
-    run(ADADELTA, (param, grad, square_avg, delta_avg), hyperparameters, backend, num_threads)
+    run(ADADELTA, (param, grad, square_avg, delta_avg), hyperparameters, backend, num_threads, stream)

@@ -1,0 +1,195 @@
+"""Kernels for CUDA devices, which Numba's CUDA target compiles when they are asked for."""
+
+from __future__ import annotations
+
+import inspect
+import math
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any, NamedTuple
+
+from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS
+from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, cuda_module, unroll
+from fastopt.errors import BackendUnavailable
+
+INSTALL = 'pip install "numba-cuda[cu13]"'
+
+try:
+    NUMBA_CUDA = version("numba-cuda")
+except PackageNotFoundError as error:
+    raise BackendUnavailable(f"backend 'cuda' needs a package that is missing: {INSTALL}") from error
+
+import numpy as np  # noqa: E402
+from numba import config, cuda, types  # noqa: E402
+
+#: Numba runs the kernels in Python, thread by thread, where NUMBA_ENABLE_CUDASIM was set before it was imported.
+SIMULATED = bool(config.ENABLE_CUDASIM)
+
+#: How kernels are linked: no contraction of a * b + c, quotients and roots rounded as IEEE 754 says, and subnormal
+#: float32 numbers flushed, as the engine has it on the host. So a device's result has the same bits.
+LINK_OPTIONS = ("-lto", "-fma=0", "-ftz=1", "-prec-div=1", "-prec-sqrt=1")
+
+# In the simulator a function remains what it is. Elsewhere Numba inlines it before it asks what types there are: no
+# other way compiles without a device.
+inlined = (lambda function: function) if SIMULATED else cuda.jit(device=True, inline="always")
+
+
+class Kernel(NamedTuple):
+    """Which kernel: of which rule, in which form, over what, and where elements stand (`fastopt.codegen.to_cuda`)."""
+
+    rule: Callable[..., Any]
+    form: int
+    storages: tuple[str, ...]
+    dtype: str
+    axes: int
+
+    @property
+    def scalars(self) -> int:
+        """How many host scalars it takes."""
+        names = inspect.signature(self.rule).parameters.values()
+        own = [each.name for each in names if each.kind is not each.POSITIONAL_ONLY]
+        return len({*SHARED_SCALARS, *own})
+
+    @property
+    def signature(self) -> list[Any]:
+        """The Numba types of its arguments: pointers, sizes, scalars."""
+        pointers = [types.CPointer(_STORED[storage]) for storage in self.storages]
+        words = [types.uint64]
+        if self.axes == LIST:
+            pointers = [types.CPointer(pointer) for pointer in pointers]
+            words = [types.CPointer(types.uint64)] * 3 + words
+        elif self.axes != LINEAR:
+            words += [types.uint64] * (self.axes - 1 + len(pointers) * (self.axes + 1))
+        return [*pointers, *words, *[getattr(types, self.dtype)] * self.scalars]
+
+    @property
+    def format(self) -> str:
+        """The same for the `struct` module: all arguments, one behind the other."""
+        words = len(self.signature) - self.scalars
+        return f"={words}Q{self.scalars}{'f' if self.dtype == 'float32' else 'd'}"
+
+
+#: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
+_STORED = {"float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16}
+
+
+@cache
+def function(kernel: Kernel) -> Callable[..., None]:
+    """Return the kernel as the Python function that Numba compiles, or simulates."""
+    source = inspect.getsource(sys.modules[kernel.rule.__module__])
+    text = cuda_module(source, kernel.rule.__name__, FORMS[kernel.form], kernel.storages, kernel.dtype, kernel.axes)
+    names = {**_primitives(kernel.dtype), **_codecs(kernel.dtype)}
+    names.update(cuda=cuda, inlined=inlined, index=np.uint64, min=min)
+    names.update(unroll=np.uint64(unroll(len(kernel.storages))), chunk=np.uint64(CHUNK))
+    exec(compile(text, f"<fastopt {kernel.rule.__name__} for CUDA>", "exec"), names)
+    kernel_function: Callable[..., None] = names["kernel"]
+    return kernel_function
+
+
+def machine_code(kernel: Kernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
+    """Return a kernel as machine code for one generation of devices, and its name there."""
+    binary = _linked(kernel, compute_capability)
+    (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
+    return binary, name.decode()
+
+
+def ptx(kernel: Kernel, compute_capability: tuple[int, int]) -> str:
+    """Return the same as text: what becomes machine code."""
+    return _linked(kernel, compute_capability, "-ptx").rstrip(b"\0").decode()
+
+
+def _linked(kernel: Kernel, compute_capability: tuple[int, int], *more: str) -> bytes:
+    """Compile a kernel and link it by the toolkit's nvJitLink.
+
+    From LTO-IR, for which the linker's options decide: Numba has none for contraction, and its own launches contract.
+    From PTX the linker would take more registers (66, not 55), and a driver might be older than the toolkit's PTX.
+    """
+    from cuda.bindings import nvjitlink
+
+    signature = types.void(*kernel.signature)
+    code, _ = cuda.compile(
+        function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"
+    )
+    options = [f"-arch=sm_{compute_capability[0]}{compute_capability[1]}", *LINK_OPTIONS, *more]
+    handle = nvjitlink.create(len(options), options)
+    try:
+        nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, code, len(code), "kernel")
+        nvjitlink.complete(handle)
+        if more:
+            linked = bytearray(nvjitlink.get_linked_ptx_size(handle))
+            nvjitlink.get_linked_ptx(handle, linked)
+        else:
+            linked = bytearray(nvjitlink.get_linked_cubin_size(handle))
+            nvjitlink.get_linked_cubin(handle, linked)
+    finally:
+        nvjitlink.destroy(handle)
+    return bytes(linked)
+
+
+# ---- What the text of a kernel may call
+
+
+def _primitives(dtype: str) -> dict[str, Any]:
+    """The functions of fastopt/primitives.py, in one type throughout."""
+    real = getattr(np, dtype)
+    zero, one, minus_one = real(0), real(1), real(-1)
+
+    def sign(x: Any) -> Any:
+        return one if x > zero else (minus_one if x < zero else x)
+
+    # On the device, math.sqrt and math.fabs of a float32 are float32; in Python they would not be.
+    functions = {"sqrt": np.sqrt, "fabs": np.fabs} if SIMULATED else {"sqrt": math.sqrt, "fabs": math.fabs}
+    return {"sign": inlined(sign), "zero": zero, **functions}
+
+
+def _codecs(dtype: str) -> dict[str, Any]:
+    """From what arrays store to the compute type, and back with one rounding, to nearest and to even."""
+    real, uint16, uint32 = getattr(np, dtype), np.uint16, np.uint32
+    float32_of, bits_of = _reinterpretations()
+    sixteen, odd, half = uint32(16), uint32(1), uint32(0x7FFF)
+    magnitude, infinite, quiet = uint32(0x7FFFFFFF), uint32(0x7F800000), uint32(0x00400000)
+
+    def load_bfloat16(bits: Any) -> Any:
+        return float32_of(uint32(uint32(bits) << sixteen))
+
+    def store_bfloat16(x: Any) -> Any:
+        bits = bits_of(x)
+        if bits & magnitude > infinite:
+            return uint16(uint32(bits | quiet) >> sixteen)
+        return uint16(uint32(bits + half + (uint32(bits >> sixteen) & odd)) >> sixteen)
+
+    def load(x: Any) -> Any:
+        return real(x)
+
+    def store_float16(x: Any) -> Any:
+        return np.float16(x)
+
+    def store_float32(x: Any) -> Any:
+        return np.float32(x)
+
+    return {
+        "load_bfloat16": inlined(load_bfloat16), "store_bfloat16": inlined(store_bfloat16),
+        "load_float16": inlined(load), "store_float16": inlined(store_float16),
+        "load_float32": inlined(load), "store_float32": inlined(store_float32),
+    }  # fmt: skip
+
+
+def _reinterpretations() -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """Return what makes a float32 of 32 bits, and bits of a float32."""
+    if SIMULATED:
+        return (lambda bits: bits.view(np.float32)), (lambda x: x.view(np.uint32))
+    from numba.cuda.extending import intrinsic
+
+    def reinterpretation(given: Any, wanted: Any) -> Any:
+        def typed(typing_context: Any, value: Any) -> Any:
+            def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+                return builder.bitcast(values[0], context.get_value_type(wanted))
+
+            return wanted(given), generate
+
+        return intrinsic(typed)
+
+    return reinterpretation(types.uint32, types.float32), reinterpretation(types.float32, types.uint32)

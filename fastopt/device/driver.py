@@ -1,0 +1,213 @@
+"""Runs kernels on the devices of a CUDA driver, which is called directly: Numba's own launches take many times as long.
+
+Nothing here waits for a device.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import cached_property
+from threading import local
+from typing import Any
+
+from cuda.bindings import driver as cu
+
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, Kernel, machine_code
+from fastopt.errors import BackendUnavailable
+
+#: How cuLaunchKernel is told of arguments that stand in one buffer.
+_BUFFER, _BUFFER_SIZE, _END = 1, 2, 0
+
+
+class Driver:
+    """The CUDA driver: all devices, and the kernels that were loaded."""
+
+    def __init__(self) -> None:
+        try:
+            (status,) = cu.cuInit(0)
+        except Exception as error:
+            raise BackendUnavailable(
+                f"backend 'cuda' needs an NVIDIA driver, which is not here ({error}); "
+                f"numba-cuda is, in version {NUMBA_CUDA}, installed with {INSTALL}"
+            ) from error
+        if status != cu.CUresult.CUDA_SUCCESS:
+            raise BackendUnavailable(
+                f"backend 'cuda' finds no device that its driver can use ({status.name}): numba-cuda is version "
+                f"{NUMBA_CUDA}, the driver serves CUDA {_version_of_driver()}; install it with {INSTALL}"
+            )
+        self.devices = [_Device(number) for number in range(_call(cu.cuDeviceGetCount))]
+
+    def device_of(self, address: int) -> int:
+        """Ask the driver, which keeps the bounds of all allocations."""
+        ordinal = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+        return int(_call(cu.cuPointerGetAttribute, ordinal, address))
+
+    def current_device(self) -> int:
+        """That of the current context; device 0 if there is none."""
+        context = _call(cu.cuCtxGetCurrent)
+        return int(_call(cu.cuCtxGetDevice)) if int(context) else 0
+
+    def processors(self, device: int) -> int:
+        """As the device says."""
+        return self.devices[device].processors
+
+    def pointer(self, address: int, storage: str, elements: int) -> int:
+        """The address."""
+        return address
+
+    def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
+              words: Sequence[Sequence[int]]) -> tuple[int | _Part, ...]:  # fmt: skip
+        """Addresses into one allocation of the device's, made and filled in the order of the stream."""
+        rows = [list(addresses) for _, addresses, _ in columns] + [list(each) for each in words]
+        with self.devices[device].current():
+            memory = _Memory(self.devices[device], stream, [word for row in rows for word in row])
+        begins = [sum(map(len, rows[:i])) for i in range(len(rows))]
+        return tuple(_Part(memory, memory.address + 8 * begin) for begin in begins)
+
+    def wait(self, device: int, stream: int, other: int) -> None:
+        """By an event: streams wait, the host does not."""
+        with self.devices[device].current():
+            event = _call(cu.cuEventCreate, cu.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
+            _call(cu.cuEventRecord, event, other)
+            _call(cu.cuStreamWaitEvent, stream, event, 0)
+            _call(cu.cuEventDestroy, event)  # takes effect when it has happened
+
+    def launch(self, kernel: Kernel, device: int, stream: int, blocks: int, threads: int,
+               arguments: Sequence[Any]) -> None:  # fmt: skip
+        """Copy the arguments into a buffer, as the kernel's parameters stand, and launch."""
+        used = self.devices[device]
+        function, layout = used.kernel(kernel)
+        with used.current():
+            buffer = _buffers.of_size(layout.size)
+            layout.pack_into(buffer.memory, 0, *arguments)
+            _call(cu.cuLaunchKernel, function, blocks, 1, 1, threads, 1, 1, 0, stream, 0, buffer.extra)
+
+
+class _Device:
+    """One device: its primary context, which it shares with every library, and the kernels in it."""
+
+    def __init__(self, number: int):
+        self.number = number
+        self.handle = _call(cu.cuDeviceGet, number)
+        self.kernels: dict[Kernel, tuple[Any, struct.Struct]] = {}
+
+    @cached_property
+    def context(self) -> Any:
+        return _call(cu.cuDevicePrimaryCtxRetain, self.handle)
+
+    @cached_property
+    def processors(self) -> int:
+        return self._attribute("MULTIPROCESSOR_COUNT")
+
+    @cached_property
+    def compute_capability(self) -> tuple[int, int]:
+        return self._attribute("COMPUTE_CAPABILITY_MAJOR"), self._attribute("COMPUTE_CAPABILITY_MINOR")
+
+    def _attribute(self, name: str) -> int:
+        attribute = getattr(cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
+        return int(_call(cu.cuDeviceGetAttribute, attribute, self.handle))
+
+    @contextmanager
+    def current(self) -> Iterator[None]:
+        """Make the device's context current, unless it is."""
+        context = self.context
+        if int(_call(cu.cuCtxGetCurrent)) == int(context):
+            yield
+            return
+        _call(cu.cuCtxPushCurrent, context)
+        try:
+            yield
+        finally:
+            _call(cu.cuCtxPopCurrent)
+
+    def kernel(self, kernel: Kernel) -> tuple[Any, struct.Struct]:
+        """Return a loaded kernel, compiled now if it is the first time, and how its parameters stand."""
+        found = self.kernels.get(kernel)
+        if found is None:
+            binary, name = machine_code(kernel, self.compute_capability)
+            with self.current():
+                library = _call(cu.cuLibraryLoadData, binary, [], [], 0, [], [], 0)
+                function = _call(cu.cuKernelGetFunction, _call(cu.cuLibraryGetKernel, library, name.encode()))
+            found = self.kernels[kernel] = function, struct.Struct(kernel.format)
+        return found
+
+
+# ---- Memory
+
+
+class _Memory:
+    """Words on a device, given back in the order of the stream that uses them."""
+
+    def __init__(self, device: _Device, stream: int, words: Sequence[int]):
+        self.device, self.stream = device, stream
+        size = 8 * len(words)
+        # Pinned, for a copy from other memory may wait for the stream.
+        self.host = int(_call(cu.cuMemHostAlloc, size, 0))
+        (ctypes.c_uint64 * len(words)).from_address(self.host)[:] = list(words)
+        self.address = int(_call(cu.cuMemAllocAsync, size, stream))
+        _call(cu.cuMemcpyHtoDAsync, self.address, self.host, size, stream)
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            with self.device.current():
+                cu.cuMemFreeAsync(self.address, self.stream)
+                cu.cuMemFreeHost(self.host)
+
+
+class _Part(int):
+    """An address in a _Memory, which lives as long as it."""
+
+    memory: _Memory
+
+    def __new__(cls, memory: _Memory, address: int) -> _Part:
+        part = super().__new__(cls, address)
+        part.memory = memory
+        return part
+
+
+class _Buffer:
+    """Where the parameters of a launch are put together, and what tells cuLaunchKernel so."""
+
+    def __init__(self, size: int):
+        self.memory = ctypes.create_string_buffer(size)
+        self.size = ctypes.c_size_t(size)
+        self._extra = (ctypes.c_void_p * 5)(
+            _BUFFER, ctypes.addressof(self.memory), _BUFFER_SIZE, ctypes.addressof(self.size), _END
+        )
+        self.extra = ctypes.addressof(self._extra)
+
+
+class _Buffers(local):
+    """A thread's buffers: a launch copies what is in one before it returns."""
+
+    def __init__(self) -> None:
+        self.by_size: dict[int, _Buffer] = {}
+
+    def of_size(self, size: int) -> _Buffer:
+        """Return one of this size."""
+        buffer = self.by_size.get(size)
+        if buffer is None:
+            buffer = self.by_size[size] = _Buffer(size)
+        return buffer
+
+
+_buffers = _Buffers()
+
+
+# ---- Calls
+
+
+def _call(function: Any, *arguments: Any) -> Any:
+    """Call the driver and return its result, or raise what it says."""
+    status, *results = function(*arguments)
+    if status != cu.CUresult.CUDA_SUCCESS:
+        raise RuntimeError(f"{function.__name__} failed: {status.name}")
+    return results[0] if results else None
+
+
+def _version_of_driver() -> str:
+    status, version = cu.cuDriverGetVersion()
+    return f"{version // 1000}.{version % 1000 // 10}" if status == cu.CUresult.CUDA_SUCCESS else "of unknown version"

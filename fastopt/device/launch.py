@@ -1,0 +1,138 @@
+"""From planned jobs to launched kernels: which kernel, over which blocks, on which stream."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from fastopt.backends.cuda import Kernel
+from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, unroll
+from fastopt.device.machine import machine
+from fastopt.device.streams import handle_of, stream_of
+from fastopt.device.table import table
+
+#: Threads of a block: of 8 warps, all of which a multiprocessor can have going 8 times.
+THREADS = 256
+
+#: Blocks of a launch at most, for each multiprocessor: all that run at a time.
+BLOCKS_PER_PROCESSOR = 8
+
+#: Axes that a kernel walks itself; of more, the outer ones are walked here, a launch for each index.
+MAX_AXES = 8
+
+ADDRESSES = 1 << 64
+
+
+class Job(NamedTuple):
+    """One tensor's update, as `run.pyx` plans it: where elements stand, counted in elements."""
+
+    storages: tuple[str, ...]
+    addresses: tuple[int, ...]
+    elements: int
+    #: None where every array is one run. Else axes in the order of memory, and each array's strides along them.
+    shape: tuple[int, ...] | None
+    strides: tuple[tuple[int, ...], ...] | None
+
+
+def launch(
+    rule: Callable[..., Any], form: int, is_float64: bool, jobs: Sequence[Job], scalars: tuple[float, ...],
+    device: int, given: Sequence[Any], stream: Any,
+) -> None:  # fmt: skip
+    """Put the jobs of one call into the stream, and return at once; nothing waits and nothing is copied back.
+
+    Tensors that are stored alike and contiguous, however many, are one launch.
+    """
+    update = _Update(
+        rule, form, "float64" if is_float64 else "float32", scalars, device, _stream(given, device, stream)
+    )
+    alike: dict[tuple[str, ...], list[Job]] = defaultdict(list)
+    for job in jobs:
+        if job.shape is None:
+            alike[job.storages].append(job)
+        else:
+            for part in _parts(job):
+                update.strided(part)
+    for some in alike.values():
+        if len(some) == 1:
+            update.linear(some[0])
+        else:
+            update.list(some)
+
+
+def _stream(given: Sequence[Any], device: int, stream: Any) -> int:
+    """The stream to use; where the arrays come with several, the first one's, after the others."""
+    if stream is not None:
+        return handle_of(stream)
+    streams = dict.fromkeys(stream_of(array, device) for array in given)
+    first, *others = streams
+    for other in others:
+        machine().wait(device, first, other)
+    return first
+
+
+def _parts(job: Job) -> Iterator[Job]:
+    """The job, cut along its outer axes until what is left has MAX_AXES of them."""
+    assert job.shape is not None
+    assert job.strides is not None
+    if len(job.shape) <= MAX_AXES:
+        yield job
+        return
+    inner = [strides[1:] for strides in job.strides]
+    for k in range(job.shape[0]):
+        moved = tuple(
+            address + k * strides[0] * _SIZES[storage]
+            for address, strides, storage in zip(job.addresses, job.strides, job.storages, strict=True)
+        )
+        yield from _parts(Job(job.storages, moved, job.elements // job.shape[0], job.shape[1:], tuple(inner)))
+
+
+_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+class _Update(NamedTuple):
+    """What the launches of a call have in common."""
+
+    rule: Callable[..., Any]
+    form: int
+    dtype: str
+    scalars: tuple[float, ...]
+    device: int
+    stream: int
+
+    def linear(self, job: Job) -> None:
+        """Launch the update of one tensor whose arrays are runs."""
+        pointers = [
+            machine().pointer(address, storage, job.elements)
+            for address, storage in zip(job.addresses, job.storages, strict=True)
+        ]
+        self.launch(job.storages, LINEAR, job.elements, [*pointers, job.elements])
+
+    def list(self, jobs: Sequence[Job]) -> None:
+        """Launch the update of many such tensors at once."""
+        storages = jobs[0].storages
+        arguments, chunks = table(
+            self.device, self.stream, storages, tuple((job.addresses, job.elements) for job in jobs)
+        )
+        self.launch(storages, LIST, chunks * CHUNK, [*arguments, chunks])
+
+    def strided(self, job: Job) -> None:
+        """Launch the update of one tensor that is walked axis by axis."""
+        assert job.shape is not None
+        assert job.strides is not None
+        pointers, starts_and_strides = [], []
+        for address, storage, strides in zip(job.addresses, job.storages, job.strides, strict=True):
+            reach = [(extent - 1) * stride for extent, stride in zip(job.shape, strides, strict=True)]
+            below, above = sum(min(0, each) for each in reach), sum(max(0, each) for each in reach)
+            pointers.append(machine().pointer(address + below * _SIZES[storage], storage, above - below + 1))
+            starts_and_strides += [-below, *(stride % ADDRESSES for stride in strides)]
+        arguments = [*pointers, job.elements, *job.shape[1:], *starts_and_strides]
+        self.launch(job.storages, len(job.shape), job.elements, arguments)
+
+    def launch(self, storages: tuple[str, ...], axes: int, count: int, arguments: Sequence[Any]) -> None:
+        """Launch a kernel with as many blocks as the elements need and the device runs at a time."""
+        kernel = Kernel(self.rule, self.form, storages, self.dtype, axes)
+        share = THREADS * (unroll(len(storages)) if axes in (LINEAR, LIST) else 1)
+        share = CHUNK if axes == LIST else share
+        blocks = min(-(-count // share), BLOCKS_PER_PROCESSOR * machine().processors(self.device))
+        machine().launch(kernel, self.device, self.stream, blocks, THREADS, [*arguments, *self.scalars])

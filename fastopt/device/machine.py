@@ -1,0 +1,56 @@
+"""What runs the kernels: a CUDA driver, or Numba's simulator in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from typing import Protocol, TypeAlias
+
+from fastopt.backends import find_backend
+from fastopt.backends.cuda import Kernel
+
+#: An argument of a kernel as `Machine.launch` takes it.
+Argument: TypeAlias = object
+
+
+class Machine(Protocol):
+    """What a driver does, and a simulator too."""
+
+    def device_of(self, address: int) -> int:
+        """Return the number of the device to whose memory an address belongs."""
+
+    def current_device(self) -> int:
+        """Return the number of the device that the calling thread uses."""
+
+    def processors(self, device: int) -> int:
+        """Return how many multiprocessors a device has."""
+
+    def pointer(self, address: int, storage: str, elements: int) -> Argument:
+        """Return a kernel's argument that points to so many elements."""
+
+    def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
+              words: Sequence[Sequence[int]]) -> tuple[Argument, ...]:  # fmt: skip
+        """Copy tables to the device, of pointers (what is stored there, addresses, elements) and of words.
+
+        Return a kernel's arguments for them.
+        """
+
+    def wait(self, device: int, stream: int, other: int) -> None:
+        """Let what follows on a stream begin after what is on another one."""
+
+    def launch(self, kernel: Kernel, device: int, stream: int, blocks: int, threads: int,
+               arguments: Sequence[Argument]) -> None:  # fmt: skip
+        """Put a kernel into a stream."""
+
+
+@cache
+def machine() -> Machine:
+    """Return what runs kernels here, or raise what says why nothing does."""
+    backend = find_backend("cuda")
+    if backend.SIMULATED:
+        from fastopt.device.simulator import Simulator
+
+        return Simulator()
+    from fastopt.device.driver import Driver
+
+    return Driver()

@@ -1,0 +1,69 @@
+"""Runs kernels in Numba's simulator, over the host's memory, which then passes for a device's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numba import cuda
+
+from fastopt.backends.cuda import Kernel, function
+
+#: What memory holds; of a bfloat16, its bits.
+_STORED = {"float32": "<f4", "float64": "<f8", "float16": "<f2", "bfloat16": "<u2"}
+
+
+#: The simulator puts itself into a kernel's globals while it runs.
+_one_at_a_time = Lock()
+
+
+class _Memory:
+    def __init__(self, address: int, storage: str, elements: int):
+        self.__array_interface__ = {
+            "shape": (elements,), "typestr": _STORED[storage], "data": (address, False), "version": 3,
+        }  # fmt: skip
+
+
+class Simulator:
+    """One device, device 0, with one multiprocessor."""
+
+    def device_of(self, address: int) -> int:
+        """All of the memory is its own."""
+        return 0
+
+    def current_device(self) -> int:
+        """There is no other."""
+        return 0
+
+    def processors(self, device: int) -> int:
+        """One: a block's threads are threads of the host, and blocks run one by one."""
+        return 1
+
+    def pointer(self, address: int, storage: str, elements: int) -> Any:
+        """An array: the simulator knows no pointers."""
+        return np.asarray(_Memory(address, storage, elements))
+
+    def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
+              words: Sequence[Sequence[int]]) -> tuple[Any, ...]:  # fmt: skip
+        """Lists of arrays."""
+        pointers = [
+            [self.pointer(address, storage, count) for address, count in zip(addresses, counts, strict=True)]
+            for storage, addresses, counts in columns
+        ]
+        return *pointers, *(np.array(each, np.uint64) for each in words)
+
+    def wait(self, device: int, stream: int, other: int) -> None:
+        """A launch ends before it returns."""
+
+    def launch(self, kernel: Kernel, device: int, stream: int, blocks: int, threads: int,
+               arguments: Sequence[Any]) -> None:  # fmt: skip
+        """Few threads, for each is a thread of the host."""
+        real, scalars = getattr(np, kernel.dtype), len(arguments) - kernel.scalars
+        given = [np.uint64(each) if isinstance(each, int) else each for each in arguments[:scalars]]
+        given += [real(each) for each in arguments[scalars:]]
+        with _one_at_a_time, warnings.catch_warnings():
+            warnings.simplefilter("ignore", RuntimeWarning)  # strides wrap around, and kernels do not warn of NaN
+            cuda.jit(function(kernel))[min(blocks, 2), min(threads, 4)](*given)
