@@ -91,42 +91,51 @@ def function(kernel: Kernel) -> Callable[..., None]:
 
 def machine_code(kernel: Kernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
     """Return a kernel as machine code for one generation of devices, and its name there."""
-    binary = _linked(kernel, compute_capability)
+    binary, _ = link(kernel, compute_capability)
     (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
     return binary, name.decode()
 
 
 def ptx(kernel: Kernel, compute_capability: tuple[int, int]) -> str:
     """Return the same as text: what becomes machine code."""
-    return _linked(kernel, compute_capability, "-ptx").rstrip(b"\0").decode()
+    text, _ = link(kernel, compute_capability, "-ptx")
+    return text.rstrip(b"\0").decode()
 
 
-def _linked(kernel: Kernel, compute_capability: tuple[int, int], *more: str) -> bytes:
-    """Compile a kernel and link it by the toolkit's nvJitLink.
+def link(kernel: Kernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
+    """Compile a kernel and link it by the toolkit's nvJitLink; return the result (with "-ptx", text), and the log.
 
     From LTO-IR, for which the linker's options decide: Numba has none for contraction, and its own launches contract.
     From PTX the linker would take more registers (66, not 55), and a driver might be older than the toolkit's PTX.
     """
     from cuda.bindings import nvjitlink
 
+    code = _compiled(kernel, compute_capability)
+    options = [f"-arch=sm_{compute_capability[0]}{compute_capability[1]}", *LINK_OPTIONS, *more]
+    what = "linked_ptx" if "-ptx" in more else "linked_cubin"
+    handle = nvjitlink.create(len(options), options)
+
+    def read(name: str) -> bytes:
+        content = bytearray(getattr(nvjitlink, f"get_{name}_size")(handle))
+        if content:
+            getattr(nvjitlink, f"get_{name}")(handle, content)
+        return bytes(content)
+
+    try:
+        nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, code, len(code), "kernel")
+        nvjitlink.complete(handle)
+        return read(what), read("info_log").decode(errors="replace")
+    finally:
+        nvjitlink.destroy(handle)
+
+
+@cache
+def _compiled(kernel: Kernel, compute_capability: tuple[int, int]) -> bytes:
     signature = types.void(*kernel.signature)
     code, _ = cuda.compile(
         function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"
     )
-    options = [f"-arch=sm_{compute_capability[0]}{compute_capability[1]}", *LINK_OPTIONS, *more]
-    handle = nvjitlink.create(len(options), options)
-    try:
-        nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, code, len(code), "kernel")
-        nvjitlink.complete(handle)
-        if more:
-            linked = bytearray(nvjitlink.get_linked_ptx_size(handle))
-            nvjitlink.get_linked_ptx(handle, linked)
-        else:
-            linked = bytearray(nvjitlink.get_linked_cubin_size(handle))
-            nvjitlink.get_linked_cubin(handle, linked)
-    finally:
-        nvjitlink.destroy(handle)
-    return bytes(linked)
+    return bytes(code)
 
 
 # ---- What the text of a kernel may call
@@ -149,23 +158,38 @@ def _codecs(dtype: str) -> dict[str, Any]:
     """From what arrays store to the compute type, and back with one rounding, to nearest and to even."""
     real, uint16, uint32 = getattr(np, dtype), np.uint16, np.uint32
     float32_of, bits_of = _reinterpretations()
-    sixteen, odd, half = uint32(16), uint32(1), uint32(0x7FFF)
+    sixteen, one, half = uint32(16), uint32(1), uint32(0x7FFF)
     magnitude, infinite, quiet = uint32(0x7FFFFFFF), uint32(0x7F800000), uint32(0x00400000)
-
-    def load_bfloat16(bits: Any) -> Any:
-        return float32_of(uint32(uint32(bits) << sixteen))
-
-    def store_bfloat16(x: Any) -> Any:
-        bits = bits_of(x)
-        if bits & magnitude > infinite:
-            return uint16(uint32(bits | quiet) >> sixteen)
-        return uint16(uint32(bits + half + (uint32(bits >> sixteen) & odd)) >> sixteen)
 
     def load(x: Any) -> Any:
         return real(x)
 
+    def load_bfloat16(bits: Any) -> Any:
+        return real(float32_of(uint32(uint32(bits) << sixteen)))
+
+    def narrow(x: Any) -> Any:
+        return x
+
+    def narrow_to_odd(x: Any) -> Any:
+        """Round a float64 to the odd of its two neighbours in float32: a second rounding then goes the right way."""
+        rounded = np.float32(x)
+        if np.float64(rounded) == x or x != x:
+            return rounded
+        bits = bits_of(rounded)
+        if abs(np.float64(rounded)) > abs(x):
+            bits = uint32(bits - one)
+        return float32_of(uint32(bits | one))
+
+    to_float32 = inlined(narrow if real is np.float32 else narrow_to_odd)
+
+    def store_bfloat16(x: Any) -> Any:
+        bits = bits_of(to_float32(x))
+        if bits & magnitude > infinite:
+            return uint16(uint32(bits | quiet) >> sixteen)
+        return uint16(uint32(bits + half + (uint32(bits >> sixteen) & one)) >> sixteen)
+
     def store_float16(x: Any) -> Any:
-        return np.float16(x)
+        return np.float16(to_float32(x))
 
     def store_float32(x: Any) -> Any:
         return np.float32(x)
