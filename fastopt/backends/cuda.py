@@ -11,6 +11,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from fastopt import norm_rules
+from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
+from fastopt.codegen.norms_to_cuda import NAMES, THREADS, Elements, Sums
 from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS
 from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, cuda_module, unroll
 from fastopt.errors import BackendUnavailable
@@ -71,38 +74,106 @@ class Kernel(NamedTuple):
         words = len(self.signature) - self.scalars
         return f"={words}Q{self.scalars}{'f' if self.dtype == 'float32' else 'd'}"
 
+    @property
+    def scalar_type(self) -> str:
+        """What the host scalars are: of the compute type."""
+        return self.dtype
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return self.rule.__name__
+
+    def text(self) -> str:
+        """The Python module that has it."""
+        source, name = inspect.getsource(sys.modules[self.rule.__module__]), self.rule.__name__
+        return cuda_module(source, name, FORMS[self.form], self.storages, self.dtype, self.axes)
+
+    def names(self) -> dict[str, Any]:
+        """What the text refers to, beside primitives and codecs."""
+        return {"unroll": np.uint64(unroll(len(self.storages))), "chunk": np.uint64(CHUNK)}
+
+
+class NormKernel(NamedTuple):
+    """Which kernel of a norm: what writes its text knows all about it (`fastopt.codegen.norms_to_cuda`)."""
+
+    writer: Sums | Elements | Moments | Gradients | Fixed | Totals
+
+    @property
+    def dtype(self) -> str:
+        """The compute type."""
+        return self.writer.dtype
+
+    @property
+    def scalars(self) -> int:
+        """How many numbers it takes."""
+        return len(self.writer.scalars)
+
+    @property
+    def scalar_type(self) -> str:
+        """What those are."""
+        return "float64"
+
+    @property
+    def signature(self) -> list[Any]:
+        """The Numba types of its arguments: pointers, sizes, numbers."""
+        pointers = [types.CPointer(_STORED[storage]) for _, storage in self.writer.pointers]
+        return [*pointers, *[types.uint64] * len(self.writer.words), *[types.float64] * self.scalars]
+
+    @property
+    def format(self) -> str:
+        """The same for the `struct` module: all arguments, one behind the other."""
+        return f"={len(self.signature) - self.scalars}Q{self.scalars}d"
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return getattr(self.writer, "function", type(self.writer).__name__.lower())
+
+    def text(self) -> str:
+        """The Python module that has it."""
+        return self.writer.text(inspect.getsource(norm_rules))
+
+    def names(self) -> dict[str, Any]:
+        """What the text refers to, beside primitives and codecs."""
+        real = getattr(np, self.dtype)
+        names = {name: np.uint64(number) for name, number in NAMES.items()}
+        names.update({name: np.float64(number) for name, number in NAMES64.items()})
+        names.update(real=real, one=real(1), real64=np.float64, zero64=np.float64(0), one64=np.float64(1))
+        unrolled = np.uint64(getattr(self.writer, "unroll", 1))
+        return {**names, "sqrt64": np.sqrt if SIMULATED else math.sqrt, "threads": THREADS, "unrolled": unrolled}
+
 
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
 _STORED = {"float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16}
 
 
 @cache
-def function(kernel: Kernel) -> Callable[..., None]:
+def function(kernel: Kernel | NormKernel) -> Callable[..., None]:
     """Return the kernel as the Python function that Numba compiles, or simulates."""
-    source = inspect.getsource(sys.modules[kernel.rule.__module__])
-    text = cuda_module(source, kernel.rule.__name__, FORMS[kernel.form], kernel.storages, kernel.dtype, kernel.axes)
     names = {**_primitives(kernel.dtype), **_codecs(kernel.dtype)}
     names.update(cuda=cuda, inlined=inlined, index=np.uint64, min=min)
-    names.update(unroll=np.uint64(unroll(len(kernel.storages))), chunk=np.uint64(CHUNK))
-    exec(compile(text, f"<fastopt {kernel.rule.__name__} for CUDA>", "exec"), names)
+    names.update(kernel.names())
+    exec(compile(kernel.text(), f"<fastopt {kernel.name} for CUDA>", "exec"), names)
     kernel_function: Callable[..., None] = names["kernel"]
     return kernel_function
 
 
-def machine_code(kernel: Kernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
+def machine_code(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
     """Return a kernel as machine code for one generation of devices, and its name there."""
-    binary = _linked(kernel, compute_capability)
+    binary, _ = link(kernel, compute_capability)
     (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
     return binary, name.decode()
 
 
-def ptx(kernel: Kernel, compute_capability: tuple[int, int]) -> str:
+def ptx(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> str:
     """Return the same as text: what becomes machine code."""
-    return _linked(kernel, compute_capability, "-ptx").rstrip(b"\0").decode()
+    text, _ = link(kernel, compute_capability, "-ptx")
+    return text.rstrip(b"\0").decode()
 
 
-def _linked(kernel: Kernel, compute_capability: tuple[int, int], *more: str) -> bytes:
-    """Compile a kernel and link it by the toolkit's nvJitLink.
+def link(kernel: Kernel | NormKernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
+    """Compile a kernel and link it by the toolkit's nvJitLink; return the result (with "-ptx", text), and the log.
 
     From LTO-IR, for which the linker's options decide: Numba has none for contraction, and its own launches contract.
     From PTX the linker would take more registers (66, not 55), and a driver might be older than the toolkit's PTX.
@@ -114,19 +185,21 @@ def _linked(kernel: Kernel, compute_capability: tuple[int, int], *more: str) -> 
         function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"
     )
     options = [f"-arch=sm_{compute_capability[0]}{compute_capability[1]}", *LINK_OPTIONS, *more]
+    what = "linked_ptx" if "-ptx" in more else "linked_cubin"
     handle = nvjitlink.create(len(options), options)
+
+    def read(name: str) -> bytes:
+        content = bytearray(getattr(nvjitlink, f"get_{name}_size")(handle))
+        if content:
+            getattr(nvjitlink, f"get_{name}")(handle, content)
+        return bytes(content)
+
     try:
         nvjitlink.add_data(handle, nvjitlink.InputType.LTOIR, code, len(code), "kernel")
         nvjitlink.complete(handle)
-        if more:
-            linked = bytearray(nvjitlink.get_linked_ptx_size(handle))
-            nvjitlink.get_linked_ptx(handle, linked)
-        else:
-            linked = bytearray(nvjitlink.get_linked_cubin_size(handle))
-            nvjitlink.get_linked_cubin(handle, linked)
+        return read(what), read("info_log").decode(errors="replace")
     finally:
         nvjitlink.destroy(handle)
-    return bytes(linked)
 
 
 # ---- What the text of a kernel may call
@@ -140,32 +213,53 @@ def _primitives(dtype: str) -> dict[str, Any]:
     def sign(x: Any) -> Any:
         return one if x > zero else (minus_one if x < zero else x)
 
+    def relu(x: Any) -> Any:
+        return zero if x <= zero else x
+
+    def gate(dy: Any, y: Any) -> Any:
+        return zero if y <= zero else dy
+
     # On the device, math.sqrt and math.fabs of a float32 are float32; in Python they would not be.
     functions = {"sqrt": np.sqrt, "fabs": np.fabs} if SIMULATED else {"sqrt": math.sqrt, "fabs": math.fabs}
-    return {"sign": inlined(sign), "zero": zero, **functions}
+    return {"sign": inlined(sign), "relu": inlined(relu), "gate": inlined(gate), "zero": zero, **functions}
 
 
 def _codecs(dtype: str) -> dict[str, Any]:
     """From what arrays store to the compute type, and back with one rounding, to nearest and to even."""
     real, uint16, uint32 = getattr(np, dtype), np.uint16, np.uint32
     float32_of, bits_of = _reinterpretations()
-    sixteen, odd, half = uint32(16), uint32(1), uint32(0x7FFF)
+    sixteen, one, half = uint32(16), uint32(1), uint32(0x7FFF)
     magnitude, infinite, quiet = uint32(0x7FFFFFFF), uint32(0x7F800000), uint32(0x00400000)
-
-    def load_bfloat16(bits: Any) -> Any:
-        return float32_of(uint32(uint32(bits) << sixteen))
-
-    def store_bfloat16(x: Any) -> Any:
-        bits = bits_of(x)
-        if bits & magnitude > infinite:
-            return uint16(uint32(bits | quiet) >> sixteen)
-        return uint16(uint32(bits + half + (uint32(bits >> sixteen) & odd)) >> sixteen)
 
     def load(x: Any) -> Any:
         return real(x)
 
+    def load_bfloat16(bits: Any) -> Any:
+        return real(float32_of(uint32(uint32(bits) << sixteen)))
+
+    def narrow(x: Any) -> Any:
+        return x
+
+    def narrow_to_odd(x: Any) -> Any:
+        """Round a float64 to the odd of its two neighbours in float32: a second rounding then goes the right way."""
+        rounded = np.float32(x)
+        if np.float64(rounded) == x or x != x:
+            return rounded
+        bits = bits_of(rounded)
+        if abs(np.float64(rounded)) > abs(x):
+            bits = uint32(bits - one)
+        return float32_of(uint32(bits | one))
+
+    to_float32 = inlined(narrow if real is np.float32 else narrow_to_odd)
+
+    def store_bfloat16(x: Any) -> Any:
+        bits = bits_of(to_float32(x))
+        if bits & magnitude > infinite:
+            return uint16(uint32(bits | quiet) >> sixteen)
+        return uint16(uint32(bits + half + (uint32(bits >> sixteen) & one)) >> sixteen)
+
     def store_float16(x: Any) -> Any:
-        return np.float16(x)
+        return np.float16(to_float32(x))
 
     def store_float32(x: Any) -> Any:
         return np.float32(x)
