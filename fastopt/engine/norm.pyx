@@ -947,7 +947,7 @@ cdef tuple run_on_device(
         [norms.Result(*result) for result in results], norms.Numbers(call.norm.eps, rate, is_unbiased, *running),
         call.device, call.stream,
     )
-    wrote([array for array in updated if array is not None])
+    wrote([each for each in updated if each is not None])
     return returned
 
 
