@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from .cuda_places import extents, find, strides
-from .norms_to_cuda import HEADER, Array, indent, loaded, stored
+from .norms_to_cuda import HEADER, LEAVE_UNLESS_ASKED, Array, indent, loaded, stored
 
 #: Numbers in float64 that the text goes by: the first round's centre is so many standard deviations from the mean at
 #: most, squared; and below this variance squares of float32 deviations might be subnormal, and so lost.
@@ -157,7 +157,7 @@ class Moments(_Statistics):
     def own_pointers(self) -> list[tuple[str, str]]:
         """Sums, statistics between the rounds, parameters."""
         parameters = [(name, self.dtype) for name in ("rounded", "scale", "shift")]
-        return [(name, "float64") for name in ("first", "second", "means", "waits")] + parameters
+        return [(name, "float64") for name in ("asked", "first", "second", "means", "waits")] + parameters
 
     def text(self, source: str) -> str:
         """The module."""
@@ -177,8 +177,11 @@ class Moments(_Statistics):
             "waits_[row] = rstd if good else waiting",
             "if good:",
             *(f"    {line}" for line in self._final()),
+            "else:",
+            "    asked_[none] = waiting",  # whoever writes it, it is the same
         ]
-        body = self.collect(asked, ["first += a", "second += b"], finish)
+        leave = indent(LEAVE_UNLESS_ASKED * self.second_round, 1)
+        body = leave + self.collect(asked, ["first += a", "second += b"], finish)
         return self.module(RSTD_OF, UPDATED, body=body)
 
     def _judge(self) -> list[str]:

@@ -36,6 +36,10 @@ HEADER = '''\
 '''
 
 
+#: Where no statistic wants a second round, its kernels have nothing to do.
+LEAVE_UNLESS_ASKED = ["if asked_[none] >= zero64:", "    return"]
+
+
 @dataclass(frozen=True)
 class Array:
     """An array as a kernel has it: how it is stored, and whether it varies along rows or is one value for each."""
@@ -98,8 +102,10 @@ class Sums:
     @property
     def pointers(self) -> list[tuple[str, str]]:
         """Names of the pointers, and what is there."""
-        waits = [("waits", "float64")] if self.wide else []
-        return [*((each.name, each.storage) for each in self.arrays), *waits, ("first", "float64"), ("second", "float64")]
+        rounds = [("asked", "float64")] if self.function == "deviations" else []
+        rounds += [("waits", "float64")] if self.wide else []
+        sums = [("first", "float64"), ("second", "float64")]
+        return [*((each.name, each.storage) for each in self.arrays), *rounds, *sums]
 
     @property
     def words(self) -> list[str]:
@@ -118,8 +124,16 @@ class Sums:
         called = [loop.gradient, self.function] if loop.backward else [self.function]
         body = {"line": self._line, "columns": self._columns, "single": self._single}[self.mapping](loop)
         arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words])
-        kernel = f"def kernel({arguments}):\n{body}"
+        kernel = f"def kernel({arguments}):\n{indent(self._begin(), 1)}{body}"
         return "\n\n".join([HEADER, *(inlined(name, functions[name]) for name in called), kernel])
+
+    def _begin(self) -> list[str]:
+        """The first round takes back that a second is asked for; which is over at once if it is not."""
+        if self.function != "deviations":
+            return []
+        if self.wide:
+            return LEAVE_UNLESS_ASKED
+        return ["if index(cuda.blockIdx.x) + index(cuda.threadIdx.x) == none:", "    asked_[none] = zero64"]
 
     # ---- Which thread has what
 
@@ -342,8 +356,8 @@ class Elements:
 
     @property
     def unroll(self) -> int:
-        """Elements of a row that a thread has at a time."""
-        return unroll(len(self.arrays))
+        """Elements of a row that a thread has at a time: few where each has parameters of its own (89 registers)."""
+        return 1 if sum(each.along for each in self.all_arrays) > 6 else unroll(len(self.arrays))
 
     def text(self, source: str) -> str:
         """The module."""

@@ -29,8 +29,11 @@ from fastopt.errors import BackendUnavailable
 #: Bytes of a kernel's arguments at most, on any device.
 MAX_ARGUMENTS = 4096
 
-#: Where a plan is kept, in bytes, scratch memory begins anew.
+#: Each part of scratch memory begins at a multiple of so many bytes.
 ALIGNMENT = 256
+
+#: Threads that run as one.
+WARP = 32
 
 #: The arrays of x's shape; those of one value for each statistic. All others have one for each channel.
 LIKE_X = ("x", "dy", "y", "residual", "out", "dresidual")
@@ -178,6 +181,7 @@ class _Planner:
         self.need_sums()
         for name in ("means", "waits"):
             self.need(name, "float64", count(self.statistics))
+        self.need("asked", "float64", 1)
         self.need_parameters("rounded", "scale", "shift")
         for second_round in (False, True) if self.elements else (False,):
             centre = _Operand("centre", self.given["x"].storage, "x", "centre")
@@ -419,7 +423,7 @@ class _Planner:
             contiguous,
         )  # fmt: skip
         threads = machine().threads(THREADS, 4)
-        width = min(_power_of_two(-(-column.extent // writer.unroll)), threads)
+        width = _width(column.extent, writer.unroll, threads)
         chunks = -(-column.extent // (width * writer.unroll))
         words = {"units": count(rows) * chunks, "chunks": chunks, "width": width, "columns": column.extent}
         words.update({f"{name}_column": column.stride(name) for name in names})
@@ -480,6 +484,13 @@ def _renamed(axes: Iterable[Axis], operands: Iterable[_Operand]) -> list[Axis]:
 
 def _arrays(operands: Iterable[_Operand]) -> tuple[Array, ...]:
     return tuple(Array(each.name, each.storage) for each in operands)
+
+
+def _width(columns: int, unroll: int, threads: int) -> int:
+    """How many threads share a row: whole warps, as long as it is long, of which few are idle at its end."""
+    widest = min(_power_of_two(-(-columns // unroll)), threads)
+    widths = [width for width in (256, 128, 64, 32) if width < widest] if widest > WARP else []
+    return min([widest, *widths], key=lambda width: -(-columns // (width * unroll)) * width)
 
 
 def _power_of_two(number: int) -> int:
