@@ -11,6 +11,9 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple
 
+from fastopt import norm_rules
+from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
+from fastopt.codegen.norms_to_cuda import NAMES, THREADS, Elements, Sums
 from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS
 from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, cuda_module, unroll
 from fastopt.errors import BackendUnavailable
@@ -71,38 +74,105 @@ class Kernel(NamedTuple):
         words = len(self.signature) - self.scalars
         return f"={words}Q{self.scalars}{'f' if self.dtype == 'float32' else 'd'}"
 
+    @property
+    def scalar_type(self) -> str:
+        """What the host scalars are: of the compute type."""
+        return self.dtype
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return self.rule.__name__
+
+    def text(self) -> str:
+        """The Python module that has it."""
+        source, name = inspect.getsource(sys.modules[self.rule.__module__]), self.rule.__name__
+        return cuda_module(source, name, FORMS[self.form], self.storages, self.dtype, self.axes)
+
+    def names(self) -> dict[str, Any]:
+        """What the text refers to, beside primitives and codecs."""
+        return {"unroll": np.uint64(unroll(len(self.storages))), "chunk": np.uint64(CHUNK)}
+
+
+class NormKernel(NamedTuple):
+    """Which kernel of a norm: what writes its text knows all about it (`fastopt.codegen.norms_to_cuda`)."""
+
+    writer: Sums | Elements | Moments | Gradients | Fixed | Totals
+
+    @property
+    def dtype(self) -> str:
+        """The compute type."""
+        return self.writer.dtype
+
+    @property
+    def scalars(self) -> int:
+        """How many numbers it takes."""
+        return len(self.writer.scalars)
+
+    @property
+    def scalar_type(self) -> str:
+        """What those are."""
+        return "float64"
+
+    @property
+    def signature(self) -> list[Any]:
+        """The Numba types of its arguments: pointers, sizes, numbers."""
+        pointers = [types.CPointer(_STORED[storage]) for _, storage in self.writer.pointers]
+        return [*pointers, *[types.uint64] * len(self.writer.words), *[types.float64] * self.scalars]
+
+    @property
+    def format(self) -> str:
+        """The same for the `struct` module: all arguments, one behind the other."""
+        return f"={len(self.signature) - self.scalars}Q{self.scalars}d"
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return getattr(self.writer, "function", type(self.writer).__name__.lower())
+
+    def text(self) -> str:
+        """The Python module that has it."""
+        return self.writer.text(inspect.getsource(norm_rules))
+
+    def names(self) -> dict[str, Any]:
+        """What the text refers to, beside primitives and codecs."""
+        real = getattr(np, self.dtype)
+        names = {name: np.uint64(number) for name, number in NAMES.items()}
+        names.update({name: np.float64(number) for name, number in NAMES64.items()})
+        names.update(real=real, one=real(1), real64=np.float64, zero64=np.float64(0), one64=np.float64(1))
+        unrolled = np.uint64(getattr(self.writer, "unroll", 1))
+        return {**names, "sqrt64": np.sqrt if SIMULATED else math.sqrt, "threads": THREADS, "unrolled": unrolled}
+
 
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
 _STORED = {"float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16}
 
 
 @cache
-def function(kernel: Kernel) -> Callable[..., None]:
+def function(kernel: Kernel | NormKernel) -> Callable[..., None]:
     """Return the kernel as the Python function that Numba compiles, or simulates."""
-    source = inspect.getsource(sys.modules[kernel.rule.__module__])
-    text = cuda_module(source, kernel.rule.__name__, FORMS[kernel.form], kernel.storages, kernel.dtype, kernel.axes)
     names = {**_primitives(kernel.dtype), **_codecs(kernel.dtype)}
     names.update(cuda=cuda, inlined=inlined, index=np.uint64, min=min)
-    names.update(unroll=np.uint64(unroll(len(kernel.storages))), chunk=np.uint64(CHUNK))
-    exec(compile(text, f"<fastopt {kernel.rule.__name__} for CUDA>", "exec"), names)
+    names.update(kernel.names())
+    exec(compile(kernel.text(), f"<fastopt {kernel.name} for CUDA>", "exec"), names)
     kernel_function: Callable[..., None] = names["kernel"]
     return kernel_function
 
 
-def machine_code(kernel: Kernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
+def machine_code(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
     """Return a kernel as machine code for one generation of devices, and its name there."""
     binary, _ = link(kernel, compute_capability)
     (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
     return binary, name.decode()
 
 
-def ptx(kernel: Kernel, compute_capability: tuple[int, int]) -> str:
+def ptx(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> str:
     """Return the same as text: what becomes machine code."""
     text, _ = link(kernel, compute_capability, "-ptx")
     return text.rstrip(b"\0").decode()
 
 
-def link(kernel: Kernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
+def link(kernel: Kernel | NormKernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
     """Compile a kernel and link it by the toolkit's nvJitLink; return the result (with "-ptx", text), and the log.
 
     From LTO-IR, for which the linker's options decide: Numba has none for contraction, and its own launches contract.
@@ -130,7 +200,7 @@ def link(kernel: Kernel, compute_capability: tuple[int, int], *more: str) -> tup
 
 
 @cache
-def _compiled(kernel: Kernel, compute_capability: tuple[int, int]) -> bytes:
+def _compiled(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> bytes:
     signature = types.void(*kernel.signature)
     code, _ = cuda.compile(
         function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"
@@ -149,9 +219,15 @@ def _primitives(dtype: str) -> dict[str, Any]:
     def sign(x: Any) -> Any:
         return one if x > zero else (minus_one if x < zero else x)
 
+    def relu(x: Any) -> Any:
+        return zero if x <= zero else x
+
+    def gate(dy: Any, y: Any) -> Any:
+        return zero if y <= zero else dy
+
     # On the device, math.sqrt and math.fabs of a float32 are float32; in Python they would not be.
     functions = {"sqrt": np.sqrt, "fabs": np.fabs} if SIMULATED else {"sqrt": math.sqrt, "fabs": math.fabs}
-    return {"sign": inlined(sign), "zero": zero, **functions}
+    return {"sign": inlined(sign), "relu": inlined(relu), "gate": inlined(gate), "zero": zero, **functions}
 
 
 def _codecs(dtype: str) -> dict[str, Any]:

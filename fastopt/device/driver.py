@@ -15,7 +15,7 @@ from typing import Any
 
 from cuda.bindings import driver as cu
 
-from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, Kernel, machine_code
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, Kernel, NormKernel, machine_code
 from fastopt.errors import BackendUnavailable
 
 #: How cuLaunchKernel is told of arguments that stand in one buffer.
@@ -54,6 +54,14 @@ class Driver:
         """As the device says."""
         return self.devices[device].processors
 
+    def threads(self, wanted: int, least: int) -> int:
+        """As many as wanted."""
+        return wanted
+
+    def allocate(self, device: int, stream: int, size: int) -> _Owned:
+        """Memory of the device's own pool: nothing waits for it."""
+        return _Owned(self.devices[device], stream, size)
+
     def pointer(self, address: int, storage: str, elements: int) -> int:
         """The address."""
         return address
@@ -75,7 +83,7 @@ class Driver:
             _call(cu.cuStreamWaitEvent, stream, event, 0)
             _call(cu.cuEventDestroy, event)  # takes effect when it has happened
 
-    def launch(self, kernel: Kernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: Kernel | NormKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
         """Copy the arguments into a buffer, as the kernel's parameters stand, and launch."""
         used = self.devices[device]
@@ -92,7 +100,7 @@ class _Device:
     def __init__(self, number: int):
         self.number = number
         self.handle = _call(cu.cuDeviceGet, number)
-        self.kernels: dict[Kernel, tuple[Any, struct.Struct]] = {}
+        self.kernels: dict[Kernel | NormKernel, tuple[Any, struct.Struct]] = {}
 
     @cached_property
     def context(self) -> Any:
@@ -123,7 +131,7 @@ class _Device:
         finally:
             _call(cu.cuCtxPopCurrent)
 
-    def kernel(self, kernel: Kernel) -> tuple[Any, struct.Struct]:
+    def kernel(self, kernel: Kernel | NormKernel) -> tuple[Any, struct.Struct]:
         """Return a loaded kernel, compiled now if it is the first time, and how its parameters stand."""
         found = self.kernels.get(kernel)
         if found is None:
@@ -136,6 +144,20 @@ class _Device:
 
 
 # ---- Memory
+
+
+class _Owned:
+    """Bytes on a device, given back in the order of the stream that they were made for."""
+
+    def __init__(self, device: _Device, stream: int, size: int):
+        self.device, self.stream = device, stream
+        with device.current():
+            self.address = int(_call(cu.cuMemAllocAsync, size, stream))
+
+    def __del__(self) -> None:
+        if hasattr(self, "address"):
+            with self.device.current():
+                cu.cuMemFreeAsync(self.address, self.stream)
 
 
 class _Memory:

@@ -44,7 +44,7 @@ def launch(
     Tensors that are stored alike and contiguous, however many, are one launch.
     """
     update = _Update(
-        rule, form, "float64" if is_float64 else "float32", scalars, device, _stream(given, device, stream)
+        rule, form, "float64" if is_float64 else "float32", scalars, device, choose_stream(given, device, stream)
     )
     alike: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
@@ -60,7 +60,7 @@ def launch(
             update.list(some)
 
 
-def _stream(given: Sequence[Any], device: int, stream: Any) -> int:
+def choose_stream(given: Sequence[Any], device: int, stream: Any) -> int:
     """The stream to use; where the arrays come with several, the first one's, after the others."""
     if stream is not None:
         return handle_of(stream)
@@ -132,7 +132,8 @@ class _Update(NamedTuple):
     def launch(self, storages: tuple[str, ...], axes: int, count: int, arguments: Sequence[Any]) -> None:
         """Launch a kernel with as many blocks as the elements need and the device runs at a time."""
         kernel = Kernel(self.rule, self.form, storages, self.dtype, axes)
-        share = THREADS * (unroll(len(storages)) if axes in (LINEAR, LIST) else 1)
+        threads = machine().threads(THREADS, 4)
+        share = threads * (unroll(len(storages)) if axes in (LINEAR, LIST) else 1)
         share = CHUNK if axes == LIST else share
         blocks = min(-(-count // share), BLOCKS_PER_PROCESSOR * machine().processors(self.device))
-        machine().launch(kernel, self.device, self.stream, blocks, THREADS, [*arguments, *self.scalars])
+        machine().launch(kernel, self.device, self.stream, blocks, threads, [*arguments, *self.scalars])

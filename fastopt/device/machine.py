@@ -7,10 +7,16 @@ from functools import cache
 from typing import Protocol, TypeAlias
 
 from fastopt.backends import find_backend
-from fastopt.backends.cuda import Kernel
+from fastopt.backends.cuda import Kernel, NormKernel
 
 #: An argument of a kernel as `Machine.launch` takes it.
 Argument: TypeAlias = object
+
+
+class Memory(Protocol):
+    """Memory on a device, given back in the order of its stream when nobody refers to it."""
+
+    address: int
 
 
 class Machine(Protocol):
@@ -25,6 +31,12 @@ class Machine(Protocol):
     def processors(self, device: int) -> int:
         """Return how many multiprocessors a device has."""
 
+    def threads(self, wanted: int, least: int) -> int:
+        """Return how many threads a block should have: as many as wanted, or as few as will do."""
+
+    def allocate(self, device: int, stream: int, size: int) -> Memory:
+        """Return so many bytes of a device's memory, good from now on in the order of a stream."""
+
     def pointer(self, address: int, storage: str, elements: int) -> Argument:
         """Return a kernel's argument that points to so many elements."""
 
@@ -38,7 +50,7 @@ class Machine(Protocol):
     def wait(self, device: int, stream: int, other: int) -> None:
         """Let what follows on a stream begin after what is on another one."""
 
-    def launch(self, kernel: Kernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: Kernel | NormKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Argument]) -> None:  # fmt: skip
         """Put a kernel into a stream."""
 

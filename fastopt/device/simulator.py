@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from fastopt.backends.cuda import Kernel, function
+from fastopt.backends.cuda import Kernel, NormKernel, function
 
 #: What memory holds; of a bfloat16, its bits.
 _STORED = {"float32": "<f4", "float64": "<f8", "float16": "<f2", "bfloat16": "<u2"}
@@ -25,6 +25,12 @@ class _Memory:
         self.__array_interface__ = {
             "shape": (elements,), "typestr": _STORED[storage], "data": (address, False), "version": 3,
         }  # fmt: skip
+
+
+class _Owned:
+    def __init__(self, size: int):
+        self.bytes = np.empty(size, np.uint8)
+        self.address = self.bytes.ctypes.data
 
 
 class Simulator:
@@ -42,6 +48,14 @@ class Simulator:
         """One: a block's threads are threads of the host, and blocks run one by one."""
         return 1
 
+    def threads(self, wanted: int, least: int) -> int:
+        """Few, for each is a thread of the host."""
+        return min(wanted, least)
+
+    def allocate(self, device: int, stream: int, size: int) -> _Owned:
+        """Memory of the host's."""
+        return _Owned(size)
+
     def pointer(self, address: int, storage: str, elements: int) -> Any:
         """An array: the simulator knows no pointers."""
         return np.asarray(_Memory(address, storage, elements))
@@ -58,12 +72,12 @@ class Simulator:
     def wait(self, device: int, stream: int, other: int) -> None:
         """A launch ends before it returns."""
 
-    def launch(self, kernel: Kernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: Kernel | NormKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
-        """Few threads, for each is a thread of the host."""
-        real, scalars = getattr(np, kernel.dtype), len(arguments) - kernel.scalars
+        """Few blocks, one by one."""
+        real, scalars = getattr(np, kernel.scalar_type), len(arguments) - kernel.scalars
         given = [np.uint64(each) if isinstance(each, int) else each for each in arguments[:scalars]]
         given += [real(each) for each in arguments[scalars:]]
         with _one_at_a_time, warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # strides wrap around, and kernels do not warn of NaN
-            cuda.jit(function(kernel))[min(blocks, 2), min(threads, 4)](*given)
+            cuda.jit(function(kernel))[min(blocks, 2), threads](*given)

@@ -24,6 +24,7 @@ def forward(
     activation: str | None,
     backend: str | None,
     num_threads: int | None,
+    stream: Any = None,
 ) -> tuple[Any, Any, Any]: ...
 def backward(
     kind: int,
@@ -40,6 +41,7 @@ def backward(
     residual: bool,
     backend: str | None,
     num_threads: int | None,
+    stream: Any = None,
 ) -> tuple[Any, ...]: ...
 def inference(
     x: Any,
@@ -54,6 +56,7 @@ def inference(
     activation: str | None,
     backend: str | None,
     num_threads: int | None,
+    stream: Any = None,
 ) -> Any: ...
 def backward_inference(
     dy: Any,
@@ -69,6 +72,7 @@ def backward_inference(
     residual: bool,
     backend: str | None,
     num_threads: int | None,
+    stream: Any = None,
 ) -> tuple[Any, ...]: ...
 def moments(
     x: Any, axis: Any, backend: str | None, num_threads: int | None

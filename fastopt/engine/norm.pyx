@@ -20,11 +20,13 @@ from numpy cimport ndarray, npy_intp
 from fastopt.engine.intake cimport (
     HOST,
     BFLOAT16,
+    FLOAT16,
     FLOAT32,
     FLOAT64,
     Intake,
     as_ndarray,
     check_memory,
+    place,
     same_shape,
     shape_of,
     storage,
@@ -209,6 +211,7 @@ cdef class Call:
     cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
     cdef bint has_float64
     cdef bint is_reference
+    cdef int device  # HOST, or the number of the CUDA device that all arrays are on
     cdef int kind
     cdef object axis
     cdef object groups
@@ -216,6 +219,7 @@ cdef class Call:
     cdef int statistic_ndim
     cdef npy_intp statistic_dims[64]
     cdef object backend
+    cdef object stream
     cdef int wanted
     cdef Kernels kernels
     cdef norm_t *norm  # on the stack of the pass: it is large
@@ -226,6 +230,7 @@ cdef class Call:
     def __cinit__(self):
         self.arrays = []
         self.names = []
+        self.device = HOST
         self.vectors = NULL
         self.scratch = NULL
 
@@ -247,8 +252,10 @@ cdef class Call:
         cdef Py_ssize_t position = len(self.arrays)
         cdef int device
         self.arrays.append(as_ndarray(array, name, &self.stored[position], &device))
-        if device != HOST:
-            raise BackendUnavailable(f"{name} is on CUDA device {device}; this version of fastopt has norms of host arrays only")
+        if device != self.device:
+            if position > 0:
+                raise ValueError(f"{name} is {place(device)}; expected it {place(self.device)}, where {self.names[0]} is")
+            self.device = device
         self.names.append(name)
         if not written:
             self.only_read |= <unsigned long long>1 << position
@@ -333,6 +340,12 @@ cdef class Call:
 
     cdef int find_backend(self) except -1:
         """Raise if the backend can't run."""
+        if self.device != HOST:
+            if self.backend is not None and self.backend != "cuda":
+                raise ValueError(f"backend is {self.backend!r}; expected None or 'cuda', since x is on a CUDA device")
+            return 0
+        if self.stream is not None:
+            raise ValueError(f"stream is {self.stream!r}; expected None, since x is in the host's memory")
         self.is_reference = self.backend is not None and self.backend == "reference"
         if not self.is_reference:
             self.kernels = kernels_of(self.backend, self.has_float64)
@@ -655,7 +668,7 @@ cdef ndarray statistic(Call call, tuple shape):
 # ---- The passes
 
 
-cdef Call start(norm_t *norm, int kind, axis, groups, activation, bint residual, eps, backend, num_threads):
+cdef Call start(norm_t *norm, int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
     cdef Call call = Call.__new__(Call)
     cdef int slot
     call.norm = norm
@@ -668,6 +681,7 @@ cdef Call start(norm_t *norm, int kind, axis, groups, activation, bint residual,
     if backend is not None and not isinstance(backend, str):
         raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
     call.backend = backend
+    call.stream = stream
     for slot in range(ARRAYS):
         call.positions[slot] = NONE
     return call
@@ -675,11 +689,11 @@ cdef Call start(norm_t *norm, int kind, axis, groups, activation, bint residual,
 
 def forward(
     int kind, x, weight, bias, running_mean, running_var, residual, out, axis, groups, momentum, eps, unbiased,
-    activation, backend, num_threads,
+    activation, backend, num_threads, stream=None,
 ):
     """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
     cdef norm_t norm
-    cdef Call call = start(&norm, kind, axis, groups, activation, residual is not None, eps, backend, num_threads)
+    cdef Call call = start(&norm, kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
     cdef Py_ssize_t values
     cdef double rate = checked_momentum.value(momentum)
@@ -706,6 +720,16 @@ def forward(
     call.expect_statistics(at_rstd)
     call.find_backend()
     call.refuse_overlaps()
+    if call.device != HOST:
+        return run_on_device(
+            call, "forward",
+            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_running_mean,
+             "running_var": at_running_var, "residual": call.positions[RESIDUAL], "out": call.positions[OUT],
+             "mean": at_mean, "rstd": at_rstd},
+            (x, weight, bias, running_mean, running_var, residual, *given),
+            (("out", given[0], None), ("mean", given[1], call.statistic_shape()), ("rstd", given[2], call.statistic_shape())),
+            (running_mean, running_var), rate, is_unbiased,
+        )
 
     if call.positions[OUT] == NONE:
         call.positions[OUT] = call.own(like_x(call, "y"), "y")
@@ -742,11 +766,12 @@ def forward(
 
 
 def inference(
-    x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads
+    x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads,
+    stream=None,
 ):
     """Normalise by given statistics; return y."""
     cdef norm_t norm
-    cdef Call call = start(&norm, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads)
+    cdef Call call = start(&norm, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
     call.positions[X] = call.need(x, "x")
     at_weight = call.add(weight, "weight", False)
@@ -762,6 +787,13 @@ def inference(
     call.expect_channels(at_var)
     call.find_backend()
     call.refuse_overlaps()
+    if call.device != HOST:
+        return run_on_device(
+            call, "inference",
+            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "mean": at_mean, "var": at_var,
+             "residual": call.positions[RESIDUAL], "out": call.positions[OUT]},
+            (x, weight, bias, running_mean, running_var, residual, out), (("out", out, None),), (), 0, True,
+        )[0]
 
     if out is None:
         call.positions[OUT] = call.own(like_x(call, "out"), "out")
@@ -786,32 +818,34 @@ def inference(
 
 
 def backward(
-    int kind, dy, x, weight, mean, rstd, y, out, axis, groups, activation, residual, backend, num_threads
+    int kind, dy, x, weight, mean, rstd, y, out, axis, groups, activation, residual, backend, num_threads,
+    stream=None,
 ):
     """Return dx, dweight and dbias, and dresidual if residual is True, where mean and rstd depend on x."""
     return run_backward(
         kind, BACKWARD, dy, x, weight, (mean, rstd), ("mean", "rstd"), y, out, axis, groups, 0.0, activation, residual,
-        backend, num_threads,
+        backend, num_threads, stream,
     )
 
 
 def backward_inference(
-    dy, x, weight, running_mean, running_var, y, out, axis, eps, activation, residual, backend, num_threads
+    dy, x, weight, running_mean, running_var, y, out, axis, eps, activation, residual, backend, num_threads,
+    stream=None,
 ):
     """As `backward`, where the statistics are constants."""
     return run_backward(
         BATCH_KIND, BACKWARD_INFERENCE, dy, x, weight, (running_mean, running_var), ("running_mean", "running_var"), y,
-        out, axis, None, eps, activation, residual, backend, num_threads,
+        out, axis, None, eps, activation, residual, backend, num_threads, stream,
     )
 
 
 cdef tuple run_backward(
     int kind, pass_t direction, dy, x, weight, tuple statistics, tuple statistics_names, y, out, axis, groups, eps,
-    activation, residual, backend, num_threads,
+    activation, residual, backend, num_threads, stream,
 ):
     cdef bint with_residual = flag("residual", residual)
     cdef norm_t norm
-    cdef Call call = start(&norm, kind, axis, groups, activation, with_residual, eps, backend, num_threads)
+    cdef Call call = start(&norm, kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
     cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
     cdef tuple given = outputs_of(out, names)
@@ -839,6 +873,16 @@ cdef tuple run_backward(
     call.expect_statistics(at_second)
     call.find_backend()
     call.refuse_overlaps()
+    if call.device != HOST:
+        kinds = (None, call.channel_shape(), call.channel_shape(), None)
+        return run_on_device(
+            call, "backward" if direction == BACKWARD else "backward_inference",
+            {"x": call.positions[X], "dy": call.positions[DY], "weight": at_weight, "mean": at_first,
+             "rstd" if direction == BACKWARD else "var": at_second, "y": call.positions[Y], "out": call.positions[OUT],
+             "dweight": at_dweight, "dbias": at_dbias, "dresidual": call.positions[DRESIDUAL]},
+            (x, dy, weight, *statistics, y, *given),
+            tuple(zip(("out", *names[1:]), given, kinds)), (), 0, True,
+        )
 
     if call.positions[OUT] == NONE:
         call.positions[OUT] = call.own(like_x(call, "dx"), "dx")
@@ -870,12 +914,51 @@ cdef tuple run_backward(
     return results
 
 
+cdef dict STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
+
+
+cdef tuple run_on_device(
+    Call call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
+):
+    """Hand a checked call to the device's side of the house: arrays by their roles, results with names and shapes."""
+    from fastopt.device import norms
+    from fastopt.device.arrays import View
+    from fastopt.device.streams import wrote
+
+    cdef Py_ssize_t position, axis
+    cdef ndarray array
+    cdef list labels = []
+    views = {}
+    for role, position in positions.items():
+        if position != NONE:
+            array = <ndarray>call.arrays[position]
+            strides = tuple([cnp.PyArray_STRIDE(array, axis) // cnp.PyArray_ITEMSIZE(array) for axis in range(cnp.PyArray_NDIM(array))])
+            stored = STORAGE_NAMES[call.stored[position]]
+            views[role] = View(stored, <size_t>cnp.PyArray_DATA(array), shape_of(array), strides)
+    for axis in range(cnp.PyArray_NDIM(<ndarray>call.arrays[0])):
+        if axis == call.channel or (call.kind == LAYER_KIND and axis > call.channel):
+            labels.append("channel")
+        else:
+            labels.append("outer" if call.kind == LAYER_KIND or (call.kind != BATCH_KIND and axis == 0) else "space")
+    running = [LARGEST[<int>call.stored[positions[role]]] for role in ("running_mean", "running_var") if role in views]
+    returned = norms.run(
+        direction, call.norm.form, "float64" if call.has_float64 else "float32", tuple(labels),
+        norms.LAYER if call.kind == LAYER_KIND else call.norm.groups, views, given[0], given,
+        [norms.Result(*result) for result in results], norms.Numbers(call.norm.eps, rate, is_unbiased, *running),
+        call.device, call.stream,
+    )
+    wrote([each for each in updated if each is not None])
+    return returned
+
+
 def moments(x, axis, backend, num_threads):
     """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
     cdef norm_t norm
-    cdef Call call = start(&norm, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads)
+    cdef Call call = start(&norm, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
     cdef Py_ssize_t channel, values
     call.positions[X] = call.need(x, "x")
+    if call.device != HOST:
+        raise BackendUnavailable(f"x is {place(call.device)}; this version of fastopt has moments of host arrays only")
     call.look()
     call.find_backend()
     if call.is_reference:

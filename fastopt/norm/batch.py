@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from fastopt.arguments import Activation, Array, Backend, Out, Real
+from fastopt.arguments import Activation, Array, Backend, Out, Real, Stream
 from fastopt.engine import norm
 
 
@@ -24,6 +24,7 @@ def batch_norm_forward(
     out: Out = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> tuple[Array, Array, Array]:
     """Normalise each channel by its mean and variance over the batch: training's forward pass.
 
@@ -56,7 +57,7 @@ def batch_norm_forward(
         Applied to y last.
     out : array or tuple, optional
         Written and returned: the array for y, or the arrays for all results.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -110,7 +111,7 @@ def batch_norm_forward(
     """
     return norm.forward(
         norm.BATCH, x, weight, bias, running_mean, running_var, residual, out,
-        axis, 0, momentum, eps, unbiased, activation, backend, num_threads,
+        axis, 0, momentum, eps, unbiased, activation, backend, num_threads, stream,
     )  # fmt: skip
 
 
@@ -128,6 +129,7 @@ def batch_norm_backward(
     out: Out = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> tuple[Array, ...]:
     """Gradients of `batch_norm_forward`: through the batch's mean and variance too.
 
@@ -156,7 +158,7 @@ def batch_norm_backward(
         True: return dresidual too.
     out : array or tuple, optional
         Written and returned: the array for dx, or the arrays for all results.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -196,7 +198,7 @@ def batch_norm_backward(
     (array([ 0.5, -0.5,  0. ,  0. ], dtype=float32), array([-1.], dtype=float32), array([1.], dtype=float32))
     """
     return norm.backward(
-        norm.BATCH, dy, x, weight, mean, rstd, y, out, axis, 0, activation, residual, backend, num_threads
+        norm.BATCH, dy, x, weight, mean, rstd, y, out, axis, 0, activation, residual, backend, num_threads, stream
     )
 
 
@@ -214,6 +216,7 @@ def batch_norm_inference(
     out: Array | None = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> Array:
     """Normalise each channel by statistics from elsewhere: running ones, or those of a whole data set.
 
@@ -237,7 +240,7 @@ def batch_norm_inference(
         Applied to y last.
     out : array, optional
         Written and returned: the array for y.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -272,7 +275,7 @@ def batch_norm_inference(
            [1., 9.]], dtype=float32)
     """
     return norm.inference(
-        x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads
+        x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads, stream
     )
 
 
@@ -291,6 +294,7 @@ def batch_norm_backward_inference(
     out: Out = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> tuple[Array, ...]:
     """Gradients of `batch_norm_inference`, in which the statistics are constants.
 
@@ -321,7 +325,7 @@ def batch_norm_backward_inference(
         True: return dresidual too.
     out : array or tuple, optional
         Written and returned: the array for dx, or the arrays for all results.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -361,5 +365,5 @@ def batch_norm_backward_inference(
     (array([0.5, 1. ], dtype=float32), array([2.], dtype=float32), array([3.], dtype=float32))
     """
     return norm.backward_inference(
-        dy, x, weight, running_mean, running_var, y, out, axis, eps, activation, residual, backend, num_threads
+        dy, x, weight, running_mean, running_var, y, out, axis, eps, activation, residual, backend, num_threads, stream
     )

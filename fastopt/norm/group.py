@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from fastopt.arguments import Activation, Array, Backend, Out, Real
+from fastopt.arguments import Activation, Array, Backend, Out, Real, Stream
 from fastopt.engine import norm
 
 
@@ -21,6 +21,7 @@ def group_norm_forward(
     out: Out = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> tuple[Array, Array, Array]:
     """Normalise each sample's groups of channels by themselves.
 
@@ -46,7 +47,7 @@ def group_norm_forward(
         Applied to y last.
     out : array or tuple, optional
         Written and returned: the array for y, or the arrays for all results.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -84,7 +85,7 @@ def group_norm_forward(
     """
     return norm.forward(
         norm.GROUP, x, weight, bias, None, None, residual, out,
-        axis, groups, 0.0, eps, True, activation, backend, num_threads,
+        axis, groups, 0.0, eps, True, activation, backend, num_threads, stream,
     )  # fmt: skip
 
 
@@ -103,6 +104,7 @@ def group_norm_backward(
     out: Out = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> tuple[Array, ...]:
     """Gradients of `group_norm_forward`.
 
@@ -134,7 +136,7 @@ def group_norm_backward(
         True: return dresidual too.
     out : array or tuple, optional
         Written and returned: the array for dx, or the arrays for all results.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -174,5 +176,5 @@ def group_norm_backward(
     (array([-1.,  0.,  0.,  0.], dtype=float32), array([1., 0., 0., 0.], dtype=float32))
     """
     return norm.backward(
-        norm.GROUP, dy, x, weight, mean, rstd, y, out, axis, groups, activation, residual, backend, num_threads
+        norm.GROUP, dy, x, weight, mean, rstd, y, out, axis, groups, activation, residual, backend, num_threads, stream
     )

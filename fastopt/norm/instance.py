@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from fastopt.arguments import Activation, Array, Backend, Out, Real
+from fastopt.arguments import Activation, Array, Backend, Out, Real, Stream
 from fastopt.engine import norm
 
 
@@ -20,6 +20,7 @@ def instance_norm_forward(
     out: Out = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> tuple[Array, Array, Array]:
     """Normalise each channel of each sample by itself.
 
@@ -43,7 +44,7 @@ def instance_norm_forward(
         Applied to y last.
     out : array or tuple, optional
         Written and returned: the array for y, or the arrays for all results.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -84,7 +85,7 @@ def instance_norm_forward(
     """
     return norm.forward(
         norm.INSTANCE, x, weight, bias, None, None, residual, out,
-        axis, 0, 0.0, eps, True, activation, backend, num_threads,
+        axis, 0, 0.0, eps, True, activation, backend, num_threads, stream,
     )  # fmt: skip
 
 
@@ -102,6 +103,7 @@ def instance_norm_backward(
     out: Out = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> tuple[Array, ...]:
     """Gradients of `instance_norm_forward`.
 
@@ -130,7 +132,7 @@ def instance_norm_backward(
         True: return dresidual too.
     out : array or tuple, optional
         Written and returned: the array for dx, or the arrays for all results.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -169,5 +171,5 @@ def instance_norm_backward(
     (array([ 0.5, -0.5,  0. ,  0. ], dtype=float32), array([-1.], dtype=float32), array([1.], dtype=float32))
     """
     return norm.backward(
-        norm.INSTANCE, dy, x, weight, mean, rstd, y, out, axis, 0, activation, residual, backend, num_threads
+        norm.INSTANCE, dy, x, weight, mean, rstd, y, out, axis, 0, activation, residual, backend, num_threads, stream
     )

@@ -1,0 +1,101 @@
+"""New arrays on a device, of the kind that the caller uses."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any, NamedTuple
+
+from fastopt.device.machine import machine
+from fastopt.device.streams import LEGACY, is_tensor
+
+SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+_TYPESTRS = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
+
+
+class View(NamedTuple):
+    """Where an array's elements stand; strides are counted in elements."""
+
+    storage: str
+    address: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class DeviceArray:
+    """An array in memory of its own, for whoever reads ``__cuda_array_interface__``.
+
+    The memory is given back in the order of the stream that the array was made on.
+    """
+
+    def __init__(self, device: int, stream: int, storage: str, shape: tuple[int, ...], strides: tuple[int, ...]):
+        size = SIZES[storage]
+        elements = 1
+        for extent in shape:
+            elements *= extent
+        self.shape = shape
+        self.view = View(storage, 0, shape, strides)
+        self._stream = stream
+        self._memory = machine().allocate(device, stream, elements * size) if elements else None
+        if self._memory is not None:
+            self.view = self.view._replace(address=self._memory.address)
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        view = self.view
+        size = SIZES[view.storage]
+        return {
+            "shape": view.shape,
+            "typestr": _TYPESTRS[view.storage],
+            "data": (view.address, False),
+            "strides": tuple(stride * size for stride in view.strides),
+            "stream": self._stream,
+            "version": 3,
+        }
+
+
+def new(
+    like: Any, name: str, storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int
+) -> tuple[Any, View]:
+    """Return a new array of the kind that ``like`` is, on a device, and where its elements stand.
+
+    Its axes stand in memory as those of the strides do.
+    """
+    kept = dense(shape, strides)
+    if is_tensor(like):
+        array = _tensor(storage, shape, kept, device, stream)
+        return array, View(storage, array.data_ptr(), shape, kept)
+    if type(like).__module__.partition(".")[0] == "cupy" and storage in _TYPESTRS:
+        array = _cupy_array(storage, shape, kept, device, stream)
+        return array, View(storage, int(array.data.ptr), shape, kept)
+    if storage not in _TYPESTRS:
+        what = f"a {type(like).__name__} whose bfloat16 comes through DLPack"
+        raise TypeError(f"{name} is None; expected an array for it in out, since x is {what}")
+    array = DeviceArray(device, stream, storage, shape, kept)
+    return array, array.view
+
+
+def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
+    """Strides of an array without gaps, whose axes are ordered as by these."""
+    found, step = [0] * len(shape), 1
+    for axis in sorted(range(len(shape)), key=lambda axis: (abs(strides[axis]), -axis)):
+        found[axis] = step
+        step *= max(shape[axis], 1)
+    return tuple(found)
+
+
+def _tensor(storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int) -> Any:
+    torch = sys.modules["torch"]
+    where = torch.device("cuda", device)
+    current = int(torch.cuda.current_stream(device).cuda_stream) or LEGACY
+    if stream == current:
+        return torch.empty_strided(shape, strides, dtype=getattr(torch, storage), device=where)
+    with torch.cuda.stream(torch.cuda.ExternalStream(stream, device=where)):  # PyTorch keeps memory by streams
+        return torch.empty_strided(shape, strides, dtype=getattr(torch, storage), device=where)
+
+
+def _cupy_array(storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int) -> Any:
+    cupy = sys.modules["cupy"]
+    order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
+    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream):  # CuPy keeps memory by streams
+        array = cupy.empty([shape[axis] for axis in order], storage)
+    return array.transpose([order.index(axis) for axis in range(len(shape))])

@@ -1,0 +1,83 @@
+"""Axes of several arrays that are walked together, and where kernels find elements along them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
+
+#: Strides and places are given to kernels modulo so much.
+ADDRESSES = 1 << 64
+
+#: Of each array that does not stand still along an axis, its stride, counted in elements.
+Strides: TypeAlias = Mapping[str, int]
+
+
+class Axis(NamedTuple):
+    """An axis: how many indices, and how far apart an array's elements are."""
+
+    extent: int
+    strides: Strides
+
+    def stride(self, array: str) -> int:
+        """An array's stride."""
+        return self.strides.get(array, 0)
+
+
+def merged(axes: Iterable[Axis], arrays: Sequence[str]) -> list[Axis]:
+    """The same elements in the same order, along as few axes as these arrays allow; one at least."""
+    kept: list[Axis] = []
+    for axis in axes:
+        if axis.extent == 1:
+            continue
+        if kept and all(kept[-1].stride(each) == axis.stride(each) * axis.extent for each in arrays):
+            kept[-1] = Axis(kept[-1].extent * axis.extent, axis.strides)
+        else:
+            kept.append(axis)
+    return kept or [Axis(1, {})]
+
+
+def count(axes: Iterable[Axis]) -> int:
+    """How many elements there are."""
+    number = 1
+    for axis in axes:
+        number *= axis.extent
+    return number
+
+
+def reach(axes: Sequence[Axis], array: str) -> tuple[int, int]:
+    """How far an array's elements stand below element 0, and above it."""
+    ends = [(axis.extent - 1) * axis.stride(array) for axis in axes]
+    return -sum(min(0, end) for end in ends), sum(max(0, end) for end in ends)
+
+
+def row_major(axes: Sequence[Axis], name: str) -> list[Axis]:
+    """The axes with one more array, whose elements stand in their order."""
+    step, reversed_axes = 1, []
+    for axis in reversed(axes):
+        reversed_axes.append(Axis(axis.extent, {**axis.strides, name: step}))
+        step *= axis.extent
+    return reversed_axes[::-1]
+
+
+def words_of(letter: str, axes: Sequence[Axis], arrays: Sequence[str], step: int = 0) -> dict[str, int]:
+    """What kernels are told of axes of one kind, by the names of `fastopt.codegen.cuda_places`."""
+    words = {f"extent_{letter}{k}": axis.extent for k, axis in enumerate(axes)}
+    for each in arrays:
+        words.update({f"{each}_{letter}{k}": axis.stride(each) for k, axis in enumerate(axes)})
+    if step:
+        words.update(_steps(axes, arrays, step))
+    return {name: word % ADDRESSES for name, word in words.items()}
+
+
+def _steps(axes: Sequence[Axis], arrays: Sequence[str], step: int) -> dict[str, int]:
+    """A step of so many elements, axis by axis."""
+    words, digits, rest = {}, [0] * len(axes), step
+    for k in range(len(axes) - 1, 0, -1):
+        rest, digits[k] = divmod(rest, axes[k].extent)
+    digits[0] = rest
+    words.update({f"digit_w{k}": digit for k, digit in enumerate(digits)})
+    for each in arrays:
+        words[f"{each}_step"] = sum(digit * axis.stride(each) for digit, axis in zip(digits, axes, strict=True))
+        for k in range(1, len(axes)):
+            words[f"{each}_carry{k}"] = axes[k - 1].stride(each) - axes[k].extent * axes[k].stride(each)
+    return words

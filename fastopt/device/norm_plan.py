@@ -1,0 +1,498 @@
+"""Plans a norm of device arrays: which kernels run over what, one after the other.
+
+As in the engine (``engine/norm.h``), all kinds are one: elements have an outer index, a channel and a place in space, and
+each statistic is that of some channels, a group, of one outer index. Kernels know only rows of elements; here it is
+decided what a row is:
+
+* of sums, a channel's space (`line`, or `columns` where neighbours in memory are channels); where there is no space, a
+  sample's features, and for dweight and dbias a feature's samples;
+* of statistics, one statistic;
+* of elements, whatever stands together in memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+from fastopt.backends.cuda import NormKernel
+from fastopt.codegen.norm_statistics_to_cuda import Fixed, Gradients, Moments, Totals
+from fastopt.codegen.norms_to_cuda import PART, THREADS, Array, Elements, Sums
+from fastopt.codegen.panel_text import GROUP, LANES
+from fastopt.device.arrays import SIZES
+from fastopt.device.axes import Axis, count, merged, reach, row_major, words_of
+from fastopt.device.launch import BLOCKS_PER_PROCESSOR
+from fastopt.device.machine import machine
+from fastopt.errors import BackendUnavailable
+
+#: Bytes of a kernel's arguments at most, on any device.
+MAX_ARGUMENTS = 4096
+
+#: Each part of scratch memory begins at a multiple of so many bytes.
+ALIGNMENT = 256
+
+#: Threads that run as one.
+WARP = 32
+
+#: The arrays of x's shape; those of one value for each statistic. All others have one for each channel.
+LIKE_X = ("x", "dy", "y", "residual", "out", "dresidual")
+STATISTICS = ("mean", "rstd", "var", "running_mean", "running_var")
+
+
+class Given(NamedTuple):
+    """An array of a call: its name, how it is stored, and where elements stand, counted in elements."""
+
+    name: str
+    storage: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Norm(NamedTuple):
+    """What decides which kernels run: all of a call but addresses and numbers."""
+
+    #: "forward", "inference", "backward" or "backward_inference".
+    direction: str
+    #: Bit 0 says relu, bit 1 residual.
+    form: int
+    dtype: str
+    #: What x's axes are: "outer", "channel" or "space".
+    labels: tuple[str, ...]
+    #: How many statistics an outer index has; of a layer norm, whose channels may have several axes, 1.
+    groups: int
+    arrays: tuple[Given, ...]
+    device: int
+    #: Of the running variance.
+    unbiased: bool
+
+
+class Pointer(NamedTuple):
+    """An argument that points somewhere: into which array, or scratch memory (""), how many bytes in, and at what."""
+
+    array: str
+    offset: int
+    storage: str
+    elements: int
+
+
+class Launch(NamedTuple):
+    """A kernel, and all that it is given, but for addresses and numbers."""
+
+    kernel: NormKernel
+    blocks: int
+    threads: int
+    pointers: tuple[Pointer, ...]
+    words: tuple[int, ...]
+    scalars: tuple[str, ...]
+
+
+class Plan(NamedTuple):
+    """The launches of a call, the bytes of scratch memory that they share, and the number of a statistic's values."""
+
+    launches: tuple[Launch, ...]
+    scratch: int
+    values: int
+
+
+class _Operand(NamedTuple):
+    """An array as a kernel has it: by which name, whose memory it is, and by which name axes know its strides."""
+
+    name: str
+    storage: str
+    source: str
+    base: str
+
+
+@lru_cache(maxsize=256)
+def plan(norm: Norm) -> Plan:
+    """Return the launches of a call."""
+    return _Planner(norm).plan()
+
+
+class _Planner:
+    def __init__(self, norm: Norm):
+        self.norm = norm
+        self.given = {each.name: each for each in norm.arrays}
+        self.launches: list[Launch] = []
+        self.scratch: dict[str, tuple[int, str, int]] = {}
+        self.scratch_used = 0
+        self.read_axes()
+        self.channels = [*self.group, *self.members]
+        self.statistics = [*self.outer, *self.group]
+        self.per_group = count(self.members)
+        self.values = self.per_group * count(self.space)
+        self.samples = count(self.space) == 1 and self.per_group > 1
+        self.parts = -(-count(self.members if self.samples else self.space) // PART)
+        self.elements = count([*self.outer, *self.channels, *self.space])
+
+    def read_axes(self) -> None:
+        """Sort x's axes, with every array's strides along them."""
+        self.outer: list[Axis] = []
+        self.group: list[Axis] = []
+        self.members: list[Axis] = []
+        self.space: list[Axis] = []
+        features = 0
+        for i, (label, extent) in enumerate(zip(self.norm.labels, self.given["x"].shape, strict=True)):
+            strides = {name: self.given[name].strides[i] for name in LIKE_X if name in self.given}
+            if label == "space":
+                self.space.append(Axis(extent, strides))
+            elif label == "outer":
+                self.outer.append(Axis(extent, self.with_statistics(strides, len(self.outer))))
+            else:
+                strides.update(self.channel_strides(features))
+                features += 1
+                if self.norm.labels.count("channel") == 1 and self.has_group_axis():
+                    self.split(extent, strides)
+                else:
+                    self.members.append(Axis(extent, strides))
+        numbered = row_major([*self.outer, *self.group], "statistic")
+        self.outer, self.group = numbered[: len(self.outer)], numbered[len(self.outer) :]
+
+    def has_group_axis(self) -> bool:
+        """Statistics have an axis of groups, but for those of a layer norm."""
+        return self.norm.groups != LAYER
+
+    def channel_strides(self, feature: int) -> dict[str, int]:
+        others = (each for each in self.norm.arrays if each.name not in (*LIKE_X, *STATISTICS))
+        return {each.name: each.strides[feature] for each in others}
+
+    def with_statistics(self, strides: dict[str, int], position: int) -> dict[str, int]:
+        own = {name: self.given[name].strides[position] for name in STATISTICS if name in self.given}
+        return {**strides, **own, "centre": strides["x"]}
+
+    def split(self, channels: int, strides: dict[str, int]) -> None:
+        """Make an axis of groups, and one of each group's channels."""
+        per_group = channels // self.norm.groups if self.norm.groups else 1
+        far = {name: stride * per_group for name, stride in strides.items()}
+        self.group.append(Axis(self.norm.groups, self.with_statistics(far, len(self.outer))))
+        self.members.append(Axis(per_group, strides))
+
+    # ---- All of it
+
+    def plan(self) -> Plan:
+        """Put the launches together."""
+        {"forward": self.forward, "inference": self.inference, "backward": self.backward,
+         "backward_inference": self.backward_inference}[self.norm.direction]()  # fmt: skip
+        return Plan(tuple(self.launches), self.scratch_used, self.values)
+
+    def forward(self) -> None:
+        """Sums and statistics, twice; elements. What no statistic wants twice, a kernel leaves at once."""
+        self.need_sums()
+        for name in ("means", "waits"):
+            self.need(name, "float64", count(self.statistics))
+        self.need("asked", "float64", 1)
+        self.need_parameters("rounded", "scale", "shift")
+        for second_round in (False, True) if self.elements else (False,):
+            centre = _Operand("centre", self.given["x"].storage, "x", "centre")
+            if second_round and self.norm.dtype == "float64":
+                centre = self.parameter("centre", "means", "float64")
+            if self.elements:
+                self.sum_up("deviations", ["x"], [centre], wide=second_round)
+            self.moments(centre, second_round)
+        self.normalise()
+
+    def inference(self) -> None:
+        """Parameters of given statistics; elements."""
+        self.fixed()
+        self.normalise()
+
+    def backward(self) -> None:
+        """Sums, what follows from them, elements; dweight and dbias."""
+        if self.elements:
+            self.need_sums()
+            read = ["dy", "x", *self.gate()]
+            own = [self.operand("mean"), self.operand("rstd")]
+            if self.samples:
+                weight = [self.operand("weight")] if "weight" in self.given else []
+                self.sum_up("weighted_gradient_terms", read, own, weight)
+            else:
+                self.sum_up("gradient_terms", read, own)
+            self.need_parameters("slope", "offset")
+            self.gradients(is_fixed=False)
+            weight_or_one = self.operand_or("weight", "one")
+            slopes = [self.parameter("slope"), self.parameter("offset")]
+            self.apply("input_gradient", [*own, *slopes, weight_or_one])
+        if self.samples and self.elements:
+            self.sum_up_features()
+        self.totals()
+
+    def backward_inference(self) -> None:
+        """Parameters of given statistics; sums for dweight and dbias; elements."""
+        self.fixed()
+        own = [self.parameter("mean", "rounded"), self.parameter("rstd", "scale")]
+        if self.elements:
+            self.need_sums()
+            self.sum_up("gradient_terms", ["dy", "x", *self.gate()], own)
+            self.gradients(is_fixed=True)
+            self.apply("input_gradient_fixed", [own[1], self.operand_or("weight", "one")])
+        self.totals()
+
+    def gate(self) -> list[str]:
+        return ["y"] if self.norm.form & 1 else []
+
+    # ---- Operands and scratch memory
+
+    def operand(self, name: str) -> _Operand:
+        """An array of the call's."""
+        return _Operand(name, self.given[name].storage, name, name)
+
+    def operand_or(self, name: str, otherwise: str) -> _Operand | str:
+        return self.operand(name) if name in self.given else otherwise
+
+    def parameter(self, name: str, source: str | None = None, storage: str | None = None) -> _Operand:
+        """A value of each statistic's, in scratch memory."""
+        return _Operand(name, storage or self.norm.dtype, f".{source or name}", "statistic")
+
+    def need(self, name: str, storage: str, elements: int) -> None:
+        """Set scratch memory apart."""
+        self.scratch[name] = self.scratch_used, storage, elements
+        self.scratch_used += -(-elements * SIZES[storage] // ALIGNMENT) * ALIGNMENT
+
+    def need_sums(self) -> None:
+        sums = count(self.statistics if self.samples else [*self.outer, *self.channels]) * self.parts
+        self.need("first", "float64", sums)
+        self.need("second", "float64", sums)
+
+    def need_parameters(self, *names: str) -> None:
+        for name in names:
+            self.need(name, self.norm.dtype, count(self.statistics))
+
+    # ---- Sums
+
+    def sum_up(
+        self, function: str, read: Sequence[str], own: Sequence[_Operand], weight: Sequence[_Operand] = (), *,
+        wide: bool = False,
+    ) -> None:  # fmt: skip
+        """Sum up every part of every channel; of samples, of every group."""
+        walked = [*map(self.operand, read), *weight]
+        every = [*walked, *own]
+        names = [each.name for each in every]
+        rows = merged(_renamed(self.statistics if self.samples else [*self.outer, *self.channels], every), names)
+        walk = merged(_renamed(self.members if self.samples else self.space, walked), names)
+        columns = not self.samples and self.runs_across()
+        words = {
+            "rows": count(rows), "parts": self.parts, "part": PART, "length": count(walk),
+            "per_group": 1 if self.samples else self.per_group,
+        }  # fmt: skip
+        units = count(rows) * self.parts
+        if columns:
+            threads = machine().threads(THREADS, 2 * LANES)
+            inner = count(self.channels)
+            words.update(inner=inner, tiles=-(-inner // (threads // LANES)))
+            blocks = count(self.outer) * self.parts * words["tiles"]
+        else:
+            groups = _power_of_two(-(-min(count(walk), PART) // (GROUP * LANES)))
+            threads = machine().threads(THREADS, groups * LANES)
+            words.update(groups=groups)
+            blocks = -(-units * groups * LANES // threads)
+        arrays = [Array(each.name, each.storage) for each in walked]
+        arrays += [Array(each.name, each.storage, along=False) for each in own]
+        form = 0 if function == "deviations" else self.norm.form & 1
+        mapping = "columns" if columns else "line"
+        writer = Sums(
+            function, form, tuple(arrays), self.norm.dtype, len(rows), len(walk), mapping, wide
+        )
+        self.add(writer, every, rows, walk, {**words, **words_of("w", walk, names, LANES)}, blocks, threads)
+
+    def runs_across(self) -> bool:
+        """True if neighbours in memory are channels, not places."""
+        across, along = (merged(axes, ["x"])[-1] for axes in (self.channels, self.space))
+        if across.extent == 1 or along.extent == 1:
+            return along.extent == 1 and across.extent > 1
+        return abs(across.stride("x")) < abs(along.stride("x"))
+
+    def sum_up_features(self) -> None:
+        """Samples: sum up every part of a feature's samples, for dweight and dbias."""
+        every = [self.operand(name) for name in ("dy", "x", *self.gate(), "mean", "rstd")]
+        names = [each.name for each in every]
+        rows = merged(_renamed(self.channels, every), names)
+        walk = merged(_renamed(self.outer, every), names)
+        part = -(-max(16, -(-count(walk) // 64)) // GROUP) * GROUP
+        parts = -(-count(walk) // part)
+        words = {"rows": count(rows), "parts": parts, "part": part, "length": count(walk)}
+        self.need("features_first", "float64", count(rows) * parts)
+        self.need("features_second", "float64", count(rows) * parts)
+        threads = machine().threads(THREADS // 4, 4)
+        arrays = tuple(Array(each.name, each.storage) for each in every)
+        writer = Sums(
+            "gradient_terms", self.norm.form & 1, arrays, self.norm.dtype, len(rows), len(walk), "single"
+        )
+        self.feature_parts = parts
+        self.add(
+            writer, every, rows, walk, {**words, **words_of("w", walk, names, 1)}, -(-count(rows) * parts // threads),
+            threads, {"first": "features_first", "second": "features_second"},
+        )  # fmt: skip
+
+    # ---- Statistics
+
+    def moments(self, centre: _Operand, second_round: bool) -> None:
+        """Mean and rstd, running statistics, parameters."""
+        names = ["mean", "rstd", *(name for name in ("running_mean", "running_var") if name in self.given)]
+        every = [centre, *map(self.operand, names)]
+        rows = merged(_renamed(self.statistics, every), [each.name for each in every])
+        words = {**self.team_words(rows), "values": self.values if self.elements else 0}
+        words["updates_var"] = int(self.updates_var())
+        writer = Moments(_arrays(every), self.norm.dtype, len(rows), second_round)
+        self.add_team(writer, every, rows, words)
+
+    def updates_var(self) -> bool:
+        """True if there is a variance to update the running one with: of one value, there is no unbiased one."""
+        return self.elements > 0 and self.values > self.norm.unbiased
+
+    def gradients(self, *, is_fixed: bool) -> None:
+        """Sums of channels; slope and offset."""
+        weighted = not self.samples and not is_fixed and "weight" in self.given
+        every = [] if is_fixed else [self.operand("rstd")]
+        every += [self.operand("weight")] if weighted else []
+        rows = merged(_renamed(self.statistics, every), [each.name for each in every])
+        words = self.team_words(rows)
+        reached = []
+        if weighted:
+            (member,) = merged(self.members, ["weight"])
+            words["weight_channel"] = member.stride("weight")
+            reached = [Axis(member.extent, {"weight": member.stride("weight")})]
+        writer = Gradients(_arrays(every), self.norm.dtype, len(rows), weighted, is_fixed)
+        self.add_team(writer, every, rows, words, reached)
+
+    def team_words(self, rows: Sequence[Axis]) -> dict[str, int]:
+        channels = 1 if self.samples else self.per_group
+        team = min(_power_of_two(channels * self.parts), THREADS)
+        return {"rows": count(rows), "channels": channels, "parts": self.parts, "team": team}
+
+    def add_team(
+        self, writer: Moments | Gradients, every: Sequence[_Operand], rows: list[Axis], words: dict[str, int],
+        reached: Sequence[Axis] = (),
+    ) -> None:  # fmt: skip
+        threads = machine().threads(THREADS, max(words["team"], 2))
+        blocks = -(-count(rows) * words["team"] // threads)
+        self.add(writer, every, rows, reached, words, blocks, threads)
+
+    def fixed(self) -> None:
+        """Parameters of given statistics."""
+        self.need_parameters("rounded", "scale", "shift")
+        every = [self.operand("mean"), self.operand("var")]
+        rows = merged(_renamed(self.statistics, every), ["mean", "var"])
+        threads = machine().threads(THREADS // 2, 4)
+        writer = Fixed(_arrays(every), self.norm.dtype, len(rows))
+        self.add(writer, every, rows, [], {"rows": count(rows)}, -(-count(rows) // threads), threads)
+
+    def totals(self) -> None:
+        """dweight and dbias, from sums of every outer index, or of every part of them."""
+        every = [self.operand("dweight"), self.operand("dbias")]
+        rows = merged(_renamed(self.channels, every), ["dweight", "dbias"])
+        words = {"rows": count(rows), "terms": 0, "term_step": 0, "row_step": 0}
+        sums = {}
+        if not self.elements:
+            self.need_sums()
+        elif self.samples:
+            words.update(terms=self.feature_parts, term_step=count(rows), row_step=1)
+            sums = {"first": "features_first", "second": "features_second"}
+        else:
+            words.update(terms=count(self.outer), term_step=count(rows) * self.parts, row_step=self.parts)
+        threads = machine().threads(THREADS // 4, 4)
+        writer = Totals(_arrays(every), self.norm.dtype, len(rows))
+        self.add(writer, every, rows, [], words, -(-count(rows) // threads), threads, sums)
+
+    # ---- Elements
+
+    def normalise(self) -> None:
+        """y, from the parameters of each statistic."""
+        own: list[_Operand | str] = [self.parameter("mean", "rounded"), self.parameter("rstd", "scale")]
+        own += [self.parameter("shift"), self.operand_or("weight", "one"), self.operand_or("bias", "zero")]
+        self.apply("normalise", own)
+
+    def apply(self, function: str, parameters: Sequence[_Operand | str]) -> None:
+        """Compute every element of what x's shape has."""
+        if not self.elements:
+            return
+        arrays = [self.operand(name) for name in self.shaped_like_x(function)]
+        every = [*arrays, *(each for each in parameters if isinstance(each, _Operand))]
+        names = [each.name for each in every]
+        axes = _renamed([*self.outer, *self.channels, *self.space], every)
+        axes = merged(sorted(axes, key=lambda axis: -abs(axis.stride(names[0]))), names)
+        rows, column = axes[:-1] or [Axis(1, {})], axes[-1]
+
+        def array_of(each: _Operand | str) -> Array | str:
+            return each if isinstance(each, str) else Array(each.name, each.storage, column.stride(each.name) != 0)
+
+        along = [each for each in every if each in arrays or column.stride(each.name)]
+        contiguous = all(column.stride(each.name) == 1 for each in along)
+        writer = Elements(
+            function, self.norm.form, _arrays(arrays), tuple(map(array_of, parameters)), self.norm.dtype, len(rows),
+            contiguous,
+        )  # fmt: skip
+        threads = machine().threads(THREADS, 4)
+        width = _width(column.extent, writer.unroll, threads)
+        chunks = -(-column.extent // (width * writer.unroll))
+        words = {"units": count(rows) * chunks, "chunks": chunks, "width": width, "columns": column.extent}
+        words.update({f"{name}_column": column.stride(name) for name in names})
+        self.add(writer, every, rows, [column], words, -(-words["units"] * width // threads), threads)
+
+    def shaped_like_x(self, function: str) -> list[str]:
+        """The arrays of x's shape that a function reads and writes, in the form that is asked for."""
+        relu, residual = self.norm.form & 1, self.norm.form & 2
+        if function == "normalise":
+            return ["x", *["residual"] * bool(residual), "out"]
+        read = ["dy"] if function == "input_gradient_fixed" else ["dy", "x"]
+        return [*read, *["y"] * bool(relu), "out", *["dresidual"] * bool(residual)]
+
+    # ---- Launches
+
+    def add(
+        self, writer: Sums | Elements | Moments | Gradients | Fixed | Totals, operands: Sequence[_Operand],
+        rows: Sequence[Axis], along: Sequence[Axis], words: Mapping[str, int], blocks: int, threads: int,
+        scratch: Mapping[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """Add a launch: name every argument, and put them in order."""
+        if not blocks:
+            return
+        kernel = NormKernel(writer)
+        known = {**words, **words_of("r", rows, [each.name for each in operands])}
+        by_name = {each.name: each for each in operands}
+        pointers = []
+        for name, storage in writer.pointers:
+            if name in by_name:
+                operand = by_name[name]
+                below, above = reach([*rows, *along], name)
+                known[f"{name}_start"] = below
+                offset = -below * SIZES[storage]
+                if operand.source.startswith("."):
+                    offset += self.scratch[operand.source[1:]][0]
+                array = "" if operand.source.startswith(".") else operand.source
+                pointers.append(Pointer(array, offset, storage, below + above + 1))
+            else:
+                offset, storage, elements = self.scratch[(scratch or {}).get(name, name)]
+                pointers.append(Pointer("", offset, storage, elements))
+        if 8 * (len(kernel.signature)) > MAX_ARGUMENTS:
+            axes = len(self.norm.labels)
+            raise BackendUnavailable(f"x has {axes} axes, too many that don't merge for kernels in this version")
+        blocks = min(blocks, BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device))
+        ordered = tuple(known[name] for name in writer.words)
+        self.launches.append(Launch(kernel, blocks, threads, tuple(pointers), ordered, tuple(writer.scalars)))
+
+
+#: What `Norm.groups` is of a layer norm.
+LAYER = -1
+
+
+def _renamed(axes: Iterable[Axis], operands: Iterable[_Operand]) -> list[Axis]:
+    """The axes with the strides of these operands, by their own names."""
+    operands = list(operands)
+    return [Axis(axis.extent, {each.name: axis.stride(each.base) for each in operands}) for axis in axes]
+
+
+def _arrays(operands: Iterable[_Operand]) -> tuple[Array, ...]:
+    return tuple(Array(each.name, each.storage) for each in operands)
+
+
+def _width(columns: int, unroll: int, threads: int) -> int:
+    """How many threads share a row: whole warps, as long as it is long, of which few are idle at its end."""
+    widest = min(_power_of_two(-(-columns // unroll)), threads)
+    widths = [width for width in (256, 128, 64, 32) if width < widest] if widest > WARP else []
+    return min([widest, *widths], key=lambda width: -(-columns // (width * unroll)) * width)
+
+
+def _power_of_two(number: int) -> int:
+    """The least that is no smaller, and at least 1."""
+    return 1 << max(number - 1, 0).bit_length()
