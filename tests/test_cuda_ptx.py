@@ -135,3 +135,16 @@ def test_machine_code_is_found_by_name():
     assert binary.startswith(b"\x7fELF")
     assert name.encode() in binary
     assert "kernel" in name
+
+
+@generations
+def test_scalars_from_memory(generation):
+    """A kernel that reads its scalars from the device, and the one that computes them there, in float64."""
+    text = check(kernel_of("adam")._replace(from_memory=True), generation)
+    assert ".f64" not in text
+    texts = (None, None, None, "(lr / (c0 - (c1 ** step)))", *[None] * 4, "(c2 / sqrt((c3 - (c4 ** step))))", None)
+    kernel = cuda.ScalarsKernel(texts, (("lr", "float32"), ("step", "int64")), 5, "float32")
+    text = ptx_of(kernel, generation)
+    assert "div.rn.f64" in text
+    assert ".local" not in text
+    assert len(re.findall(r"\bst\.global", text)) == len(texts)

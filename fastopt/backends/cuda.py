@@ -9,13 +9,13 @@ import sys
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from fastopt import norm_rules
 from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
 from fastopt.codegen.norms_to_cuda import NAMES, THREADS, Elements, Sums
 from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS
-from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, cuda_module, unroll
+from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, cuda_module, scalars_module, unroll
 from fastopt.errors import BackendUnavailable
 
 INSTALL = 'pip install "numba-cuda[cu13]"'
@@ -48,10 +48,14 @@ class Kernel(NamedTuple):
     storages: tuple[str, ...]
     dtype: str
     axes: int
+    #: Host scalars are on the device: one pointer to them all.
+    from_memory: bool = False
 
     @property
     def scalars(self) -> int:
         """How many host scalars it takes."""
+        if self.from_memory:
+            return 0
         names = inspect.signature(self.rule).parameters.values()
         own = [each.name for each in names if each.kind is not each.POSITIONAL_ONLY]
         return len({*SHARED_SCALARS, *own})
@@ -66,7 +70,8 @@ class Kernel(NamedTuple):
             words = [types.CPointer(types.uint64)] * 3 + words
         elif self.axes != LINEAR:
             words += [types.uint64] * (self.axes - 1 + len(pointers) * (self.axes + 1))
-        return [*pointers, *words, *[getattr(types, self.dtype)] * self.scalars]
+        real = getattr(types, self.dtype)
+        return [*pointers, *words, *([types.CPointer(real)] if self.from_memory else [real] * self.scalars)]
 
     @property
     def format(self) -> str:
@@ -87,11 +92,57 @@ class Kernel(NamedTuple):
     def text(self) -> str:
         """The Python module that has it."""
         source, name = inspect.getsource(sys.modules[self.rule.__module__]), self.rule.__name__
-        return cuda_module(source, name, FORMS[self.form], self.storages, self.dtype, self.axes)
+        return cuda_module(source, name, FORMS[self.form], self.storages, self.dtype, self.axes, self.from_memory)
 
     def names(self) -> dict[str, Any]:
         """What the text refers to, beside primitives and codecs."""
         return {"unroll": np.uint64(unroll(len(self.storages))), "chunk": np.uint64(CHUNK)}
+
+
+class ScalarsKernel(NamedTuple):
+    """The kernel that computes an update's scalars from numbers on the device (`fastopt.device.scalars`)."""
+
+    #: Of each scalar: an expression, or None where the host knows it.
+    texts: tuple[str | None, ...]
+    #: The names of the numbers, and what they are stored as.
+    numbers: tuple[tuple[str, str], ...]
+    constants: int
+    dtype: str
+
+    @property
+    def scalars(self) -> int:
+        """How many values and constants it takes."""
+        return self.texts.count(None) + self.constants
+
+    @property
+    def scalar_type(self) -> str:
+        """What those are."""
+        return "float64"
+
+    @property
+    def signature(self) -> list[Any]:
+        """The Numba types of its arguments: the numbers, where scalars go, values and constants."""
+        pointers = [types.CPointer(getattr(types, storage)) for _, storage in (*self.numbers, ("", self.dtype))]
+        return [*pointers, *[types.float64] * self.scalars]
+
+    @property
+    def format(self) -> str:
+        """The same for the `struct` module: all arguments, one behind the other."""
+        return f"={len(self.numbers) + 1}Q{self.scalars}d"
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return "scalars"
+
+    def text(self) -> str:
+        """The Python module that has it."""
+        return scalars_module([name for name, _ in self.numbers], self.texts, self.constants)
+
+    def names(self) -> dict[str, Any]:
+        """What the text refers to."""
+        functions = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt")}
+        return {**functions, "max": max, "real": getattr(np, self.dtype), "real64": np.float64, "first": np.uint64(0)}
 
 
 class NormKernel(NamedTuple):
@@ -144,12 +195,15 @@ class NormKernel(NamedTuple):
         return {**names, "sqrt64": np.sqrt if SIMULATED else math.sqrt, "threads": THREADS, "unrolled": unrolled}
 
 
+#: All of them can be compiled, loaded and launched alike.
+AnyKernel: TypeAlias = Kernel | ScalarsKernel | NormKernel
+
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
 _STORED = {"float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16}
 
 
 @cache
-def function(kernel: Kernel | NormKernel) -> Callable[..., None]:
+def function(kernel: AnyKernel) -> Callable[..., None]:
     """Return the kernel as the Python function that Numba compiles, or simulates."""
     names = {**_primitives(kernel.dtype), **_codecs(kernel.dtype)}
     names.update(cuda=cuda, inlined=inlined, index=np.uint64, min=min)
@@ -159,20 +213,20 @@ def function(kernel: Kernel | NormKernel) -> Callable[..., None]:
     return kernel_function
 
 
-def machine_code(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
+def machine_code(kernel: AnyKernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
     """Return a kernel as machine code for one generation of devices, and its name there."""
     binary, _ = link(kernel, compute_capability)
     (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
     return binary, name.decode()
 
 
-def ptx(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> str:
+def ptx(kernel: AnyKernel, compute_capability: tuple[int, int]) -> str:
     """Return the same as text: what becomes machine code."""
     text, _ = link(kernel, compute_capability, "-ptx")
     return text.rstrip(b"\0").decode()
 
 
-def link(kernel: Kernel | NormKernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
+def link(kernel: AnyKernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
     """Compile a kernel and link it by the toolkit's nvJitLink; return the result (with "-ptx", text), and the log.
 
     From LTO-IR, for which the linker's options decide: Numba has none for contraction, and its own launches contract.
@@ -200,7 +254,7 @@ def link(kernel: Kernel | NormKernel, compute_capability: tuple[int, int], *more
 
 
 @cache
-def _compiled(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> bytes:
+def _compiled(kernel: AnyKernel, compute_capability: tuple[int, int]) -> bytes:
     signature = types.void(*kernel.signature)
     code, _ = cuda.compile(
         function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"

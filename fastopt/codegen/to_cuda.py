@@ -38,14 +38,28 @@ def unroll(narrays: int) -> int:
     return 4 if narrays <= 3 else 2
 
 
-def cuda_module(source: str, rule: str, form: tuple[str, str], storages: Sequence[str], dtype: str, axes: int) -> str:
-    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its forms over arrays stored like this."""
+def cuda_module(
+    source: str, rule: str, form: tuple[str, str], storages: Sequence[str], dtype: str, axes: int, from_memory: bool
+) -> str:
+    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its forms over arrays stored like this.
+
+    Its scalars are arguments, or, from memory, one pointer to all of them.
+    """
     functions = parse_functions(source)
     gradient, descent = (functions[name] for name in form)
     parts = [HEADER, _inlined("gradient", gradient), _inlined("descend", descent), _inlined("rule_", functions[rule])]
-    writer = _Writer(functions[rule], storages, dtype)
+    writer = _Writer(functions[rule], storages, dtype, from_memory)
     kernel = {LINEAR: writer.linear, LIST: writer.list}.get(axes, partial(writer.strided, axes))
     return "\n\n".join([*parts, kernel()])
+
+
+def scalars_module(numbers: Sequence[str], texts: Sequence[str | None], constants: int) -> str:
+    """Return the text of a module whose ``kernel`` writes an update's scalars: expressions of numbers, or values."""
+    values = [f"v{i}" for i, text in enumerate(texts) if text is None]
+    arguments = [*(f"{name}_" for name in numbers), "_scalars", *values, *(f"c{i}" for i in range(constants))]
+    lines = [f"{name} = real64({name}_[first])" for name in numbers]
+    lines += [f"_scalars[{i}] = real({text or f'v{i}'})" for i, text in enumerate(texts)]
+    return f"def kernel({', '.join(arguments)}):\n" + "".join(f"    {line}\n" for line in lines)
 
 
 def _inlined(name: str, function: Function) -> str:
@@ -56,16 +70,18 @@ def _inlined(name: str, function: Function) -> str:
 class _Writer:
     """Writes the kernels of one rule. Their own names begin or end with an underscore: no name of a rule does."""
 
-    def __init__(self, rule: Function, storages: Sequence[str], dtype: str):
+    def __init__(self, rule: Function, storages: Sequence[str], dtype: str, from_memory: bool):
         self.rule = rule
         self.storage = dict(zip(rule.arrays, storages, strict=True))
         self.dtype = dtype
-        self.scalars = ", ".join(SHARED_SCALARS + rule.own_scalars)
+        names = SHARED_SCALARS + rule.own_scalars
+        self.scalars = "_scalars" if from_memory else ", ".join(names)
+        self.read_scalars = "".join(f"    {name} = _scalars[{i}]\n" for i, name in enumerate(names) if from_memory)
 
     def linear(self) -> str:
         """One tensor: blocks take turns at runs of ``unroll`` elements a thread."""
         return (
-            f"def kernel({self._each('{0}_')}, _count, {self.scalars}):\n"
+            f"def kernel({self._each('{0}_')}, _count, {self.scalars}):\n{self.read_scalars}"
             f"    _step = index(cuda.blockDim.x)\n"
             f"    _i0 = index(cuda.blockIdx.x) * _step * unroll + index(cuda.threadIdx.x)\n"
             f"    _stride = index(cuda.gridDim.x) * _step * unroll\n"
@@ -77,7 +93,7 @@ class _Writer:
         """Many tensors: blocks take turns at chunks, of which they know the tensor and the first element."""
         pointers = "".join(f"        {name}_ = {name}s_[_t]\n" for name in self.rule.arrays)
         return (
-            f"def kernel({self._each('{0}s_')}, _sizes, _tensors, _begins, _chunks, {self.scalars}):\n"
+            f"def kernel({self._each('{0}s_')}, _sizes, _tensors, _begins, _chunks, {self.scalars}):\n{self.read_scalars}"
             f"    _step = index(cuda.blockDim.x)\n"
             f"    _c = index(cuda.blockIdx.x)\n"
             f"    while _c < _chunks:\n"
@@ -103,7 +119,7 @@ class _Writer:
         lines += [self._store(name, f"{name}_at_", f"{name}_i_") for name in self.rule.written]
         body = "".join(f"        {line}\n" for line in lines)
         return (
-            f"def kernel({self._each('{0}_')}, _count, {', '.join(extents + strides)}, {self.scalars}):\n"
+            f"def kernel({self._each('{0}_')}, _count, {', '.join(extents + strides)}, {self.scalars}):\n{self.read_scalars}"
             f"    _i = index(cuda.blockIdx.x) * index(cuda.blockDim.x) + index(cuda.threadIdx.x)\n"
             f"    _stride = index(cuda.gridDim.x) * index(cuda.blockDim.x)\n"
             f"    while _i < _count:\n{body}"

@@ -15,7 +15,7 @@ from typing import Any
 
 from cuda.bindings import driver as cu
 
-from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, Kernel, NormKernel, machine_code
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, machine_code
 from fastopt.errors import BackendUnavailable
 
 #: How cuLaunchKernel is told of arguments that stand in one buffer.
@@ -83,7 +83,7 @@ class Driver:
             _call(cu.cuStreamWaitEvent, stream, event, 0)
             _call(cu.cuEventDestroy, event)  # takes effect when it has happened
 
-    def launch(self, kernel: Kernel | NormKernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: AnyKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
         """Copy the arguments into a buffer, as the kernel's parameters stand, and launch."""
         used = self.devices[device]
@@ -100,7 +100,7 @@ class _Device:
     def __init__(self, number: int):
         self.number = number
         self.handle = _call(cu.cuDeviceGet, number)
-        self.kernels: dict[Kernel | NormKernel, tuple[Any, struct.Struct]] = {}
+        self.kernels: dict[AnyKernel, tuple[Any, struct.Struct]] = {}
 
     @cached_property
     def context(self) -> Any:
@@ -131,7 +131,7 @@ class _Device:
         finally:
             _call(cu.cuCtxPopCurrent)
 
-    def kernel(self, kernel: Kernel | NormKernel) -> tuple[Any, struct.Struct]:
+    def kernel(self, kernel: AnyKernel) -> tuple[Any, struct.Struct]:
         """Return a loaded kernel, compiled now if it is the first time, and how its parameters stand."""
         found = self.kernels.get(kernel)
         if found is None:

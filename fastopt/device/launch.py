@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 from fastopt.backends.cuda import Kernel
 from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, unroll
 from fastopt.device.machine import machine
+from fastopt.device.scalars import Trace, compute
 from fastopt.device.streams import handle_of, stream_of
 from fastopt.device.table import table
 
@@ -37,15 +38,16 @@ class Job(NamedTuple):
 
 def launch(
     rule: Callable[..., Any], form: int, is_float64: bool, jobs: Sequence[Job], scalars: tuple[float, ...],
-    device: int, given: Sequence[Any], stream: Any,
+    trace: Trace | None, device: int, given: Sequence[Any], stream: Any,
 ) -> None:  # fmt: skip
     """Put the jobs of one call into the stream, and return at once; nothing waits and nothing is copied back.
 
     Tensors that are stored alike and contiguous, however many, are one launch.
     """
-    update = _Update(
-        rule, form, "float64" if is_float64 else "float32", scalars, device, choose_stream(given, device, stream)
-    )
+    dtype, used = "float64" if is_float64 else "float32", choose_stream(given, device, stream)
+    if trace is not None:
+        scalars = (compute(trace, scalars, dtype, device, used),)
+    update = _Update(rule, form, dtype, scalars, trace is not None, device, used)
     alike: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         if job.shape is None:
@@ -96,7 +98,9 @@ class _Update(NamedTuple):
     rule: Callable[..., Any]
     form: int
     dtype: str
-    scalars: tuple[float, ...]
+    #: What the kernel takes behind its sizes: the host scalars, or where they are on the device.
+    scalars: tuple[Any, ...]
+    from_memory: bool
     device: int
     stream: int
 
@@ -131,7 +135,7 @@ class _Update(NamedTuple):
 
     def launch(self, storages: tuple[str, ...], axes: int, count: int, arguments: Sequence[Any]) -> None:
         """Launch a kernel with as many blocks as the elements need and the device runs at a time."""
-        kernel = Kernel(self.rule, self.form, storages, self.dtype, axes)
+        kernel = Kernel(self.rule, self.form, storages, self.dtype, axes, self.from_memory)
         threads = machine().threads(THREADS, 4)
         share = threads * (unroll(len(storages)) if axes in (LINEAR, LIST) else 1)
         share = CHUNK if axes == LIST else share

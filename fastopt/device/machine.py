@@ -7,7 +7,7 @@ from functools import cache
 from typing import Protocol, TypeAlias
 
 from fastopt.backends import find_backend
-from fastopt.backends.cuda import Kernel, NormKernel
+from fastopt.backends.cuda import AnyKernel
 
 #: An argument of a kernel as `Machine.launch` takes it.
 Argument: TypeAlias = object
@@ -50,7 +50,7 @@ class Machine(Protocol):
     def wait(self, device: int, stream: int, other: int) -> None:
         """Let what follows on a stream begin after what is on another one."""
 
-    def launch(self, kernel: Kernel | NormKernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: AnyKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Argument]) -> None:  # fmt: skip
         """Put a kernel into a stream."""
 

@@ -10,10 +10,12 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from fastopt.backends.cuda import Kernel, NormKernel, function
+from fastopt.backends.cuda import AnyKernel, function
 
 #: What memory holds; of a bfloat16, its bits.
-_STORED = {"float32": "<f4", "float64": "<f8", "float16": "<f2", "bfloat16": "<u2"}
+_STORED = {
+    "float32": "<f4", "float64": "<f8", "float16": "<f2", "bfloat16": "<u2", "int32": "<i4", "int64": "<i8",
+}  # fmt: skip
 
 
 #: The simulator puts itself into a kernel's globals while it runs.
@@ -72,7 +74,7 @@ class Simulator:
     def wait(self, device: int, stream: int, other: int) -> None:
         """A launch ends before it returns."""
 
-    def launch(self, kernel: Kernel | NormKernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: AnyKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
         """Few blocks, one by one."""
         real, scalars = getattr(np, kernel.scalar_type), len(arguments) - kernel.scalars

@@ -13,7 +13,7 @@ cdef object LAST_STEP = 2**63 - 1
 cdef class Hyperparameters:
     """Checks the values of hyperparameters with these names, and returns them as floats (``step`` as an int)."""
 
-    cdef tuple names
+    cdef readonly tuple names
     cdef Py_ssize_t count
     cdef Py_ssize_t step
     cdef double lowest[16]
@@ -69,14 +69,22 @@ cdef double real(str name, given) except? -1.0:
         raise TypeError(what) from error
 
 
+class NumberOnDevice(TypeError):
+    """A number lies on a CUDA device; to read it would wait for all that the device has yet to do."""
+
+
 cdef int refuse_device(str name, given, str expected) except -1:
-    """Refuse what lies on a CUDA device: to read it would wait for all that the device has yet to do."""
-    on_device = getattr(given, "is_cuda", None)  # PyTorch's, whose other attributes may raise
-    if on_device is None:
-        on_device = hasattr(given, "__cuda_array_interface__")
-    if on_device:
-        raise TypeError(f"{name} is a {type(given).__name__} on a CUDA device; expected it on the host: {expected}")
+    if is_on_device(given):
+        raise NumberOnDevice(f"{name} is a {type(given).__name__} on a CUDA device; expected it on the host: {expected}")
     return 0
+
+
+def is_on_device(given):
+    """Return whether a hyperparameter is an array on a CUDA device."""
+    if type(given) is float or type(given) is int or given is None:
+        return False
+    on_device = getattr(given, "is_cuda", None)  # PyTorch's, whose other attributes may raise
+    return hasattr(given, "__cuda_array_interface__") if on_device is None else bool(on_device)
 
 
 def whole(str name, given, str expected, highest=2**63 - 1):

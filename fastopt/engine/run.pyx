@@ -5,6 +5,7 @@ import numpy
 
 from fastopt.backends import find_host_backend, load_kernel
 from fastopt.codegen.rule_text import SHARED_SCALARS
+from fastopt.engine.hyperparameters import NumberOnDevice
 
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.math cimport isfinite, sqrt
@@ -125,34 +126,53 @@ cdef class Update:
 def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
     """Update one tensor in place, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
-    cdef tuple scalars = update.prepare(*hyperparameters)
+    cdef tuple scalars
+    trace = None
+    try:
+        scalars = update.prepare(*hyperparameters)
+    except NumberOnDevice:
+        scalars, trace = traced(update, hyperparameters)
     cdef int wanted = threads_wanted(num_threads)
     intake.begin(update.arrays, update.grad, 1)
     intake.take(arrays)
-    run_checked(update, intake, arrays, hyperparameters, scalars, backend, wanted, stream)
+    run_checked(update, intake, arrays, hyperparameters, scalars, trace, backend, wanted, stream)
 
 
 def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads, stream=None):
     """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
-    cdef tuple scalars = update.prepare(*hyperparameters)
+    cdef tuple scalars
+    trace = None
+    try:
+        scalars = update.prepare(*hyperparameters)
+    except NumberOnDevice:
+        scalars, trace = traced(update, hyperparameters)
     cdef int wanted = threads_wanted(num_threads)
     cdef tuple arrays, given = tuple(tensors)
     intake.begin(update.arrays, update.grad, len(given))
     for arrays in given:
         intake.take(arrays)
-    run_checked(update, intake, sum(given, ()), hyperparameters, scalars, backend, wanted, stream)
+    run_checked(update, intake, sum(given, ()), hyperparameters, scalars, trace, backend, wanted, stream)
+
+
+cdef tuple traced(Update update, tuple hyperparameters):
+    """Host scalars where a number is on the device, and how the device computes those that follow from it."""
+    from fastopt.device.scalars import trace
+
+    return trace(update.prepare, hyperparameters)
 
 
 cdef int run_checked(
-    Update update, Intake intake, tuple given, tuple hyperparameters, tuple scalars, backend, int wanted, stream
+    Update update, Intake intake, tuple given, tuple hyperparameters, tuple scalars, trace, backend, int wanted, stream
 ) except -1:
     """Finish the checks, and go to the reference, to the engine, or to a device."""
     cdef scalars_t converted
     intake.refuse_overlaps()
     convert_scalars(update, scalars, intake.has_float64, &converted)
     if intake.device != HOST:
-        return run_on_device(update, intake, given, scalars, &converted, backend, stream)
+        return run_on_device(update, intake, given, scalars, &converted, trace, backend, stream)
+    if trace is not None:
+        update.prepare(*hyperparameters)  # raises what names the number
     if stream is not None:
         raise ValueError(f"stream is {stream!r}; expected None, since {update.arrays[0]} is in the host's memory")
     if backend is None:
@@ -242,7 +262,7 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
 
 
 cdef int run_on_device(
-    Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, backend, stream
+    Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, trace, backend, stream
 ) except -1:
     """Plan the jobs, as for the engine, and hand them to the device's side of the house."""
     from fastopt.device.launch import launch
@@ -260,7 +280,7 @@ cdef int run_on_device(
     if jobs:
         values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
         form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
-        launch(update.rule, form, is_float64, jobs, tuple(values), intake.device, given, stream)
+        launch(update.rule, form, is_float64, jobs, tuple(values), trace, intake.device, given, stream)
     wrote([array for i, array in enumerate(given) if i % intake.narrays != update.grad])
     return 0
 

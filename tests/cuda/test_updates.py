@@ -262,18 +262,6 @@ def test_bad_interfaces(more, error, message):
         fastopt.sgd(OnDevice(np.ones(3, "f4"), **more), OnDevice(grad), lr=0.5)
 
 
-@pytest.mark.parametrize("name", ["lr", "step"])
-def test_numbers_on_a_device_are_refused(name):
-    """To read them would wait for the device."""
-    arrays = BY_NAME["adam"].make_arrays(20)
-    on_device = OnDevice(np.ones((), "f4"))
-    message = f"^{name} is a OnDevice on a CUDA device; expected it on the host: a"
-    kept = copies(arrays)
-    with pytest.raises(TypeError, match=message):
-        fastopt.adam(*map(OnDevice, arrays.values()), **{"lr": 0.1, "step": 1, name: on_device})
-    assert_same_bits(arrays, kept)
-
-
 def test_empty_arrays(launches):
     for shape in ((0,), (3, 0)):
         fastopt.sgd(OnDevice(np.ones(shape, "f4")), OnDevice(np.ones(shape, "f4")), lr=0.5)
