@@ -11,6 +11,8 @@ import numpy as np
 import pytest
 
 import fastopt
+from fastopt.engine.run import run_many
+from fastopt.updates.descent import SGD
 from tests.cases import BY_NAME, CASES
 from tests.support import bits, copies
 
@@ -253,3 +255,35 @@ def test_a_missing_or_superfluous_argument_is_pythons_error(case):
     del arrays["param"]
     with pytest.raises(TypeError, match=re.escape("param")):
         case.run(arrays, 1)
+
+
+def test_columns_of_one_matrix_are_told_apart_at_once(monkeypatch):
+    """Two thousand interleaved arrays: no search for common elements, of which there would be two million."""
+    matrix = np.ones((5, 4000), "f4")
+    tensors = [(matrix[:, 2 * i], matrix[:, 2 * i + 1]) for i in range(2000)]
+    monkeypatch.setattr(np, "shares_memory", None)
+    run_many(SGD, tensors, (0.5, 0.0, 1.0), None, None)
+    assert np.all(matrix[:, ::2] == 0.5)
+    assert np.all(matrix[:, 1::2] == 1)
+
+
+def test_strided_arrays_are_refused_if_and_only_if_they_share_an_element():
+    rng = np.random.default_rng(0)
+    refusals = 0
+    for _ in range(3000):
+        memory = np.ones(60, "u2")
+        views = []
+        for dtype in rng.choice(["f2", "f4", "f8"], 2):
+            size = np.dtype(dtype).itemsize // 2
+            start, step = size * rng.integers(0, 12 // size), size * rng.integers(-3, 4)
+            part = np.lib.stride_tricks.as_strided(memory[24 + start :].view(dtype)[:1], (3,), (2 * step,))
+            views.append(part)
+        shared = np.shares_memory(*views)
+        refused_for = ""
+        try:
+            fastopt.sgd(*views, lr=0.0)
+        except ValueError as error:
+            refused_for = str(error)
+            refusals += 1
+        assert bool(refused_for) == shared or "overlaps itself" in refused_for, [x.__array_interface__ for x in views]
+    assert 500 < refusals < 2500

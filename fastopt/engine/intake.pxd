@@ -16,10 +16,13 @@ cdef extern from "job.h" nogil:
         storage storage
 
 
-# The bytes from an array's lowest element to behind its highest, and the array's position among all.
+# The bytes from an array's lowest element to behind its highest, what all distances of elements are multiples of (0: there
+# is one element), an element's bytes, and the array's position among all.
 ctypedef struct extent_t:
     char *first
     char *end
+    size_t spacing
+    size_t itemsize
     Py_ssize_t position
 
 

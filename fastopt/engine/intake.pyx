@@ -119,7 +119,7 @@ cdef class Intake:
         for i in range(count):
             if extents[i].first < reach:
                 for j in range(i):
-                    if extents[j].end > extents[i].first:
+                    if extents[j].end > extents[i].first and not stand_between(&extents[j], &extents[i]):
                         self.refuse_shared(extents[j].position, extents[i].position)
             if extents[i].end > reach:
                 reach = extents[i].end
@@ -303,18 +303,41 @@ cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept:
     cdef npy_intp reach
     cdef int axis
     extent.position = position
+    extent.spacing = 0
+    extent.itemsize = cnp.PyArray_ITEMSIZE(array)
     extent.first = extent.end = <char *>cnp.PyArray_DATA(array)
     for axis in range(cnp.PyArray_NDIM(array)):
         if cnp.PyArray_DIM(array, axis) == 0:
             extent.end = extent.first
             return extent
         reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        if reach:
+            extent.spacing = common_divisor(extent.spacing, abs(cnp.PyArray_STRIDE(array, axis)))
         if reach < 0:
             extent.first += reach
         else:
             extent.end += reach
     extent.end += cnp.PyArray_ITEMSIZE(array)
     return extent
+
+
+cdef size_t common_divisor(size_t a, size_t b) noexcept nogil:
+    while b:
+        a, b = b, a % b
+    return a
+
+
+cdef bint stand_between(const extent_t *a, const extent_t *b) noexcept nogil:
+    """True if the elements of one are in the gaps of the other, wherever they are: as columns of a matrix.
+
+    Numpy finds that out too, in 10 us: 2,000 columns took 20 s.
+    """
+    cdef size_t spacing = common_divisor(a.spacing, b.spacing)
+    cdef size_t distance
+    if spacing == 0:
+        return False
+    distance = <size_t>(b.first - a.first) % spacing
+    return distance >= a.itemsize and distance + b.itemsize <= spacing
 
 
 cdef int by_first_byte(const void *a, const void *b) noexcept nogil:
