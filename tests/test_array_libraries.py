@@ -171,3 +171,18 @@ def test_the_reference_backend_checks_takes_scalars_and_writes_like_the_others()
     assert np.isinf(param).all()
     with pytest.raises(ValueError, match="lr becomes inf in float32"):
         fastopt.sgd(np.ones(3, "f4"), np.ones(3, "f4"), lr=1e300, backend="reference")
+
+
+def test_autograd_is_told_of_tensors_that_were_written():
+    """As updates on a device tell it: what it has saved of them is out of date."""
+    torch = peer("torch")
+    from fastopt.device.streams import is_tensor, wrote
+
+    param = torch.ones(3, requires_grad=True)
+    version = param._version
+    loss = (param * param).sum()
+    wrote([param, np.ones(3)])
+    assert param._version > version
+    assert not is_tensor(np.ones(3))
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

@@ -76,3 +76,27 @@ def test_tensors_of_pytorch(cuda):
     case.run(arrays, 3)
     assert_same_bits({name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, arrays)
     assert tensors["param"]._version > version
+
+
+def test_a_graph_takes_lr_and_step_of_its_replay(cuda):
+    torch = peer("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    case = BY_NAME["adamw"]
+    arrays = case.make_arrays(1000)
+    tensors = {name: torch.from_numpy(array.copy()).cuda() for name, array in arrays.items()}
+    lr, step = torch.tensor(0.5, device="cuda"), torch.tensor(1, device="cuda")
+    warm = {name: tensor.clone() for name, tensor in tensors.items()}
+    case.update(**warm, lr=lr, step=step)
+    torch.cuda.synchronize()
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        case.update(**tensors, lr=lr, step=step)
+    for at, rate in ((1, 0.5), (2, 0.25), (3, 0.125)):
+        step.fill_(at)
+        lr.fill_(rate)
+        graph.replay()
+        case.update(**arrays, lr=rate, step=at)
+    torch.cuda.synchronize()
+    for name, tensor in tensors.items():  # a power on the device may round otherwise
+        np.testing.assert_allclose(tensor.cpu().numpy(), arrays[name], rtol=1e-6)
