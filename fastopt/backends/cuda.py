@@ -180,10 +180,7 @@ def link(kernel: Kernel | NormKernel, compute_capability: tuple[int, int], *more
     """
     from cuda.bindings import nvjitlink
 
-    signature = types.void(*kernel.signature)
-    code, _ = cuda.compile(
-        function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"
-    )
+    code = _compiled(kernel, compute_capability)
     options = [f"-arch=sm_{compute_capability[0]}{compute_capability[1]}", *LINK_OPTIONS, *more]
     what = "linked_ptx" if "-ptx" in more else "linked_cubin"
     handle = nvjitlink.create(len(options), options)
@@ -200,6 +197,15 @@ def link(kernel: Kernel | NormKernel, compute_capability: tuple[int, int], *more
         return read(what), read("info_log").decode(errors="replace")
     finally:
         nvjitlink.destroy(handle)
+
+
+@cache
+def _compiled(kernel: Kernel | NormKernel, compute_capability: tuple[int, int]) -> bytes:
+    signature = types.void(*kernel.signature)
+    code, _ = cuda.compile(
+        function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"
+    )
+    return bytes(code)
 
 
 # ---- What the text of a kernel may call

@@ -121,12 +121,24 @@ cdef object export(producer, str name):
             raise BufferError("it is a negated view, use tensor.resolve_neg()")
         # On a device the kernel joins the producer's own stream, or one that was made to wait for it: nothing to wait for.
         stream = {"stream": -1} if device == CUDA else {}
+        if device == CUDA and type(producer).__module__.partition(".")[0] == "torch":
+            return export_tensor(producer)
         try:
             return producer.__dlpack__(max_version=(1, 0), **stream)
         except TypeError:  # a producer from before DLPack 1
             return producer.__dlpack__(**stream)
     except Exception as error:
         raise TypeError(f"{name} is a {type(producer).__name__} that can't be exported through DLPack: {error}") from error
+
+
+cdef object export_tensor(tensor):
+    """The capsule of a PyTorch tensor on a device, which PyTorch exports from its current device only."""
+    import torch
+
+    if tensor.device.index == torch.cuda.current_device():
+        return tensor.__dlpack__(stream=-1, max_version=(1, 0))
+    with torch.cuda.device(tensor.device):
+        return tensor.__dlpack__(stream=-1, max_version=(1, 0))
 
 
 cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str name):

@@ -58,6 +58,7 @@ cdef double real(str name, given) except? -1.0:
     """Any real scalar as a float: not a complex one without its imaginary part, and not a string of digits."""
     expected = RANGES[name][2]
     what = f"{name} is {given!r}, a {type(given).__name__}; expected {expected}"
+    refuse_device(name, given, expected)
     if getattr(getattr(given, "dtype", None), "kind", "f") in "cSUO":
         raise TypeError(what)
     try:
@@ -68,8 +69,19 @@ cdef double real(str name, given) except? -1.0:
         raise TypeError(what) from error
 
 
+cdef int refuse_device(str name, given, str expected) except -1:
+    """Refuse what lies on a CUDA device: to read it would wait for all that the device has yet to do."""
+    on_device = getattr(given, "is_cuda", None)  # PyTorch's, whose other attributes may raise
+    if on_device is None:
+        on_device = hasattr(given, "__cuda_array_interface__")
+    if on_device:
+        raise TypeError(f"{name} is a {type(given).__name__} on a CUDA device; expected it on the host: {expected}")
+    return 0
+
+
 def whole(str name, given, str expected, highest=2**63 - 1):
     """Return a whole number from 1 to ``highest`` as an int, or raise what names it."""
+    refuse_device(name, given, expected)
     try:
         number = operator.index(given)
     except Exception as error:

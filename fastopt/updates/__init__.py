@@ -5,10 +5,11 @@ What all updates share
 **In place.** An update changes param and its state, which are the caller's own arrays, and returns None. It raises
 before it writes anything.
 
-**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one) or the buffer
-protocol. Each is float16, bfloat16 (of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and
-may have any strides. A call computes in float32, or in float64 if one of its arrays is float64, and rounds a value
-once, when it stores it. grad may be read-only.
+**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one), the buffer
+protocol or ``__cuda_array_interface__``: all in the host's memory, or all on one CUDA device. Each is float16, bfloat16
+(of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and may have any strides. A call
+computes in float32, or in float64 if one of its arrays is float64, and rounds a value once, when it stores
+it. grad may be read-only.
 
 **Gradient.** ``g = grad_scale * grad + weight_decay * param`` where the decay is *coupled*. Where it is *decoupled*,
 g is ``grad_scale * grad``, and the formula shrinks param by itself. grad_scale may be any finite number: 1 / loss
@@ -19,8 +20,14 @@ corrections, schedules) is computed in float64. ``step`` is 1 at the first updat
 as 0, and an element that never had a gradient stays where it is.
 
 **backend** says who compiled the kernel: ``"cython"`` (the build; also what None means) or ``"numba"`` (now; the same
-bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. ``"cuda"`` is
-not in this version.
+bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. For arrays on a
+CUDA device it is ``"cuda"``, which None means there.
+
+**stream** is the CUDA stream that device arrays are updated on: a handle, or an object of PyTorch, CuPy, Numba or
+cuda-core that has one. None means the stream that the arrays are in use on: PyTorch's current one, or what
+``__cuda_array_interface__`` says, or the legacy default stream. A call returns when the update is in the stream. What
+other streams do with the arrays, the caller orders. Of PyTorch's tensors those that require gradients may be updated;
+autograd learns of it by their version.
 
 **num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
 the process may use, and one where the arrays are small.
@@ -34,7 +41,7 @@ TypeError
     Something that is no array is given for one; an array is of another dtype or byte order, or is read-only and would
     be written; a hyperparameter is not a real number, or ``step`` not a whole one.
 BackendUnavailable
-    The backend can't run here, or an array lies on a CUDA device.
+    The backend can't run here: arrays lie on a CUDA device and numba-cuda is missing, or its driver is.
 
 Beside PyTorch, Keras and optax
 -------------------------------

@@ -1,0 +1,137 @@
+"""What becomes of CUDA kernels: their PTX and machine code, for which no device is needed."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import cache
+
+import pytest
+
+from fastopt import rules
+from fastopt.codegen.rule_text import parse_functions, rules_of
+from fastopt.codegen.to_cuda import LINEAR, LIST, unroll
+from tests.peers import peer
+
+peer("numba_cuda")
+cuda = peer("fastopt.backends.cuda")
+
+RULES = {rule.name: rule for rule in rules_of(parse_functions(inspect.getsource(rules)))}
+#: Turing, Ampere, Hopper and Blackwell.
+GENERATIONS = [(7, 5), (8, 0), (9, 0), (10, 0)]
+generations = pytest.mark.parametrize("generation", GENERATIONS, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
+#: One tensor, a list, a tensor of two axes; and with the bfloat16 param and grad of mixed precision.
+SHAPES = {"linear": LINEAR, "list": LIST, "strided": 2}
+shapes = pytest.mark.parametrize("shape", SHAPES)
+every_rule = pytest.mark.parametrize("rule", RULES)
+
+
+def kernel_of(rule, shape="linear", dtype="float32", storages=None):
+    function = RULES[rule]
+    return cuda.Kernel(
+        getattr(rules, rule),
+        len(function.forms) - 1,
+        storages or (dtype,) * len(function.arrays),
+        dtype,
+        SHAPES[shape],
+    )
+
+
+@cache
+def ptx_of(kernel, generation):
+    text = cuda.ptx(kernel, generation)
+    assert re.search(rf"\.target sm_{generation[0]}{generation[1]}\b", text)
+    return re.sub(r"//.*", "", text)
+
+
+def contractible(text):
+    """Operations that the assembler may fuse, or that are fused; with a rounding in their names they are not."""
+    return re.findall(r"\b(?:(?:mul|add|sub)(?:\.ftz)?\.f(?:32|64)|fma\.\S+)", text)
+
+
+def resources(kernel, generation):
+    """Registers, and bytes of the stack and of spills, as the assembler in nvJitLink reports them."""
+    _, log = cuda.link(kernel, generation, "-Xptxas=-v", "-verbose")
+    (registers,) = re.findall(r"Used (\d+) registers", log)
+    return int(registers), sum(map(int, re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", log)))
+
+
+def check(kernel, generation):
+    text = ptx_of(kernel, generation)
+    assert contractible(text) == []
+    assert ".local" not in text
+    assert not re.search(r"\b(?:atom|red)\.", text)
+    registers, stack = resources(kernel, generation)
+    assert registers <= 64
+    assert stack == 0
+    return text
+
+
+@generations
+@shapes
+@every_rule
+def test_every_kernel(rule, shape, generation):
+    text = check(kernel_of(rule, shape), generation)
+    assert ".f64" not in text
+    assert not re.search(r"(?:div|sqrt)\.(?!rn)\S*f32", text)
+    # A root flushes nothing by itself; but its operand comes from operations that do.
+    assert not re.search(r"\b(?:mul|add|sub|div)\.rn\.f32", text), "subnormal numbers are not flushed"
+
+
+@generations
+def test_mixed_precision(generation):
+    text = check(kernel_of("adam", storages=("bfloat16", "float16", "float32", "float32")), generation)
+    assert ".f64" not in text
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_float64(shape):
+    assert ".f64" in check(kernel_of("adam", shape, "float64"), (9, 0))
+
+
+@pytest.mark.parametrize("shape", ["linear", "list"])
+@every_rule
+def test_each_element_is_loaded_and_stored_once(rule, shape):
+    """As counted on paper: every array read once, and all but grad written once, of each of a thread's elements."""
+    function = RULES[rule]
+    text = ptx_of(kernel_of(rule, shape), (9, 0))
+    elements = unroll(len(function.arrays))
+    loads = len(re.findall(r"\bld\.global\S*\.(?:f32|b32|u32)", text))
+    assert loads == elements * len(function.arrays)
+    assert len(re.findall(r"\bst\.global", text)) == elements * len(function.written)
+
+
+@pytest.mark.parametrize("shape", ["linear", "list"])
+def test_loads_come_before_arithmetic_and_stores(shape):
+    """In machine code's order of issue as in PTX's: else a thread waits for one element after the other."""
+    lines = ptx_of(kernel_of("adam", shape), (9, 0)).splitlines()
+    at = {
+        what: [i for i, line in enumerate(lines) if re.search(what, line)] for what in (r"ld\.global\S*32", r"sqrt\.")
+    }
+    assert max(at[r"ld\.global\S*32"]) < min(at[r"sqrt\."])
+
+
+@pytest.mark.parametrize("shape", ["linear", "list"])
+def test_indices_have_64_bits(shape):
+    """A thread's first index is a product of 64 bits, and so is every distance in memory."""
+    text = ptx_of(kernel_of("sgd", shape), (9, 0))
+    assert re.search(r"mul\.wide\.u32|mul\.lo\.s64|mad\.lo\.s64|mad\.wide\.u32", text)
+    assert not re.search(r"\b(?:mul|mad)\.lo\.[su]32", text), "an index may be computed in 32 bits"
+    assert not re.search(r"\bshl\.b32", text)
+
+
+def test_a_contraction_would_be_found():
+    """The linker's own choice, without the options."""
+    kernel = kernel_of("sgd")
+    options, cuda.LINK_OPTIONS = cuda.LINK_OPTIONS, ("-lto",)
+    try:
+        assert contractible(cuda.ptx(kernel, (9, 0)))
+    finally:
+        cuda.LINK_OPTIONS = options
+
+
+def test_machine_code_is_found_by_name():
+    binary, name = cuda.machine_code(kernel_of("sgd"), (9, 0))
+    assert binary.startswith(b"\x7fELF")
+    assert name.encode() in binary
+    assert "kernel" in name

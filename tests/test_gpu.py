@@ -1,0 +1,78 @@
+"""On a CUDA device: the bits of the host. Run with ``pytest -m gpu`` where there is one."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import fastopt
+from fastopt.engine.run import run_many
+from fastopt.updates.adam import ADAM
+from tests.cases import BY_NAME, CASES
+from tests.peers import peer
+from tests.support import assert_same_bits
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(scope="module")
+def cuda():
+    """Numba's CUDA target, where a device can be used."""
+    peer("numba_cuda")
+    from fastopt.device.machine import machine
+
+    try:
+        machine()
+    except fastopt.BackendUnavailable as error:
+        pytest.skip(str(error))
+    return peer("numba.cuda")
+
+
+def both(cuda, case, arrays, step=3):
+    on_device = {name: cuda.to_device(array) for name, array in arrays.items()}
+    case.run(arrays, step)
+    case.run(on_device, step)
+    assert_same_bits({name: array.copy_to_host() for name, array in on_device.items()}, arrays, case.name)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_updates_have_the_bits_of_the_host(cuda, case, dtype):
+    for step, size in ((1, 1), (3, 1023), (2**24 + 1, 3_000_001)):
+        both(cuda, case, case.make_arrays(size, dtype, seed=size), step)
+
+
+def test_strided_and_16_bits(cuda):
+    case = BY_NAME["adam"]
+    arrays = case.make_arrays((301, 77))
+    arrays["grad"] = np.asfortranarray(arrays["grad"].astype("float16"))
+    both(cuda, case, arrays)
+
+
+def test_a_list(cuda):
+    tensors = [tuple(BY_NAME["adam"].make_arrays(size, seed=size).values()) for size in (3, 100_003, 17)]
+    on_device = [tuple(map(cuda.to_device, arrays)) for arrays in tensors]
+    hyperparameters = (3, 1e-3, 0.9, 0.999, 1e-8, True, 0.0, 1.0)
+    for _ in range(2):
+        run_many(ADAM, tensors, hyperparameters, None, None)
+        run_many(ADAM, on_device, hyperparameters, None, None)
+    for got, wanted in zip(on_device, tensors, strict=True):
+        for a, b in zip(got, wanted, strict=True):
+            assert np.array_equal(a.copy_to_host().view("u4"), b.view("u4"))
+
+
+def test_tensors_of_pytorch(cuda):
+    torch = peer("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    case = BY_NAME["adamw"]
+    arrays = case.make_arrays(100_003)
+    tensors = {name: torch.from_numpy(array.copy()).cuda() for name, array in arrays.items()}
+    tensors["param"].requires_grad_()
+    version = tensors["param"]._version
+    with torch.cuda.stream(torch.cuda.Stream()):
+        case.run(tensors, 3)
+    torch.cuda.synchronize()
+    case.run(arrays, 3)
+    assert_same_bits({name: tensor.detach().cpu().numpy() for name, tensor in tensors.items()}, arrays)
+    assert tensors["param"]._version > version
