@@ -56,7 +56,8 @@ def indent(lines: Sequence[str], depth: int) -> str:
 
 def inlined(name: str, function: Function) -> str:
     """A function of norm_rules.py, with its body as it stands."""
-    return f"@inlined\ndef {name}({', '.join(function.arrays + function.scalars)}):\n{indent(function.body.splitlines(), 1)}"
+    arguments = ", ".join(function.arrays + function.scalars)
+    return f"@inlined\ndef {name}({arguments}):\n{indent(function.body.splitlines(), 1)}"
 
 
 def loop_of(source: str, function: str, form: int) -> tuple[Loop, dict[str, Function]]:
@@ -268,7 +269,9 @@ class Sums:
 
     def _row(self, loop: Loop) -> list[str]:
         """Where a row begins, and what is one value for all of it."""
-        lines = find("row", "r", self.rows, [(each.name, f"{each.name}_row", f"{each.name}_start") for each in self.arrays])
+        lines = find(
+            "row", "r", self.rows, [(each.name, f"{each.name}_row", f"{each.name}_start") for each in self.arrays]
+        )
         for each in self.arrays:
             if not each.along:
                 lines += [f"{each.name} = {self._wide(loaded(each, f'{each.name}_row', self.dtype))}"]
@@ -371,7 +374,7 @@ class Elements:
                 "height = index(cuda.blockDim.x) // width",
                 "unit = index(cuda.blockIdx.x) * height + thread // width",
                 "while unit < units:",
-                f"    j0 = unit % chunks * width * unrolled + thread % width",
+                "    j0 = unit % chunks * width * unrolled + thread % width",
                 *(f"    j{k} = j{k - 1} + width" for k in range(1, self.unroll)),
                 "    row = unit // chunks",
                 "    if j0 < columns:",

@@ -1,7 +1,7 @@
 """Plans a norm of device arrays: which kernels run over what, one after the other.
 
-As in the engine (``engine/norm.h``), all kinds are one: elements have an outer index, a channel and a place in space, and
-each statistic is that of some channels, a group, of one outer index. Kernels know only rows of elements; here it is
+As in the engine (``engine/norm.h``), all kinds are one: elements have an outer index, a channel and a place in space,
+and each statistic is that of some channels, a group, of one outer index. Kernels know only rows of elements; here it is
 decided what a row is:
 
 * of sums, a channel's space (`line`, or `columns` where neighbours in memory are channels); where there is no space, a
@@ -21,7 +21,7 @@ from fastopt.codegen.norm_statistics_to_cuda import Fixed, Gradients, Moments, T
 from fastopt.codegen.norms_to_cuda import PART, THREADS, Array, Elements, Sums
 from fastopt.codegen.panel_text import GROUP, LANES
 from fastopt.device.arrays import SIZES
-from fastopt.device.axes import Axis, count, merged, reach, row_major, words_of
+from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
 from fastopt.device.launch import BLOCKS_PER_PROCESSOR
 from fastopt.device.machine import machine
 from fastopt.errors import BackendUnavailable
@@ -290,9 +290,7 @@ class _Planner:
         arrays += [Array(each.name, each.storage, along=False) for each in own]
         form = 0 if function == "deviations" else self.norm.form & 1
         mapping = "columns" if columns else "line"
-        writer = Sums(
-            function, form, tuple(arrays), self.norm.dtype, len(rows), len(walk), mapping, wide
-        )
+        writer = Sums(function, form, tuple(arrays), self.norm.dtype, len(rows), len(walk), mapping, wide)
         self.add(writer, every, rows, walk, {**words, **words_of("w", walk, names, LANES)}, blocks, threads)
 
     def runs_across(self) -> bool:
@@ -315,9 +313,7 @@ class _Planner:
         self.need("features_second", "float64", count(rows) * parts)
         threads = machine().threads(THREADS // 4, 4)
         arrays = tuple(Array(each.name, each.storage) for each in every)
-        writer = Sums(
-            "gradient_terms", self.norm.form & 1, arrays, self.norm.dtype, len(rows), len(walk), "single"
-        )
+        writer = Sums("gradient_terms", self.norm.form & 1, arrays, self.norm.dtype, len(rows), len(walk), "single")
         self.feature_parts = parts
         self.add(
             writer, every, rows, walk, {**words, **words_of("w", walk, names, 1)}, -(-count(rows) * parts // threads),
@@ -378,7 +374,7 @@ class _Planner:
         self.add(writer, every, rows, [], {"rows": count(rows)}, -(-count(rows) // threads), threads)
 
     def totals(self) -> None:
-        """dweight and dbias, from sums of every outer index, or of every part of them."""
+        """The gradients of weight and bias, from sums of every outer index, or of every part of them."""
         every = [self.operand("dweight"), self.operand("dbias")]
         rows = merged(_renamed(self.channels, every), ["dweight", "dbias"])
         words = {"rows": count(rows), "terms": 0, "term_step": 0, "row_step": 0}
@@ -468,7 +464,7 @@ class _Planner:
             axes = len(self.norm.labels)
             raise BackendUnavailable(f"x has {axes} axes, too many that don't merge for kernels in this version")
         blocks = min(blocks, BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device))
-        ordered = tuple(known[name] for name in writer.words)
+        ordered = tuple(known[name] % ADDRESSES for name in writer.words)
         self.launches.append(Launch(kernel, blocks, threads, tuple(pointers), ordered, tuple(writer.scalars)))
 
 
