@@ -14,6 +14,7 @@ from tests.test_cuda_ptx import GENERATIONS, contractible, resources
 peer("numba_cuda")
 cuda = peer("fastopt.backends.cuda")
 norm_plan = peer("fastopt.device.norm_plan")
+norm_axes = peer("fastopt.device.norm_axes")
 
 BATCH = ("space", "channel", "space", "space")
 LAYER = ("outer", "channel")
@@ -49,11 +50,11 @@ def kernels(where, direction, fused=True, storage="float32", dtype="float32"):
         like_x = tuple(name for name in like_x if name not in ("residual", "dresidual", "y"))
     samples = where == "samples"
     statistics = statistics[:2] if samples else statistics
-    given = [norm_plan.Given(name, storage, shape, strides) for name in like_x]
-    given += [norm_plan.Given(name, dtype, (shape[0] if samples else 64,), (1,)) for name in statistics]
-    given += [norm_plan.Given(name, dtype, (shape[1],), (1,)) for name in vectors]
-    groups = norm_plan.LAYER if samples else 64
-    norm = norm_plan.Norm(direction, 3 * fused, dtype, labels, groups, tuple(given), 0, True)
+    given = [norm_axes.Given(name, storage, shape, strides) for name in like_x]
+    given += [norm_axes.Given(name, dtype, (shape[0] if samples else 64,), (1,)) for name in statistics]
+    given += [norm_axes.Given(name, dtype, (shape[1],), (1,)) for name in vectors]
+    groups = norm_axes.LAYER if samples else 64
+    norm = norm_axes.Norm(direction, 3 * fused, dtype, labels, groups, tuple(given), 0, True)
     return list(dict.fromkeys(launch.kernel for launch in norm_plan.plan(norm).launches))
 
 

@@ -13,11 +13,12 @@ from fastopt.device.arrays import DeviceArray, dense
 from fastopt.device.machine import machine
 from fastopt.norm import DatasetStatistics
 from tests.cuda.support import OnDevice, on_device
-from tests.norm_cases import BFLOAT16, BY_NAME, CASES, EXTREMES
+from tests.norm_cases import BFLOAT16, BY_NAME, CASES
 from tests.support import LAYOUTS, Arrays, assert_same_bits, copies
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-extremes = pytest.mark.parametrize("case", EXTREMES, ids=lambda case: case.name)
+FUSED = [case for case in CASES if case.residual and case.activation]
+fused = pytest.mark.parametrize("case", FUSED, ids=lambda case: case.name)
 #: A walk over each kind of rows: a channel's space, along and across memory; a sample's features.
 walks = pytest.mark.parametrize("name", ["batch+both", "batch-last+both", "group-last+both", "layer+both"])
 
@@ -62,7 +63,7 @@ def test_every_norm_alone_and_fused(case):
     both(case, case.make_arrays((2, 4, 3)))
 
 
-@extremes
+@fused
 def test_without_space(case):
     both(case, case.make_arrays((3, 4)))
 
@@ -139,6 +140,23 @@ def test_running_statistics():
 
 def test_one_value_per_channel():
     both(BY_NAME["batch"], BY_NAME["batch"].make_arrays((1, 3)))
+
+
+def test_one_statistic_for_all():
+    x, dy = np.random.default_rng(0).standard_normal((2, 3, 5)).astype("f4")
+    y, mean, rstd = fastopt.layer_norm_forward(x, axis=0)
+    wanted = [y, mean, rstd, *fastopt.layer_norm_backward(dy, x, None, mean, rstd, axis=0)]
+    y, mean, rstd = fastopt.layer_norm_forward(OnDevice(x), axis=0)
+    got = [y, mean, rstd, *fastopt.layer_norm_backward(OnDevice(dy), OnDevice(x), None, mean, rstd, axis=0)]
+    assert_same_bits(dict(enumerate(map(fetched, got))), dict(enumerate(wanted)))
+
+
+def test_many_axes():
+    """None of which merge, of x; and the channels in the middle."""
+    x = np.random.default_rng(0).standard_normal((3, 2, 3, 2, 2)).astype("f4")[::2, :, ::2, ::-1].swapaxes(1, 4)
+    wanted = fastopt.batch_norm_forward(x, axis=2)
+    got = fastopt.batch_norm_forward(OnDevice(x), axis=2)
+    assert_same_bits(dict(enumerate(map(fetched, got))), dict(enumerate(wanted)))
 
 
 @pytest.mark.parametrize("name", ["batch", "inference", "layer", "group"])
