@@ -120,7 +120,7 @@ def test_storages(direction, storage, dtype):
 
 
 @pytest.mark.parametrize(("where", "direction", "loads", "stores"), [
-    ("planes", "forward", 5 + 2 * 4, 4), ("planes", "backward", 5 + 3 * 2, 4), ("pixels", "forward", 5 + 2, 1),
+    ("planes", "forward", 5 + 2 * 4, 4), ("planes", "backward", 5 + 3 * 2, 4), ("pixels", "forward", 5 + 2 * 4, 4),
 ])  # fmt: skip
 def test_each_element_is_loaded_and_stored_once(where, direction, loads, stores):
     """A row's parameters, and of each of a thread's elements what the formula takes.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .cuda_places import extents, find, strides
+from .cuda_places import advance, digits, extents, find, steps, strides
 from .norms_to_cuda import HEADER, Array, indent, inlined, loaded, loop_of, stored
 from .panel_text import Loop
 from .to_cuda import unroll
@@ -57,9 +57,13 @@ class Elements:
         loop, functions = loop_of(source, self.function, self.form)
         called = [loop.gradient if loop.backward else loop.finish, self.function]
         arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words])
-        kernel = (
-            f"def kernel({arguments}):\n"
-            + indent([
+        kernel = f"def kernel({arguments}):\n{self._body(loop)}"
+        return "\n\n".join([HEADER, *(inlined(name, functions[name]) for name in called), kernel])
+
+    def _body(self, loop: Loop) -> str:
+        """A unit is a row's elements that some threads have at a time."""
+        return (
+            indent([
                 "thread = index(cuda.threadIdx.x)",
                 "height = index(cuda.blockDim.x) // width",
                 "unit = index(cuda.blockIdx.x) * height + thread // width",
@@ -72,7 +76,6 @@ class Elements:
             + indent([*self._row(), *self._elements(loop)], 3)
             + indent(["    unit += index(cuda.gridDim.x) * height"], 1)
         )  # fmt: skip
-        return "\n\n".join([HEADER, *(inlined(name, functions[name]) for name in called), kernel])
 
     def _row(self) -> list[str]:
         """Where a row begins, and what is one value for all of it."""
@@ -83,13 +86,13 @@ class Elements:
 
     def _elements(self, loop: Loop) -> list[str]:
         """All loads, then all arithmetic, then all stores: each but the first has a condition of its own."""
-        read = [each for each in self.all_arrays if each.along and each.name not in loop.written]
+        read = [each for each in self._walked() if each.name not in loop.written]
         lines: list[str] = []
         for k in range(self.unroll):
             loads = [f"{each.name}_{k} = {loaded(each, self._place(each, k), self.dtype)}" for each in read]
             if k:
                 lines += [f"{each.name}_{k} = zero" for each in read]
-            lines += self._if_there(k, loads)
+            lines += [*self._if_there(k, loads), *self._next(k)]
         for k in range(self.unroll):
             lines += self._element(loop, k)
         for k in range(self.unroll):
@@ -99,8 +102,16 @@ class Elements:
             lines += self._if_there(k, stores)
         return lines
 
+    def _walked(self) -> list[Array]:
+        """The arrays that a thread has elements of."""
+        return [each for each in self.all_arrays if each.along]
+
     def _if_there(self, k: int, lines: list[str]) -> list[str]:
         return [f"if j{k} < columns:", *(f"    {line}" for line in lines)] if k else lines
+
+    def _next(self, k: int) -> list[str]:
+        """What must be done between one element and the next."""
+        return []
 
     def _place(self, array: Array, k: int) -> str:
         return f"{array.name}_row + j{k}" + ("" if self.contiguous else f" * {array.name}_column")
@@ -122,3 +133,70 @@ class Elements:
         if isinstance(parameter, str):
             return parameter
         return f"{parameter.name}_{k}" if parameter.along else parameter.name
+
+
+@dataclass(frozen=True)
+class ColumnElements(Elements):
+    """The same where parameters vary from column to column, and from row to row do not: a thread goes down a column.
+
+    Parameters are then loaded once for many rows, and places are found by steps.
+    """
+
+    @property
+    def words(self) -> list[str]:
+        """Names of the indices and sizes."""
+        words = ["units", "chunks", "width", "columns", "length", "span", *extents("w", self.rows), *digits(self.rows)]
+        for each in self.all_arrays:
+            words += [f"{each.name}_start"] + [f"{each.name}_column"] * (not self.contiguous)
+        for each in self.arrays:
+            words += [*strides(each.name, "w", self.rows), *steps(each.name, self.rows)]
+        return words
+
+    @property
+    def unroll(self) -> int:
+        """Elements of a column that a thread has at a time."""
+        return unroll(len(self.arrays))
+
+    def _body(self, loop: Loop) -> str:
+        """A unit is some columns of a span of rows, which threads below each other take in turn."""
+        column = "j" if self.contiguous else "j * {0}_column"
+        begins = [
+            (each.name, f"{each.name}_at", f"{each.name}_start + {column.format(each.name)}") for each in self.arrays
+        ]
+        own = [each for each in self.parameters if isinstance(each, Array)]
+        loads = [
+            f"{each.name} = {loaded(each, f'{each.name}_start + {column.format(each.name)}', self.dtype)}"
+            for each in own
+        ]
+        return (
+            indent([
+                "thread = index(cuda.threadIdx.x)",
+                "height = index(cuda.blockDim.x) // width",
+                "unit = index(cuda.blockIdx.x)",
+                "while unit < units:",
+                "    j = unit % chunks * width + thread % width",
+                "    i0 = unit // chunks * span + thread // width",
+                "    end = min(unit // chunks * span + span, length)",
+                "    if j < columns:",
+            ], 1)
+            + indent([*loads, *find("i0", "w", self.rows, begins), "while i0 < end:"], 3)
+            + indent([f"i{k} = i{k - 1} + height" for k in range(1, self.unroll)], 4)
+            + indent([*self._elements(loop), "i0 += height * unrolled"], 4)
+            + indent(["    unit += index(cuda.gridDim.x)"], 1)
+        )  # fmt: skip
+
+    def _if_there(self, k: int, lines: list[str]) -> list[str]:
+        return [f"if i{k} < end:", *(f"    {line}" for line in lines)] if k else lines
+
+    def _walked(self) -> list[Array]:
+        return list(self.arrays)
+
+    def _next(self, k: int) -> list[str]:
+        names = [each.name for each in self.arrays]
+        return [*(f"{name}_at_{k} = {name}_at" for name in names), *advance(self.rows, names)]
+
+    def _place(self, array: Array, k: int) -> str:
+        return f"{array.name}_at_{k}" if array.name in ("out", "dresidual") else f"{array.name}_at"
+
+    def _parameter(self, parameter: Array | str, k: int) -> str:
+        return parameter if isinstance(parameter, str) else parameter.name

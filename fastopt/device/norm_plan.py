@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fastopt.backends.cuda import NormKernel
-from fastopt.codegen.norm_elements_to_cuda import Elements
+from fastopt.codegen.norm_elements_to_cuda import ColumnElements, Elements
 from fastopt.codegen.norm_statistics_to_cuda import Fixed, Gradients, Moments, Totals
 from fastopt.codegen.norm_sums_to_cuda import Sums
 from fastopt.codegen.norms_to_cuda import PART, THREADS, Array
@@ -326,16 +326,40 @@ class _Planner(NormAxes):
 
         along = [each for each in every if each in arrays or column.stride(each.name)]
         contiguous = all(column.stride(each.name) == 1 for each in along)
-        writer = Elements(
+        alike = all(row.stride(each.name) == 0 for each in every if each not in arrays for row in rows)
+        down = alike and len(along) > len(arrays)
+        kind = ColumnElements if down else Elements
+        writer = kind(
             function, self.norm.form, _arrays(arrays), tuple(map(array_of, parameters)), self.norm.dtype, len(rows),
             contiguous,
         )  # fmt: skip
+        if down:
+            self.go_down(writer, every, rows, column)
+        else:
+            self.go_along(writer, every, rows, column)
+
+    def go_along(self, writer: Elements, every: Sequence[_Operand], rows: Sequence[Axis], column: Axis) -> None:
+        """A thread has some elements of a row."""
         threads = machine().threads(THREADS, 4)
         width = _width(column.extent, writer.unroll, threads)
         chunks = -(-column.extent // (width * writer.unroll))
         words = {"units": count(rows) * chunks, "chunks": chunks, "width": width, "columns": column.extent}
-        words.update({f"{name}_column": column.stride(name) for name in names})
+        words.update({f"{each.name}_column": column.stride(each.name) for each in every})
         self.add(writer, every, rows, [column], words, -(-words["units"] * width // threads), threads)
+
+    def go_down(self, writer: Elements, every: Sequence[_Operand], rows: Sequence[Axis], column: Axis) -> None:
+        """A thread has the elements of a column in some rows: in so many that most of the device has work."""
+        threads = machine().threads(THREADS, 4)
+        width = _width(column.extent, 1, threads)
+        chunks, height = -(-column.extent // width), threads // width
+        blocks = BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device)
+        turns = -(-count(rows) * chunks // (blocks * height * writer.unroll))
+        span = height * writer.unroll * max(1, turns)
+        spans = -(-count(rows) // span)
+        words = {"units": spans * chunks, "chunks": chunks, "width": width, "columns": column.extent}
+        words.update({f"{each.name}_column": column.stride(each.name) for each in every})
+        words.update(words_of("w", rows, [each.name for each in every], height), length=count(rows), span=span)
+        self.add(writer, every, [], [*rows, column], words, words["units"], threads)
 
     def shaped_like_x(self, function: str) -> list[str]:
         """The arrays of x's shape that a function reads and writes, in the form that is asked for."""
