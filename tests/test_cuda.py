@@ -79,12 +79,13 @@ print([name for name in sys.modules if name.startswith(("numba", "cuda", "fastop
 
 
 @pytest.mark.parametrize("name", ["stream", "backend"])
-def test_every_update_has_the_option(name):
+def test_every_function_has_the_option(name):
     import inspect
 
+    from fastopt.norm import batch, group, instance, layer
     from fastopt.updates import adam, descent, signs, squares
 
-    for module in (descent, signs, squares, adam):
+    for module in (descent, signs, squares, adam, batch, layer, instance, group):
         for function in vars(module).values():
             if inspect.isfunction(function) and function.__module__ == module.__name__:
                 assert inspect.signature(getattr(fastopt, function.__name__)).parameters[name].default is None

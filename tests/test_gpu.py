@@ -9,6 +9,7 @@ import fastopt
 from fastopt.engine.run import run_many
 from fastopt.updates.adam import ADAM
 from tests.cases import BY_NAME, CASES
+from tests.norm_cases import CASES as NORMS
 from tests.peers import peer
 from tests.support import assert_same_bits
 
@@ -100,3 +101,29 @@ def test_a_graph_takes_lr_and_step_of_its_replay(cuda):
     torch.cuda.synchronize()
     for name, tensor in tensors.items():  # a power on the device may round otherwise
         np.testing.assert_allclose(tensor.cpu().numpy(), arrays[name], rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(2, 4, 3), (5, 64, 37, 41), (300, 96)], ids=str)
+@pytest.mark.parametrize("case", NORMS, ids=lambda case: case.name)
+def test_norms_have_the_bits_of_the_host(cuda, case, shape, dtype):
+    arrays = case.make_arrays(shape, dtype)
+    on_device = {name: cuda.to_device(array) for name, array in arrays.items()}
+    wanted = case.run(arrays)
+    got = {name: cuda.as_cuda_array(array).copy_to_host() for name, array in case.run(on_device).items()}
+    assert_same_bits(got, wanted, case.name)
+
+
+def test_norms_of_tensors(cuda):
+    torch = peer("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    case = next(case for case in NORMS if case.name == "batch+both")
+    arrays = case.make_arrays((3, 5, 7))
+    tensors = {name: torch.from_numpy(array.copy()).cuda() for name, array in arrays.items()}
+    version = tensors["running_mean"]._version
+    with torch.cuda.stream(torch.cuda.Stream()):
+        got = case.run(tensors)
+    torch.cuda.synchronize()
+    assert tensors["running_mean"]._version > version
+    assert_same_bits({name: tensor.cpu().numpy() for name, tensor in got.items()}, case.run(arrays))

@@ -12,8 +12,10 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, TypeAlias
 
 from fastopt import norm_rules
+from fastopt.codegen.norm_elements_to_cuda import Elements
 from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
-from fastopt.codegen.norms_to_cuda import NAMES, THREADS, Elements, Sums
+from fastopt.codegen.norm_sums_to_cuda import Sums
+from fastopt.codegen.norms_to_cuda import NAMES, THREADS
 from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS
 from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, cuda_module, scalars_module, unroll
 from fastopt.errors import BackendUnavailable

@@ -17,14 +17,14 @@ from .norms_to_cuda import HEADER, LEAVE_UNLESS_ASKED, Array, indent, loaded, st
 NAMES64 = {"farthest": 16.0, "least_variance": 2.0**-96, "huge": 1.7976931348623157e308, "waiting": -1.0}
 
 #: From a variance to rstd: with eps = 0, values that are all equal would have 0 * inf.
-RSTD_OF = '''\
+RSTD_OF = """\
 @inlined
 def rstd_of(floored, least):
     return one64 / sqrt64(least if floored >= zero64 and floored < least else floored)
-'''
+"""
 
 #: From a running statistic to the next: without terms that change nothing, for 0 * inf is NaN, and never infinite.
-UPDATED = '''\
+UPDATED = """\
 @inlined
 def updated(running, batch, momentum, keep, largest):
     value = momentum * batch
@@ -35,7 +35,7 @@ def updated(running, batch, momentum, keep, largest):
     if value < -largest and value >= -huge:
         value = -largest
     return value
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class _Statistics:
 
     def places(self) -> list[str]:
         """Where this row's values are."""
-        return find("row", "r", self.rows, [(each.name, f"{each.name}_row", f"{each.name}_start") for each in self.arrays])
+        return find(
+            "row", "r", self.rows, [(each.name, f"{each.name}_row", f"{each.name}_start") for each in self.arrays]
+        )
 
     def read(self, name: str) -> str:
         """The row's value in an array, in float64."""
@@ -151,7 +153,16 @@ class Moments(_Statistics):
     second_round: bool
 
     own_words: ClassVar[tuple[str, ...]] = ("rows", "channels", "parts", "team", "values", "updates_var")
-    scalars: ClassVar[tuple[str, ...]] = ("per_value", "eps", "least", "momentum", "keep", "factor", "largest_mean", "largest_var")
+    scalars: ClassVar[tuple[str, ...]] = (
+        "per_value",
+        "eps",
+        "least",
+        "momentum",
+        "keep",
+        "factor",
+        "largest_mean",
+        "largest_var",
+    )
 
     @property
     def own_pointers(self) -> list[tuple[str, str]]:
@@ -289,7 +300,7 @@ class Fixed(_Statistics):
 
 @dataclass(frozen=True)
 class Totals(_Statistics):
-    """dweight and dbias: the sums of a channel, added up over outer indices, or over parts of them. Rows are channels."""
+    """The gradients of weight and bias: sums of a channel, added up over outer indices or parts. Rows are channels."""
 
     own_words: ClassVar[tuple[str, ...]] = ("rows", "terms", "term_step", "row_step")
 

@@ -71,7 +71,7 @@ def new(
         what = f"a {type(like).__name__} whose bfloat16 comes through DLPack"
         raise TypeError(f"{name} is None; expected an array for it in out, since x is {what}")
     array = DeviceArray(device, stream, storage, shape, kept)
-    return array, array.view
+    return _as_numbas(array) if type(like).__module__.partition(".")[0] == "numba" else array, array.view
 
 
 def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -81,6 +81,13 @@ def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
         found[axis] = step
         step *= max(shape[axis], 1)
     return tuple(found)
+
+
+def _as_numbas(array: DeviceArray) -> Any:
+    """The same memory as Numba's arrays have it, which keep it alive; without waiting for its stream."""
+    from numba import cuda
+
+    return cuda.as_cuda_array(array, sync=False)
 
 
 def _tensor(storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int) -> Any:

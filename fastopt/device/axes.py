@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
-#: Strides and places are given to kernels modulo so much.
+#: What is below zero is given to kernels modulo so much.
 ADDRESSES = 1 << 64
 
 #: Of each array that does not stand still along an axis, its stride, counted in elements.
@@ -66,7 +66,7 @@ def words_of(letter: str, axes: Sequence[Axis], arrays: Sequence[str], step: int
         words.update({f"{each}_{letter}{k}": axis.stride(each) for k, axis in enumerate(axes)})
     if step:
         words.update(_steps(axes, arrays, step))
-    return {name: word % ADDRESSES for name, word in words.items()}
+    return words
 
 
 def _steps(axes: Sequence[Axis], arrays: Sequence[str], step: int) -> dict[str, int]:

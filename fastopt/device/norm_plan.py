@@ -1,8 +1,6 @@
 """Plans a norm of device arrays: which kernels run over what, one after the other.
 
-As in the engine (``engine/norm.h``), all kinds are one: elements have an outer index, a channel and a place in space, and
-each statistic is that of some channels, a group, of one outer index. Kernels know only rows of elements; here it is
-decided what a row is:
+Kernels know only rows of elements; here it is decided what a row is:
 
 * of sums, a channel's space (`line`, or `columns` where neighbours in memory are channels); where there is no space, a
   sample's features, and for dweight and dbias a feature's samples;
@@ -17,13 +15,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fastopt.backends.cuda import NormKernel
+from fastopt.codegen.norm_elements_to_cuda import ColumnElements, Elements
 from fastopt.codegen.norm_statistics_to_cuda import Fixed, Gradients, Moments, Totals
-from fastopt.codegen.norms_to_cuda import PART, THREADS, Array, Elements, Sums
+from fastopt.codegen.norm_sums_to_cuda import Sums
+from fastopt.codegen.norms_to_cuda import PART, THREADS, Array
 from fastopt.codegen.panel_text import GROUP, LANES
 from fastopt.device.arrays import SIZES
-from fastopt.device.axes import Axis, count, merged, reach, row_major, words_of
+from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, words_of
 from fastopt.device.launch import BLOCKS_PER_PROCESSOR
 from fastopt.device.machine import machine
+from fastopt.device.norm_axes import Norm, NormAxes
 from fastopt.errors import BackendUnavailable
 
 #: Bytes of a kernel's arguments at most, on any device.
@@ -34,37 +35,6 @@ ALIGNMENT = 256
 
 #: Threads that run as one.
 WARP = 32
-
-#: The arrays of x's shape; those of one value for each statistic. All others have one for each channel.
-LIKE_X = ("x", "dy", "y", "residual", "out", "dresidual")
-STATISTICS = ("mean", "rstd", "var", "running_mean", "running_var")
-
-
-class Given(NamedTuple):
-    """An array of a call: its name, how it is stored, and where elements stand, counted in elements."""
-
-    name: str
-    storage: str
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
-
-
-class Norm(NamedTuple):
-    """What decides which kernels run: all of a call but addresses and numbers."""
-
-    #: "forward", "inference", "backward" or "backward_inference".
-    direction: str
-    #: Bit 0 says relu, bit 1 residual.
-    form: int
-    dtype: str
-    #: What x's axes are: "outer", "channel" or "space".
-    labels: tuple[str, ...]
-    #: How many statistics an outer index has; of a layer norm, whose channels may have several axes, 1.
-    groups: int
-    arrays: tuple[Given, ...]
-    device: int
-    #: Of the running variance.
-    unbiased: bool
 
 
 class Pointer(NamedTuple):
@@ -110,63 +80,12 @@ def plan(norm: Norm) -> Plan:
     return _Planner(norm).plan()
 
 
-class _Planner:
+class _Planner(NormAxes):
     def __init__(self, norm: Norm):
-        self.norm = norm
-        self.given = {each.name: each for each in norm.arrays}
+        super().__init__(norm)
         self.launches: list[Launch] = []
         self.scratch: dict[str, tuple[int, str, int]] = {}
         self.scratch_used = 0
-        self.read_axes()
-        self.channels = [*self.group, *self.members]
-        self.statistics = [*self.outer, *self.group]
-        self.per_group = count(self.members)
-        self.values = self.per_group * count(self.space)
-        self.samples = count(self.space) == 1 and self.per_group > 1
-        self.parts = -(-count(self.members if self.samples else self.space) // PART)
-        self.elements = count([*self.outer, *self.channels, *self.space])
-
-    def read_axes(self) -> None:
-        """Sort x's axes, with every array's strides along them."""
-        self.outer: list[Axis] = []
-        self.group: list[Axis] = []
-        self.members: list[Axis] = []
-        self.space: list[Axis] = []
-        features = 0
-        for i, (label, extent) in enumerate(zip(self.norm.labels, self.given["x"].shape, strict=True)):
-            strides = {name: self.given[name].strides[i] for name in LIKE_X if name in self.given}
-            if label == "space":
-                self.space.append(Axis(extent, strides))
-            elif label == "outer":
-                self.outer.append(Axis(extent, self.with_statistics(strides, len(self.outer))))
-            else:
-                strides.update(self.channel_strides(features))
-                features += 1
-                if self.norm.labels.count("channel") == 1 and self.has_group_axis():
-                    self.split(extent, strides)
-                else:
-                    self.members.append(Axis(extent, strides))
-        numbered = row_major([*self.outer, *self.group], "statistic")
-        self.outer, self.group = numbered[: len(self.outer)], numbered[len(self.outer) :]
-
-    def has_group_axis(self) -> bool:
-        """Statistics have an axis of groups, but for those of a layer norm."""
-        return self.norm.groups != LAYER
-
-    def channel_strides(self, feature: int) -> dict[str, int]:
-        others = (each for each in self.norm.arrays if each.name not in (*LIKE_X, *STATISTICS))
-        return {each.name: each.strides[feature] for each in others}
-
-    def with_statistics(self, strides: dict[str, int], position: int) -> dict[str, int]:
-        own = {name: self.given[name].strides[position] for name in STATISTICS if name in self.given}
-        return {**strides, **own, "centre": strides["x"]}
-
-    def split(self, channels: int, strides: dict[str, int]) -> None:
-        """Make an axis of groups, and one of each group's channels."""
-        per_group = channels // self.norm.groups if self.norm.groups else 1
-        far = {name: stride * per_group for name, stride in strides.items()}
-        self.group.append(Axis(self.norm.groups, self.with_statistics(far, len(self.outer))))
-        self.members.append(Axis(per_group, strides))
 
     # ---- All of it
 
@@ -290,17 +209,8 @@ class _Planner:
         arrays += [Array(each.name, each.storage, along=False) for each in own]
         form = 0 if function == "deviations" else self.norm.form & 1
         mapping = "columns" if columns else "line"
-        writer = Sums(
-            function, form, tuple(arrays), self.norm.dtype, len(rows), len(walk), mapping, wide
-        )
+        writer = Sums(function, form, tuple(arrays), self.norm.dtype, len(rows), len(walk), mapping, wide)
         self.add(writer, every, rows, walk, {**words, **words_of("w", walk, names, LANES)}, blocks, threads)
-
-    def runs_across(self) -> bool:
-        """True if neighbours in memory are channels, not places."""
-        across, along = (merged(axes, ["x"])[-1] for axes in (self.channels, self.space))
-        if across.extent == 1 or along.extent == 1:
-            return along.extent == 1 and across.extent > 1
-        return abs(across.stride("x")) < abs(along.stride("x"))
 
     def sum_up_features(self) -> None:
         """Samples: sum up every part of a feature's samples, for dweight and dbias."""
@@ -315,9 +225,7 @@ class _Planner:
         self.need("features_second", "float64", count(rows) * parts)
         threads = machine().threads(THREADS // 4, 4)
         arrays = tuple(Array(each.name, each.storage) for each in every)
-        writer = Sums(
-            "gradient_terms", self.norm.form & 1, arrays, self.norm.dtype, len(rows), len(walk), "single"
-        )
+        writer = Sums("gradient_terms", self.norm.form & 1, arrays, self.norm.dtype, len(rows), len(walk), "single")
         self.feature_parts = parts
         self.add(
             writer, every, rows, walk, {**words, **words_of("w", walk, names, 1)}, -(-count(rows) * parts // threads),
@@ -378,7 +286,7 @@ class _Planner:
         self.add(writer, every, rows, [], {"rows": count(rows)}, -(-count(rows) // threads), threads)
 
     def totals(self) -> None:
-        """dweight and dbias, from sums of every outer index, or of every part of them."""
+        """The gradients of weight and bias, from sums of every outer index, or of every part of them."""
         every = [self.operand("dweight"), self.operand("dbias")]
         rows = merged(_renamed(self.channels, every), ["dweight", "dbias"])
         words = {"rows": count(rows), "terms": 0, "term_step": 0, "row_step": 0}
@@ -418,16 +326,40 @@ class _Planner:
 
         along = [each for each in every if each in arrays or column.stride(each.name)]
         contiguous = all(column.stride(each.name) == 1 for each in along)
-        writer = Elements(
+        alike = all(row.stride(each.name) == 0 for each in every if each not in arrays for row in rows)
+        down = alike and len(along) > len(arrays)
+        kind = ColumnElements if down else Elements
+        writer = kind(
             function, self.norm.form, _arrays(arrays), tuple(map(array_of, parameters)), self.norm.dtype, len(rows),
             contiguous,
         )  # fmt: skip
+        if down:
+            self.go_down(writer, every, rows, column)
+        else:
+            self.go_along(writer, every, rows, column)
+
+    def go_along(self, writer: Elements, every: Sequence[_Operand], rows: Sequence[Axis], column: Axis) -> None:
+        """A thread has some elements of a row."""
         threads = machine().threads(THREADS, 4)
         width = _width(column.extent, writer.unroll, threads)
         chunks = -(-column.extent // (width * writer.unroll))
         words = {"units": count(rows) * chunks, "chunks": chunks, "width": width, "columns": column.extent}
-        words.update({f"{name}_column": column.stride(name) for name in names})
+        words.update({f"{each.name}_column": column.stride(each.name) for each in every})
         self.add(writer, every, rows, [column], words, -(-words["units"] * width // threads), threads)
+
+    def go_down(self, writer: Elements, every: Sequence[_Operand], rows: Sequence[Axis], column: Axis) -> None:
+        """A thread has the elements of a column in some rows: in so many that most of the device has work."""
+        threads = machine().threads(THREADS, 4)
+        width = _width(column.extent, 1, threads)
+        chunks, height = -(-column.extent // width), threads // width
+        blocks = BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device)
+        turns = -(-count(rows) * chunks // (blocks * height * writer.unroll))
+        span = height * writer.unroll * max(1, turns)
+        spans = -(-count(rows) // span)
+        words = {"units": spans * chunks, "chunks": chunks, "width": width, "columns": column.extent}
+        words.update({f"{each.name}_column": column.stride(each.name) for each in every})
+        words.update(words_of("w", rows, [each.name for each in every], height), length=count(rows), span=span)
+        self.add(writer, every, [], [*rows, column], words, words["units"], threads)
 
     def shaped_like_x(self, function: str) -> list[str]:
         """The arrays of x's shape that a function reads and writes, in the form that is asked for."""
@@ -468,12 +400,8 @@ class _Planner:
             axes = len(self.norm.labels)
             raise BackendUnavailable(f"x has {axes} axes, too many that don't merge for kernels in this version")
         blocks = min(blocks, BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device))
-        ordered = tuple(known[name] for name in writer.words)
+        ordered = tuple(known[name] % ADDRESSES for name in writer.words)
         self.launches.append(Launch(kernel, blocks, threads, tuple(pointers), ordered, tuple(writer.scalars)))
-
-
-#: What `Norm.groups` is of a layer norm.
-LAYER = -1
 
 
 def _renamed(axes: Iterable[Axis], operands: Iterable[_Operand]) -> list[Axis]:

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from fastopt.device.arrays import View, new
 from fastopt.device.launch import choose_stream
 from fastopt.device.machine import machine
-from fastopt.device.norm_plan import LAYER, Given, Norm, plan
+from fastopt.device.norm_axes import LAYER, Given, Norm
+from fastopt.device.norm_plan import plan
 from fastopt.device.streams import wrote
 
 __all__ = ["LAYER", "Numbers", "Result", "run"]

@@ -32,12 +32,12 @@ not three. Either may be left out (None). With an activation, backward needs ``y
 0 where y <= 0. ``residual=True`` asks for a fourth result: dresidual, the gradient of the residual, which is that dy.
 relu(NaN) is NaN.
 
-**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one) or the buffer
-protocol. Each is float16, bfloat16 (of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and
-may have any strides. A call computes in float32, or in float64 if one of its arrays is float64. Sums add up eight terms
-in that type and all else in float64, and what follows from them is float64; a result is rounded once more if its array
-stores fewer bits. x has two axes or more; in layer norm, one or more. Nothing is written but running statistics and
-results.
+**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one), the buffer
+protocol or ``__cuda_array_interface__``: all in the host's memory, or all on one CUDA device. Each is float16, bfloat16
+(of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and may have any strides. A call
+computes in float32, or in float64 if one of its arrays is float64. Sums add up eight terms in that type and all else in
+float64, and what follows from them is float64; a result is rounded once more if its array stores fewer bits. x has two
+axes or more; in layer norm, one or more. Nothing is written but running statistics and results.
 
 **weight, bias** of None count as ones and zeros; their gradients are returned nonetheless.
 
@@ -58,11 +58,16 @@ for every number of threads, memory layout and instruction set. In float32 the v
 in float32, a mean of a million standard deviations makes x_hat wrong by up to 0.03. See docs/numerics.md.
 
 **backend** says who compiled the kernel: ``"cython"`` (the build; also what None means) or ``"numba"`` (now; the same
-bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. ``"cuda"`` is
-not in this version.
+bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. For arrays on a
+CUDA device it is ``"cuda"``, which None means there: the same bits again.
 
 **num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
 the process may use, and one where the arrays are small.
+
+**stream** is the CUDA stream of device arrays, as for updates (`fastopt.updates`). A call returns when all of it is in
+the stream: nothing is copied to the host, and nothing waits. New results are on the device, of the kind that x is: of
+PyTorch, CuPy or Numba, or else an object with ``__cuda_array_interface__``, whose memory is given back in the order of
+the stream that it was made on. bfloat16 results that are not PyTorch's ask for ``out``.
 
 Raises
 ------
@@ -73,7 +78,8 @@ TypeError
     Something that is no array is given for one; an array is of another dtype or byte order, or is read-only and would
     be written; a number is not a real one, or ``axis`` or ``groups`` not a whole one.
 BackendUnavailable
-    The backend can't run here, or an array lies on a CUDA device.
+    The backend can't run here: arrays lie on a CUDA device and numba-cuda is missing, or its driver is; or
+    `DatasetStatistics` is given a device's array.
 
 Objects
 -------

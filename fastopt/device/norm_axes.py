@@ -1,0 +1,109 @@
+"""What a norm's arrays are: axes of outer indices, groups, channels and space, with every array's strides along them.
+
+As in the engine (``engine/norm.h``), all kinds are one: elements have an outer index, a channel and a place in space,
+and each statistic is that of some channels, a group, of one outer index.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from fastopt.codegen.norms_to_cuda import PART
+from fastopt.device.axes import Axis, count, merged, row_major
+
+#: What `Norm.groups` is of a layer norm.
+LAYER = -1
+
+#: The arrays of x's shape; those of one value for each statistic. All others have one for each channel.
+LIKE_X = ("x", "dy", "y", "residual", "out", "dresidual")
+STATISTICS = ("mean", "rstd", "var", "running_mean", "running_var")
+
+
+class Given(NamedTuple):
+    """An array of a call: its name, how it is stored, and where elements stand, counted in elements."""
+
+    name: str
+    storage: str
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+
+class Norm(NamedTuple):
+    """What decides which kernels run: all of a call but addresses and numbers."""
+
+    #: "forward", "inference", "backward" or "backward_inference".
+    direction: str
+    #: Bit 0 says relu, bit 1 residual.
+    form: int
+    dtype: str
+    #: What x's axes are: "outer", "channel" or "space".
+    labels: tuple[str, ...]
+    #: How many statistics an outer index has; LAYER: one, and channels may have several axes.
+    groups: int
+    arrays: tuple[Given, ...]
+    device: int
+    #: Of the running variance.
+    unbiased: bool
+
+
+class NormAxes:
+    """A norm's axes and the numbers that follow from them, as ``plan_norm`` in ``engine/norm_plan.c`` has them."""
+
+    def __init__(self, norm: Norm):
+        self.norm = norm
+        self.given = {each.name: each for each in norm.arrays}
+        self.outer: list[Axis] = []
+        self.group: list[Axis] = []
+        self.members: list[Axis] = []
+        self.space: list[Axis] = []
+        self.read_axes()
+        self.channels = [*self.group, *self.members]
+        self.statistics = [*self.outer, *self.group]
+        self.per_group = count(self.members)
+        self.values = self.per_group * count(self.space)
+        self.samples = count(self.space) == 1 and self.per_group > 1
+        self.parts = -(-count(self.members if self.samples else self.space) // PART)
+        self.elements = count([*self.outer, *self.channels, *self.space])
+
+    def read_axes(self) -> None:
+        """Sort x's axes, with every array's strides along them."""
+        features = 0
+        for i, (label, extent) in enumerate(zip(self.norm.labels, self.given["x"].shape, strict=True)):
+            strides = {name: self.given[name].strides[i] for name in LIKE_X if name in self.given}
+            if label == "space":
+                self.space.append(Axis(extent, strides))
+            elif label == "outer":
+                self.outer.append(Axis(extent, self.with_statistics(strides, len(self.outer))))
+            else:
+                strides.update(self.channel_strides(features))
+                features += 1
+                if self.norm.groups == LAYER:
+                    self.members.append(Axis(extent, strides))
+                else:
+                    self.split(extent, strides)
+        numbered = row_major([*self.outer, *self.group], "statistic")
+        self.outer, self.group = numbered[: len(self.outer)], numbered[len(self.outer) :]
+
+    def channel_strides(self, feature: int) -> dict[str, int]:
+        """Of the arrays with a value for each channel; in a layer norm, those have an axis for each of x's."""
+        others = (each for each in self.norm.arrays if each.name not in (*LIKE_X, *STATISTICS))
+        return {each.name: each.strides[feature] for each in others}
+
+    def with_statistics(self, strides: dict[str, int], position: int) -> dict[str, int]:
+        """Those of the arrays with a value for each statistic, too; and of x's first value, the centre."""
+        own = {name: self.given[name].strides[position] for name in STATISTICS if name in self.given}
+        return {**strides, **own, "centre": strides["x"]}
+
+    def split(self, channels: int, strides: dict[str, int]) -> None:
+        """Make an axis of groups, and one of each group's channels."""
+        per_group = channels // self.norm.groups if self.norm.groups else 1
+        far = {name: stride * per_group for name, stride in strides.items()}
+        self.group.append(Axis(self.norm.groups, self.with_statistics(far, len(self.outer))))
+        self.members.append(Axis(per_group, strides))
+
+    def runs_across(self) -> bool:
+        """True if neighbours in memory are channels, not places."""
+        across, along = (merged(axes, ["x"])[-1] for axes in (self.channels, self.space))
+        if across.extent == 1 or along.extent == 1:
+            return along.extent == 1 and across.extent > 1
+        return abs(across.stride("x")) < abs(along.stride("x"))

@@ -1,0 +1,69 @@
+"""How the CUDA driver is called for norms, told by a stand-in for it: nothing is read, copied or waited for."""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+
+import pytest
+
+from tests.peers import peer
+from tests.support import ROOT, run_python
+
+peer("numba_cuda")
+
+# Arrays at addresses where nothing is: whoever read one on the host would end the process.
+PROGRAM = """
+import fastopt
+class OnDevice:
+    def __init__(self, address, *shape):
+        self.__cuda_array_interface__ = {"shape": shape, "typestr": "<f4", "data": (address, False), "version": 3}
+x, y, dy = (OnDevice(0x10000000 * i, 2, 3, 8) for i in (1, 2, 3))
+weight, bias, mean, rstd, running_mean, running_var = (OnDevice(0x1000 * i, 3) for i in range(1, 7))
+for _ in range(2):
+    fastopt.batch_norm_forward(x, weight, bias, running_mean, running_var, out=(y, mean, rstd), stream=5)
+    print("--")
+fastopt.batch_norm_backward(dy, x, weight, mean, rstd, out=y, stream=7)
+print("--")
+"""
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """What the stand-in says of the program's parts."""
+    folder = tmp_path_factory.mktemp("driver")
+    source = ROOT / "tests" / "cuda" / "stand_in.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", str(folder / "libcuda.so.1"), str(source)], check=True)
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
+    said = run_python(PROGRAM, LD_LIBRARY_PATH=path, NUMBA_ENABLE_CUDASIM="0").split("\n--\n")
+    return [[line for line in part.split("\n") if line.split()[:1] not in (["push"], ["pop"], [])] for part in said]
+
+
+def test_scratch_memory_comes_and_goes_with_the_stream(told):
+    kinds = [line.split()[0] for line in told[1]]
+    assert kinds == ["allocate", *["launch"] * 5, "free"]
+    assert all(" on 5" in line for line in told[1])
+
+
+def test_kernels_are_loaded_once(told):
+    assert sum(line.startswith("load ELF") for line in told[0]) == 5
+    assert not any(line.startswith("load") for line in told[1])
+
+
+def test_results_that_are_not_given_are_allocated_in_the_stream(told):
+    kinds = [line.split()[0] for line in told[2]]
+    assert kinds.count("allocate") == kinds.count("free") == 3  # dweight, dbias, scratch
+    assert kinds.count("launch") == 4
+    assert all(" on 7" in line for line in told[2] if not line.startswith(("load", "kernel")))
+
+
+def test_parameters_stand_as_the_kernel_takes_them(told):
+    (*_, elements) = (line for line in told[1] if line.startswith("launch"))
+    grid, _, parameters = elements.removeprefix("launch ").partition(": ")
+    assert grid == "1 x 256 on 5"
+    words = struct.unpack(f"={len(parameters) // 16}Q", bytes.fromhex(parameters))
+    x, y, rounded, scale, shift, weight, bias, units, chunks, width, columns, extent, *_ = words
+    assert (x, y, weight, bias) == (0x10000000, 0x20000000, 0x1000, 0x2000)
+    assert scale - rounded == shift - scale == 256
+    assert (units, chunks, width, columns, extent) == (6, 1, 2, 8, 3)
