@@ -13,6 +13,7 @@ from tests.peers import peer
 from tests.support import ROOT, run_python
 
 
+@pytest.mark.timeout(1200)  # two minutes as a rule
 def test_kernels_run_in_the_simulator():
     """All of tests/cuda; NUMBA_ENABLE_CUDASIM is read when Numba is imported."""
     peer("numba_cuda")

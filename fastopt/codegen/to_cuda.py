@@ -75,13 +75,14 @@ class _Writer:
         self.storage = dict(zip(rule.arrays, storages, strict=True))
         self.dtype = dtype
         names = SHARED_SCALARS + rule.own_scalars
-        self.scalars = "_scalars" if from_memory else ", ".join(names)
-        self.read_scalars = "".join(f"    {name} = _scalars[{i}]\n" for i, name in enumerate(names) if from_memory)
+        read = "".join(f"    {name} = _scalars[{i}]\n" for i, name in enumerate(names) if from_memory)
+        #: The last of what a kernel takes, and its first lines.
+        self.scalars_given = f", {'_scalars' if from_memory else ', '.join(names)}):\n{read}"
 
     def linear(self) -> str:
         """One tensor: blocks take turns at runs of ``unroll`` elements a thread."""
         return (
-            f"def kernel({self._each('{0}_')}, _count, {self.scalars}):\n{self.read_scalars}"
+            f"def kernel({self._each('{0}_')}, _count{self.scalars_given}"
             f"    _step = index(cuda.blockDim.x)\n"
             f"    _i0 = index(cuda.blockIdx.x) * _step * unroll + index(cuda.threadIdx.x)\n"
             f"    _stride = index(cuda.gridDim.x) * _step * unroll\n"
@@ -93,7 +94,7 @@ class _Writer:
         """Many tensors: blocks take turns at chunks, of which they know the tensor and the first element."""
         pointers = "".join(f"        {name}_ = {name}s_[_t]\n" for name in self.rule.arrays)
         return (
-            f"def kernel({self._each('{0}s_')}, _sizes, _tensors, _begins, _chunks, {self.scalars}):\n{self.read_scalars}"
+            f"def kernel({self._each('{0}s_')}, _sizes, _tensors, _begins, _chunks{self.scalars_given}"
             f"    _step = index(cuda.blockDim.x)\n"
             f"    _c = index(cuda.blockIdx.x)\n"
             f"    while _c < _chunks:\n"
@@ -119,7 +120,7 @@ class _Writer:
         lines += [self._store(name, f"{name}_at_", f"{name}_i_") for name in self.rule.written]
         body = "".join(f"        {line}\n" for line in lines)
         return (
-            f"def kernel({self._each('{0}_')}, _count, {', '.join(extents + strides)}, {self.scalars}):\n{self.read_scalars}"
+            f"def kernel({self._each('{0}_')}, _count, {', '.join(extents + strides)}{self.scalars_given}"
             f"    _i = index(cuda.blockIdx.x) * index(cuda.blockDim.x) + index(cuda.threadIdx.x)\n"
             f"    _stride = index(cuda.gridDim.x) * index(cuda.blockDim.x)\n"
             f"    while _i < _count:\n{body}"
