@@ -14,7 +14,7 @@ from tests.cases import Case, Hyperparameters
 Arrays = dict[str, np.ndarray]
 
 #: Options of the public functions that say how to compute, not what.
-NOT_OF_THE_FORMULA = {"backend", "num_threads"}
+NOT_OF_THE_FORMULA = {"backend", "num_threads", "stream"}
 
 
 def hyperparameters(case: Case, step: int = 1, **options: Any) -> Hyperparameters:

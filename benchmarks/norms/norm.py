@@ -12,7 +12,7 @@ import fastopt
 from fastopt import norm_reference
 
 #: Options of the public functions that say how to compute, not what.
-NOT_OF_THE_FORMULA = {"out", "backend", "num_threads"}
+NOT_OF_THE_FORMULA = {"out", "backend", "num_threads", "stream"}
 
 
 @dataclass(frozen=True, eq=False)
