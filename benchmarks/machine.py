@@ -27,7 +27,7 @@ def describe_machine(threads: int) -> dict[str, str]:
 def machine_line(facts: dict[str, str]) -> str:
     """Return the description as a sentence."""
     if not facts:
-        return "Nothing was measured yet: there was no device at hand"
+        return "Nothing was measured yet, and so no number stands here"
     versions = ", ".join(f"{name} {facts[name]}" for name in PACKAGES)
     others = facts.get("other programs")
     return (

@@ -1,8 +1,8 @@
 """Writes result tables into pages, between markers, so that none is ever typed.
 
 ``python -m benchmarks.tables --csv results/benchmarks.csv --update README.md docs/benchmarks.md``, or a device's
-``--csv results/cuda.csv --update docs/cuda.md``, replaces what stands
-between ``<!-- benchmark:begin NAME -->`` and ``<!-- benchmark:end NAME -->``, where NAME is one of `GRIDS` or `TEXTS`.
+``--csv results/cuda.csv --update docs/cuda.md``, replaces what stands between ``<!-- benchmark:begin NAME -->`` and
+``<!-- benchmark:end NAME -->``, where NAME is one of `GRIDS` or `TEXTS`.
 """
 
 from __future__ import annotations

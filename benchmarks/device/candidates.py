@@ -91,10 +91,11 @@ def candidates_for(workload: Any, device: Device, peers: bool) -> list[Candidate
     """Return who does the workload's work: fastopt, and, if wanted, who else is here."""
     is_list, is_update = isinstance(workload, ListWorkload), isinstance(workload, UpdateWorkload)
     candidates = [FASTOPT_LIST if is_list else FASTOPT if is_update else FASTOPT_NORM]
-    if peers and device.library.name == "torch":
+    others = device.library.shared_with if peers else ()
+    if "torch" in others:
         from benchmarks.device.peers import peers_of  # only here: PyTorch is optional
 
         candidates += peers_of(workload)
-    if peers and device.library.name != "NumPy" and is_update and not is_list and find_spec("cupy"):
+    if "cupy" in others and find_spec("cupy") and is_update and not is_list:
         candidates.append(CUPY)
     return candidates

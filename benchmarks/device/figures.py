@@ -17,7 +17,6 @@ LARGEST = 100_000_000
 #: What PyTorch makes of a batch norm on a device; of the fused one, three calls.
 CUDNN = "torch module"
 
-
 #: Batch norm's figures, by whether add and relu are fused, and the direction.
 OVER_CUDNN = {(False, "forward"): 1.0, (False, "backward"): 1.0, (True, "forward"): 1.5}
 

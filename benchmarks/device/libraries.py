@@ -10,11 +10,12 @@ import numpy as np
 
 
 class Library(NamedTuple):
-    """How arrays come to a device and back."""
+    """How arrays come to a device and back, and which libraries of candidates take them as they are."""
 
     name: str
     put: Callable[[np.ndarray], Any]
     get: Callable[[Any], np.ndarray]
+    shared_with: tuple[str, ...] = ()
 
 
 def find_library() -> Library:
@@ -51,6 +52,7 @@ def torch_library(device: str) -> Library:
         "torch",
         lambda array: torch.tensor(array, device=device),
         lambda tensor: tensor.detach().cpu().numpy(),
+        ("torch", "cupy") if device == "cuda" else ("torch",),
     )
 
 
@@ -58,11 +60,11 @@ def cupy_library() -> Library:
     """CuPy's arrays."""
     import cupy
 
-    return Library("cupy", cupy.array, cupy.asnumpy)
+    return Library("cupy", cupy.array, cupy.asnumpy, ("cupy",))
 
 
 def numba_library() -> Library:
     """Numba's device arrays."""
     from numba import cuda
 
-    return Library("numba", cuda.to_device, lambda array: array.copy_to_host())
+    return Library("numba", cuda.to_device, lambda array: array.copy_to_host(), ("cupy",))

@@ -43,8 +43,7 @@ def measure_launches(workload: ListWorkload, device: Device) -> Iterator[Result]
     """Count the kernels of one call of fastopt's; the columns of seconds hold the number."""
     from fastopt.device.machine import machine  # only here: numba-cuda may be missing
 
-    trial = workload.trial()
-    step = FASTOPT_LIST.make(trial, device.put(trial.make_arrays()), THREADS)
+    step = FASTOPT_LIST.make(workload, device.put(workload.make_arrays()), THREADS)
     with patch.object(machine(), "launch", wraps=machine().launch) as launch:
         step()
     count = launch.call_count
