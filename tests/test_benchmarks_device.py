@@ -201,6 +201,7 @@ def test_figures_come_from_the_medians():
         (UPDATE, largest, "torch fused", 1.5), (UPDATE, largest, "torch functional", 1.25),
         (UPDATE, LIST, "fastopt", 2.0), (UPDATE, LIST, "torch fused", 1.0), (LAUNCHES, LIST, "fastopt", 1),
         (CALL, CALLED, "fastopt", 1e-5), (CALL, CALLED, "torch fused", 4e-5), (CALL, CALLED, "torch functional", 5e-6),
+        (CALL, LIST, "fastopt", 1.0), (CALL, LIST, "torch fused", 1.0),
         (NORM, forward, "fastopt", 1.0), (NORM, forward, "torch module", 1.1), (NORM, forward, "torch op", 0.5),
         (NORM, fused, "fastopt", 1.0), (NORM, fused, "torch module", 1.4),
     )  # fmt: skip

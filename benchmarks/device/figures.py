@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from benchmarks.device.measure import CALL, LAUNCHES, NORM, UPDATE
-from benchmarks.device.plan import LIST, NORMS
+from benchmarks.device.plan import CALLED, LIST, NORMS
 from benchmarks.figure import Figure, once, over, ratio
 from benchmarks.results import Results
 
@@ -30,7 +30,11 @@ def _update(elements: int, *rivals: str) -> Callable[[Results], float | None]:
 
 
 def _call_over(rival: str) -> Callable[[Results], float | None]:
-    return lambda results: ratio(results.median("fastopt", CALL), results.median(rival, CALL))
+    def compared(results: Results) -> float | None:
+        own, other = (results.median(name, CALL, elements=CALLED.elements) for name in ("fastopt", rival))
+        return ratio(own, other)
+
+    return compared
 
 
 def _norm(fused: bool, direction: str, limit: float) -> Figure:

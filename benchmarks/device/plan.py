@@ -19,7 +19,7 @@ from tests.cases import BY_NAME
 
 ADAMW = BY_NAME["adamw"]
 
-#: Of which a call's time on the host is measured.
+#: Of which a call's time on the host is measured; and of the list.
 CALLED = UpdateWorkload(ADAMW, 1_000)
 
 LIST = ListWorkload.of(ADAMW, RESNET50)
@@ -33,7 +33,7 @@ NORMS = [
 ]
 
 #: What `--only` chooses from.
-GROUPS = ("calls", "adamw", "batch-norm")
+GROUPS = ("calls", "adamw", "norms")
 
 
 def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
@@ -41,21 +41,20 @@ def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
     effort = DEVICE_QUICK if options.quick else DEVICE
     if options.sizes:
         effort = replace(effort, sizes=options.sizes, largest_norm=max(options.sizes))
-    groups = options.only or GROUPS
     shared = (effort, options.peers, device)
-    planned: list[Measurement] = []
-    if "calls" in groups:
-        planned.append(("calls", partial(measure_call, CALLED, *shared)))
-    if "adamw" in groups:
-        for size in effort.sizes:
-            step = partial(measure_on_device, UPDATE, UpdateWorkload(ADAMW, size), *shared)
-            planned.append((f"{ADAMW.name}, {short(size)} elements", step))
-        if LIST.elements <= max(effort.sizes):
-            planned.append((f"{ADAMW.name}, {LIST.shape}", partial(measure_on_device, UPDATE, LIST, *shared)))
-            planned.append((f"{ADAMW.name}, {LIST.shape}, launches", partial(measure_launches, LIST, device)))
-    planned += [
-        (f"{norm.name}, {norm.shape}", partial(measure_on_device, NORM, norm, *shared))
-        for norm in NORMS
-        if {"norms", norm.family}.intersection(groups) and norm.elements <= effort.largest_norm
-    ]
-    return planned
+    lists = [LIST] if LIST.elements <= max(effort.sizes) else []
+    updates = [*(UpdateWorkload(ADAMW, size) for size in effort.sizes), *lists]
+    norms = [norm for norm in NORMS if norm.elements <= effort.largest_norm]
+    planned: dict[str, list[Measurement]] = {
+        "calls": [(f"call: {_label(each)}", partial(measure_call, each, *shared)) for each in (CALLED, *lists)],
+        "adamw": [
+            *((_label(each), partial(measure_on_device, UPDATE, each, *shared)) for each in updates),
+            *((f"launches: {_label(each)}", partial(measure_launches, each, device)) for each in lists),
+        ],
+        "norms": [(f"{each.name}, {each.shape}", partial(measure_on_device, NORM, each, *shared)) for each in norms],
+    }
+    return [measurement for group in GROUPS if group in (options.only or GROUPS) for measurement in planned[group]]
+
+
+def _label(update: UpdateWorkload) -> str:
+    return f"{update.name}, {update.shape or f'{short(update.elements)} elements'}"

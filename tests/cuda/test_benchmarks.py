@@ -64,6 +64,7 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
         timed = results.median("fastopt", "cuda norm", case=norm.name)
         assert timed or f"{norm.name}: fastopt is left out: " in said
     assert results.median("fastopt", "cuda call", elements=24)
+    assert results.median("fastopt", "cuda call", shape="3 tensors")
     assert results.median("fastopt", "cuda launches", shape="3 tensors") == 1
     page = "".join(f"<!-- benchmark:begin {name} -->\n<!-- benchmark:end {name} -->\n" for name in tables.GRIDS)
     written = tables.update(page, results)
@@ -76,12 +77,12 @@ def test_what_is_not_asked_for_is_not_measured(device):
     assert [description for description, _ in plan.plan(options, device)] == ["adamw, 1e3 elements"]
     options = command_line.parse(["--device", "cuda"])
     descriptions = [description for description, _ in plan.plan(options, device)]
-    assert {"calls", "adamw, 1e8 elements", "adamw, 161 tensors"} <= set(descriptions)
+    assert {"call: adamw, 161 tensors", "adamw, 1e8 elements", "adamw, 161 tensors"} <= set(descriptions)
     assert sum("batch-norm" in description for description in descriptions) == 4
 
 
 def test_what_a_device_does_not_measure_is_refused():
-    with pytest.raises(SystemExit, match="expected some of calls, adamw, batch-norm"):
+    with pytest.raises(SystemExit, match="expected some of calls, adamw, norms"):
         command_line.main(["--device", "cuda", "--only", "sgd", "--no-peers"])
 
 
