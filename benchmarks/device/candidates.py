@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from math import sqrt
 from typing import Any
@@ -37,6 +37,9 @@ def _norm(workload: NormWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 FASTOPT, FASTOPT_LIST, FASTOPT_NORM = (Candidate("fastopt", make) for make in (_update, _list, _norm))
+
+#: By what the work is.
+OWN = {UpdateWorkload: FASTOPT, ListWorkload: FASTOPT_LIST, NormWorkload: FASTOPT_NORM}
 
 
 def copy_on(device: Device) -> Candidate:
@@ -76,9 +79,17 @@ def _cupy(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
         "eps": h["eps"],
     }
     inputs = ", ".join(f"T {name}" for name in ("grad", *scalars))
-    kernel = cupy.ElementwiseKernel(inputs, "T param, T m, T v", CUPY_ADAMW, "adamw")
+    kernel = _cupy_kernel(inputs, "T param, T m, T v", CUPY_ADAMW, "adamw")
     grad, param, m, v = (cupy.asarray(arrays[name]) for name in ("grad", "param", "m", "v"))
     return partial(kernel, grad, *map(np.float32, scalars.values()), param, m, v)
+
+
+@cache
+def _cupy_kernel(*arguments: str) -> Any:
+    """Return a kernel, the same for all sets of arrays: it is compiled once."""
+    import cupy
+
+    return cupy.ElementwiseKernel(*arguments)
 
 
 CUPY = Candidate("cupy", _cupy)
@@ -89,13 +100,12 @@ CUPY = Candidate("cupy", _cupy)
 
 def candidates_for(workload: Any, device: Device, peers: bool) -> list[Candidate]:
     """Return who does the workload's work: fastopt, and, if wanted, who else is here."""
-    is_list, is_update = isinstance(workload, ListWorkload), isinstance(workload, UpdateWorkload)
-    candidates = [FASTOPT_LIST if is_list else FASTOPT if is_update else FASTOPT_NORM]
+    candidates = [OWN[type(workload)]]
     others = device.library.shared_with if peers else ()
     if "torch" in others:
         from benchmarks.device.peers import peers_of  # only here: PyTorch is optional
 
         candidates += peers_of(workload)
-    if "cupy" in others and find_spec("cupy") and is_update and not is_list:
+    if "cupy" in others and find_spec("cupy") and type(workload) is UpdateWorkload:  # it has no lists
         candidates.append(CUPY)
     return candidates
