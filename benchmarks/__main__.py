@@ -11,27 +11,35 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import fastopt
-from benchmarks.figures import figures_grid
+from benchmarks.device.device import find_device
+from benchmarks.device.libraries import missing_peers
+from benchmarks.device.plan import GROUPS as DEVICE_GROUPS
+from benchmarks.device.plan import plan as plan_on_device
 from benchmarks.machine import describe_machine, machine_line
 from benchmarks.others import OtherPrograms, share_of_others
 from benchmarks.plan import GROUPS, Measurement, plan
 from benchmarks.plot import draw
-from benchmarks.report import calls_grid, norms_grid, storage_grid, updates_grid, zero_gradient_grid
 from benchmarks.results import Results, write_csv
+from benchmarks.tables import GRIDS
 from tests.cases import BY_NAME
 
 #: Other programs may have this share of the processors without a warning.
 BUSY = 0.05
 
+#: What is written, by the device.
+CSV = {"host": "benchmarks.csv", "cuda": "cuda.csv"}
+
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, print, and write the CSV file and the picture."""
+    """Measure, print, and write the CSV file and the pictures."""
     options = parse(arguments)
-    if options.peers:  # before Numba loads the system's OpenMP: on that one, small steps of PyTorch take 3 ms, not 0.1
+    # Before Numba loads the system's OpenMP: on that one, small steps of PyTorch take 3 ms, not 0.1.
+    if options.peers and find_spec("torch"):
         import benchmarks.updates.peers  # noqa: F401
     wide = Console()
     console = wide if wide.is_terminal else Console(width=190)
-    results = Results(describe_machine(options.threads))
+    machine, planned = prepare(options)
+    results = Results(machine)
     console.print(machine_line(results.machine))
     before = share_of_others(seconds=0.5)
     if before is not None and before > BUSY:
@@ -39,20 +47,38 @@ def main(arguments: list[str] | None = None) -> None:
             f"[red]Other programs have {before:.0%} of the processors: wait for them, or do not trust this run."
         )
     others = OtherPrograms()
-    run(plan(options), results, console)
+    run(planned, results, console)
     share = others.share()
     if share is not None:
         results.machine["other programs"] = f"{share:.0%}"
-    for grid in (updates_grid, norms_grid, storage_grid, calls_grid, zero_gradient_grid, figures_grid):
+    for grid in GRIDS.values():
         table = grid(results)
         if table.rows:
             console.print(table.for_terminal())
     options.out.mkdir(parents=True, exist_ok=True)
-    csv = options.out / "benchmarks.csv"
+    csv = options.out / CSV[options.device]
     write_csv(results, csv)
     matplotlib.use("Agg")
     for written in (csv, *draw(results, options.out)):
         print(f"wrote {written}")
+
+
+def prepare(options: argparse.Namespace) -> tuple[dict[str, str], list[Measurement]]:
+    """Return the machine's description and what is to be measured on it, or exit where that can't be."""
+    machine = describe_machine(options.threads)
+    if options.device == "host":
+        return machine, plan(options)
+    try:
+        device = find_device()
+    except fastopt.BackendUnavailable as error:
+        raise SystemExit(str(error)) from None
+    planned = plan_on_device(options, device)
+    if not planned:
+        raise SystemExit(f"nothing of that is measured on a device; expected some of {', '.join(DEVICE_GROUPS)}")
+    if options.peers:
+        for missing in missing_peers():
+            print(missing)
+    return machine | {"device": device.description()}, planned
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
@@ -62,6 +88,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--sizes", type=sizes, metavar="N[,N]", help="elements of updates, such as 1e3,1e6; norms up to the largest"
     )
     parser.add_argument("--only", type=names, metavar="NAME[,NAME]", help=f"cases, or {', '.join(GROUPS)}")
+    parser.add_argument("--device", choices=CSV, default="host", help="whose arrays; default: %(default)s")
     parser.add_argument("--quick", action="store_true", help="fewer sizes and samples: a minute or two")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave PyTorch out")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results/")
@@ -69,7 +96,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--threads", type=int, default=fastopt.get_num_threads(), metavar="N", help="default: %(default)s"
     )
     options = parser.parse_args(arguments)
-    if options.peers and find_spec("torch") is None:
+    if options.device == "host" and options.peers and find_spec("torch") is None:
         print("PyTorch is not installed: its columns stay empty")
         options.peers = False
     return options

@@ -3,30 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import cycle
 
 import numpy as np
 
-from benchmarks.candidates import Candidate
+from benchmarks.candidates import Candidate, Step
 from benchmarks.effort import Effort
+from benchmarks.place import HOST, Place
 from benchmarks.results import Result
 from benchmarks.timing import time_in_turns
 from benchmarks.verify import verify
 from benchmarks.workload import Workload
+from fastopt import BackendUnavailable
 
 
 def compete(
-    measure: str, competitions: Mapping[Workload, Sequence[Candidate]], effort: Effort, threads: int
+    measure: str,
+    competitions: Mapping[Workload, Sequence[Candidate]],
+    effort: Effort,
+    threads: int,
+    place: Place = HOST,
 ) -> Iterator[Result]:
-    """Time every candidate of every workload; those of one workload share its arrays."""
+    """Time every candidate of every workload; those of one workload share its arrays.
+
+    What can't run here is left out, with the reason that it gives.
+    """
     steps = {}
     for workload, candidates in competitions.items():
-        arrays = workload.make_arrays()
+        sets = place.sets(workload.make_arrays())
         for candidate in candidates:
-            verify(candidate, workload, threads)
-            steps[workload, candidate] = candidate.make(workload, candidate.timed_on(arrays), threads)
+            try:
+                verify(candidate, workload, threads, place)
+            except BackendUnavailable as error:
+                print(f"{workload.name}: {candidate.name} is left out: {error}")
+                continue
+            made = [candidate.make(workload, candidate.timed_on(arrays), threads) for arrays in sets]
+            steps[workload, candidate] = _in_turn(made)
     # After thousands of steps with one gradient, the variance of the centered RMSprop is a rounding error of either
     # sign, and NumPy warns of its root. NaN takes no more time than other numbers.
     with np.errstate(invalid="ignore"):
-        timings = time_in_turns(steps, effort)
+        timings = time_in_turns(steps, effort, place.clock)
     for (workload, candidate), timing in timings.items():
         yield Result.of(timing, measure, candidate.name, workload)
+
+
+def _in_turn(steps: Sequence[Step]) -> Step:
+    """Return a step that is each of these, one after the other."""
+    if len(steps) == 1:
+        return steps[0]
+    following = cycle(steps)
+    return lambda: next(following)()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True)
@@ -25,3 +25,7 @@ class Effort:
 
 FULL = Effort((1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000), 100_000_000, 11, 0.4, 7, True)
 QUICK = Effort((1_000, 100_000, 1_000_000), 10_000_000, 3, 0.1, 3, False)
+
+#: On a device a sample is short, and many of them are soon taken.
+DEVICE = replace(FULL, sizes=(1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000), samples=51)
+DEVICE_QUICK = replace(QUICK, samples=11)

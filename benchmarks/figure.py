@@ -27,7 +27,7 @@ class Figure:
     @property
     def asked(self) -> str:
         """Return what is asked as text."""
-        return "" if self.limit is None else f"{self.sign} {self.limit:g} {self.unit}"
+        return "" if self.limit is None else f"{self.sign} {self.limit:g} {self.unit}".rstrip()
 
 
 def ratio(slower: float | None, faster: float | None) -> float | None:
@@ -35,9 +35,9 @@ def ratio(slower: float | None, faster: float | None) -> float | None:
     return None if slower is None or faster is None else slower / faster
 
 
-def over(results: Results, *rivals: str, **columns: object) -> float | None:
+def over(results: Results, *rivals: str, own: str = "cython", **columns: object) -> float | None:
     """Return how many times faster fastopt is than the best of the rivals, in the rows with these columns."""
-    return ratio(results.best(*rivals, **columns), results.median("cython", **columns))
+    return ratio(results.best(*rivals, **columns), results.median(own, **columns))
 
 
 def once(candidate: str, measure: str, scale: float, **columns: object) -> Callable[[Results], float | None]:

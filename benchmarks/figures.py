@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.figure import Figure
 from benchmarks.grid import Grid
 from benchmarks.norms.figures import NORM_FIGURES
 from benchmarks.processes import PROCESS_FIGURES
@@ -25,11 +27,19 @@ def _digits(value: float) -> str:
 
 def figures_grid(results: Results) -> Grid:
     """Return the figures that these results can tell."""
+    return asked_and_measured(FIGURES, results)
+
+
+def asked_and_measured(figures: Iterable[Figure], results: Results, unmeasured: bool = False) -> Grid:
+    """Return a row for each figure that these results can tell, and, if wanted, empty ones for the others."""
     grid = Grid("Figures", ("figure", "asked", "measured", ""))
-    for figure in FIGURES:
+    for figure in figures:
         value = figure.measured(results)
         if value is not None:
-            grid.rows.append((figure.label, figure.asked, f"{_digits(value)} {figure.unit}", figure.verdict(value)))
+            measured = f"{_digits(value)} {figure.unit}".rstrip()
+            grid.rows.append((figure.label, figure.asked, measured, figure.verdict(value)))
+        elif unmeasured:
+            grid.rows.append((figure.label, figure.asked, "", ""))
     return grid
 
 

@@ -21,21 +21,25 @@ def describe_machine(threads: int) -> dict[str, str]:
         "threads": str(threads),
         "python": platform.python_version(),
     }
-    return facts | {package: _version(package) for package in PACKAGES}
+    return facts | {package: package_version(package) for package in PACKAGES}
 
 
 def machine_line(facts: dict[str, str]) -> str:
     """Return the description as a sentence."""
+    if not facts:
+        return "Nothing was measured yet, and so no number stands here"
     versions = ", ".join(f"{name} {facts[name]}" for name in PACKAGES)
     others = facts.get("other programs")
     return (
-        f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, kernels for "
+        (f"{facts['device']}; " if "device" in facts else "")
+        + f"{facts['processor']}, {facts['cores']} cores, {facts['threads']} threads, kernels for "
         f"{facts['instruction set']}; Python {facts['python']}, {versions}"
         + (f"; other programs had {others} of the processors" if others else "")
     )
 
 
-def _version(package: str) -> str:
+def package_version(package: str) -> str:
+    """Return the version of a package, or that there is none."""
     try:
         return version(package)
     except PackageNotFoundError:

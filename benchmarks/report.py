@@ -18,6 +18,7 @@ OWN, COMPARED = ("cython", "numba", "bound", "naive"), ("of bound", "over naive"
 #: What happens once or is small: the measure, and the unit of its time.
 CALLS = (
     ("call", "us", 1e6),
+    ("cuda call", "us", 1e6),
     ("import", "ms", 1e3),
     ("first update", "ms", 1e3),
     (ONE_BY_ONE, "us", 1e6),
@@ -64,11 +65,18 @@ def norms_grid(results: Results) -> Grid:
 
 def _compared(results: Results, torch: Sequence[str], columns: Columns) -> Iterator[str]:
     """Yield the throughput of every candidate, and the speed of backend cython over others, as text."""
+    return compared(results, (*OWN, *torch), (("bound",), ("naive",), torch), "cython", columns)
+
+
+def compared(
+    results: Results, candidates: Sequence[str], rivals: Sequence[Sequence[str]], own: str, columns: Columns
+) -> Iterator[str]:
+    """Yield the throughput of every candidate, and the speed of one over the best of some rivals, as text."""
     rows = {row.candidate: row for row in results.select(**columns)}
-    for name in (*OWN, *torch):
+    for name in candidates:
         yield f"{throughput(rows[name]):.1f}" if name in rows else ""
-    for rivals in (("bound",), ("naive",), torch):
-        value = over(results, *rivals, **columns)
+    for some in rivals:
+        value = over(results, *some, own=own, **columns)
         yield "" if value is None else f"{value:.2f}"
 
 

@@ -1,7 +1,8 @@
 """Writes result tables into pages, between markers, so that none is ever typed.
 
-``python -m benchmarks.tables --csv results/benchmarks.csv --update README.md docs/benchmarks.md`` replaces what stands
-between ``<!-- benchmark:begin NAME -->`` and ``<!-- benchmark:end NAME -->``, where NAME is a key of `TABLES`.
+``python -m benchmarks.tables --csv results/benchmarks.csv --update README.md docs/benchmarks.md``, or a device's
+``--csv results/cuda.csv --update docs/cuda.md``, replaces what stands between ``<!-- benchmark:begin NAME -->`` and
+``<!-- benchmark:end NAME -->``, where NAME is one of `GRIDS` or `TEXTS`.
 """
 
 from __future__ import annotations
@@ -11,21 +12,31 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.device.report import device_figures_grid, device_norms_grid, device_updates_grid
 from benchmarks.figures import figures_grid
+from benchmarks.grid import Grid
 from benchmarks.machine import machine_line
 from benchmarks.report import calls_grid, norms_grid, storage_grid, updates_grid, zero_gradient_grid
 from benchmarks.results import Results, read_csv
 
-#: What can stand between markers.
-TABLES: dict[str, Callable[[Results], str]] = {
+#: Every table of results.
+GRIDS: dict[str, Callable[[Results], Grid]] = {
+    "updates": updates_grid,
+    "norms": norms_grid,
+    "cuda-updates": device_updates_grid,
+    "cuda-norms": device_norms_grid,
+    "storage": storage_grid,
+    "calls": calls_grid,
+    "zero-gradient": zero_gradient_grid,
+    "figures": figures_grid,
+    "cuda-figures": device_figures_grid,
+}
+
+#: What else can stand between markers, or stands there in another form than on a terminal.
+TEXTS: dict[str, Callable[[Results], str]] = {
     "machine": lambda results: f"{machine_line(results.machine)}.",
-    "figures": lambda results: figures_grid(results).for_markdown(),
     "largest": lambda results: updates_grid(results, results.sizes()[-1:]).for_markdown(),
-    "updates": lambda results: updates_grid(results).for_markdown(),
-    "storage": lambda results: storage_grid(results).for_markdown(),
-    "calls": lambda results: calls_grid(results).for_markdown(),
-    "norms": lambda results: norms_grid(results).for_markdown(),
-    "zero-gradient": lambda results: zero_gradient_grid(results).for_markdown(),
+    "cuda-figures": lambda results: device_figures_grid(results, unmeasured=True).for_markdown(),
 }
 
 MARKED = re.compile(
@@ -38,9 +49,10 @@ def update(page: str, results: Results) -> str:
 
     def replaced(match: re.Match[str]) -> str:
         name = match["name"]
-        if name not in TABLES:
-            raise ValueError(f"no table is called {name!r}; expected one of {', '.join(TABLES)}")
-        return f"{match['begin']}\n{TABLES[name](results)}\n\n{match['end']}"
+        if name not in {**GRIDS, **TEXTS}:
+            raise ValueError(f"no table is called {name!r}; expected one of {', '.join({**GRIDS, **TEXTS})}")
+        text = TEXTS[name](results) if name in TEXTS else GRIDS[name](results).for_markdown()
+        return f"{match['begin']}\n{text}\n\n{match['end']}"
 
     updated, count = MARKED.subn(replaced, page)
     if count != page.count("<!-- benchmark:begin "):

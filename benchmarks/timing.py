@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from statistics import median
 from timeit import Timer
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from benchmarks.effort import Effort
 
@@ -42,39 +42,57 @@ class Timing:
         return cls(len(seconds), min(seconds), median(seconds), max(seconds))
 
 
+class Clock(Protocol):
+    """What tells the time."""
+
+    def seconds(self, function: Callable[[], object], calls: int) -> float:
+        """Return how long some calls take, one after the other."""
+
+
+class WallClock:
+    """The host's own: for functions that return when their work is done."""
+
+    def seconds(self, function: Callable[[], object], calls: int) -> float:
+        """From before the first call until the last has returned."""
+        return Timer(function).timeit(calls)
+
+
+WALL_CLOCK = WallClock()
+
 #: However long they take.
 FEWEST_SAMPLES = 3
 
 
-def time_in_turns(functions: Mapping[Key, Callable[[], object]], effort: Effort) -> dict[Key, Timing]:
+def time_in_turns(
+    functions: Mapping[Key, Callable[[], object]], effort: Effort, clock: Clock = WALL_CLOCK
+) -> dict[Key, Timing]:
     """Take samples of each function: one of each in turn, and every turn begins with another function."""
-    timers = {key: Timer(function) for key, function in functions.items()}
     repeats, samples, durations = {}, {}, {}
-    for key, timer in timers.items():
-        repeats[key], durations[key] = _fill_sample(timer)
+    for key, function in functions.items():
+        repeats[key], durations[key] = _fill_sample(function, clock)
         samples[key] = max(FEWEST_SAMPLES, min(effort.samples, int(effort.budget / durations[key])))
-    seconds: dict[Key, list[float]] = {key: [] for key in timers}
-    order = list(timers)
-    for turn in range(max(samples.values())):
+    seconds: dict[Key, list[float]] = {key: [] for key in functions}
+    order = list(functions)
+    for turn in range(max(samples.values(), default=0)):
         for key in order:
             if turn < samples[key]:
                 time.sleep(PAUSE)
-                _warm_up(timers[key], repeats[key], durations[key])
-                seconds[key].append(timers[key].timeit(repeats[key]) / repeats[key])
+                _warm_up(functions[key], clock, repeats[key], durations[key])
+                seconds[key].append(clock.seconds(functions[key], repeats[key]) / repeats[key])
         order.append(order.pop(0))
     return {key: Timing.of(taken) for key, taken in seconds.items()}
 
 
-def _warm_up(timer: Timer, repeats: int, duration: float) -> None:
+def _warm_up(function: Callable[[], object], clock: Clock, repeats: int, duration: float) -> None:
     """Call for a while; ``repeats`` calls take ``duration``."""
     if duration < LONG:
-        timer.timeit(max(1, round(repeats * WARM_UP / duration)))
+        clock.seconds(function, max(1, round(repeats * WARM_UP / duration)))
 
 
-def _fill_sample(timer: Timer) -> tuple[int, float]:
+def _fill_sample(function: Callable[[], object], clock: Clock) -> tuple[int, float]:
     """Return how many calls fill a sample, and the seconds they took."""
     repeats = 1
-    timer.timeit(1)  # the first call may load, compile, allocate or start threads
-    while (seconds := timer.timeit(repeats)) < SHORTEST:
+    clock.seconds(function, 1)  # the first call may load, compile, allocate or start threads
+    while (seconds := clock.seconds(function, repeats)) < SHORTEST:
         repeats = max(repeats + 1, min(10 * repeats, round(1.2 * repeats * SHORTEST / seconds)))
     return repeats, seconds

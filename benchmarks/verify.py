@@ -5,24 +5,26 @@ from __future__ import annotations
 import numpy as np
 
 from benchmarks.candidates import Candidate
+from benchmarks.place import HOST, Place
 from benchmarks.workload import Workload
 
 #: How far a value may be from the formula's, relative to itself or to the array's magnitude: some roundings of what
 #: stores it.
-TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 1e-2, "int64": 0}
+TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 1e-2, "int64": 0, "uint8": 0}
 
 
 class WrongResultError(RuntimeError):
     """A candidate does not compute what it would be timed for."""
 
 
-def verify(candidate: Candidate, workload: Workload, threads: int) -> None:
+def verify(candidate: Candidate, workload: Workload, threads: int, place: Place = HOST) -> None:
     """Do the workload's work once on arrays of modest size, or raise `WrongResultError`."""
     trial = workload.trial()
     arrays = trial.make_arrays()
     expected = candidate.expected(trial, arrays)
-    returned = candidate.make(trial, arrays, threads)()
-    for name, result in candidate.results(trial, arrays, returned).items():
+    given = place.put(arrays)
+    returned = candidate.make(trial, given, threads)()
+    for name, result in place.get(candidate.results(trial, given, returned)).items():
         tolerance = TOLERANCE[result.dtype.name]
         with np.errstate(invalid="ignore"):  # the bound's sums of bfloat16 bits include signaling NaNs
             given, wanted = result.astype(np.float64), expected[name].astype(np.float64)

@@ -58,6 +58,14 @@ def run_python(program: str, *arguments: str, prefix: tuple[str, ...] = (), **en
     return done.stdout
 
 
+def run_with_stand_in(program: str, folder: Path) -> str:
+    """Run a program beside a stand-in for the CUDA driver, which is compiled into a folder."""
+    source = ROOT / "tests" / "cuda" / "stand_in.c"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", str(folder / "libcuda.so.1"), str(source)], check=True)
+    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
+    return run_python(program, LD_LIBRARY_PATH=path, NUMBA_ENABLE_CUDASIM="0")
+
+
 # ---- Layouts: each takes values and returns an array with them, of its own strides
 
 

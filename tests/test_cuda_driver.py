@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import subprocess
 
 import numpy as np
 import pytest
 
 from tests.peers import peer
-from tests.support import ROOT, run_python
+from tests.support import run_with_stand_in
 
 peer("numba_cuda")
 
@@ -36,14 +34,8 @@ fastopt.sgd(OnDevice(a[0], stream=8), OnDevice(a[1], stream=9), lr=0.5)
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What the stand-in says of the program's parts."""
-    folder = tmp_path_factory.mktemp("driver")
-    source = ROOT / "tests" / "cuda" / "stand_in.c"
-    command = ["gcc", "-shared", "-fPIC", "-w", "-o", str(folder / "libcuda.so.1"), str(source)]
-    subprocess.run(command, check=True)
-    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
-    return [
-        part.split("\n") for part in run_python(PROGRAM, LD_LIBRARY_PATH=path, NUMBA_ENABLE_CUDASIM="0").split("\n--\n")
-    ]
+    said = run_with_stand_in(PROGRAM, tmp_path_factory.mktemp("driver"))
+    return [part.split("\n") for part in said.split("\n--\n")]
 
 
 def launched(line):

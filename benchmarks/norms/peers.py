@@ -33,7 +33,9 @@ def tensors_of(workload: NormWorkload, arrays: Arrays) -> Tensors:
     return t
 
 
-def _tensor(array: np.ndarray) -> torch.Tensor:
+def _tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
+    if isinstance(array, torch.Tensor):  # a device's; what a module asks of it is not for the others
+        return array.detach()
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(array)
@@ -44,7 +46,7 @@ def _channels_second(workload: NormWorkload, tensor: torch.Tensor) -> torch.Tens
 
 
 def _results(workload: NormWorkload, arrays: Arrays, returned: Any) -> Arrays:
-    """Tensors back to arrays, as float32: a module's forward pass returns y alone."""
+    """Tensors back to what the arrays are: a module's forward pass returns y alone."""
     results = dict(arrays)
     tensors = returned if isinstance(returned, (tuple, list)) else (returned,)
     for name in workload.outputs[len(tensors) :]:
@@ -53,8 +55,12 @@ def _results(workload: NormWorkload, arrays: Arrays, returned: Any) -> Arrays:
         tensor = tensor.detach()
         if tensor.ndim == len(workload.sizes) > 1:
             tensor = tensor.movedim(1, workload.axis)
-        results[name] = tensor.float().numpy().astype(arrays[name].dtype).reshape(arrays[name].shape)
+        results[name] = _as(arrays[name], tensor).reshape(arrays[name].shape)
     return results
+
+
+def _as(array: np.ndarray | torch.Tensor, tensor: torch.Tensor) -> np.ndarray | torch.Tensor:
+    return tensor if isinstance(array, torch.Tensor) else tensor.float().numpy().astype(array.dtype)
 
 
 # ---- Operators

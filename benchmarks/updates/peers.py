@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -70,19 +71,32 @@ MODES = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"f
 def _make(mode: str, workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
     torch.set_num_threads(threads)
     peer = PEERS[workload.case.name]
-    param = torch.zeros(1)
-    optimizer = peer.optimizer([param], **peer.hyperparameters, **MODES[mode])
-    # The optimizer makes its own state (step count, products, averages) on one element, until the measured step is
-    # the next; then it is handed the large arrays.
-    for _ in range(STEP - 1):
-        param.grad = torch.ones(1)
-        optimizer.step()
-    param.grad = None
-    param.data = torch.from_numpy(arrays["param"])
-    param.grad = torch.from_numpy(arrays["grad"])
-    for ours, theirs in peer.state.items():
-        optimizer.state[param][theirs] = torch.from_numpy(arrays[ours])
+    tensors = [{name: torch.as_tensor(a) for name, a in each.items()} for each in workload.tensors(arrays)]
+    optimizer = deepcopy(_before_the_step(mode, workload.case.name, len(tensors), tensors[0]["param"].device))
+    params = [param for group in optimizer.param_groups for param in group["params"]]
+    for param, given in zip(params, tensors, strict=True):
+        param.data, param.grad = given["param"], given["grad"]
+        for ours, theirs in peer.state.items():
+            optimizer.state[param][theirs] = given[ours]
     return optimizer.step
+
+
+@cache
+def _before_the_step(mode: str, case: str, tensors: int, device: torch.device) -> torch.optim.Optimizer:
+    """Return the optimizer of some parameters of one element, whose next step is the measured one.
+
+    It has made its own state (step count, products, averages), and is then handed the large arrays.
+    """
+    peer = PEERS[case]
+    params = [torch.zeros(1, device=device) for _ in range(tensors)]
+    optimizer = peer.optimizer(params, **peer.hyperparameters, **MODES[mode])
+    for _ in range(STEP - 1):
+        for param in params:
+            param.grad = torch.ones_like(param)
+        optimizer.step()
+    for param in params:
+        param.grad = None
+    return optimizer
 
 
 def peers_of(workload: UpdateWorkload) -> list[Candidate]:

@@ -42,6 +42,10 @@ class UpdateWorkload(Workload):
             pattern["square_avg"] += 1
         return {name: np.resize(array.astype(self._dtype(name)), self.elements) for name, array in pattern.items()}
 
+    def tensors(self, arrays: Arrays) -> list[Arrays]:
+        """Return the arrays of each tensor that is updated."""
+        return [arrays]
+
     def trial(self) -> UpdateWorkload:
         """Return the same update of modest arrays."""
         return replace(self, elements=TRIAL)

@@ -1,5 +1,5 @@
 /* A stand-in for the CUDA driver: one device of compute capability 9.0 whose memory is the host's, and on which kernels do
- * nothing. It tells of every call that matters, a line each. */
+ * nothing. It tells of every call that matters, a line each; from any event to any other, 3 ms pass. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,9 +13,15 @@ static int init(unsigned flags) { return (int)flags; }
 static int version(int *number) { return *number = 13050, 0; }
 static int device_count(int *count) { return *count = 1, 0; }
 static int device(int *handle, int number) { return *handle = number, 0; }
-static int attribute(int *value, int which, int of) { return *value = which == 16 ? 132 : (which == 75 ? 9 : of), 0; }
+static int attribute(int *value, int which, int of)
+{
+    return *value = which == 16 ? 132 : which == 38 ? 50 << 20 : which == 75 ? 9 : of, 0;
+}
+static int device_name(char *name, int size, int of) { return snprintf(name, size, "Stand-in %d", of), 0; }
 static int retain(uintptr_t *context, int of) { return *context = 0xc0 + of, 0; }
 static int current_context(uintptr_t *context) { return *context = current, 0; }
+static int set_current(uintptr_t context) { return current = context, 0; }
+static int synchronize(void) { return TELL("synchronize"); }
 static int push(uintptr_t context) { return current = context, TELL("push"); }
 static int pop(uintptr_t *context) { return *context = current, current = 0, TELL("pop"); }
 static int load(uintptr_t *library, const char *code) { return *library = 1, TELL("load %s", code + 1); }
@@ -34,9 +40,18 @@ static int copy(void *to, const void *from, size_t size, uintptr_t stream)
 {
     return memcpy(to, from, size), TELL("copy %zu on %zu", size, stream);
 }
+static int copy_on_device(void *to, const void *from, size_t size, uintptr_t stream)
+{
+    return memcpy(to, from, size), TELL("copy %zu on the device on %zu", size, stream);
+}
 static int release(void *memory, uintptr_t stream) { return free(memory), TELL("free on %zu", stream); }
 static int release_pinned(void *memory) { return free(memory), 0; }
-static int event(uintptr_t *handle, unsigned flags) { return *handle = 0xe, flags == 2 ? 0 : 1; }
+static int event(uintptr_t *handle, unsigned flags)
+{
+    return *handle = 0xe, flags == 2 ? 0 : TELL("event that tells the time");
+}
+static int elapsed(float *milliseconds, uintptr_t from, uintptr_t to) { return *milliseconds = 3, from != to; }
+static int wait_for_event(uintptr_t handle) { return TELL("synchronize with an event"), handle != 0xe; }
 static int record(uintptr_t handle, uintptr_t stream) { return TELL("record on %zu", stream), handle != 0xe; }
 static int wait_for(uintptr_t stream, uintptr_t handle, unsigned flags)
 {
@@ -65,6 +80,8 @@ static const struct { const char *name; void *address; } FUNCTIONS[] = {
     {"cuMemAllocAsync", allocate}, {"cuMemcpyHtoDAsync", copy}, {"cuMemFreeAsync", release},
     {"cuMemFreeHost", release_pinned}, {"cuEventCreate", event}, {"cuEventRecord", record},
     {"cuStreamWaitEvent", wait_for}, {"cuEventDestroy", forget}, {"cuLaunchKernel", launch},
+    {"cuDeviceGetName", device_name}, {"cuCtxSetCurrent", set_current}, {"cuCtxSynchronize", synchronize},
+    {"cuMemcpyDtoDAsync", copy_on_device}, {"cuEventElapsedTime", elapsed}, {"cuEventSynchronize", wait_for_event},
 };
 
 int cuGetProcAddress_v2(const char *name, void **address, int version_wanted, uint64_t flags, int *status)

@@ -1,0 +1,60 @@
+"""What is to be measured on a device, by the options of the command line."""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from functools import partial
+
+from benchmarks.device.device import Device
+from benchmarks.device.measure import NORM, UPDATE, measure_call, measure_launches, measure_on_device
+from benchmarks.device.resnet import RESNET50
+from benchmarks.device.workload import ListWorkload
+from benchmarks.effort import DEVICE, DEVICE_QUICK
+from benchmarks.norms.workload import NormWorkload
+from benchmarks.plan import Measurement
+from benchmarks.report import short
+from benchmarks.updates.workload import UpdateWorkload
+from tests.cases import BY_NAME
+
+ADAMW = BY_NAME["adamw"]
+
+#: Of which a call's time on the host is measured; and of the list.
+CALLED = UpdateWorkload(ADAMW, 1_000)
+
+LIST = ListWorkload.of(ADAMW, RESNET50)
+
+IMAGES = (64, 64, 112, 112)
+
+NORMS = [
+    NormWorkload("batch", direction, "NCHW", IMAGES, fused=fused)
+    for fused in (False, True)
+    for direction in ("forward", "backward")
+]
+
+#: What `--only` chooses from.
+GROUPS = ("calls", "adamw", "norms")
+
+
+def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
+    """Return every measurement that the options ask for."""
+    effort = DEVICE_QUICK if options.quick else DEVICE
+    if options.sizes:
+        effort = replace(effort, sizes=options.sizes, largest_norm=max(options.sizes))
+    shared = (effort, options.peers, device)
+    lists = [LIST] if LIST.elements <= max(effort.sizes) else []
+    updates = [*(UpdateWorkload(ADAMW, size) for size in effort.sizes), *lists]
+    norms = [norm for norm in NORMS if norm.elements <= effort.largest_norm]
+    planned: dict[str, list[Measurement]] = {
+        "calls": [(f"call: {_label(each)}", partial(measure_call, each, *shared)) for each in (CALLED, *lists)],
+        "adamw": [
+            *((_label(each), partial(measure_on_device, UPDATE, each, *shared)) for each in updates),
+            *((f"launches: {_label(each)}", partial(measure_launches, each, device)) for each in lists),
+        ],
+        "norms": [(f"{each.name}, {each.shape}", partial(measure_on_device, NORM, each, *shared)) for each in norms],
+    }
+    return [measurement for group in GROUPS if group in (options.only or GROUPS) for measurement in planned[group]]
+
+
+def _label(update: UpdateWorkload) -> str:
+    return f"{update.name}, {update.shape or f'{short(update.elements)} elements'}"

@@ -1,0 +1,42 @@
+"""A device's results as tables."""
+
+from __future__ import annotations
+
+from benchmarks.device.figures import CUDNN, DEVICE_FIGURES, FUSED
+from benchmarks.device.measure import NORM, UPDATE
+from benchmarks.figures import asked_and_measured
+from benchmarks.grid import Grid
+from benchmarks.norms.figures import TORCH as NORM_TORCH
+from benchmarks.report import compared, short
+from benchmarks.results import Results
+
+TITLE = "on the device, in float32: GB/s of each candidate, and the speed of fastopt over others"
+
+
+def device_updates_grid(results: Results) -> Grid:
+    """Return the throughput of every candidate at every size and of the list, and what fastopt's is over others'."""
+    candidates, rivals = ("fastopt", "copy", *FUSED, "torch foreach", "cupy"), (("copy",), FUSED, ("cupy",))
+    headings = ("update", "of", *candidates, "of copy", "over torch fused", "over cupy")
+    grid = Grid(f"AdamW {TITLE}", headings, words=2)
+    sizes = dict.fromkeys((row.case, row.elements, row.shape) for row in results.select(measure=UPDATE))
+    for case, elements, shape in sizes:
+        columns = {"measure": UPDATE, "case": case, "elements": elements, "shape": shape}
+        of = shape or f"{short(elements)} elements"
+        grid.rows.append((case, of, *compared(results, candidates, rivals, "fastopt", columns)))
+    return grid
+
+
+def device_norms_grid(results: Results) -> Grid:
+    """Return the same of norms; PyTorch's module is cuDNN's."""
+    candidates, rivals = ("fastopt", "copy", *NORM_TORCH), (("copy",), (CUDNN,))
+    headings = ("norm", "shape", *candidates, "of copy", "over cuDNN")
+    grid = Grid(f"Norms {TITLE}", headings, words=2)
+    for case, shape in dict.fromkeys((row.case, row.shape) for row in results.select(measure=NORM)):
+        columns = {"measure": NORM, "case": case, "shape": shape}
+        grid.rows.append((case, shape, *compared(results, candidates, rivals, "fastopt", columns)))
+    return grid
+
+
+def device_figures_grid(results: Results, unmeasured: bool = False) -> Grid:
+    """Return what is asked of a device and what these results tell of it; if wanted, also what they do not tell."""
+    return asked_and_measured(DEVICE_FIGURES, results, unmeasured)

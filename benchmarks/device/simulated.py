@@ -1,0 +1,39 @@
+"""Stands in for the CUDA driver where Numba simulates a device: all works, and the times mean nothing."""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Any
+
+from benchmarks.device.libraries import Library
+from benchmarks.timing import WALL_CLOCK
+from tests.cuda.support import OnDevice
+
+
+class SimulatedArray(OnDevice):
+    """A device array over NumPy's memory, as far as candidates take it apart."""
+
+    def __getitem__(self, key: Any) -> SimulatedArray:
+        return SimulatedArray(self.memory[key])
+
+    def reshape(self, shape: tuple[int, ...]) -> SimulatedArray:
+        """Return the same elements in another shape."""
+        return SimulatedArray(self.memory.reshape(shape))
+
+
+LIBRARY = Library("NumPy", lambda array: SimulatedArray(array.copy()), lambda array: array.memory)
+
+
+class Simulated:
+    """A device with a cache so small that two sets of arrays exceed it."""
+
+    events = calls = WALL_CLOCK
+    cache = 64
+
+    def description(self) -> str:
+        """Nothing that could be taken for a device."""
+        return "Numba's simulator, whose times mean nothing"
+
+    def copy(self, destination: int, source: int, size: int) -> None:
+        """Done when it returns."""
+        ctypes.memmove(destination, source, size)
