@@ -727,7 +727,7 @@ def forward(
              "running_var": at_running_var, "residual": call.positions[RESIDUAL], "out": call.positions[OUT],
              "mean": at_mean, "rstd": at_rstd},
             (x, weight, bias, running_mean, running_var, residual, *given),
-            (("out", given[0], None), ("mean", given[1], call.statistic_shape()), ("rstd", given[2], call.statistic_shape())),
+            tuple(zip(("out", "mean", "rstd"), given, (None, call.statistic_shape(), call.statistic_shape()))),
             (running_mean, running_var), rate, is_unbiased,
         )
 
@@ -917,6 +917,12 @@ cdef tuple run_backward(
 cdef dict STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
 
+cdef tuple strides_of(ndarray array):
+    """The strides, counted in elements."""
+    cdef Py_ssize_t axis, itemsize = cnp.PyArray_ITEMSIZE(array)
+    return tuple([cnp.PyArray_STRIDE(array, axis) // itemsize for axis in range(cnp.PyArray_NDIM(array))])
+
+
 cdef tuple run_on_device(
     Call call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
 ):
@@ -932,9 +938,8 @@ cdef tuple run_on_device(
     for role, position in positions.items():
         if position != NONE:
             array = <ndarray>call.arrays[position]
-            strides = tuple([cnp.PyArray_STRIDE(array, axis) // cnp.PyArray_ITEMSIZE(array) for axis in range(cnp.PyArray_NDIM(array))])
             stored = STORAGE_NAMES[call.stored[position]]
-            views[role] = View(stored, <size_t>cnp.PyArray_DATA(array), shape_of(array), strides)
+            views[role] = View(stored, <size_t>cnp.PyArray_DATA(array), shape_of(array), strides_of(array))
     for axis in range(cnp.PyArray_NDIM(<ndarray>call.arrays[0])):
         if axis == call.channel or (call.kind == LAYER_KIND and axis > call.channel):
             labels.append("channel")
