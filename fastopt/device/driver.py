@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import ctypes
 import struct
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from functools import cached_property
 from threading import local
 from typing import Any
@@ -118,18 +117,9 @@ class _Device:
         attribute = getattr(cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
         return int(_call(cu.cuDeviceGetAttribute, attribute, self.handle))
 
-    @contextmanager
-    def current(self) -> Iterator[None]:
-        """Make the device's context current, unless it is."""
-        context = self.context
-        if int(_call(cu.cuCtxGetCurrent)) == int(context):
-            yield
-            return
-        _call(cu.cuCtxPushCurrent, context)
-        try:
-            yield
-        finally:
-            _call(cu.cuCtxPopCurrent)
+    def current(self) -> _Current:
+        """Return what makes the device's context current for a while."""
+        return _Current(self.context)
 
     def kernel(self, kernel: AnyKernel) -> tuple[Any, struct.Struct]:
         """Return a loaded kernel, compiled now if it is the first time, and how its parameters stand."""
@@ -141,6 +131,24 @@ class _Device:
                 function = _call(cu.cuKernelGetFunction, _call(cu.cuLibraryGetKernel, library, name.encode()))
             found = self.kernels[kernel] = function, struct.Struct(kernel.format)
         return found
+
+
+class _Current:
+    """Makes a context current, unless it is. A generator takes 2 us more to enter and leave; a norm does 7 times."""
+
+    __slots__ = ("context", "pushed")
+
+    def __init__(self, context: Any):
+        self.context = context
+
+    def __enter__(self) -> None:
+        self.pushed = int(_call(cu.cuCtxGetCurrent)) != int(self.context)
+        if self.pushed:
+            _call(cu.cuCtxPushCurrent, self.context)
+
+    def __exit__(self, *_: object) -> None:
+        if self.pushed:
+            _call(cu.cuCtxPopCurrent)
 
 
 # ---- Memory
