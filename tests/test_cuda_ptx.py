@@ -130,11 +130,29 @@ def test_a_contraction_would_be_found():
         cuda.LINK_OPTIONS = options
 
 
-def test_machine_code_is_found_by_name():
-    binary, name = cuda.machine_code(kernel_of("sgd"), (9, 0))
+def test_machine_code_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTOPT_CACHE_DIR", str(tmp_path / "cache"))
+    kernel, linked = kernel_of("sgd"), []
+    link = cuda.link
+    monkeypatch.setattr(cuda, "link", lambda *arguments: linked.append(arguments) or link(*arguments))
+    binary, name = cuda.machine_code(kernel, (9, 0))
     assert binary.startswith(b"\x7fELF")
     assert name.encode() in binary
-    assert "kernel" in name
+    assert cuda.machine_code(kernel, (9, 0)) == (binary, name)
+    assert len(linked) == 1
+    for other, generation in ((kernel, (8, 0)), (kernel._replace(form=0), (9, 0)), (kernel_of("momentum"), (9, 0))):
+        assert cuda.machine_code(other, generation)[0] != binary
+    assert len(linked) == 4
+    (kept,) = (path for path in (tmp_path / "cache").iterdir() if binary in path.read_bytes())
+    kept.write_bytes(kept.read_bytes()[:-1])
+    assert cuda.machine_code(kernel, (9, 0))[1] == name
+    assert len(linked) == 5
+
+
+def test_machine_code_needs_no_folder(tmp_path, monkeypatch):
+    (tmp_path / "file").write_text("not a folder")
+    monkeypatch.setenv("FASTOPT_CACHE_DIR", str(tmp_path / "file"))
+    assert "kernel" in cuda.machine_code(kernel_of("sgd"), (9, 0))[1]
 
 
 @generations

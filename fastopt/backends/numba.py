@@ -10,7 +10,6 @@ import hashlib
 import inspect
 import os
 import sys
-import tempfile
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -23,6 +22,7 @@ from numba.extending import overload
 
 import fastopt
 from fastopt import norm_rules
+from fastopt.backends.kept import cache_folder, write_whole
 from fastopt.codegen.panels_to_numba import panel_module
 from fastopt.codegen.rule_text import FORMS
 from fastopt.codegen.to_numba import numba_module
@@ -139,28 +139,7 @@ def _file_of(text: str) -> str:
     path = cache_folder() / name
     try:
         if not path.exists() or path.read_text() != text:
-            _write_whole(path, text)
+            write_whole(path, text.encode())
     except OSError:
         return f"<{name}>"
     return str(path) if os.access(path.parent, os.W_OK) else f"<{name}>"
-
-
-def cache_folder() -> Path:
-    """Return where kernels are kept: FASTOPT_CACHE_DIR, or fastopt/ in the user's cache folder."""
-    chosen = os.environ.get("FASTOPT_CACHE_DIR")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")) / "fastopt"
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file that another process never sees half of."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text)
-        os.replace(temporary, path)
-    except OSError:
-        os.unlink(temporary)
-        raise
