@@ -10,7 +10,7 @@ from fastopt.backends.cuda import Kernel
 from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, unroll
 from fastopt.device.machine import machine
 from fastopt.device.scalars import Trace, compute
-from fastopt.device.streams import handle_of, stream_of
+from fastopt.device.streams import joined
 from fastopt.device.table import table
 
 #: Threads of a block: of 8 warps, all of which a multiprocessor can have going 8 times.
@@ -44,10 +44,18 @@ def launch(
 
     Tensors that are stored alike and contiguous, however many, are one launch.
     """
-    dtype, used = "float64" if is_float64 else "float32", choose_stream(given, device, stream)
-    if trace is not None:
-        scalars = (compute(trace, scalars, dtype, device, used),)
-    update = _Update(rule, form, dtype, scalars, trace is not None, device, used)
+    dtype = "float64" if is_float64 else "float32"
+    numbers = trace.given if trace is not None else ()
+    with joined([*given, *numbers], device, stream) as used:
+        if trace is not None:
+            scalars_there, memory = compute(trace, scalars, dtype, device, used)
+            _launch_all(_Update(rule, form, dtype, (scalars_there,), True, device, used), jobs)
+            del memory  # is given back in the order of the stream, after the update
+        else:
+            _launch_all(_Update(rule, form, dtype, scalars, False, device, used), jobs)
+
+
+def _launch_all(update: _Update, jobs: Sequence[Job]) -> None:
     alike: dict[tuple[str, ...], list[Job]] = defaultdict(list)
     for job in jobs:
         if job.shape is None:
@@ -60,17 +68,6 @@ def launch(
             update.linear(some[0])
         else:
             update.list(some)
-
-
-def choose_stream(given: Sequence[Any], device: int, stream: Any) -> int:
-    """The stream to use; where the arrays come with several, the first one's, after the others."""
-    if stream is not None:
-        return handle_of(stream)
-    streams = dict.fromkeys(stream_of(array, device) for array in given)
-    first, *others = streams
-    for other in others:
-        machine().wait(device, first, other)
-    return first
 
 
 def _parts(job: Job) -> Iterator[Job]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from fastopt.device.arrays import View, new
-from fastopt.device.launch import choose_stream
 from fastopt.device.machine import machine
 from fastopt.device.norm_axes import LAYER, Given, Norm
 from fastopt.device.norm_plan import plan
-from fastopt.device.streams import wrote
+from fastopt.device.streams import joined, wrote
 
 __all__ = ["LAYER", "Numbers", "Result", "run"]
 
@@ -45,15 +44,15 @@ def run(
 
     ``given`` are the caller's arrays as they came, ``views`` where they stand.
     """
-    handle = choose_stream([array for array in given if array is not None], device, stream)
-    returned = []
-    for result in results:
-        array = result.given
-        if array is None:
-            array, views[result.name] = _made(result, x, views["x"], dtype, device, handle)
-        returned.append(array)
-    arrays = tuple(Given(name, view.storage, view.shape, view.strides) for name, view in views.items())
-    _launch(Norm(direction, form, dtype, labels, groups, arrays, device, numbers.unbiased), views, numbers, handle)
+    with joined([array for array in given if array is not None], device, stream) as handle:
+        returned = []
+        for result in results:
+            array = result.given
+            if array is None:
+                array, views[result.name] = _made(result, x, views["x"], dtype, device, handle)
+            returned.append(array)
+        arrays = tuple(Given(name, view.storage, view.shape, view.strides) for name, view in views.items())
+        _launch(Norm(direction, form, dtype, labels, groups, arrays, device, numbers.unbiased), views, numbers, handle)
     wrote([result.given for result in results if result.given is not None])
     return tuple(returned)
 

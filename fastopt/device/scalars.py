@@ -7,9 +7,7 @@ that comes a kernel of one thread that computes the scalars on the device, in fl
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable
-from threading import Lock
 from types import FunctionType
 from typing import Any, NamedTuple
 
@@ -22,9 +20,6 @@ from fastopt.ranges import RANGES
 #: What a number on the device may be stored as.
 NUMBERS = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i8": "int64"}
 
-#: So many sets of scalars have memory on a device at a time.
-KEPT = 1024
-
 
 class Number(NamedTuple):
     """One number on a device."""
@@ -32,12 +27,15 @@ class Number(NamedTuple):
     name: str
     storage: str
     address: int
+    device: int
 
 
 class Trace(NamedTuple):
     """How scalars follow from numbers on the device: their texts (None: the host knows), and the constants in those."""
 
     numbers: tuple[Number, ...]
+    #: The numbers as they came.
+    given: tuple[Any, ...]
     texts: tuple[str | None, ...]
     constants: tuple[float, ...]
 
@@ -49,19 +47,20 @@ def trace(prepare: Callable[..., tuple[Any, ...]], hyperparameters: tuple[Any, .
     down, such as a choice that depends on the number, is a TypeError.
     """
     names = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
-    numbers = [
-        number_of(value, name) for name, value in zip(names, hyperparameters, strict=True) if is_on_device(value)
-    ]
+    given = {name: value for name, value in zip(names, hyperparameters, strict=True) if is_on_device(value)}
+    numbers = [number_of(value, name) for name, value in given.items()]
     constants: list[float] = []
     known = {number.name: _Traced(number.name, constants, number.name) for number in numbers}
     traced = _for_tracing(prepare)(*map(known.get, names, hyperparameters))
     texts = tuple(each.text if isinstance(each, _Traced) else None for each in traced)
     scalars = tuple(1.0 if isinstance(each, _Traced) else each for each in traced)
-    return scalars, Trace(tuple(numbers), texts, tuple(constants))
+    return scalars, Trace(tuple(numbers), tuple(given.values()), texts, tuple(constants))
 
 
 def number_of(value: Any, name: str) -> Number:
     """Look at what a number on the device says of itself."""
+    if getattr(value, "requires_grad", False):
+        value = value.detach()
     interface = value.__cuda_array_interface__
     shape, typestr, (address, _) = interface["shape"], interface["typestr"], interface["data"]
     if name == "eps":
@@ -70,7 +69,7 @@ def number_of(value: Any, name: str) -> Number:
         raise ValueError(f"{name} has shape {tuple(shape)}; expected one number")
     if typestr not in NUMBERS:
         raise TypeError(f"{name} has dtype {typestr}; expected one of {', '.join(NUMBERS.values())}")
-    return Number(name, NUMBERS[typestr], address)
+    return Number(name, NUMBERS[typestr], address, machine().device_of(address))
 
 
 # ---- Writing down
@@ -175,22 +174,18 @@ def _for_tracing(prepare: Callable[..., Any]) -> Callable[..., Any]:
 
 # ---- On the device
 
-_memory: OrderedDict[tuple[Any, ...], Memory] = OrderedDict()
-_lock = Lock()
 
+def compute(found: Trace, scalars: tuple[float, ...], dtype: str, device: int, stream: int) -> tuple[Any, Memory]:
+    """Put a kernel into the stream that computes the scalars.
 
-def compute(found: Trace, scalars: tuple[float, ...], dtype: str, device: int, stream: int) -> Any:
-    """Put a kernel into the stream that computes the scalars; return the kernel's argument for where they will be."""
+    Return an update's argument for where they will be, and their memory: this call's own, for until the update is in
+    the stream.
+    """
     values = tuple(value for value, text in zip(scalars, found.texts, strict=True) if text is None)
     numbers = tuple((number.name, number.storage) for number in found.numbers)
     kernel = ScalarsKernel(found.texts, numbers, len(found.constants), dtype)
-    key = (device, kernel, tuple(number.address for number in found.numbers))
-    with _lock:  # the same memory at the same numbers, for a graph may have captured it
-        memory = _memory.pop(key, None) or machine().allocate(device, stream, 8 * len(scalars))
-        _memory[key] = memory
-        if len(_memory) > KEPT:
-            _memory.popitem(last=False)
+    memory = machine().allocate(device, stream, 8 * len(scalars))
     pointers = [machine().pointer(number.address, number.storage, 1) for number in found.numbers]
     out = machine().pointer(memory.address, dtype, len(scalars))
     machine().launch(kernel, device, stream, 1, 1, [*pointers, out, *values, *found.constants])
-    return out
+    return out, memory

@@ -3,11 +3,39 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-#: The default stream, as ``__cuda_array_interface__`` numbers it.
-LEGACY = 1
+#: The default streams, as ``__cuda_array_interface__`` numbers them: that of the process, and that of each thread.
+LEGACY, PER_THREAD = 1, 2
+
+
+@contextmanager
+def joined(given: Sequence[Any], device: int, stream: Any) -> Iterator[int]:
+    """Yield the handle of the stream to use: the caller's, or else the one that the arrays are in use on.
+
+    Where they come with several, it is the first one's: kernels come after what the others have to do, and what these
+    do next, after the kernels. For a stream of the caller's, the caller sees to that.
+    """
+    if stream is not None:
+        yield _one_of_all_threads(handle_of(stream))
+        return
+    from fastopt.device.machine import machine
+
+    first, *others = dict.fromkeys(_one_of_all_threads(stream_of(array, device)) for array in given)
+    for other in others:
+        machine().wait(device, first, other)
+    yield first
+    for other in others:
+        machine().wait(device, other, first)
+
+
+def _one_of_all_threads(handle: int) -> int:
+    """Refuse the stream that is another one in each thread: one may take memory, and another one give it back."""
+    if handle == PER_THREAD:
+        raise ValueError("stream is the per-thread default stream; expected one that is the same in all threads")
+    return handle
 
 
 def handle_of(stream: Any) -> int:
@@ -37,8 +65,8 @@ def stream_of(array: Any, device: int) -> int:
 def wrote(arrays: Iterable[Any]) -> None:
     """Tell PyTorch that tensors have changed: what autograd has saved of them is out of date."""
     tensors = [array for array in arrays if is_tensor(array)]
-    if tensors:
-        sys.modules["torch"].autograd.graph.increment_version(tensors)
+    for tensor in tensors:  # one by one: PyTorch took no list at first
+        sys.modules["torch"].autograd.graph.increment_version(tensor)
 
 
 def is_tensor(array: Any) -> bool:

@@ -1,6 +1,8 @@
 # cython: language_level=3
 """Reads arrays that other libraries export through DLPack, bfloat16 included, which numpy.from_dlpack refuses."""
 
+import sys
+
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_SetName
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 cimport numpy as cnp
@@ -121,24 +123,27 @@ cdef object export(producer, str name):
             raise BufferError("it is a negated view, use tensor.resolve_neg()")
         # On a device the kernel joins the producer's own stream, or one that was made to wait for it: nothing to wait for.
         stream = {"stream": -1} if device == CUDA else {}
-        if device == CUDA and type(producer).__module__.partition(".")[0] == "torch":
-            return export_tensor(producer)
-        try:
-            return producer.__dlpack__(max_version=(1, 0), **stream)
-        except TypeError:  # a producer from before DLPack 1
-            return producer.__dlpack__(**stream)
+        if device == CUDA and is_elsewhere(producer):
+            import torch
+
+            with torch.cuda.device(producer.device):  # PyTorch exports from its current device only
+                return capsule_of(producer, stream)
+        return capsule_of(producer, stream)
     except Exception as error:
         raise TypeError(f"{name} is a {type(producer).__name__} that can't be exported through DLPack: {error}") from error
 
 
-cdef object export_tensor(tensor):
-    """The capsule of a PyTorch tensor on a device, which PyTorch exports from its current device only."""
-    import torch
+cdef object capsule_of(producer, dict stream):
+    try:
+        return producer.__dlpack__(max_version=(1, 0), **stream)
+    except TypeError:  # a producer from before DLPack 1
+        return producer.__dlpack__(**stream)
 
-    if tensor.device.index == torch.cuda.current_device():
-        return tensor.__dlpack__(stream=-1, max_version=(1, 0))
-    with torch.cuda.device(tensor.device):
-        return tensor.__dlpack__(stream=-1, max_version=(1, 0))
+
+cdef bint is_elsewhere(producer) except -1:
+    """True of a PyTorch tensor that is not on PyTorch's current device."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(producer, torch.Tensor) and producer.device.index != torch.cuda.current_device()
 
 
 cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str name):

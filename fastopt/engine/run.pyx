@@ -277,6 +277,12 @@ cdef int run_on_device(
         job = device_job(update, intake, tensor)
         if job is not None:
             jobs.append(job)
+    for number in trace.numbers if trace is not None else ():
+        if number.device != intake.device:
+            raise ValueError(
+                f"{number.name} is on CUDA device {number.device}; expected it on CUDA device {intake.device}, "
+                f"where {update.arrays[0]} is"
+            )
     if jobs:
         values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
         form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)

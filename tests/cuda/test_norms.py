@@ -11,6 +11,7 @@ import pytest
 import fastopt
 from fastopt.device.arrays import DeviceArray, dense
 from fastopt.device.machine import machine
+from fastopt.device.norm_plan import plan
 from fastopt.norm import DatasetStatistics
 from tests.cuda.support import OnDevice, on_device
 from tests.norm_cases import BFLOAT16, BY_NAME, CASES
@@ -72,6 +73,18 @@ def test_without_space(case):
 def test_float64(name):
     case = BY_NAME[name]
     both(case, case.make_arrays((2, 4, 3), "f8"))
+
+
+@walks
+def test_blocks_with_room_for_several_rows(name, monkeypatch):
+    """As on a device: elsewhere here, a block is as small as can be."""
+    monkeypatch.setattr(machine(), "threads", lambda wanted, least: min(wanted, 4 * least))
+    plan.cache_clear()
+    try:
+        case = BY_NAME[name]
+        both(case, case.make_arrays((5, 8, 9)))
+    finally:
+        plan.cache_clear()
 
 
 @walks

@@ -56,13 +56,18 @@ def test_what_the_host_must_know_is_refused_by_name(name):
 
 def test_a_replayed_graph_takes_the_numbers_of_then(monkeypatch):
     """The launches of one call, made again after lr and step have changed, as a graph makes them."""
-    launches, launch = [], machine().launch
+    launches, launch, memory, allocate = [], machine().launch, [], machine().allocate
 
     def capture(*arguments):
         launches.append(arguments)
         launch(*arguments)
 
+    def keep(*arguments):  # a graph has memory of its own
+        memory.append(allocate(*arguments))
+        return memory[-1]
+
     monkeypatch.setattr(machine(), "launch", capture)
+    monkeypatch.setattr(machine(), "allocate", keep)
     lr, step = np.array(0.5), np.array(1)
     host = BY_NAME["adamw"].make_arrays(7)
     device = copies(host)
@@ -98,6 +103,36 @@ def test_bad_numbers(name, value, error, message):
     with pytest.raises(error, match=message):
         fastopt.adam(*map(OnDevice, arrays.values()), **{"step": 1, name: OnDevice(value)})
     assert_same_bits(arrays, kept)
+
+
+def test_each_call_has_scalars_of_its_own(monkeypatch):
+    """Of two calls by the same numbers, whose kernels may run in any order."""
+    lr, held, launch = number(0.5), [], machine().launch
+    monkeypatch.setattr(machine(), "launch", lambda *arguments: held.append(arguments))
+    allocate, memory = machine().allocate, []
+    monkeypatch.setattr(machine(), "allocate", lambda *a: memory.append(allocate(*a)) or memory[-1])
+    params, grad = np.ones((2, 3), "f4"), np.zeros(3, "f4")
+    for param, decay in zip(params, (0.5, 0.25), strict=True):
+        fastopt.sgd(OnDevice(param), OnDevice(grad), lr=lr, weight_decay=decay)
+    for i in (0, 2, 1, 3):
+        launch(*held[i])
+    assert np.all(params == [[0.75], [0.875]])
+
+
+def test_numbers_are_where_the_arrays_are(monkeypatch):
+    param, lr = OnDevice(np.ones(3, "f4")), number(0.5)
+    address = lr.__cuda_array_interface__["data"][0]
+    monkeypatch.setattr(machine(), "device_of", lambda at: int(at == address))
+    with pytest.raises(ValueError, match=r"^lr is on CUDA device 1; expected it on CUDA device 0, where param is"):
+        fastopt.sgd(param, OnDevice(np.ones(3, "f4")), lr=lr)
+
+
+def test_kernels_come_after_what_makes_the_numbers(monkeypatch):
+    waits = []
+    monkeypatch.setattr(machine(), "wait", lambda device, stream, other: waits.append((stream, other)))
+    lr = OnDevice(np.array(0.5), stream=9)
+    fastopt.sgd(OnDevice(np.ones(3, "f4"), stream=5), OnDevice(np.ones(3, "f4"), stream=5), lr=lr)
+    assert waits == [(5, 9), (9, 5)]
 
 
 def test_what_the_host_knows_is_checked():

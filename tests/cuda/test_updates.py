@@ -302,15 +302,23 @@ def test_the_callers_stream_is_used(streams, stream, handle):
 def test_else_the_producers_are(streams):
     param, grad = OnDevice(np.ones(3, "f4"), stream=5), OnDevice(np.ones(3, "f4"), stream=6)
     fastopt.sgd(param, grad, lr=0.5)
-    assert streams == [(5, 6), 5]
+    assert streams == [(5, 6), 5, (6, 5)]
     fastopt.sgd(OnDevice(np.ones(3, "f4")), OnDevice(np.ones(3, "f4"), stream=None), lr=0.5)
-    assert streams[2:] == [1]
+    assert streams[3:] == [1]
 
 
 @pytest.mark.parametrize("stream", ["7", True, -1, 1.5])
 def test_other_streams_are_refused(streams, stream):
     with pytest.raises(TypeError, match=r"^stream is .*; expected None, a stream, or a stream's handle"):
         fastopt.sgd(OnDevice(np.ones(3, "f4")), OnDevice(np.ones(3, "f4")), lr=0.5, stream=stream)
+    assert not streams
+
+
+def test_the_stream_of_each_thread_is_refused(streams):
+    """What one thread takes of it, another one may give back."""
+    for options in ({"stream": 2}, {}):
+        with pytest.raises(ValueError, match="stream is the per-thread default stream"):
+            fastopt.sgd(OnDevice(np.ones(3, "f4"), stream=2), OnDevice(np.ones(3, "f4")), lr=0.5, **options)
     assert not streams
 
 
