@@ -50,7 +50,7 @@ def kernel_extensions() -> list[Extension]:
                         f"fastopt.kernels.{name}",
                         [os.path.relpath(path, ROOT)],
                         include_dirs=["fastopt/codegen", ENGINE],
-                        depends=["fastopt/codegen/primitives.h", f"{ENGINE}/codecs.c", f"{ENGINE}/codecs.h"],
+                        depends=["fastopt/codegen/primitives.h", f"{ENGINE}/codecs.c", f"{ENGINE}/codecs.h", f"{ENGINE}/philox.h"],
                         extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
                     )
                 )
@@ -65,7 +65,9 @@ def engine_extensions() -> list[Extension]:
         "dlpack": [],
         "intake": [],
         "threads": ["thread_limits", "pool", "schedule"],
+        "update": [],
         "run": ["job"],
+        "plan": ["job", "squares"],
         "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
     }
     return [

@@ -52,6 +52,14 @@ def asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale):
     return grad_scale, weight_decay, lambd * eta, eta, 0.0 if mu == 1.0 else 1.0, mu
 
 
+_average = Hyperparameters("decay")
+
+
+def average(decay):
+    (decay,) = _average(decay)
+    return 1.0, 0.0, 0.0, decay, 1.0 - decay
+
+
 _signum = Hyperparameters("lr", "beta", "weight_decay", "grad_scale")
 
 
@@ -292,3 +300,16 @@ def adan(step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale):
         kept * lr / (1.0 - beta1**step), kept * lr * beta2 / (1.0 - beta2**step), 0.0 if step == 1 else 1.0,
         beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta3**step), eps,
     )  # fmt: skip
+
+
+# ---- Layer-wise rules: a factor for each tensor, from norms of the whole of it
+
+
+def lamb_trust(param_norm: float, direction_norm: float) -> float:
+    return param_norm / direction_norm if param_norm > 0.0 and direction_norm > 0.0 else 1.0
+
+
+def lars_trust(trust_coefficient: float, weight_decay: float, eps: float, param_norm: float, grad_norm: float) -> float:
+    if not (param_norm > 0.0 and grad_norm > 0.0):
+        return 1.0
+    return trust_coefficient * param_norm / (grad_norm + weight_decay * param_norm + eps)

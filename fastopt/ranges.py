@@ -10,6 +10,7 @@ Range = tuple[float, float, str]
 
 ANY: Range = (-float_info.max, float_info.max, "a finite number")
 NOT_NEGATIVE: Range = (0.0, float_info.max, "a finite number, 0 or more")
+ABOVE_ZERO: Range = (float_info.min, float_info.max, "a finite number above 0")
 FRACTION: Range = (0.0, 1.0, "a number from 0 to 1")
 FRACTION_BELOW_ONE: Range = (0.0, nextafter(1.0, 0.0), "a number from 0 to below 1")
 
@@ -28,11 +29,14 @@ RANGES: dict[str, Range] = {
     "lambd": NOT_NEGATIVE,
     "lr": NOT_NEGATIVE,
     "lr_decay": NOT_NEGATIVE,
+    "max_norm": ABOVE_ZERO,
+    "max_tensor_norm": ABOVE_ZERO,
     "momentum": FRACTION,
     "momentum_decay": NOT_NEGATIVE,
     "mu_product": FRACTION_BELOW_ONE,
     "step_max": NOT_NEGATIVE,
     "step_min": NOT_NEGATIVE,
     "t0": NOT_NEGATIVE,
+    "trust_coefficient": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,
 }

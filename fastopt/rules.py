@@ -73,6 +73,13 @@ def asgd(param, grad, average, /, decay, lr, follow, mu):
     return param, average + mu * (param - average)
 
 
+# What follows a parameter: here the first array is the average, and the second one the parameter.
+
+
+def average(param, grad, /, keep, gain):
+    return keep * param + gain * grad
+
+
 # ---- Only the sign of the gradient
 
 

@@ -12,13 +12,16 @@ from fastopt import host_scalars, rules
 from fastopt.codegen.rule_text import FORMS, PRIMITIVES, parse_functions, rules_of
 from fastopt.codegen.to_cython import cython_module
 from fastopt.codegen.to_numba import numba_module
-from fastopt.engine.run import Update
+from fastopt.engine import plan
+from fastopt.engine.update import Update
 from fastopt.updates import adam, descent, signs, squares
 
 SOURCE = inspect.getsource(rules)
 FUNCTIONS = parse_functions(SOURCE)
 RULES = [rule.name for rule in rules_of(FUNCTIONS)]
-UPDATES = [u for module in (descent, signs, squares, adam) for u in vars(module).values() if isinstance(u, Update)]
+UPDATES = [
+    u for module in (descent, signs, squares, adam, plan) for u in vars(module).values() if isinstance(u, Update)
+]
 
 ALLOWED = (
     ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Return, ast.Tuple, ast.Name, ast.Load, ast.Store, ast.Call,

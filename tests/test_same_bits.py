@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from fastopt.backends.cython import built_isas
-from fastopt.engine.run import Update, run_many
+from fastopt.engine.run import run_many
+from fastopt.engine.update import Update
 from fastopt.updates import adam, descent, signs, squares
 from tests.cases import BY_NAME, CASES
 from tests.support import assert_same_bits, copies, cpus, run_python

@@ -56,3 +56,8 @@ def load_panel_kernel(backend: str, name: str, dtype: str, form: int) -> int:
 def load_codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
     return cython.codecs(dtype)
+
+
+def load_summing(dtype: str) -> int:
+    """Return the address of what sums of squares of this compute type are made with."""
+    return cython.summing(dtype)

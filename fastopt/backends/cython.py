@@ -59,3 +59,9 @@ def codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
     address: int = _module("rules", dtype).codecs
     return address
+
+
+def summing(dtype: str) -> int:
+    """Return the address of what sums of squares of this compute type are made with."""
+    address: int = _module("rules", dtype).summing
+    return address

@@ -34,6 +34,9 @@ cdef extern from *:
     ctypedef struct codec_t:
         pass
     const codec_t codec_table[]
+    ctypedef struct summing_t:
+        pass
+    const summing_t summing_table
 
 cdef extern from "primitives.h" nogil:
 """
@@ -101,4 +104,4 @@ def _addresses(rules: list[Function]) -> str:
         f'    "{rule.name}": ({", ".join(f"<size_t>&{_name(rule, *form)}_kernel" for form in rule.forms)}),\n'
         for rule in rules
     )
-    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]"
+    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]\n\nsumming = <size_t>&summing_table"

@@ -1,6 +1,7 @@
 /* Included by the kernels' module of each compute type (COMPUTE_FLOAT64) and instruction set. Bit tricks only, no
  * conversion instructions, so that every instruction set gives the same bits; gcc vectorises the loops. */
 #include "codecs.h"
+#include "philox.h"
 #include <stdint.h>
 #include <string.h>
 
@@ -58,6 +59,8 @@ static inline float to_odd(double x)
     return float_of(u | 1);
 }
 
+#define LARGEST_ROW 1024 /* elements of a tile at most */
+
 #define SAME(x) (x)
 #define NARROWED(x) to_odd((double)(x))
 
@@ -97,10 +100,12 @@ static inline float to_odd(double x)
 
 #if COMPUTE_FLOAT64
 #define REAL double
+#define TO_FLOAT(x) NARROWED(x)
 #define TO_FLOAT16(x) to_float16(NARROWED(x))
 #define TO_BFLOAT16(x) to_bfloat16(NARROWED(x))
 #else
 #define REAL float
+#define TO_FLOAT(x) (x)
 #define TO_FLOAT16(x) to_float16(x)
 #define TO_BFLOAT16(x) to_bfloat16(x)
 #endif
@@ -109,6 +114,90 @@ CODEC(float32, float, SAME, SAME)
 CODEC(float64, double, SAME, SAME)
 CODEC(float16, uint16_t, from_float16, TO_FLOAT16)
 CODEC(bfloat16, uint16_t, from_bfloat16, TO_BFLOAT16)
+
+/* ---- bfloat16 rounded at random: 16 random bits are added below its last, and what is below is cut off. So a number
+ * goes up as often as it is near the next, and the mean of many is the number. */
+
+#define NOISE_BLOCK 8 /* elements that share one call of philox, 16 bits each */
+
+static inline uint16_t to_bfloat16_by(float x, uint32_t noise)
+{
+    uint32_t u = bits_of(x);
+    uint32_t nan = (u >> 16) | 0x40;
+    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? nan : (u + noise) >> 16);
+}
+
+/* The noise of the elements that stand at NOISE_BLOCK * block, ... in C order. */
+static inline void noise_of(uint64_t block, const noise_t *noise, uint32_t tensor, uint32_t *words)
+{
+    words[0] = (uint32_t)block;
+    words[1] = (uint32_t)(block >> 32) ^ (uint32_t)(noise->step >> 32) << 16;
+    words[2] = tensor;
+    words[3] = (uint32_t)noise->step;
+    philox(words, (uint32_t)noise->seed, (uint32_t)(noise->seed >> 32));
+}
+
+/* Noise for n elements that stand together in C order from `place` on. */
+static void run_of_noise(uint64_t place, ptrdiff_t n, const noise_t *noise, uint32_t tensor, uint16_t *restrict to)
+{
+    ptrdiff_t skipped = (ptrdiff_t)(place % NOISE_BLOCK), blocks = (skipped + n + NOISE_BLOCK - 1) / NOISE_BLOCK;
+    uint64_t first = place / NOISE_BLOCK;
+    for (ptrdiff_t b = 0; b < blocks; b++) {
+        uint32_t words[4];
+        noise_of(first + (uint64_t)b, noise, tensor, words);
+        memcpy(to + b * NOISE_BLOCK, words, sizeof words);
+    }
+    if (skipped)
+        memmove(to, to + skipped, (size_t)n * sizeof *to);
+}
+
+static void store_rounded_bfloat16(
+    const tile_t *to, const tile_t *places, const void *block, const noise_t *noise, uint32_t tensor)
+{
+    const REAL *from = block;
+    uint16_t bits[LARGEST_ROW + 2 * NOISE_BLOCK];
+    for (ptrdiff_t r = 0; r < to->rows; r++, from += to->cols) {
+        char *row = to->data + r * to->row_stride;
+        uint64_t place = (uint64_t)(uintptr_t)places->data + (uint64_t)(r * places->row_stride);
+        if (places->col_stride == 1) {
+            run_of_noise(place, to->cols, noise, tensor, bits);
+        } else {
+            for (ptrdiff_t c = 0; c < to->cols; c++, place += (uint64_t)places->col_stride) {
+                uint32_t words[4];
+                noise_of(place / NOISE_BLOCK, noise, tensor, words);
+                bits[c] = (uint16_t)(words[place % NOISE_BLOCK / 2] >> place % 2 * 16);
+            }
+        }
+        for (ptrdiff_t c = 0; c < to->cols; c++, row += to->col_stride)
+            *(uint16_t *)row = to_bfloat16_by(TO_FLOAT(from[c]), bits[c]);
+    }
+}
+
+/* ---- Sums of squares, in double: no square of a float overflows there, or is rounded */
+
+static void add_squares(const void *block, ptrdiff_t n, double scale, double *restrict lanes)
+{
+    const REAL *restrict x = block;
+    ptrdiff_t whole = n / LANES * LANES;
+    for (ptrdiff_t i = 0; i < whole; i += LANES)
+        for (int lane = 0; lane < LANES; lane++) {
+            double scaled = scale * (double)x[i + lane];
+            lanes[lane] += scaled * scaled;
+        }
+    for (ptrdiff_t i = whole; i < n; i++) {
+        double scaled = scale * (double)x[i];
+        lanes[i - whole] += scaled * scaled;
+    }
+}
+
+static void subtract(void *block, const void *other, ptrdiff_t n, double weight_decay)
+{
+    REAL *restrict x = block;
+    const REAL *restrict y = other;
+    REAL decay = (REAL)weight_decay;
+    for (ptrdiff_t i = 0; i < n; i++)
+        x[i] = decay * y[i] - x[i];
+}
 
 /* ---- Stores that go past the caches, by whole cache lines */
 
@@ -155,8 +244,11 @@ static void stream_real(const tile_t *to, const void *block)
 
 /* In the order of enum storage. */
 static const codec_t codec_table[STORAGES] = {
-    [FLOAT32] = {load_float32, store_float32, STREAM_FLOAT32},
-    [FLOAT64] = {load_float64, store_float64, STREAM_FLOAT64},
-    [FLOAT16] = {load_float16, store_float16, NULL},
-    [BFLOAT16] = {load_bfloat16, store_bfloat16, NULL},
+    [FLOAT32] = {load_float32, store_float32, STREAM_FLOAT32, NULL},
+    [FLOAT64] = {load_float64, store_float64, STREAM_FLOAT64, NULL},
+    [FLOAT16] = {load_float16, store_float16, NULL, NULL},
+    [BFLOAT16] = {load_bfloat16, store_bfloat16, NULL, store_rounded_bfloat16},
 };
+
+/* What sums of squares are made with. */
+static const summing_t summing_table = {add_squares, subtract};

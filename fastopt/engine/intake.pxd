@@ -1,19 +1,6 @@
 from numpy cimport ndarray, npy_intp
 
-cdef extern from "kernel.h" nogil:
-    enum storage:
-        FLOAT32
-        FLOAT64
-        FLOAT16
-        BFLOAT16
-    int MAX_ARRAYS
-    int MAX_SCALARS
-
-cdef extern from "job.h" nogil:
-    ctypedef struct view_t:
-        char *data
-        const npy_intp *strides
-        storage storage
+from fastopt.engine.job cimport FLOAT32, FLOAT64, FLOAT16, BFLOAT16, MAX_ARRAYS, MAX_SCALARS, storage, view_t
 
 
 # The bytes from an array's lowest element to behind its highest, what all distances of elements are multiples of (0: there
@@ -31,6 +18,7 @@ cdef class Intake:
 
     cdef Py_ssize_t narrays, tensors
     cdef tuple names
+    cdef list labels  # of all arrays; None: the names
     cdef unsigned long long only_read  # bit i: the i-th array is not written
     cdef list arrays
     cdef view_t few[8]  # enough for one tensor: MAX_ARRAYS
@@ -50,6 +38,7 @@ cdef class Intake:
     cdef int refuse_overlaps(self) except -1
     cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1
     cdef int refuse_shared(self, Py_ssize_t a, Py_ssize_t b) except -1
+    cdef str label_of(self, Py_ssize_t i)
 
 
 cdef enum:
@@ -61,3 +50,6 @@ cdef str place(int device)
 cdef int check_memory(ndarray array, str name, bint written) except -1
 cdef tuple shape_of(ndarray array)
 cdef bint same_shape(ndarray a, ndarray b) noexcept
+cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept
+cdef bint stand_between(const extent_t *a, const extent_t *b) noexcept nogil
+cdef bint may_share(ndarray a, ndarray b) except -1

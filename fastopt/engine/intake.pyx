@@ -19,6 +19,8 @@ cdef extern from "numpy/arrayobject.h":
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
     bint PyArray_IS_F_CONTIGUOUS(ndarray)
 
+STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
+
 FLOATS = "float16, bfloat16, float32 or float64"
 
 # How hard NumPy may search for an element that two interleaved arrays share before the pair is refused.
@@ -33,7 +35,7 @@ cdef class Intake:
     cdef int begin(self, tuple names, int grad, Py_ssize_t tensors) except -1:
         self.names = names
         self.narrays = len(names)
-        self.only_read = <unsigned long long>1 << grad
+        self.only_read = <unsigned long long>1 << grad if grad >= 0 else 0
         self.tensors = 0
         self.arrays = []
         self.has_float64 = False
@@ -126,22 +128,30 @@ cdef class Intake:
         return 0
 
     cdef int refuse_shared(self, Py_ssize_t a, Py_ssize_t b) except -1:
-        import numpy
-
-        cdef Py_ssize_t i
         a, b = min(a, b), max(a, b)
         if self.only_read >> (a % self.narrays) & 1 and self.only_read >> (b % self.narrays) & 1:
             return 0
-        try:
-            if not numpy.shares_memory(self.arrays[a], self.arrays[b], max_work=OVERLAP_WORK):
-                return 0
-        except numpy.exceptions.TooHardError:
-            pass
-        first, second = [
-            self.names[i % self.narrays] + (f" of tensor {i // self.narrays}" if self.tensors > 1 else "")
-            for i in (a, b)
-        ]
-        raise ValueError(f"{second} overlaps {first} in memory; expected arrays that share no element")
+        if may_share(<ndarray>self.arrays[a], <ndarray>self.arrays[b]):
+            raise ValueError(
+                f"{self.label_of(b)} overlaps {self.label_of(a)} in memory; expected arrays that share no element"
+            )
+        return 0
+
+    cdef str label_of(self, Py_ssize_t i):
+        if self.labels is not None:
+            return self.labels[i]
+        name = self.names[i % self.narrays]
+        return name + (f" of tensor {i // self.narrays}" if self.tensors > 1 else "")
+
+
+cdef bint may_share(ndarray a, ndarray b) except -1:
+    """True if two arrays share an element, or may do so for all that can be found out in short."""
+    import numpy
+
+    try:
+        return numpy.shares_memory(a, b, max_work=OVERLAP_WORK)
+    except numpy.exceptions.TooHardError:
+        return True
 
 
 # ---- From any object to an ndarray over the same memory
@@ -160,6 +170,17 @@ cdef ndarray as_ndarray(object array, str name, storage *stored, int *device):
             return <ndarray?>array
     stored[0] = <storage>storage_of(<ndarray>array, name)
     return <ndarray?>array
+
+
+def as_numpy(array, str name):
+    """Return an ndarray over an array's memory, how it stores its numbers, and where it is (a device's number, or HOST).
+
+    bfloat16 may be shown as uint16.
+    """
+    cdef storage stored
+    cdef int device
+    found = as_ndarray(array, name, &stored, &device)
+    return found, STORAGE_NAMES[stored], device
 
 
 cdef object foreign_array(object array, str name, storage *stored, int *device):

@@ -1,4 +1,5 @@
 #include "job.h"
+#include <stddef.h>
 
 static ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
@@ -13,23 +14,18 @@ static const size_t STORAGE_SIZE[STORAGES] = {
 static int walks_outside(const layout_t *layout, int narrays, int a, int b)
 {
     for (int i = 0; i < narrays; i++) {
-        ptrdiff_t outer = distance(layout->strides[i][a]), inner = distance(layout->strides[i][b]);
+        ptrdiff_t outer = distance(layout->axes[a].strides[i]), inner = distance(layout->axes[b].strides[i]);
         if (outer != inner)
             return outer > inner;
     }
     return a < b;
 }
 
-static void swap_axes(layout_t *layout, int narrays, int a, int b)
+static void swap_axes(layout_t *layout, int a, int b)
 {
-    ptrdiff_t extent = layout->shape[a];
-    layout->shape[a] = layout->shape[b];
-    layout->shape[b] = extent;
-    for (int i = 0; i < narrays; i++) {
-        ptrdiff_t stride = layout->strides[i][a];
-        layout->strides[i][a] = layout->strides[i][b];
-        layout->strides[i][b] = stride;
-    }
+    axis_t axis = layout->axes[a];
+    layout->axes[a] = layout->axes[b];
+    layout->axes[b] = axis;
 }
 
 /* Take the axes longer than one element, turned so that param's strides are not negative. */
@@ -40,12 +36,12 @@ static void take_axes(job_t *job, layout_t *layout, int narrays, const view_t *v
         if (shape[axis] == 1)
             continue;
         int turned = views[0].strides[axis] < 0;
-        layout->shape[kept] = shape[axis];
+        layout->axes[kept].extent = shape[axis];
         for (int i = 0; i < narrays; i++) {
             ptrdiff_t stride = views[i].strides[axis];
             if (turned)
                 job->data[i] += (shape[axis] - 1) * stride;
-            layout->strides[i][kept] = turned ? -stride : stride;
+            layout->axes[kept].strides[i] = turned ? -stride : stride;
         }
         kept++;
     }
@@ -56,7 +52,7 @@ static void order_axes(layout_t *layout, int narrays)
 {
     for (int axis = 1; axis < layout->ndim; axis++)
         for (int k = axis; k > 0 && walks_outside(layout, narrays, k, k - 1); k--)
-            swap_axes(layout, narrays, k, k - 1);
+            swap_axes(layout, k, k - 1);
 }
 
 /* Two neighbouring axes are one if in every array the outer one steps over the whole of the inner one. */
@@ -66,15 +62,11 @@ static void merge_axes(layout_t *layout, int narrays)
     for (int axis = 1; axis < layout->ndim; axis++) {
         int merges = 1;
         for (int i = 0; i < narrays && merges; i++)
-            merges = layout->strides[i][last] == layout->strides[i][axis] * layout->shape[axis];
-        if (merges) {
-            layout->shape[last] *= layout->shape[axis];
-        } else {
-            last++;
-            layout->shape[last] = layout->shape[axis];
-        }
-        for (int i = 0; i < narrays; i++)
-            layout->strides[i][last] = layout->strides[i][axis];
+            merges = layout->axes[last].strides[i] == layout->axes[axis].strides[i] * layout->axes[axis].extent;
+        ptrdiff_t extent = layout->axes[axis].extent * (merges ? layout->axes[last].extent : 1);
+        last += !merges;
+        layout->axes[last] = layout->axes[axis];
+        layout->axes[last].extent = extent;
     }
     if (layout->ndim)
         layout->ndim = last + 1;
@@ -87,7 +79,8 @@ static int crossing_axis(const layout_t *layout, int narrays)
     for (int i = 0; i < narrays; i++) {
         int nearest = last;
         for (int axis = last - 1; axis >= 0; axis--)
-            if (layout->strides[i][axis] && distance(layout->strides[i][axis]) < distance(layout->strides[i][nearest]))
+            if (layout->axes[axis].strides[i]
+                && distance(layout->axes[axis].strides[i]) < distance(layout->axes[nearest].strides[i]))
                 nearest = axis;
         if (nearest != last)
             return nearest;
@@ -100,10 +93,10 @@ static int crossing_axis(const layout_t *layout, int narrays)
 static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
 {
     int last = layout->ndim - 1;
-    ptrdiff_t cols = layout->shape[last];
+    ptrdiff_t cols = layout->axes[last].extent;
     int crossing = crossing_axis(layout, narrays);
     layout->row_axis = crossing >= 0 ? crossing : last - 1;
-    ptrdiff_t rows = layout->row_axis >= 0 ? layout->shape[layout->row_axis] : 1;
+    ptrdiff_t rows = layout->row_axis >= 0 ? layout->axes[layout->row_axis].extent : 1;
     ptrdiff_t side = block == 1024 ? 32 : 16; /* rows; of either type, a row is then 128 or 256 bytes: whole lines */
     layout->tile_cols = smaller(cols, crossing >= 0 ? (rows < side ? block / rows : block / side) : block);
     layout->tile_rows = smaller(rows, block / layout->tile_cols);
@@ -112,18 +105,20 @@ static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
 static ptrdiff_t tiles_along(const layout_t *layout, int axis)
 {
     ptrdiff_t tile = axis == layout->ndim - 1 ? layout->tile_cols : (axis == layout->row_axis ? layout->tile_rows : 1);
-    return (layout->shape[axis] + tile - 1) / tile;
+    return (layout->axes[axis].extent + tile - 1) / tile;
 }
 
 void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout)
 {
+    int walked = task->slots + (task->noise != NULL); /* the noise's places are walked like an array */
+    int contiguous = task->slots == task->narrays && !task->noise;
+    job->task = task;
     job->count = 1;
     for (int axis = 0; axis < ndim; axis++)
         job->count *= shape[axis];
-    int contiguous = 1;
-    for (int i = 0; i < task->narrays; i++) {
+    for (int i = 0; i < walked; i++) {
         job->data[i] = views[i].data;
-        job->storage[i] = views[i].storage;
+        job->storage[i] = (unsigned char)views[i].storage;
         contiguous &= views[i].storage == task->compute;
     }
     job->layout = NULL;
@@ -131,32 +126,38 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
     if (job->count == 0)
         return;
 
-    take_axes(job, layout, task->narrays, views, ndim, shape);
-    order_axes(layout, task->narrays);
-    merge_axes(layout, task->narrays);
+    take_axes(job, layout, walked, views, ndim, shape);
+    order_axes(layout, walked);
+    merge_axes(layout, walked);
     for (int i = 0; i < task->narrays && contiguous; i++)
         contiguous = layout->ndim == 0
-                     || (layout->ndim == 1 && layout->strides[i][0] == (ptrdiff_t)task->itemsize);
+                     || (layout->ndim == 1 && layout->axes[0].strides[i] == (ptrdiff_t)task->itemsize);
     if (contiguous)
         return;
 
     if (layout->ndim == 0) {
         layout->ndim = 1;
-        layout->shape[0] = 1;
-        for (int i = 0; i < task->narrays; i++)
-            layout->strides[i][0] = (ptrdiff_t)STORAGE_SIZE[job->storage[i]];
+        layout->axes[0].extent = 1;
+        for (int i = 0; i < walked; i++)
+            layout->axes[0].strides[i] = (ptrdiff_t)STORAGE_SIZE[job->storage[i]];
     }
-    choose_tile(layout, task->narrays, (ptrdiff_t)(BLOCK_BYTES / task->itemsize));
+    choose_tile(layout, task->slots, (ptrdiff_t)(BLOCK_BYTES / task->itemsize));
     job->layout = layout;
     job->units = 1;
     for (int axis = 0; axis < layout->ndim; axis++)
         job->units *= tiles_along(layout, axis);
 }
 
+size_t layout_bytes(const layout_t *layout)
+{
+    return offsetof(layout_t, axes) + (size_t)layout->ndim * sizeof(axis_t);
+}
+
 /* ---- Running */
 
-static void run_pieces(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
+static void run_pieces(const job_t *job, ptrdiff_t first, ptrdiff_t last)
 {
+    const task_t *task = job->task;
     ptrdiff_t begin = first * PIECE, end = smaller(last * PIECE, job->count);
     void *arrays[MAX_ARRAYS];
     for (int i = 0; i < task->narrays; i++)
@@ -165,63 +166,82 @@ static void run_pieces(const job_t *job, const task_t *task, ptrdiff_t first, pt
 }
 
 /* Where tile number `unit` stands: its rows and columns, and each array's first element. */
-static void find_tile(const job_t *job, int narrays, ptrdiff_t unit, tile_t *tiles)
+static void find_tile(const job_t *job, int walked, ptrdiff_t unit, tile_t *tiles)
 {
     const layout_t *layout = job->layout;
     int last = layout->ndim - 1;
     ptrdiff_t rows = 1, cols = 1;
-    for (int i = 0; i < narrays; i++)
+    for (int i = 0; i < walked; i++)
         tiles[i].data = job->data[i];
     for (int axis = last; axis >= 0; axis--) {
-        ptrdiff_t along = tiles_along(layout, axis);
+        ptrdiff_t along = tiles_along(layout, axis), extent = layout->axes[axis].extent;
         ptrdiff_t position = unit % along;
         unit /= along;
         if (axis == last) {
             position *= layout->tile_cols;
-            cols = smaller(layout->tile_cols, layout->shape[axis] - position);
+            cols = smaller(layout->tile_cols, extent - position);
         } else if (axis == layout->row_axis) {
             position *= layout->tile_rows;
-            rows = smaller(layout->tile_rows, layout->shape[axis] - position);
+            rows = smaller(layout->tile_rows, extent - position);
         }
-        for (int i = 0; i < narrays; i++)
-            tiles[i].data += position * layout->strides[i][axis];
+        for (int i = 0; i < walked; i++)
+            tiles[i].data += position * layout->axes[axis].strides[i];
     }
-    for (int i = 0; i < narrays; i++) {
+    for (int i = 0; i < walked; i++) {
         tiles[i].rows = rows;
         tiles[i].cols = cols;
-        tiles[i].row_stride = layout->row_axis >= 0 ? layout->strides[i][layout->row_axis] : 0;
-        tiles[i].col_stride = layout->strides[i][last];
+        tiles[i].row_stride = layout->row_axis >= 0 ? layout->axes[layout->row_axis].strides[i] : 0;
+        tiles[i].col_stride = layout->axes[last].strides[i];
     }
 }
 
-static void run_tiles(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
+/* Write what follows param, as the kernel left it: its average, and its copy. */
+static void follow(const task_t *task, void **arrays, const tile_t *tiles)
 {
-    _Alignas(64) char blocks[MAX_ARRAYS][BLOCK_BYTES];
-    tile_t tiles[MAX_ARRAYS];
-    void *arrays[MAX_ARRAYS];
-    int staged[MAX_ARRAYS];
+    if (task->average) {
+        void *pair[] = {arrays[task->average], arrays[0]};
+        task->average_kernel(pair, tiles[0].rows * tiles[0].cols, task->average_scalars);
+    }
+    if (task->copy)
+        arrays[task->copy] = arrays[0];
+}
+
+static void run_tiles(const job_t *job, ptrdiff_t first, ptrdiff_t last)
+{
+    const task_t *task = job->task;
+    _Alignas(64) char blocks[MAX_SLOTS][BLOCK_BYTES];
+    tile_t tiles[MAX_SLOTS];
+    void *arrays[MAX_SLOTS];
+    int staged[MAX_SLOTS];
+    int rounded = task->noise ? task->copy : -1; /* the array that the noise is for: the copy, or param */
     for (ptrdiff_t unit = first; unit < last; unit++) {
-        find_tile(job, task->narrays, unit, tiles);
-        for (int i = 0; i < task->narrays; i++) {
+        find_tile(job, task->slots + (task->noise != NULL), unit, tiles);
+        for (int i = 0; i < task->slots; i++) {
             staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
-                        || tiles[i].col_stride != (ptrdiff_t)task->itemsize;
+                        || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy);
             arrays[i] = staged[i] ? blocks[i] : tiles[i].data;
-            if (staged[i])
+            if (staged[i] && !(task->copy && i == task->copy))
                 task->codecs[job->storage[i]].load(&tiles[i], blocks[i]);
         }
         task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
-        for (int i = 0; i < task->narrays; i++)
-            if (staged[i] && i != task->grad)
-                task->codecs[job->storage[i]].store(&tiles[i], blocks[i]);
+        follow(task, arrays, tiles);
+        for (int i = 0; i < task->slots; i++) {
+            if (!staged[i] || i == task->grad)
+                continue;
+            if (i == rounded)
+                task->codecs[BFLOAT16].store_rounded(&tiles[i], &tiles[task->slots], arrays[i], task->noise, job->number);
+            else
+                task->codecs[job->storage[i]].store(&tiles[i], arrays[i]);
+        }
     }
 }
 
-static void run_job(const job_t *job, const task_t *task, ptrdiff_t first, ptrdiff_t last)
+static void run_job(const job_t *job, ptrdiff_t first, ptrdiff_t last)
 {
     if (job->layout)
-        run_tiles(job, task, first, last);
+        run_tiles(job, first, last);
     else
-        run_pieces(job, task, first, last);
+        run_pieces(job, first, last);
 }
 
 /* ---- Lists of jobs, whose units stand in one line */
@@ -258,7 +278,7 @@ void run_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
         const job_t *job = &list->jobs[j];
         ptrdiff_t end = smaller(last, job->units_before + job->units);
         if (first < end)
-            run_job(job, list->task, first - job->units_before, end - job->units_before);
+            run_job(job, first - job->units_before, end - job->units_before);
         first = end > first ? end : first;
     }
 }

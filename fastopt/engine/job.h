@@ -23,43 +23,60 @@ typedef struct {
     enum storage storage;
 } view_t;
 
+/* The arrays of a job: the rule's own, then those that follow param. Behind them all may stand elements' places. */
+#define MAX_SLOTS (MAX_ARRAYS + 3)
+
+typedef struct {
+    ptrdiff_t extent;
+    ptrdiff_t strides[MAX_SLOTS];
+} axis_t;
+
 /* How a job that is not contiguous is walked: axes in memory order, neighbours merged where every array allows. */
 typedef struct {
     int ndim;
     int row_axis; /* a tile spans this axis and the last */
     ptrdiff_t tile_rows, tile_cols;
-    ptrdiff_t shape[MAX_DIMS];
-    ptrdiff_t strides[MAX_ARRAYS][MAX_DIMS];
+    axis_t axes[MAX_DIMS]; /* the first ndim are set: a copy may end there */
 } layout_t;
 
 typedef struct {
-    char *data[MAX_ARRAYS];
-    enum storage storage[MAX_ARRAYS];
+    char *data[MAX_SLOTS];
+    unsigned char storage[16]; /* enum storage */
     ptrdiff_t count; /* elements */
     ptrdiff_t units;
     ptrdiff_t units_before; /* in the jobs that stand before this in a list */
     layout_t *layout; /* NULL: contiguous */
+    uint32_t number; /* of the tensor, for the noise */
+    const struct task *task;
 } job_t;
 
-/* What all jobs of a call share. */
-typedef struct {
+/* What jobs of one rule, one compute type and the same scalars share. */
+typedef struct task {
     kernel_t kernel;
     const void *scalars;
     const codec_t *codecs;
-    int narrays;
+    int narrays; /* the rule's */
+    int slots; /* and those that follow param */
     int grad; /* the position of the array that is only read */
     size_t itemsize; /* of the compute type */
     enum storage compute;
+    /* What follows param once the kernel has written it, as long as it is in the L1 cache; positions, or 0 for none. */
+    int average; /* a running average of param, by a kernel of its own */
+    kernel_t average_kernel;
+    const void *average_scalars;
+    int copy; /* param in another storage */
+    const noise_t *noise; /* what bfloat16 is rounded by (the copy, or else param); NULL: to the nearest */
 } task_t;
 
 /* Plan the job over these views; `layout` is the caller's memory, which the job uses if it needs one. */
 void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout);
 
-/* Jobs in a list, and their task. */
+/* The bytes of a layout that are set. */
+size_t layout_bytes(const layout_t *layout);
+
 typedef struct {
     const job_t *jobs;
     ptrdiff_t njobs;
-    const task_t *task;
 } list_t;
 
 /* A thread takes no more units at a time: 64 pieces of 1,024 elements. */

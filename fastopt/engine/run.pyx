@@ -3,124 +3,23 @@
 
 import numpy
 
-from fastopt.backends import find_host_backend, load_kernel
-from fastopt.codegen.rule_text import SHARED_SCALARS
 from fastopt.engine.hyperparameters import NumberOnDevice
+from fastopt.engine.intake import STORAGE_NAMES
 
-from libc.float cimport DBL_MIN, FLT_MIN
-from libc.math cimport isfinite, sqrt
 from libc.stdlib cimport free, malloc
-from numpy cimport ndarray, npy_intp, PyArray_DIMS, PyArray_ITEMSIZE, PyArray_NDIM
+from numpy cimport ndarray, PyArray_DIMS, PyArray_ITEMSIZE, PyArray_NDIM
 
-from fastopt.engine.intake cimport (
-    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, HOST, MAX_ARRAYS, MAX_SCALARS, Intake, storage, view_t,
+from fastopt.engine.intake cimport HOST, Intake
+from fastopt.engine.job cimport (
+    LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
+    run_units, task_t, view_t,
 )
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.engine.update cimport Update, convert_scalars, form_of, scalars_t
 
 cimport numpy as cnp
 
 cnp.import_array()
-
-cdef extern from "kernel.h" nogil:
-    ctypedef void (*kernel_t)(void **, Py_ssize_t, const void *)
-
-cdef extern from "codecs.h" nogil:
-    ctypedef struct codec_t:
-        pass
-
-cdef extern from "job.h" nogil:
-    ctypedef struct layout_t:
-        int ndim
-        Py_ssize_t shape[64]
-        Py_ssize_t strides[8][64]
-    ctypedef struct job_t:
-        char *data[8]
-        Py_ssize_t count
-        layout_t *layout
-    ctypedef struct task_t:
-        kernel_t kernel
-        const void *scalars
-        const codec_t *codecs
-        int narrays
-        int grad
-        size_t itemsize
-        storage compute
-    ctypedef struct list_t:
-        const job_t *jobs
-        Py_ssize_t njobs
-        const task_t *task
-    Py_ssize_t LARGEST_CHUNK
-    void plan_job(job_t *, const task_t *, const view_t *, int, const npy_intp *, layout_t *)
-    Py_ssize_t number_units(job_t *, Py_ssize_t)
-    void run_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
-
-cdef union scalars_t:
-    float float32[32]
-    double float64[32]
-
-
-cdef class Update:
-    """One variant of an update as the engine runs it: rule, host scalars, reference, and the kernels once loaded.
-
-    Parameters
-    ----------
-    rule : function
-        From ``fastopt/rules.py``.
-    prepare : function
-        From the hyperparameters to the host scalars: ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own.
-    reference : function, optional
-        The plain formula, called with the rule's arrays and prepare's hyperparameters by name.
-    """
-
-    cdef readonly object rule
-    cdef readonly object prepare
-    cdef readonly object reference
-    cdef readonly str backend
-    cdef readonly tuple arrays
-    cdef readonly tuple scalars
-    cdef readonly tuple hyperparameters
-    cdef dict siblings
-    cdef int grad
-    cdef int eps
-    cdef kernel_t kernels[2][4]
-    cdef const codec_t *codecs[2]
-
-    def __init__(self, rule, prepare, reference=None, *, str backend="cython"):
-        code = rule.__code__
-        names = code.co_varnames[: code.co_argcount]
-        self.rule = rule
-        self.prepare = prepare
-        self.reference = reference
-        self.backend = backend
-        self.arrays = names[: code.co_posonlyargcount]
-        own_scalars = [name for name in names[code.co_posonlyargcount :] if name not in SHARED_SCALARS]
-        self.scalars = (*SHARED_SCALARS, *own_scalars)
-        self.hyperparameters = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
-        self.siblings = {backend: self}
-        self.grad = self.arrays.index("grad")
-        self.eps = self.scalars.index("eps") if "eps" in self.scalars else -1
-        if len(self.arrays) > MAX_ARRAYS or len(self.scalars) > MAX_SCALARS:
-            raise ValueError(f"rule {rule.__name__} has more than {MAX_ARRAYS} arrays or {MAX_SCALARS} scalars")
-
-    def __repr__(self):
-        return f"Update({self.rule.__name__}, backend={self.backend!r})"
-
-    cdef Update on(self, backend):
-        """The same update on another backend."""
-        if not isinstance(backend, str):
-            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
-        if backend not in self.siblings:
-            find_host_backend(backend, self.arrays[0])
-            self.siblings[backend] = Update(self.rule, self.prepare, self.reference, backend=backend)
-        return self.siblings[backend]
-
-    cdef int load(self, bint is_float64, int form) except -1:
-        """Fetch one of the kernels, and the codecs of its compute type."""
-        cdef size_t kernel, codecs
-        kernel, codecs = load_kernel(self.backend, self.rule, "float64" if is_float64 else "float32", form)
-        self.codecs[is_float64] = <const codec_t *>codecs
-        self.kernels[is_float64][form] = <kernel_t>kernel
-        return 0
 
 
 def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
@@ -219,11 +118,8 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
     cdef int is_float64 = intake.has_float64
     cdef int threads, form
     cdef ndarray param
+    describe(&task, <int>intake.narrays, update.grad, is_float64)
     task.scalars = converted
-    task.narrays = <int>intake.narrays
-    task.grad = update.grad
-    task.itemsize = 8 if is_float64 else 4
-    task.compute = FLOAT64 if is_float64 else FLOAT32
     try:
         if intake.tensors > 1:
             jobs = <job_t *>checked(malloc(intake.tensors * sizeof(job_t)))
@@ -237,12 +133,12 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
             if jobs[tensor].layout != NULL:  # the job has taken it
                 spare = NULL
         # Last, for it may compile, and other threads may run meanwhile: the plan holds addresses, not shapes.
-        form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
+        form = form_of(scalars)
         if update.kernels[is_float64][form] == NULL:
             update.load(is_float64, form)
         task.kernel = update.kernels[is_float64][form]
         task.codecs = update.codecs[is_float64]
-        todo = list_t(jobs, intake.tensors, &task)
+        todo = list_t(jobs, intake.tensors)
         units = number_units(jobs, intake.tensors)
         threads = choose_threads(elements * task.narrays, wanted)
         if elements * task.narrays < RELEASE_GIL_FROM:
@@ -285,8 +181,7 @@ cdef int run_on_device(
             )
     if jobs:
         values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
-        form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
-        launch(update.rule, form, is_float64, jobs, tuple(values), trace, intake.device, given, stream)
+        launch(update.rule, form_of(scalars), is_float64, jobs, tuple(values), trace, intake.device, given, stream)
     wrote([array for i, array in enumerate(given) if i % intake.narrays != update.grad])
     return 0
 
@@ -302,10 +197,7 @@ cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
     cdef ndarray param = intake.array(tensor, 0)
     cdef Py_ssize_t i, itemsize
     cdef bint linear = True
-    task.narrays = <int>intake.narrays
-    task.grad = update.grad
-    task.itemsize = 8 if intake.has_float64 else 4
-    task.compute = FLOAT64 if intake.has_float64 else FLOAT32
+    describe(&task, <int>intake.narrays, update.grad, intake.has_float64)
     plan_job(&job, &task, views, PyArray_NDIM(param), PyArray_DIMS(param), &layout)
     if job.count == 0:
         return None
@@ -316,47 +208,14 @@ cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
     strides = []
     for i in range(intake.narrays):
         itemsize = PyArray_ITEMSIZE(intake.array(tensor, i))
-        linear &= layout.ndim == 1 and layout.strides[i][0] == itemsize
-        strides.append(tuple([layout.strides[i][axis] // itemsize for axis in range(layout.ndim)]))
+        linear &= layout.ndim == 1 and layout.axes[0].strides[i] == itemsize
+        strides.append(tuple([layout.axes[axis].strides[i] // itemsize for axis in range(layout.ndim)]))
     if linear:
         return Job(storages, addresses, job.count, None, None)
-    return Job(storages, addresses, job.count, tuple([layout.shape[axis] for axis in range(layout.ndim)]), tuple(strides))
-
-
-cdef dict STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
+    return Job(storages, addresses, job.count, tuple([layout.axes[axis].extent for axis in range(layout.ndim)]), tuple(strides))
 
 
 cdef void *checked(void *memory) except NULL:
     if memory == NULL:
         raise MemoryError
     return memory
-
-
-cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1:
-    """Round the host scalars to the compute type.
-
-    What is too small becomes 0, but for an eps, which is never turned off. Beside a root it is at least the root of the
-    smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
-    """
-    cdef Py_ssize_t i
-    cdef double value, rounded, smallest = DBL_MIN if is_float64 else FLT_MIN
-    if len(scalars) != len(update.scalars):
-        raise ValueError(f"{len(scalars)} scalars given; expected {len(update.scalars)}: {', '.join(update.scalars)}")
-    for i in range(len(scalars)):
-        value = scalars[i]
-        if i == update.eps:
-            value = max(value, sqrt(smallest))
-        elif value != 0.0 and abs(value) < smallest:
-            if i == 0:
-                raise ValueError(f"grad_scale vanishes in {'float64' if is_float64 else 'float32'} (it is {value})")
-            value = smallest if update.scalars[i].startswith("eps") else 0.0
-        if is_float64:
-            rounded = converted.float64[i] = value
-        else:
-            rounded = converted.float32[i] = <float>value
-        if not isfinite(rounded):
-            raise ValueError(
-                f"{update.scalars[i]} becomes {rounded} in {'float64' if is_float64 else 'float32'} (it is {value}); "
-                f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
-            )
-    return 0

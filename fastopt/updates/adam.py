@@ -6,7 +6,8 @@ from typing import SupportsIndex
 
 from fastopt import host_scalars, reference, rules
 from fastopt.arguments import Array, Backend, Real, Stream
-from fastopt.engine.run import Update, run
+from fastopt.engine.run import run
+from fastopt.engine.update import Update
 
 ADAM = Update(rules.adam, host_scalars.adam, reference.adam)
 AMSGRAD = Update(rules.amsgrad, host_scalars.adam, reference.adam)

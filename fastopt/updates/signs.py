@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from fastopt import host_scalars, reference, rules
 from fastopt.arguments import Array, Backend, Real, Stream
-from fastopt.engine.run import Update, run
+from fastopt.engine.run import run
+from fastopt.engine.update import Update
 
 SIGNUM = Update(rules.signum, host_scalars.signum, reference.signum)
 

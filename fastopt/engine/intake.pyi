@@ -1,0 +1,7 @@
+from typing import Any
+
+import numpy as np
+
+STORAGE_NAMES: dict[int, str]
+
+def as_numpy(array: Any, name: str) -> tuple[np.ndarray[Any, Any], str, int]: ...

@@ -1,0 +1,43 @@
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastopt.engine.update import Update
+
+class Tensor(NamedTuple):
+    label: str
+    group: int
+    arrays: tuple[Any, ...]
+    average: Any = None
+    copy: Any = None
+
+class Layerwise(NamedTuple):
+    trust: Callable[[int, float, float], float]
+    scalars: tuple[str, ...]
+    directed: bool
+
+AVERAGE: Update
+
+class Plan:
+    steps: NDArray[np.int64]
+    def __init__(
+        self,
+        tensors: list[Tensor],
+        *,
+        average_decay: float | None = None,
+        seed: int | None = None,
+        layerwise: Layerwise | None = None,
+        backend: str | None = None,
+    ) -> None: ...
+    def step(
+        self,
+        choose: Callable[[int, int, Any], tuple[Update, tuple[Any, ...]]],
+        given: Sequence[Any],
+        grad_scale: Any = 1.0,
+        max_norm: float | None = None,
+        max_tensor_norm: float | None = None,
+        skip_nonfinite: bool = False,
+        num_threads: int | None = None,
+    ) -> tuple[float | None, bool]: ...

@@ -1,0 +1,804 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""A model's tensors, checked once and updated together, step after step: one call of the engine for all of them.
+
+Of the arrays only the gradients may be others at each step; and where they stand as before, nothing of them but their
+addresses is looked at.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy
+
+from fastopt import host_scalars, rules
+from fastopt.backends import load_kernel, load_summing
+
+from libc.float cimport DBL_MIN, FLT_MAX, FLT_MIN
+from libc.math cimport isfinite, isinf, ldexp, sqrt
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
+from cpython.object cimport PyObject
+cimport numpy as cnp
+from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES
+
+from fastopt.engine.intake cimport (
+    HOST, Intake, as_ndarray, check_memory, extent_of, extent_t, may_share, place, shape_of, stand_between,
+)
+from fastopt.engine.job cimport (
+    BFLOAT16, LARGEST_CHUNK, MAX_ARRAYS, MAX_SLOTS, describe, job_t, kernel_t, layout_bytes, layout_t, list_t, noise_t,
+    number_units, plan_job, run_units, storage, summing_t, task_t, view_t,
+)
+from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.engine.update cimport Update, convert_scalars, form_of, scalars_t
+
+cnp.import_array()
+
+cdef extern from "Python.h":  # borrowed references: 2,000 new ones take 5 us
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)
+    PyObject *PyTuple_GET_ITEM(tuple, Py_ssize_t)
+
+cdef extern from "numpy/arrayobject.h":
+    int NPY_ARRAY_WRITEABLE
+    bint PyArray_IS_C_CONTIGUOUS(ndarray)
+
+cdef extern from "squares.h" nogil:
+    Py_ssize_t SUMMED
+    enum measured:
+        GRADIENTS
+        PAIRS
+        DIRECTIONS
+    ctypedef struct measure_t:
+        const view_t *views
+        int ndim
+        const npy_intp *shape
+        unsigned straight
+        Py_ssize_t count
+        Py_ssize_t units
+        Py_ssize_t units_before
+        const task_t *task
+        double weight_decay
+        double *sums
+    ctypedef struct measures_t:
+        measured what
+        double scale
+        const summing_t *summing[2]
+        const measure_t *measures
+        Py_ssize_t count
+    void measure_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
+
+# By how much gradients are scaled whose squares leave the range of float64.
+cdef int FAR = 600
+
+
+class Tensor(NamedTuple):
+    """One tensor of a plan."""
+
+    #: What messages call it.
+    label: str
+    #: The group whose hyperparameters it has.
+    group: int
+    #: The arrays of its rule in order, without grad: param, then state.
+    arrays: tuple[Any, ...]
+    #: Follows param as an exponential average, if given.
+    average: Any = None
+    #: Becomes param in another storage, if given.
+    copy: Any = None
+
+
+class Layerwise(NamedTuple):
+    """How a rule's steps depend on a tensor as a whole."""
+
+    #: From the group's number, and two norms, to the factor: of param and of its gradient, or of the direction.
+    trust: Callable[[int, float, float], float]
+    #: The host scalars that are multiplied by it.
+    scalars: tuple[str, ...]
+    #: True: the second norm is that of what the rule takes from param with a learning rate of 1.
+    directed: bool
+
+
+# A tensor as the engine has it. Its arrays: param, grad, state, then what follows param.
+cdef struct tensor_t:
+    view_t *views
+    char *param
+    const npy_intp *shape
+    int ndim
+    unsigned straight  # bit i: array i is one run in C order
+    int narrays  # the rule's
+    int slots  # and what follows
+    int average
+    int copy
+    bint is_float64
+    bint noisy
+    bint active  # it is updated in this step
+    bint planned
+    bint own  # its job has scalars of its own since the last step
+    storage stored  # how this step's gradient is stored
+    char *grad  # where the last one stood
+    storage grad_storage
+    Py_ssize_t group
+    Py_ssize_t first  # the position of param among all arrays
+    Py_ssize_t count
+    Py_ssize_t units
+    Py_ssize_t work  # the position of what it shares with others, at the last step; or -1
+    double squares[2]  # as measured last
+
+# What tensors share that have the same scalars: a group, and the same number of updates behind them.
+cdef struct work_t:
+    task_t task
+    scalars_t scalars
+    double grad_scale
+    Py_ssize_t group
+    int64_t step
+    bint is_float64
+    bint noisy
+    int average
+    int copy
+    # What the rule would do with a learning rate of 1, and without decay of param.
+    task_t direction
+    scalars_t direction_scalars
+    double weight_decay
+
+# The scalars of a tensor that has its own.
+cdef struct own_t:
+    task_t task
+    scalars_t scalars
+
+
+AVERAGE = Update(rules.average, host_scalars.average)
+
+
+cdef class Plan:
+    """Tensors to be updated together.
+
+    Parameters
+    ----------
+    tensors : list of Tensor
+        Their arrays are checked here, against each other, too.
+    average_decay : float, optional
+        What averages keep of themselves in a step.
+    seed : int, optional
+        Given, what is bfloat16 of copies, or else of parameters, is rounded at random, by this seed.
+    layerwise : Layerwise, optional
+        How steps depend on whole tensors.
+    backend : str, optional
+        Who compiles the kernels; None: "cython".
+    """
+
+    cdef readonly ndarray steps  # int64: how many updates each tensor has had
+    cdef Py_ssize_t count, narrays, nworks
+    cdef tensor_t *tensors
+    cdef view_t *views
+    cdef job_t *jobs
+    cdef Py_ssize_t units, elements  # of all jobs
+    cdef work_t **works
+    cdef own_t *owns
+    cdef measure_t *measures
+    cdef double *sums
+    cdef extent_t *extents  # of all arrays, by their first bytes
+    cdef char **reaches  # how far the extents up to each reach
+    cdef int64_t *counts
+    cdef list labels, grad_names
+    cdef list given  # the parameters that are NumPy's, as the caller has them, or None
+    cdef list arrays  # views of all arrays, one tensor's after another's
+    cdef list values  # of each work: the update and its host scalars
+    cdef noise_t noise
+    cdef bint noisy, has_float64, running
+    cdef kernel_t average_kernels[2]
+    cdef const summing_t *summing[2]
+    cdef int exponent  # squares are measured of values times 2 to this
+    cdef scalars_t average_scalars[2]
+    cdef object layerwise, backend
+
+    def __init__(self, list tensors, *, average_decay=None, seed=None, layerwise=None, backend=None):
+        cdef Py_ssize_t i
+        self.labels = [tensor.label for tensor in tensors]
+        self.grad_names = [f"grad of {label}" for label in self.labels]
+        self.given, self.arrays, self.values = [], [], []
+        self.layerwise, self.backend = layerwise, backend
+        self.noisy = seed is not None
+        self.noise.seed = seed or 0
+        self.steps = numpy.zeros(len(tensors), numpy.int64)
+        self.counts = <int64_t *>PyArray_DATA(self.steps)
+        self.tensors = <tensor_t *>zeros(len(tensors), sizeof(tensor_t))
+        self.views = <view_t *>zeros(len(tensors), MAX_SLOTS * sizeof(view_t))
+        self.jobs = <job_t *>zeros(len(tensors), sizeof(job_t))
+        self.works = <work_t **>zeros(len(tensors), sizeof(work_t *))
+        self.count = len(tensors)
+        for i in range(self.count):
+            self.tensors[i].views = self.views + MAX_SLOTS * i
+            self.tensors[i].work = -1
+            self.take(&self.tensors[i], tensors[i])
+        self.refuse_overlaps()
+        if average_decay is not None:
+            self.prepare_average(average_decay)
+
+    def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            free(<void *>self.tensors[i].views[1].strides)
+            if self.tensors[i].noisy:
+                free(<void *>self.tensors[i].views[self.tensors[i].slots].strides)
+            free(self.jobs[i].layout)
+            free(self.works[i])
+        free(self.tensors)
+        free(self.views)
+        free(self.jobs)
+        free(self.works)
+        free(self.owns)
+        free(self.measures)
+        free(self.sums)
+        free(self.extents)
+        free(self.reaches)
+
+    # ---- Once: the tensors
+
+    cdef int take(self, tensor_t *tensor, given) except -1:
+        """Check one tensor's arrays against each other, and keep views of them that no one else can change."""
+        cdef Intake intake = Intake.__new__(Intake)
+        cdef ndarray array
+        cdef int i, slot
+        cdef tuple arrays = (*given.arrays, *(extra for extra in (given.average, given.copy) if extra is not None))
+        if len(arrays) > MAX_ARRAYS or len(given.arrays) >= MAX_ARRAYS:
+            raise ValueError(f"{given.label} has {len(arrays)} arrays; expected at most {MAX_ARRAYS}")
+        intake.begin(names_of(given), -1, 1)
+        intake.take(arrays)
+        if intake.device != HOST:
+            raise ValueError(f"{given.label} is {place(intake.device)}; expected it {place(HOST)}")
+        tensor.group = given.group
+        tensor.narrays = len(given.arrays) + 1
+        tensor.slots = len(arrays) + 1
+        tensor.average = tensor.narrays if given.average is not None else 0
+        tensor.copy = tensor.slots - 1 if given.copy is not None else 0
+        tensor.is_float64 = intake.has_float64
+        tensor.first = len(self.arrays)
+        self.has_float64 |= intake.has_float64
+        for i in range(len(arrays)):
+            slot = i + (i > 0)  # grad's place, the second, stays free
+            array = <ndarray>intake.array(0, i).view()
+            tensor.views[slot] = view_t(<char *>PyArray_DATA(array), PyArray_STRIDES(array), intake.few[i].storage)
+            tensor.straight |= <unsigned>PyArray_IS_C_CONTIGUOUS(array) << slot
+            self.arrays.append(array)
+        self.given.append(arrays[0] if cnp.PyArray_CheckExact(arrays[0]) else None)
+        array = self.arrays[tensor.first]
+        tensor.param = <char *>PyArray_DATA(array)
+        tensor.count, tensor.ndim, tensor.shape = cnp.PyArray_SIZE(array), PyArray_NDIM(array), PyArray_DIMS(array)
+        tensor.views[1].strides = <npy_intp *>zeros(tensor.ndim, sizeof(npy_intp))  # grad's, at each step
+        tensor.noisy = self.noisy and tensor.views[tensor.copy].storage == BFLOAT16
+        if tensor.noisy:
+            number_places(tensor)
+        return 0
+
+    cdef int refuse_overlaps(self) except -1:
+        """Raise if two arrays share an element; keep where they all stand, for the gradients to come."""
+        cdef Intake everything = Intake.__new__(Intake)
+        cdef Py_ssize_t i
+        cdef char *reach = NULL
+        self.narrays = len(self.arrays)
+        self.extents = <extent_t *>zeros(self.narrays, sizeof(extent_t))
+        self.reaches = <char **>zeros(self.narrays, sizeof(char *))
+        everything.arrays, everything.labels = self.arrays, self.names()
+        everything.narrays, everything.tensors, everything.views = 1, self.narrays, everything.few
+        everything.sweep(self.extents, self.narrays)
+        for i in range(self.narrays):
+            if self.extents[i].end > reach:
+                reach = self.extents[i].end
+            self.reaches[i] = reach
+        return 0
+
+    cdef list names(self):
+        """What messages call each array."""
+        cdef Py_ssize_t i, slot
+        names = []
+        for i in range(self.count):
+            for slot in range(self.tensors[i].slots):
+                if slot != 1:
+                    names.append(self.name(i, slot))
+        return names
+
+    cdef str name(self, Py_ssize_t i, Py_ssize_t slot):
+        cdef tensor_t *tensor = &self.tensors[i]
+        if slot == 0:
+            return self.labels[i]
+        what = f"state {slot - 1}" if slot < tensor.narrays else ("copy" if slot == tensor.copy else "average")
+        return f"{what} of {self.labels[i]}"
+
+    cdef int prepare_average(self, decay) except -1:
+        cdef size_t kernel, codecs
+        cdef int is_float64
+        scalars = AVERAGE.prepare(decay)
+        for is_float64 in range(2):
+            kernel, codecs = load_kernel("cython", rules.average, "float64" if is_float64 else "float32", 0)
+            self.average_kernels[is_float64] = <kernel_t>kernel
+            convert_scalars(AVERAGE, scalars, is_float64, &self.average_scalars[is_float64])
+        return 0
+
+    # ---- At every step
+
+    def step(
+        self, choose, given, grad_scale=1.0, max_norm=None, max_tensor_norm=None, bint skip_nonfinite=False,
+        num_threads=None,
+    ):
+        """Update every tensor that has a gradient, or none if an error is raised or the step is skipped.
+
+        Parameters
+        ----------
+        choose : function
+            From a group's number, the step to make and grad_scale to an Update and its hyperparameters.
+        given : sequence
+            A gradient for each tensor, or None where it stays as it is.
+        grad_scale : float
+            What gradients are multiplied by.
+        max_norm, max_tensor_norm : float, optional
+            What the norm of all scaled gradients, or of each, is brought down to.
+        skip_nonfinite : bool
+            Skip the step if a gradient is not finite.
+
+        Returns
+        -------
+        tuple of float or None, and bool
+            The norm of all scaled gradients, if something asks for it; whether the step was skipped.
+        """
+        cdef int wanted = threads_wanted(num_threads)
+        cdef bint measured = max_norm is not None or max_tensor_norm is not None or skip_nonfinite
+        cdef double norm = 0.0, scale
+        cdef Py_ssize_t i
+        cdef tuple held  # arrays over the gradients' memory, for as long as it is read
+        if max_tensor_norm is not None and self.layerwise is not None:
+            raise ValueError(f"max_tensor_norm is {max_tensor_norm}; expected None: a layer-wise rule scales each tensor itself")
+        if self.running:
+            raise RuntimeError("a step is already being made with these tensors; expected one at a time")
+        self.running = True
+        try:
+            self.check_kept()
+            held = self.look_up(tuple(given))
+            self.share_out(choose, grad_scale)
+            scale = abs(float(grad_scale))
+            if measured:
+                norm = self.measure(GRADIENTS, wanted) * scale
+                if not isfinite(norm):
+                    if skip_nonfinite:
+                        return norm, True
+                    raise ValueError(
+                        f"the norm of the gradients is {norm}; expected finite gradients, or skip_nonfinite=True, which "
+                        f"leaves such steps out"
+                    )
+                if max_norm is not None and norm > max_norm:
+                    self.clip(max_norm / norm)
+                    scale *= max_norm / norm
+            if max_tensor_norm is not None:
+                self.clip_each(max_tensor_norm, scale)
+            if self.layerwise is not None:
+                self.trust_each(scale, wanted)
+            self.run(wanted)
+            for i in range(self.count):
+                self.counts[i] += self.tensors[i].active
+        finally:
+            self.running = False
+        return (norm if measured else None), False
+
+    # ---- The gradients
+
+    cdef int check_kept(self) except -1:
+        """Raise if a parameter has been changed meanwhile, as the owner of a NumPy array can."""
+        cdef Py_ssize_t i
+        cdef PyObject *given
+        for i in range(self.count):
+            given = PyList_GET_ITEM(self.given, i)
+            if given == <PyObject *>None:
+                continue
+            if PyArray_DATA(<ndarray>given) != self.tensors[i].param:
+                raise ValueError(f"{self.labels[i]} has been moved in memory; expected it where it was at first")
+            if not cnp.PyArray_CHKFLAGS(<ndarray>given, NPY_ARRAY_WRITEABLE):
+                raise TypeError(f"{self.labels[i]} is read-only; expected an array that can be written in place")
+        return 0
+
+    cdef tuple look_up(self, tuple grads):
+        """Check the gradients and find where they stand; return arrays over their memory, or None."""
+        cdef Py_ssize_t i
+        cdef tensor_t *tensor
+        cdef ndarray grad
+        if len(grads) != self.count:
+            raise ValueError(f"{len(grads)} gradients given; expected {self.count}, one for each parameter (None skips it)")
+        grads = self.as_arrays(grads)
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not tensor.active:
+                continue
+            grad = <ndarray>PyTuple_GET_ITEM(grads, i)
+            if not has_shape(grad, tensor):
+                raise ValueError(
+                    f"{self.grad_names[i]} has shape {shape_of(grad)}; expected {shape_of(self.arrays[tensor.first])}"
+                )
+            if (
+                PyArray_DATA(grad) != tensor.grad or tensor.stored != tensor.grad_storage
+                or not (tensor.straight & 2 and PyArray_IS_C_CONTIGUOUS(grad))
+            ):
+                check_memory(grad, self.grad_names[i], False)
+                self.refuse_overlap(grad, i)
+                move_grad(tensor, &self.jobs[i], grad)
+        return grads
+
+    cdef tuple as_arrays(self, tuple grads):
+        """Let all of the callers' own code (__dlpack__, say) run, before anything is relied on."""
+        cdef Py_ssize_t i
+        cdef tensor_t *tensor
+        cdef list held = None
+        cdef PyObject *given
+        cdef int device
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            given = PyTuple_GET_ITEM(grads, i)
+            tensor.active = given != <PyObject *>None
+            if not tensor.active:
+                continue
+            grad = as_ndarray(<object>given, <str>PyList_GET_ITEM(self.grad_names, i), &tensor.stored, &device)
+            if device != HOST:
+                raise ValueError(f"{self.grad_names[i]} is {place(device)}; expected it {place(HOST)}, as the parameter is")
+            if <PyObject *>grad != given:
+                if held is None:
+                    held = list(grads)
+                held[i] = grad
+        return grads if held is None else tuple(held)
+
+    cdef int refuse_overlap(self, ndarray grad, Py_ssize_t i) except -1:
+        """Raise if a gradient shares an element with an array that is written."""
+        cdef extent_t extent = extent_of(grad, 0)
+        cdef Py_ssize_t low = 0, high = self.narrays, middle
+        while low < high:
+            middle = (low + high) // 2
+            if self.extents[middle].first < extent.end:
+                low = middle + 1
+            else:
+                high = middle
+        low -= 1
+        while low >= 0 and self.reaches[low] > extent.first:
+            if self.extents[low].end > extent.first:
+                self.refuse_shared(&self.extents[low], &extent, grad, i)
+            low -= 1
+        return 0
+
+    cdef int refuse_shared(self, extent_t *written, extent_t *extent, ndarray grad, Py_ssize_t i) except -1:
+        cdef bint apart
+        if written.first < extent.first:
+            apart = stand_between(written, extent)
+        else:
+            apart = stand_between(extent, written)
+        if not apart and may_share(grad, <ndarray>self.arrays[written.position]):
+            raise ValueError(
+                f"{self.grad_names[i]} overlaps {self.names()[written.position]} in memory; expected arrays that share no "
+                f"element"
+            )
+        return 0
+
+    # ---- Who has which scalars
+
+    cdef int share_out(self, choose, grad_scale) except -1:
+        """Give each tensor its task: the kernel and the scalars of its group and its own number of updates."""
+        cdef Py_ssize_t i, work = -1
+        cdef tensor_t *tensor
+        cdef bint changed = False
+        self.nworks = 0
+        del self.values[:]
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not tensor.active:
+                changed |= tensor.work != -1
+                tensor.work = -1
+                continue
+            work = self.work_of(tensor, self.counts[i] + 1, work)
+            if work == self.nworks:
+                self.add_work(tensor, self.counts[i] + 1, choose, grad_scale)
+            if tensor.work == work and tensor.planned and not tensor.own:
+                continue
+            changed = True
+            tensor.work, tensor.own = work, False
+            if tensor.planned:
+                self.jobs[i].task = &self.works[work].task
+            else:
+                plan(tensor, &self.jobs[i], &self.works[work].task)
+                self.jobs[i].number = <uint32_t>i
+        if changed:
+            self.count_units()
+        return 0
+
+    cdef int count_units(self) noexcept:
+        cdef Py_ssize_t i
+        self.elements = 0
+        for i in range(self.count):
+            self.jobs[i].units = self.tensors[i].units if self.tensors[i].active else 0
+            self.elements += self.tensors[i].count * self.tensors[i].slots * self.tensors[i].active
+        self.units = number_units(self.jobs, self.count)
+        return 0
+
+    cdef Py_ssize_t work_of(self, tensor_t *tensor, int64_t step, Py_ssize_t last) noexcept:
+        """Find the scalars that a tensor shares with others, those found last above all; nworks: there are none yet."""
+        cdef Py_ssize_t i
+        if last >= 0 and shares(tensor, step, self.works[last]):
+            return last
+        for i in range(self.nworks):
+            if shares(tensor, step, self.works[i]):
+                return i
+        return self.nworks
+
+    cdef int add_work(self, tensor_t *tensor, int64_t step, choose, grad_scale) except -1:
+        cdef Update update
+        cdef tuple hyperparameters, scalars
+        cdef work_t *work = self.works[self.nworks]
+        if work == NULL:
+            work = self.works[self.nworks] = <work_t *>zeros(1, sizeof(work_t))
+        update, hyperparameters = choose(tensor.group, step, grad_scale)
+        if self.backend is not None:
+            update = update.on(self.backend)
+        if len(update.arrays) != tensor.narrays:
+            raise ValueError(f"{update!r} has the arrays {', '.join(update.arrays)}; expected {tensor.narrays}")
+        scalars = update.prepare(*hyperparameters)
+        work.group, work.step, work.is_float64, work.noisy = tensor.group, step, tensor.is_float64, tensor.noisy
+        work.average, work.copy, work.grad_scale = tensor.average, tensor.copy, scalars[0]
+        convert_scalars(update, scalars, tensor.is_float64, &work.scalars)
+        fill_task(&work.task, update, form_of(scalars), tensor.is_float64)
+        work.task.scalars = &work.scalars
+        work.task.slots, work.task.average, work.task.copy = tensor.slots, tensor.average, tensor.copy
+        work.task.average_kernel = self.average_kernels[tensor.is_float64]
+        work.task.average_scalars = &self.average_scalars[tensor.is_float64]
+        work.task.noise = &self.noise if tensor.noisy else NULL
+        self.noise.step = step
+        if self.layerwise is not None and self.layerwise.directed:
+            self.add_direction(work, update, hyperparameters)
+        self.values.append((update, scalars))
+        self.nworks += 1
+        return 0
+
+    cdef int add_direction(self, work_t *work, Update update, tuple hyperparameters) except -1:
+        """What measures the direction: the rule with a learning rate of 1, param's decay left to the measurement."""
+        lr = update.hyperparameters.index("lr")
+        scalars = update.prepare(*hyperparameters[:lr], 1.0, *hyperparameters[lr + 1 :])
+        work.weight_decay = scalars[2]
+        scalars = (*scalars[:2], 0.0, *scalars[3:])
+        convert_scalars(update, scalars, work.is_float64, &work.direction_scalars)
+        fill_task(&work.direction, update, form_of(scalars), work.is_float64)
+        work.direction.scalars = &work.direction_scalars
+        return 0
+
+    # ---- Norms, and the scalars that follow from them
+
+    cdef double measure(self, measured what, int wanted) except -1.0:
+        """Sum up the squares of each tensor's gradient (or pair, or direction); return the root of the first ones' sum."""
+        cdef double squares = self.add_squares(what, 1.0, wanted)
+        cdef int exponent = 0
+        if self.has_float64 and (squares < 1e-280 or isinf(squares)):
+            exponent = FAR if squares < 1e-280 else -FAR
+            squares = self.add_squares(what, ldexp(1.0, exponent), wanted)
+        self.exponent = exponent
+        return ldexp(sqrt(squares), -exponent)
+
+    cdef double add_squares(self, measured what, double scale, int wanted) except? -1.0:
+        cdef Py_ssize_t i, unit, units = 0, n = 0
+        cdef Py_ssize_t elements = 0
+        cdef double total = 0.0
+        cdef tensor_t *tensor
+        cdef measure_t *one
+        cdef work_t *work
+        cdef measures_t todo
+        self.allocate_sums()
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not tensor.active or tensor.count == 0:
+                continue
+            one, work = &self.measures[n], self.works[tensor.work]
+            one.task = &work.direction if what == DIRECTIONS else &work.task
+            one.weight_decay = work.weight_decay
+            one.views = &tensor.views[1] if what == GRADIENTS else tensor.views
+            one.straight = tensor.straight >> 1 if what == GRADIENTS else tensor.straight
+            one.ndim, one.shape = tensor.ndim, tensor.shape
+            one.count, one.units, one.units_before = tensor.count, (tensor.count + SUMMED - 1) // SUMMED, units
+            one.sums = self.sums + 2 * units
+            units += one.units
+            elements += tensor.count * (1 if what == GRADIENTS else tensor.narrays)
+            n += 1
+        todo.what, todo.scale, todo.measures, todo.count = what, scale, self.measures, n
+        todo.summing[0], todo.summing[1] = self.summing[0], self.summing[1]
+        with nogil:
+            spread(measure_units, &todo, units, 1, choose_threads(elements, wanted))
+        n = 0
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            tensor.squares[0] = tensor.squares[1] = 0.0
+            if not tensor.active or tensor.count == 0:
+                continue
+            one = &self.measures[n]
+            for unit in range(one.units):
+                tensor.squares[0] += one.sums[2 * unit]
+                tensor.squares[1] += one.sums[2 * unit + 1]
+            total += tensor.squares[0]
+            n += 1
+        return total
+
+    cdef int allocate_sums(self) except -1:
+        cdef Py_ssize_t i, units = 0
+        if self.measures != NULL:
+            return 0
+        for i in range(self.count):
+            units += (self.tensors[i].count + SUMMED - 1) // SUMMED
+        self.sums = <double *>zeros(2 * units, sizeof(double))
+        self.summing[0], self.summing[1] = <const summing_t *><size_t>load_summing("float32"), <const summing_t *><size_t>load_summing("float64")
+        self.measures = <measure_t *>zeros(self.count, sizeof(measure_t))
+        return 0
+
+    cdef double norm_of(self, Py_ssize_t i, int which):
+        """A tensor's norm, as measured last."""
+        return ldexp(sqrt(self.tensors[i].squares[which]), -self.exponent)
+
+    cdef int clip(self, double factor) except -1:
+        """Multiply all gradients by a factor below 1."""
+        cdef Py_ssize_t i
+        for i in range(self.nworks):
+            rescale(&self.works[i].scalars, self.works[i].is_float64, self.works[i].grad_scale * factor)
+            if self.layerwise is not None and self.layerwise.directed:
+                rescale(&self.works[i].direction_scalars, self.works[i].is_float64, self.works[i].grad_scale * factor)
+            self.works[i].grad_scale *= factor
+        return 0
+
+    cdef int clip_each(self, double limit, double scale) except -1:
+        """Multiply each gradient whose norm is above the limit."""
+        cdef Py_ssize_t i
+        cdef double norm
+        for i in range(self.count):
+            norm = self.norm_of(i, 0) * scale
+            if self.tensors[i].active and norm > limit:
+                self.own_scalars(i)
+                rescale(&self.owns[i].scalars, self.tensors[i].is_float64, self.works[self.tensors[i].work].grad_scale * (limit / norm))
+        return 0
+
+    cdef int trust_each(self, double scale, int wanted) except -1:
+        """Multiply the scalars of a layer-wise rule by each tensor's trust ratio."""
+        cdef Py_ssize_t i, k
+        cdef double value
+        cdef tensor_t *tensor
+        cdef bint directed = self.layerwise.directed
+        self.measure(DIRECTIONS if directed else PAIRS, wanted)
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not tensor.active or tensor.count == 0:
+                continue
+            update, scalars = self.values[tensor.work]
+            trust = self.layerwise.trust(tensor.group, self.norm_of(i, 0), self.norm_of(i, 1) * (1.0 if directed else scale))
+            self.own_scalars(i)
+            for name in self.layerwise.scalars:
+                k = update.scalars.index(name)
+                value = scalars[k] * trust
+                if not isfinite(value) or (not tensor.is_float64 and abs(value) > FLT_MAX):
+                    raise ValueError(f"{name} of {self.labels[i]} becomes {value}; expected hyperparameters that keep it finite")
+                if tensor.is_float64:
+                    self.owns[i].scalars.float64[k] = value
+                else:
+                    self.owns[i].scalars.float32[k] = <float>value
+        return 0
+
+    cdef int own_scalars(self, Py_ssize_t i) except -1:
+        """Give a tensor scalars of its own: at first, those that it shares."""
+        cdef work_t *work = self.works[self.tensors[i].work]
+        if self.owns == NULL:
+            self.owns = <own_t *>zeros(self.count, sizeof(own_t))
+        self.owns[i].task, self.owns[i].scalars = work.task, work.scalars
+        self.owns[i].task.scalars = &self.owns[i].scalars
+        self.jobs[i].task = &self.owns[i].task
+        self.tensors[i].own = True
+        return 0
+
+    # ---- Go
+
+    cdef int run(self, int wanted) noexcept:
+        cdef list_t todo = list_t(self.jobs, self.count)
+        cdef int threads = choose_threads(self.elements, wanted)
+        if self.elements < RELEASE_GIL_FROM:
+            spread(run_units, &todo, self.units, LARGEST_CHUNK, threads)
+        else:
+            with nogil:
+                spread(run_units, &todo, self.units, LARGEST_CHUNK, threads)
+        return 0
+
+
+# ---- One tensor
+
+
+cdef tuple names_of(given):
+    """What messages call a tensor's arrays while they are checked."""
+    states = [f"state {i} of {given.label}" for i in range(len(given.arrays) - 1)]
+    extras = [f"{name} of {given.label}" for name in ("average", "copy") if getattr(given, name) is not None]
+    return (given.label, *states, *extras)
+
+
+cdef int number_places(tensor_t *tensor) except -1:
+    """Let a tensor's elements be counted in C order, as by one more array whose elements are a byte apart."""
+    cdef int axis
+    cdef npy_intp stride = 1
+    cdef npy_intp *places = <npy_intp *>zeros(tensor.ndim, sizeof(npy_intp))
+    for axis in range(tensor.ndim - 1, -1, -1):
+        places[axis] = stride
+        stride *= tensor.shape[axis]
+    tensor.views[tensor.slots] = view_t(NULL, places, BFLOAT16)
+    return 0
+
+
+cdef inline bint has_shape(ndarray grad, const tensor_t *tensor) noexcept:
+    cdef int axis
+    if PyArray_NDIM(grad) != tensor.ndim:
+        return False
+    for axis in range(tensor.ndim):
+        if PyArray_DIMS(grad)[axis] != tensor.shape[axis]:
+            return False
+    return True
+
+
+cdef int move_grad(tensor_t *tensor, job_t *job, ndarray grad) except -1:
+    """Take note of where a gradient stands; where only that has changed, the plan stays."""
+    cdef char *data = <char *>PyArray_DATA(grad)
+    cdef unsigned straight = <unsigned>PyArray_IS_C_CONTIGUOUS(grad) << 1
+    cdef npy_intp *strides = <npy_intp *>tensor.views[1].strides
+    if tensor.planned and straight and tensor.straight & 2 and tensor.stored == tensor.grad_storage:
+        job.data[1] += data - tensor.grad
+    else:
+        tensor.planned = False
+    memcpy(strides, PyArray_STRIDES(grad), tensor.ndim * sizeof(npy_intp))
+    tensor.views[1].data = tensor.grad = data
+    tensor.views[1].storage = tensor.grad_storage = tensor.stored
+    tensor.straight = tensor.straight & ~2u | straight
+    return 0
+
+
+cdef bint shares(const tensor_t *tensor, int64_t step, const work_t *work) noexcept:
+    return (
+        work.step == step and work.group == tensor.group and work.is_float64 == tensor.is_float64
+        and work.noisy == tensor.noisy and work.average == tensor.average and work.copy == tensor.copy
+    )
+
+
+cdef int plan(tensor_t *tensor, job_t *job, const task_t *task) except -1:
+    """Cut one tensor's update into units."""
+    cdef layout_t layout
+    cdef layout_t *kept = job.layout
+    cdef size_t size
+    plan_job(job, task, tensor.views, tensor.ndim, tensor.shape, &layout)
+    if job.layout != NULL:
+        size = layout_bytes(&layout)
+        job.layout = <layout_t *>realloc(kept, size)
+        if job.layout == NULL:
+            free(kept)
+            raise MemoryError
+        memcpy(job.layout, &layout, size)
+    else:
+        free(kept)
+    tensor.units = job.units
+    tensor.planned = True
+    return 0
+
+
+cdef int fill_task(task_t *task, Update update, int form, bint is_float64) except -1:
+    if update.kernels[is_float64][form] == NULL:
+        update.load(is_float64, form)
+    describe(task, <int>len(update.arrays), update.grad, is_float64)
+    task.kernel = update.kernels[is_float64][form]
+    task.codecs = update.codecs[is_float64]
+    return 0
+
+
+cdef int rescale(scalars_t *scalars, bint is_float64, double grad_scale) except -1:
+    """Set the factor on the gradient, the first of all scalars."""
+    if abs(grad_scale) < (DBL_MIN if is_float64 else FLT_MIN) and grad_scale != 0.0:
+        raise ValueError(
+            f"grad_scale times the clipping factor is {grad_scale}, which vanishes in {'float64' if is_float64 else 'float32'}; "
+            f"expected smaller gradients, or a larger limit for their norm"
+        )
+    if is_float64:
+        scalars.float64[0] = grad_scale
+    else:
+        scalars.float32[0] = <float>grad_scale
+    return 0
+
+
+cdef void *zeros(size_t count, size_t size) except NULL:
+    cdef void *memory = calloc(count or 1, size)
+    if memory == NULL:
+        raise MemoryError
+    return memory

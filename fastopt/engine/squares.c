@@ -1,0 +1,111 @@
+#include "squares.h"
+#include <string.h>
+
+#define BLOCK_ELEMENTS (BLOCK_BYTES / (ptrdiff_t)sizeof(float))
+
+typedef struct {
+    _Alignas(64) char bytes[BLOCK_ELEMENTS * sizeof(double)];
+} block_t;
+
+/* Load the elements first, ..., first + n - 1 in C order: row by row. */
+static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, char *block)
+{
+    const task_t *task = measure->task;
+    const view_t *view = &measure->views[array];
+    const codec_t *codec = &task->codecs[view->storage];
+    int last = measure->ndim - 1;
+    if (measure->straight >> array & 1) {
+        ptrdiff_t size = view->storage == FLOAT64 ? 8 : (view->storage == FLOAT32 ? 4 : 2);
+        codec->load(&(tile_t){view->data + first * size, 1, n, 0, size}, block);
+        return;
+    }
+    while (n > 0) {
+        ptrdiff_t rest = first, column = rest % measure->shape[last];
+        char *data = view->data + column * view->strides[last];
+        rest /= measure->shape[last];
+        for (int axis = last - 1; axis >= 0; axis--) {
+            data += rest % measure->shape[axis] * view->strides[axis];
+            rest /= measure->shape[axis];
+        }
+        ptrdiff_t cols = measure->shape[last] - column;
+        cols = cols < n ? cols : n;
+        codec->load(&(tile_t){data, 1, cols, 0, view->strides[last]}, block);
+        block += cols * (ptrdiff_t)task->itemsize;
+        first += cols;
+        n -= cols;
+    }
+}
+
+/* Where the elements are read: in place, if they are a run of the compute type. */
+static void *elements(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, block_t *block)
+{
+    const task_t *task = measure->task;
+    if (measure->straight >> array & 1 && measure->views[array].storage == task->compute)
+        return measure->views[array].data + first * (ptrdiff_t)task->itemsize;
+    load_in_order(measure, array, first, n, block->bytes);
+    return block->bytes;
+}
+
+/* What the rule would take from param: it is run on copies, from a param of 0, and what it leaves of that turned round. */
+static void *direction(const measure_t *measure, ptrdiff_t first, ptrdiff_t n, block_t *blocks)
+{
+    const task_t *task = measure->task;
+    void *arrays[MAX_ARRAYS];
+    memset(blocks[0].bytes, 0, (size_t)n * task->itemsize);
+    for (int i = 0; i < task->narrays; i++) {
+        arrays[i] = blocks[i].bytes;
+        if (i)
+            load_in_order(measure, i, first, n, blocks[i].bytes);
+    }
+    task->kernel(arrays, n, task->scalars);
+    return blocks[0].bytes;
+}
+
+static double folded(double *lanes)
+{
+    for (int width = LANES / 2; width; width /= 2)
+        for (int lane = 0; lane < width; lane++)
+            lanes[lane] += lanes[lane + width];
+    return lanes[0];
+}
+
+static void measure_unit(const measures_t *all, const measure_t *measure, ptrdiff_t unit)
+{
+    const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
+    ptrdiff_t first = unit * SUMMED, end = first + SUMMED < measure->count ? first + SUMMED : measure->count;
+    double lanes[2][LANES] = {{0}};
+    block_t blocks[MAX_ARRAYS], block;
+    for (; first < end; first += BLOCK_ELEMENTS) {
+        ptrdiff_t n = end - first < BLOCK_ELEMENTS ? end - first : BLOCK_ELEMENTS;
+        void *x = elements(measure, 0, first, n, &block);
+        summing->add_squares(x, n, all->scale, lanes[0]);
+        if (all->what == PAIRS) {
+            summing->add_squares(elements(measure, 1, first, n, blocks), n, all->scale, lanes[1]);
+        } else if (all->what == DIRECTIONS) {
+            void *moved = direction(measure, first, n, blocks);
+            summing->subtract(moved, x, n, measure->weight_decay);
+            summing->add_squares(moved, n, all->scale, lanes[1]);
+        }
+    }
+    measure->sums[2 * unit] = folded(lanes[0]);
+    measure->sums[2 * unit + 1] = folded(lanes[1]);
+}
+
+void measure_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const measures_t *all = argument;
+    ptrdiff_t low = 0, high = all->count;
+    (void)thread;
+    while (high - low > 1) {
+        ptrdiff_t middle = low + (high - low) / 2;
+        if (all->measures[middle].units_before <= first)
+            low = middle;
+        else
+            high = middle;
+    }
+    for (; first < last; low++) {
+        const measure_t *measure = &all->measures[low];
+        for (; first < last && first < measure->units_before + measure->units; first++)
+            measure_unit(all, measure, first - measure->units_before);
+    }
+}

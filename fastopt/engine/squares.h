@@ -1,0 +1,43 @@
+/* Sums of squares of tensors: of gradients, for their norm; of parameters and directions, for layer-wise rules.
+ *
+ * A sum is a tree over the elements in C order, wherever they stand in memory: a unit of SUMMED elements goes into
+ * LANES sums in double, which are folded in pairs; the units' sums, and then the tensors', are added one after the
+ * other. So a norm has the same bits for every layout and number of threads. */
+#ifndef FASTOPT_SQUARES_H
+#define FASTOPT_SQUARES_H
+#include "job.h"
+
+/* Elements of a unit: 8 bytes a sum are then 1 in 8,192 of a gradient's. */
+#define SUMMED 65536
+
+/* What is summed for each tensor. */
+enum measured {
+    GRADIENTS, /* of one array */
+    PAIRS, /* of the first array, and of the second */
+    DIRECTIONS, /* of param, and of what a rule would take from it */
+};
+
+typedef struct {
+    const view_t *views;
+    int ndim;
+    const ptrdiff_t *shape;
+    unsigned straight; /* bit i: array i is one run in C order */
+    ptrdiff_t count; /* elements */
+    ptrdiff_t units, units_before;
+    const task_t *task;
+    double weight_decay; /* times param, this belongs to the direction */
+    double *sums; /* two for each unit */
+} measure_t;
+
+typedef struct {
+    enum measured what;
+    double scale; /* of the elements: a power of 2 */
+    const summing_t *summing[2]; /* by whether the compute type is double */
+    const measure_t *measures;
+    ptrdiff_t count;
+} measures_t;
+
+/* Measure the units first, first + 1, ..., last - 1 of a list. */
+void measure_units(void *measures, int thread, ptrdiff_t first, ptrdiff_t last);
+
+#endif

@@ -1,0 +1,31 @@
+from fastopt.engine.job cimport codec_t, kernel_t
+
+cdef union scalars_t:
+    float float32[32]
+    double float64[32]
+
+
+cdef class Update:
+    cdef readonly object rule
+    cdef readonly object prepare
+    cdef readonly object reference
+    cdef readonly str backend
+    cdef readonly tuple arrays
+    cdef readonly tuple scalars
+    cdef readonly tuple hyperparameters
+    cdef dict siblings
+    cdef int grad
+    cdef int eps
+    cdef kernel_t kernels[2][4]
+    cdef const codec_t *codecs[2]
+
+    cdef Update on(self, backend)
+    cdef int load(self, bint is_float64, int form) except -1
+
+
+cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1
+
+
+cdef inline int form_of(tuple scalars):
+    """Which of the rule's forms these host scalars ask for: see fastopt/codegen/rule_text.py."""
+    return (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)

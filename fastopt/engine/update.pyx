@@ -1,0 +1,91 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""One variant of an update as the engine runs it, and its host scalars in the compute type."""
+
+from fastopt.backends import find_host_backend, load_kernel
+from fastopt.codegen.rule_text import SHARED_SCALARS
+
+from libc.float cimport DBL_MIN, FLT_MIN
+from libc.math cimport isfinite, sqrt
+
+from fastopt.engine.job cimport MAX_ARRAYS, MAX_SCALARS, codec_t, kernel_t
+
+
+cdef class Update:
+    """One variant of an update as the engine runs it: rule, host scalars, reference, and the kernels once loaded.
+
+    Parameters
+    ----------
+    rule : function
+        From ``fastopt/rules.py``.
+    prepare : function
+        From the hyperparameters to the host scalars: ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own.
+    reference : function, optional
+        The plain formula, called with the rule's arrays and prepare's hyperparameters by name.
+    """
+
+    def __init__(self, rule, prepare, reference=None, *, str backend="cython"):
+        code = rule.__code__
+        names = code.co_varnames[: code.co_argcount]
+        self.rule = rule
+        self.prepare = prepare
+        self.reference = reference
+        self.backend = backend
+        self.arrays = names[: code.co_posonlyargcount]
+        own_scalars = [name for name in names[code.co_posonlyargcount :] if name not in SHARED_SCALARS]
+        self.scalars = (*SHARED_SCALARS, *own_scalars)
+        self.hyperparameters = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
+        self.siblings = {backend: self}
+        self.grad = self.arrays.index("grad")
+        self.eps = self.scalars.index("eps") if "eps" in self.scalars else -1
+        if len(self.arrays) > MAX_ARRAYS or len(self.scalars) > MAX_SCALARS:
+            raise ValueError(f"rule {rule.__name__} has more than {MAX_ARRAYS} arrays or {MAX_SCALARS} scalars")
+
+    def __repr__(self):
+        return f"Update({self.rule.__name__}, backend={self.backend!r})"
+
+    cdef Update on(self, backend):
+        """The same update on another backend."""
+        if not isinstance(backend, str):
+            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+        if backend not in self.siblings:
+            find_host_backend(backend, self.arrays[0])
+            self.siblings[backend] = Update(self.rule, self.prepare, self.reference, backend=backend)
+        return self.siblings[backend]
+
+    cdef int load(self, bint is_float64, int form) except -1:
+        """Fetch one of the kernels, and the codecs of its compute type."""
+        cdef size_t kernel, codecs
+        kernel, codecs = load_kernel(self.backend, self.rule, "float64" if is_float64 else "float32", form)
+        self.codecs[is_float64] = <const codec_t *>codecs
+        self.kernels[is_float64][form] = <kernel_t>kernel
+        return 0
+
+
+cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1:
+    """Round the host scalars to the compute type.
+
+    What is too small becomes 0, but for an eps, which is never turned off. Beside a root it is at least the root of the
+    smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
+    """
+    cdef Py_ssize_t i
+    cdef double value, rounded, smallest = DBL_MIN if is_float64 else FLT_MIN
+    if len(scalars) != len(update.scalars):
+        raise ValueError(f"{len(scalars)} scalars given; expected {len(update.scalars)}: {', '.join(update.scalars)}")
+    for i in range(len(scalars)):
+        value = scalars[i]
+        if i == update.eps:
+            value = max(value, sqrt(smallest))
+        elif value != 0.0 and abs(value) < smallest:
+            if i == 0:
+                raise ValueError(f"grad_scale vanishes in {'float64' if is_float64 else 'float32'} (it is {value})")
+            value = smallest if update.scalars[i].startswith("eps") else 0.0
+        if is_float64:
+            rounded = converted.float64[i] = value
+        else:
+            rounded = converted.float32[i] = <float>value
+        if not isfinite(rounded):
+            raise ValueError(
+                f"{update.scalars[i]} becomes {rounded} in {'float64' if is_float64 else 'float32'} (it is {value}); "
+                f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
+            )
+    return 0

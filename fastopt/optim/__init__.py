@@ -1,0 +1,97 @@
+"""Optimizers with state: a whole model in one call.
+
+>>> import numpy as np
+>>> from fastopt.optim import AdamW
+>>> params = {"weight": np.ones((3, 2), np.float32), "bias": np.zeros(2, np.float32)}
+>>> optimizer = AdamW(params, lr=0.01)
+>>> grads = {name: np.full_like(param, 0.5) for name, param in params.items()}
+>>> optimizer.step(grads, max_norm=1.0)
+StepResult(step=1, grad_norm=1.4142135623730951, skipped=False)
+
+What all optimizers share
+=========================
+**params** are the arrays that steps update: a list, a dict by name, or a list of groups ``{"params": ..., "lr": ...}``
+with hyperparameters of their own. What may be an array, `fastopt.updates` says; they all are in the host's memory. They
+stay the caller's arrays: a step writes into them.
+
+**Hyperparameters** are plain attributes of each of ``optimizer.groups``, to be changed between steps. ``lr`` may be a
+function of the step, which is 1 at the first.
+
+**state** is plain arrays, made at once, in the layout of the parameter they belong to: ``optimizer.state[0]["m"]``, or
+``optimizer.state["weight"]["m"]``. ``optimizer.steps`` counts each parameter's updates (int64).
+
+**step(grads)** updates everything in one call of the engine. grads are as params: a list with one for each parameter
+in order, or a dict. A gradient may be None: then that parameter, its state and its count stay as they are. Gradients
+are only read, and may be others at each step.
+
+=====================  ==============================================================================================
+``grad_scale``         multiplies all gradients: 1 / loss scale, 1 / number of accumulated passes, -1 to maximise
+``max_norm``           if the norm of all gradients (times grad_scale) is above it, they are scaled down to it. Exactly:
+                       PyTorch's ``clip_grad_norm_`` divides by the norm + 1e-6
+``max_tensor_norm``    the same for each gradient by itself
+``skip_nonfinite``     if a gradient has an infinity or NaN, nothing changes, and the result says so. Without it, a NaN
+                       reaches the elements that it belongs to; with a limit for norms, it raises
+=====================  ==============================================================================================
+
+The norm is summed up in float64 in an order that depends on shapes alone: it has the same bits for every layout of the
+gradients and number of threads. Gradients are never written: scales are folded into the update.
+
+**Options** of every optimizer:
+
+========================  ===========================================================================================
+``state_dtype``           of the state, where it is not to be float32 (float64 for float64 parameters): "float16", or
+                          ml_dtypes.bfloat16
+``master_weights``        16-bit parameters get float32 ones beside them, ``state[...]["master"]``, which are updated;
+                          the parameters are those, rounded, written in the same pass
+``stochastic_rounding``   a seed: bfloat16 parameters are rounded up or down at random, so that the mean of many steps
+                          is right; the same seed gives the same bits on any number of threads
+``ema_decay``             keep an exponential moving average of the parameters, ``state[...]["ema"]``, in the same pass
+``backend``               who compiles the kernels: "cython" (what None means) or "numba"
+``num_threads``           as for `fastopt.updates`
+========================  ===========================================================================================
+
+Raises
+------
+ValueError
+    Two parameters share memory; grads has another length, or a gradient another shape; a number is out of its range (a
+    negative hyperparameter, a NaN); gradients are not finite and max_norm is given; as for `fastopt.updates`.
+TypeError
+    params or grads is one array, or not of arrays; a parameter has become read-only; a group has a hyperparameter that
+    the optimizer has not.
+
+Nothing is written before everything is checked.
+"""
+
+from fastopt.optim.adam import AdaBelief, Adam, Adamax, AdamW, Adan, AdEMAMix, NAdam, RAdam, Yogi
+from fastopt.optim.descent import ASGD, SGD, Momentum
+from fastopt.optim.groups import Group
+from fastopt.optim.layerwise import LAMB, LARS
+from fastopt.optim.optimizer import Optimizer, StepResult
+from fastopt.optim.signs import Lion, Rprop, Signum
+from fastopt.optim.squares import Adadelta, Adagrad, RMSprop
+
+__all__ = [
+    "ASGD",
+    "LAMB",
+    "LARS",
+    "SGD",
+    "AdEMAMix",
+    "AdaBelief",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Adamax",
+    "Adan",
+    "Group",
+    "Lion",
+    "Momentum",
+    "NAdam",
+    "Optimizer",
+    "RAdam",
+    "RMSprop",
+    "Rprop",
+    "Signum",
+    "StepResult",
+    "Yogi",
+]

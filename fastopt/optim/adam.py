@@ -1,0 +1,550 @@
+"""Adam and its relatives, for whole models."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, SupportsIndex
+
+from fastopt import host_scalars
+from fastopt.arguments import Real
+from fastopt.engine.update import Update
+from fastopt.optim.groups import Group
+from fastopt.optim.optimizer import LearningRate, Optimizer
+from fastopt.updates import adam
+
+
+class Adam(Optimizer):
+    """Adaptive moment estimation: `fastopt.adam` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    eps : float >= 0
+        Added to the root.
+    bias_correction : bool
+        Whether averages are divided by what they lack at first.
+    amsgrad : bool
+        Keep the largest v: state ``v_max``.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Adam
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Adam([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.5, 2.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-8,
+        bias_correction: bool = True,
+        amsgrad: bool = False,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "bias_correction": bias_correction,
+            "amsgrad": amsgrad,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """With ``v_max``, or without."""
+        return adam.AMSGRAD if group.__dict__["amsgrad"] else adam.ADAM
+
+
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay: `fastopt.adamw` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    eps : float >= 0
+        Added to the root.
+    amsgrad : bool
+        Keep the largest v: state ``v_max``.
+    weight_decay : float >= 0
+        Decoupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import AdamW
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = AdamW([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.495, 2.49 ], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-8,
+        amsgrad: bool = False,
+        weight_decay: Real = 1e-2,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "amsgrad": amsgrad,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """With ``v_max``, or without."""
+        return adam.AMSGRADW if group.__dict__["amsgrad"] else adam.ADAMW
+
+
+class Adamax(Optimizer):
+    """Adam by the largest recent gradient: `fastopt.adamax` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    eps : float >= 0
+        Keeps u above 0.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Adamax
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Adamax([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.5, 2.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 2e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-8,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return adam.ADAMAX
+
+
+class NAdam(Optimizer):
+    """Adam with Nesterov's momentum: `fastopt.nadam` for a whole model, which keeps mu_product.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    eps : float >= 0
+        Added to the root.
+    momentum_decay : float >= 0
+        How soon mu rises from beta1 / 2 to beta1.
+    decoupled_weight_decay : bool
+        Whether the decay is decoupled.
+    weight_decay : float >= 0
+        Decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import NAdam
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = NAdam([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.4717741, 2.528226 ], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 2e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-8,
+        momentum_decay: Real = 4e-3,
+        decoupled_weight_decay: bool = False,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "momentum_decay": momentum_decay,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "weight_decay": weight_decay,
+        }
+        #: Of a group and a step, the product of mu up to there: of the last steps.
+        self.mu_products: dict[tuple[int, int], float] = {}
+        super().__init__(params, hyperparameters, **options)
+        self.mu_products.clear()  # the step that checked the hyperparameters was none
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return adam.NADAM
+
+    def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
+        """Return a group's update for one step, and its hyperparameters, mu_product among them."""
+        group = self.groups[number]
+        group.__dict__["mu_product"] = self._mu_product(number, group, step)
+        return super().choose(number, step, grad_scale)
+
+    def _mu_product(self, number: int, group: Group, step: int) -> float:
+        """The product of mu from the first step to this one, each with the hyperparameters of its own time."""
+        known = step - 1
+        while known and (number, known) not in self.mu_products:
+            known -= 1
+        product = self.mu_products.get((number, known), 1.0)
+        for t in range(known + 1, step + 1):
+            product *= host_scalars.nadam_mu(t, group.__dict__["beta1"], group.__dict__["momentum_decay"])
+        self.mu_products[number, step] = product
+        self.mu_products.pop((number, step - 3), None)
+        return product
+
+
+class RAdam(Optimizer):
+    """Adam that waits for its variance: `fastopt.radam` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    eps : float >= 0
+        Added to the root.
+    decoupled_weight_decay : bool
+        Whether the decay is decoupled.
+    weight_decay : float >= 0
+        Decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import RAdam
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = RAdam([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([-0.5,  2.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-8,
+        decoupled_weight_decay: bool = False,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "decoupled_weight_decay": decoupled_weight_decay,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """Rectified, once there have been steps enough."""
+        rectified = host_scalars.radam_is_rectified(step, group.__dict__["beta2"])
+        return adam.RADAM if rectified else adam.RADAM_UNRECTIFIED
+
+
+class AdaBelief(Optimizer):
+    """Adam by how far gradients are from their average: `fastopt.adabelief` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    eps : float >= 0
+        Added to the root.
+    weight_decay : float >= 0
+        Decoupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import AdaBelief
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = AdaBelief([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.44444448, 2.5555556 ], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-16,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return adam.ADABELIEF
+
+
+class Yogi(Optimizer):
+    """Adam whose v moves by steps: `fastopt.yogi` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    eps : float >= 0
+        Added to the root.
+    bias_correction : bool
+        Whether averages are divided by what they lack at first.
+    weight_decay : float >= 0
+        Decoupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Yogi
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Yogi([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.50019443, 2.4992511 ], dtype=float32)
+    """
+
+    starts: ClassVar[dict[str, float | str]] = {"v": 1e-6}
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-2,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-3,
+        bias_correction: bool = True,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "eps": eps,
+            "bias_correction": bias_correction,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return adam.YOGI
+
+
+class AdEMAMix(Optimizer):
+    """Adam with a second, slow average: `fastopt.ademamix` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the averages of the gradient and of its square keep of themselves.
+    beta3, alpha : float
+        What the slow average keeps of itself, and how much it counts.
+    warmup : int, optional
+        Steps in which both rise.
+    eps : float >= 0
+        Added to the root.
+    weight_decay : float >= 0
+        Decoupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import AdEMAMix
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = AdEMAMix([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.49975002, 2.5002499 ], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        beta3: Real = 0.9999,
+        alpha: Real = 5.0,
+        warmup: SupportsIndex | None = None,
+        eps: Real = 1e-8,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "beta3": beta3,
+            "alpha": alpha,
+            "warmup": warmup,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return adam.ADEMAMIX
+
+
+class Adan(Optimizer):
+    """Adam with Nesterov's momentum by differences of gradients: `fastopt.adan` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2, beta3 : float in [0, 1)
+        What the averages of the gradient, of its differences and of squares keep of themselves.
+    eps : float >= 0
+        Added to the root.
+    weight_decay : float >= 0
+        Decoupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Adan
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Adan([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.49999994, 2.5       ], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-3,
+        beta1: Real = 0.98,
+        beta2: Real = 0.92,
+        beta3: Real = 0.99,
+        eps: Real = 1e-8,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "beta1": beta1,
+            "beta2": beta2,
+            "beta3": beta3,
+            "eps": eps,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return adam.ADAN

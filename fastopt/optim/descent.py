@@ -1,0 +1,146 @@
+"""Gradient descent, with and without momentum, for whole models."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from fastopt.arguments import Real
+from fastopt.engine.update import Update
+from fastopt.optim.groups import Group
+from fastopt.optim.optimizer import LearningRate, Optimizer
+from fastopt.updates import descent
+
+
+class SGD(Optimizer):
+    """Gradient descent: `fastopt.sgd` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    weight_decay : float >= 0
+        Decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import SGD
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = SGD([weight], lr=0.5)
+    >>> optimizer.step([np.array([1.0, -1.0], np.float32)])
+    StepResult(step=1, grad_norm=None, skipped=False)
+    >>> weight
+    array([0.5, 2.5], dtype=float32)
+    """
+
+    def __init__(self, params: Any, *, lr: LearningRate, weight_decay: Real = 0.0, **options: Any):
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay}, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return descent.SGD
+
+
+class Momentum(Optimizer):
+    """Gradient descent with momentum: `fastopt.momentum` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    momentum, dampening : float
+        What the velocity keeps of itself, and what it leaves out of the gradient.
+    nesterov : bool
+        Look ahead.
+    form : {"sum", "average", "step"}
+        What the velocity is.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Momentum
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Momentum({"weight": weight}, lr=0.5, momentum=0.5)
+    >>> for _ in range(2):
+    ...     result = optimizer.step({"weight": np.array([1.0, 0.0], np.float32)})
+    >>> weight, optimizer.state["weight"]["velocity"]
+    (array([-0.25,  2.  ], dtype=float32), array([1.5, 0. ], dtype=float32))
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate,
+        momentum: Real = 0.9,
+        dampening: Real = 0.0,
+        nesterov: bool = False,
+        form: Literal["sum", "average", "step"] = "sum",
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov, "form": form,
+            "weight_decay": weight_decay,
+        }  # fmt: skip
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """With nesterov, or without."""
+        return descent.NESTEROV if group.__dict__["nesterov"] else descent.MOMENTUM
+
+
+class ASGD(Optimizer):
+    """Gradient descent with a running average of the parameters: `fastopt.asgd` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate of the first step.
+    lambd, alpha, t0 : float >= 0
+        Decay, how steeply the learning rate falls, and the step behind which the average begins.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import ASGD
+    >>> weight = np.array([1.0, -1.0], np.float32)
+    >>> optimizer = ASGD([weight], lr=0.25, lambd=0.0)
+    >>> result = optimizer.step([np.array([1.0, 2.0], np.float32)])
+    >>> optimizer.state[0]["average"]
+    array([ 0.75, -1.5 ], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-2,
+        lambd: Real = 1e-4,
+        alpha: Real = 0.75,
+        t0: Real = 1e6,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return descent.ASGD

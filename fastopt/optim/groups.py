@@ -1,0 +1,99 @@
+"""Parameters as a caller gives them: arrays, arrays by name, or groups with hyperparameters of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fastopt.arguments import Array
+
+#: What a group has beside its hyperparameters.
+OTHERS = ("params", "names", "step", "grad_scale", "mu_product")
+
+
+class Group:
+    """Parameters that share their hyperparameters, which are plain attributes: ``group.lr = 0.1``.
+
+    Attributes
+    ----------
+    params : list
+        The arrays.
+    names : list of str or int
+        What each is called in ``optimizer.state``: its name, or its position among all parameters.
+    """
+
+    params: list[Array]
+    names: list[str | int]
+
+    def __init__(self, params: list[Array], names: list[str | int], hyperparameters: dict[str, Any]):
+        self.__dict__.update(hyperparameters, params=params, names=names, step=0, grad_scale=1.0)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.hyperparameters:
+            raise AttributeError(f"{name!r} is no hyperparameter; expected one of {', '.join(self.hyperparameters)}")
+        self.__dict__[name] = value
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{name}={value!r}" for name, value in self.hyperparameters.items())
+        return f"Group({len(self.params)} parameters, {settings})"
+
+    @property
+    def hyperparameters(self) -> dict[str, Any]:
+        """The hyperparameters as they are now."""
+        return {name: value for name, value in self.__dict__.items() if name not in OTHERS}
+
+    def at(self, step: int, grad_scale: Any) -> Group:
+        """Return the group, with what an update is told beside its hyperparameters."""
+        self.__dict__["step"] = step
+        self.__dict__["grad_scale"] = grad_scale
+        return self
+
+
+def make_groups(params: Any, hyperparameters: dict[str, Any]) -> list[Group]:
+    """Return the groups that a caller's ``params`` are: one, if they are arrays."""
+    given = list(_listed(params, "params")) if not isinstance(params, Mapping) else [params]
+    if not (given and all(isinstance(each, Mapping) and "params" in each for each in given)):
+        given = [{"params": params if isinstance(params, Mapping) else given}]
+    groups: list[Group] = []
+    taken: set[str | int] = set()
+    for each in given:
+        own = {name: value for name, value in each.items() if name != "params"}
+        if foreign := [str(name) for name in own if name not in hyperparameters]:
+            known = ", ".join(hyperparameters)
+            raise TypeError(f"a group has {', '.join(foreign)}; expected params and, of the hyperparameters, {known}")
+        names, arrays = _named(each["params"], len(taken))
+        if again := [name for name in names if name in taken]:
+            raise ValueError(f"params has {again[0]!r} in two groups; expected names that differ")
+        taken.update(names)
+        groups.append(Group(arrays, names, {**hyperparameters, **own}))
+    if len({type(name) for name in taken}) > 1:
+        raise TypeError("params has groups with names and groups without; expected names in all of them, or in none")
+    return groups
+
+
+def _named(params: Any, first: int) -> tuple[list[str | int], list[Array]]:
+    if isinstance(params, Mapping):
+        if odd := [name for name in params if not isinstance(name, str)]:
+            raise TypeError(f"params has the name {odd[0]!r}, a {type(odd[0]).__name__}; expected a str")
+        return list(params), list(params.values())
+    arrays = list(_listed(params, "params"))
+    return list(range(first, first + len(arrays))), arrays
+
+
+def _listed(given: Any, name: str) -> Iterable[Any]:
+    """Refuse one array, whose rows would be taken for parameters."""
+    one = hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__") or isinstance(given, (str, bytes))
+    if one or not isinstance(given, Iterable):
+        raise TypeError(f"{name} is a {type(given).__name__}; expected a list or a dict of arrays, or a list of groups")
+    return given
+
+
+def in_order(grads: Any, names: list[str | int]) -> Any:
+    """Return the gradients in the parameters' order; a dict has them by name, None where there is none."""
+    if not isinstance(grads, Mapping):
+        return _listed(grads, "grads")
+    if foreign := [name for name in grads if name not in names]:
+        raise ValueError(f"grads has {foreign[0]!r}, which is no parameter; expected {', '.join(map(repr, names[:8]))}")
+    if missing := [name for name in names if name not in grads]:
+        raise ValueError(f"grads lacks {missing[0]!r}; expected all names (None where a parameter stays as it is)")
+    return [grads[name] for name in names]

@@ -1,0 +1,172 @@
+"""Layer-wise optimizers: each tensor's step is as long as the tensor's own norm allows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastopt import host_scalars
+from fastopt.arguments import Real
+from fastopt.engine.hyperparameters import Hyperparameters
+from fastopt.engine.plan import Layerwise
+from fastopt.engine.update import Update
+from fastopt.optim.groups import Group
+from fastopt.optim.optimizer import LearningRate, Optimizer
+from fastopt.updates import adam, descent
+
+_lars = Hyperparameters("trust_coefficient", "eps")
+
+
+class LARS(Optimizer):
+    """Layer-wise adaptive rate scaling: momentum whose learning rate follows each tensor's norm.
+
+        g = grad_scale * grad
+        trust = trust_coefficient * |param| / (|g| + weight_decay * |param| + eps)    (1 where a norm is 0)
+        velocity = momentum * velocity + lr * trust * (g + weight_decay * param)
+        param -= velocity
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    momentum : float in [0, 1]
+        What the velocity keeps of itself.
+    nesterov : bool
+        Look ahead.
+    trust_coefficient : float >= 0
+        How far a tensor may move, of its own norm.
+    eps : float >= 0
+        Added to the divisor.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`. max_tensor_norm is not for layer-wise optimizers.
+
+    Notes
+    -----
+    Not in PyTorch. optax.lars divides by the norm of g + weight_decay * param in place of the sum of the two norms.
+    Biases and weights of norms are usually left out of LARS: give them to an optimizer of their own.
+
+    References
+    ----------
+    Y. You, I. Gitman and B. Ginsburg, "Large Batch Training of Convolutional Networks", 2017, Algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import LARS
+    >>> weight = np.array([3.0, 4.0], np.float32)
+    >>> optimizer = LARS([weight], lr=1.0, trust_coefficient=0.5)
+    >>> result = optimizer.step([np.array([0.0, 8.0], np.float32)])
+    >>> weight
+    array([3. , 1.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate,
+        momentum: Real = 0.9,
+        nesterov: bool = False,
+        trust_coefficient: Real = 1e-3,
+        eps: Real = 0.0,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr, "momentum": momentum, "nesterov": nesterov, "trust_coefficient": trust_coefficient, "eps": eps,
+            "weight_decay": weight_decay,
+        }  # fmt: skip
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """With nesterov, or without."""
+        return descent.NESTEROV if group.__dict__["nesterov"] else descent.MOMENTUM
+
+    def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
+        """Return a group's update for one step, and its hyperparameters: momentum in the form that has lr inside."""
+        values = self.groups[number].__dict__
+        _lars(values["trust_coefficient"], values["eps"])
+        lr = values["lr"](step) if callable(values["lr"]) else values["lr"]
+        momentum = (lr, values["momentum"], 0.0, values["nesterov"], "step", values["weight_decay"], grad_scale)
+        return self.variant(self.groups[number], step), momentum
+
+    def layerwise(self) -> Layerwise:
+        """By the norms of param and grad."""
+        return Layerwise(self._trust, ("gain",), False)
+
+    def _trust(self, number: int, param_norm: float, grad_norm: float) -> float:
+        values = self.groups[number].__dict__
+        return host_scalars.lars_trust(
+            values["trust_coefficient"], values["weight_decay"], values["eps"], param_norm, grad_norm
+        )
+
+
+class LAMB(Optimizer):
+    """Layer-wise adaptive moments: AdamW whose steps follow each tensor's norm.
+
+        m, v, m_hat, v_hat: as in `fastopt.adamw`
+        direction = m_hat / (sqrt(v_hat) + eps) + weight_decay * param
+        param -= lr * |param| / |direction| * direction                               (the ratio is 1 where a norm is 0)
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate: how far a tensor moves, of its own norm.
+    beta1, beta2 : float in [0, 1)
+        What m and v keep of themselves.
+    eps : float >= 0
+        Added to the corrected root.
+    weight_decay : float >= 0
+        Decay, within the direction.
+    **options
+        Of every optimizer: see `fastopt.optim`. max_tensor_norm is not for layer-wise optimizers.
+
+    Notes
+    -----
+    As optax.lamb; the paper's function phi is the identity. Not in PyTorch.
+
+    References
+    ----------
+    Y. You et al., "Large Batch Optimization for Deep Learning: Training BERT in 76 minutes", 2020, Algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import LAMB
+    >>> weight = np.array([3.0, 4.0], np.float32)
+    >>> optimizer = LAMB([weight], lr=0.5, eps=0.0)
+    >>> result = optimizer.step([np.array([0.0, 8.0], np.float32)])
+    >>> weight
+    array([3. , 1.5], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-3,
+        beta1: Real = 0.9,
+        beta2: Real = 0.999,
+        eps: Real = 1e-6,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """AdamW's, whose step and decay the trust ratio multiplies."""
+        return adam.ADAMW
+
+    def layerwise(self) -> Layerwise:
+        """By the norms of param and of the direction."""
+        return Layerwise(_lamb_trust, ("step_size", "decay"), True)
+
+
+def _lamb_trust(number: int, param_norm: float, direction_norm: float) -> float:
+    return host_scalars.lamb_trust(param_norm, direction_norm)

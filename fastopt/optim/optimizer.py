@@ -1,0 +1,175 @@
+"""What all optimizers have in common: groups, state, and the step, which is one call of the engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from operator import attrgetter
+from typing import Any, ClassVar, NamedTuple, TypeAlias
+
+import numpy as np
+
+from fastopt.arguments import Array, Real
+from fastopt.engine.hyperparameters import Hyperparameters
+from fastopt.engine.intake import as_numpy
+from fastopt.engine.plan import Layerwise, Plan, Tensor
+from fastopt.engine.update import Update
+from fastopt.optim.groups import Group, in_order, make_groups
+
+#: A learning rate: a number, or a function of the step (1 at the first).
+LearningRate: TypeAlias = Real | Callable[[int], float]
+
+_max_norm = Hyperparameters("max_norm")
+_max_tensor_norm = Hyperparameters("max_tensor_norm")
+_ema_decay = Hyperparameters("decay")
+
+
+class StepResult(NamedTuple):
+    """What a step tells."""
+
+    #: How many steps the optimizer has made, skipped ones left out.
+    step: int
+    #: The norm of all gradients times grad_scale, before clipping; None if nothing asked for it.
+    grad_norm: float | None
+    #: True if a gradient was not finite, and therefore nothing has changed.
+    skipped: bool
+
+
+class Optimizer:
+    """An update, its hyperparameters, and its state for a whole model: see `fastopt.optim`."""
+
+    #: What state starts from, where it is not zero; a string names a hyperparameter.
+    starts: ClassVar[dict[str, float | str]] = {}
+
+    def __init__(
+        self,
+        params: Any,
+        hyperparameters: dict[str, Any],
+        *,
+        state_dtype: Any = None,
+        master_weights: bool = False,
+        stochastic_rounding: int | None = None,
+        ema_decay: Real | None = None,
+        backend: str | None = None,
+        num_threads: int | None = None,
+    ):
+        self.groups = make_groups(params, hyperparameters)
+        self.num_threads = num_threads
+        self.master_weights = bool(master_weights)
+        self.stochastic_rounding = stochastic_rounding
+        self.ema_decay = None if ema_decay is None else _ema_decay(ema_decay)[0]
+        #: How many steps were made, skipped ones left out.
+        self.step_count = 0
+        self._names = [name for group in self.groups for name in group.names]
+        self._by_name = any(isinstance(name, str) for name in self._names)
+        for number in range(len(self.groups)):
+            update, values = self.choose(number, 1, 1.0)
+            update.prepare(*values)  # raises what is wrong with the hyperparameters
+        tensors = [
+            self._tensor(number, name, param, state_dtype)
+            for number, group in enumerate(self.groups)
+            for name, param in zip(group.names, group.params, strict=True)
+        ]
+        seed = None if stochastic_rounding is None else _seed(stochastic_rounding)
+        self._plan = Plan(
+            [tensor for tensor, _ in tensors],
+            average_decay=self.ema_decay, seed=seed, layerwise=self.layerwise(), backend=backend,
+        )  # fmt: skip
+        states = [state for _, state in tensors]
+        #: The state's arrays, by parameter and name: the arrays that steps write, not copies.
+        self.state = dict(zip(self._names, states, strict=True)) if self._by_name else states
+
+    # ---- What a subclass says
+
+    def variant(self, group: Group, step: int) -> Update:
+        """Return the update that a group's hyperparameters ask for."""
+        raise NotImplementedError
+
+    def layerwise(self) -> Layerwise | None:
+        """Return how steps depend on a tensor as a whole, if they do."""
+        return None
+
+    # ---- Steps
+
+    def step(
+        self,
+        grads: Any,
+        *,
+        grad_scale: Real = 1.0,
+        max_norm: Real | None = None,
+        max_tensor_norm: Real | None = None,
+        skip_nonfinite: bool = False,
+    ) -> StepResult:
+        """Update all parameters, in place: see `fastopt.optim`."""
+        limit = None if max_norm is None else _max_norm(max_norm)[0]
+        tensor_limit = None if max_tensor_norm is None else _max_tensor_norm(max_tensor_norm)[0]
+        if self._by_name or type(grads) is not list:
+            grads = in_order(grads, self._names)
+        norm, skipped = self._plan.step(
+            self.choose, grads, grad_scale, limit, tensor_limit, skip_nonfinite, self.num_threads
+        )
+        if not skipped:
+            self.step_count += 1
+        return StepResult(self.step_count, norm, skipped)
+
+    def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
+        """Return a group's update for one step, and its hyperparameters."""
+        group = self.groups[number].at(step, grad_scale)
+        update = self.variant(group, step)
+        values: tuple[Any, ...] = _getter(update)(group)
+        lr = group.__dict__.get("lr")
+        if callable(lr):
+            names = update.hyperparameters
+            return update, tuple(lr(step) if name == "lr" else value for name, value in zip(names, values, strict=True))
+        return update, values
+
+    @property
+    def steps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+        """How many updates each parameter has had."""
+        return self._plan.steps
+
+    # ---- State
+
+    def _tensor(self, number: int, name: str | int, param: Array, state_dtype: Any) -> tuple[Tensor, dict[str, Array]]:
+        """Make a parameter's state; return it as the plan takes it, and by name."""
+        label = f"params[{name!r}]"
+        values, storage, device = as_numpy(param, label)
+        if device >= 0:
+            raise ValueError(f"{label} is on CUDA device {device}; expected it in the host's memory")
+        group = self.groups[number]
+        dtype = np.dtype(np.float64 if storage == "float64" else np.float32 if state_dtype is None else state_dtype)
+        state: dict[str, Array] = {}
+        for array in self.variant(group, 1).arrays[2:]:
+            start = self.starts.get(array, 0.0)
+            state[array] = np.zeros_like(values, dtype, subok=False)
+            if start:
+                state[array][...] = getattr(group, start) if isinstance(start, str) else start
+        arrays, copy = (param, *state.values()), None
+        if self.master_weights and storage in ("float16", "bfloat16"):
+            state["master"] = _widened(values, storage)
+            arrays, copy = (state["master"], *arrays[1:]), param
+        average = None
+        if self.ema_decay is not None:
+            average = state["ema"] = _widened(values, storage)
+        return Tensor(label, number, arrays, average, copy), state
+
+
+@cache
+def _getter(update: Update) -> Callable[[Group], tuple[Any, ...]]:
+    """What reads an update's hyperparameters from a group, all at once: one by one it takes three times as long."""
+    return attrgetter(*update.hyperparameters)
+
+
+def _widened(values: np.ndarray[Any, Any], storage: str) -> np.ndarray[Any, Any]:
+    """A copy of 16-bit numbers as float32, of others as they are."""
+    if storage == "bfloat16":
+        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+    return values.astype(np.float32) if storage == "float16" else values.copy(order="K")
+
+
+def _seed(given: Any) -> int:
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 1 << 64:
+        raise ValueError(
+            f"stochastic_rounding is {given!r}; expected None, or a seed: a whole number from 0 to 2**64 - 1"
+        )
+    return given

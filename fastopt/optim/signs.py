@@ -1,0 +1,158 @@
+"""Optimizers that look at the gradient's sign only, for whole models."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from fastopt.arguments import Real
+from fastopt.engine.update import Update
+from fastopt.optim.groups import Group
+from fastopt.optim.optimizer import LearningRate, Optimizer
+from fastopt.updates import signs
+
+
+class Signum(Optimizer):
+    """The sign of an average of gradients: `fastopt.signum` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta : float in [0, 1)
+        What the average keeps of itself.
+    weight_decay : float >= 0
+        Decoupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Signum
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Signum([weight], lr=0.25)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.75, 2.25], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-4,
+        beta: Real = 0.9,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {"lr": lr, "beta": beta, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return signs.SIGNUM
+
+
+class Lion(Optimizer):
+    """The sign of a gradient mixed with its average: `fastopt.lion` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    beta1, beta2 : float in [0, 1)
+        What the average counts in the sign, and what it keeps of itself.
+    weight_decay : float >= 0
+        Decoupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Lion
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Lion([weight], lr=0.25)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.75, 2.25], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: LearningRate = 1e-4,
+        beta1: Real = 0.9,
+        beta2: Real = 0.99,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return signs.LION
+
+
+class Rprop(Optimizer):
+    """A step size for each element, by the gradient's signs: `fastopt.rprop` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0
+        What step sizes start from.
+    eta_minus, eta_plus : float
+        Factors of a step size where the sign changes, and where it stays.
+    step_min, step_max : float >= 0
+        Limits of step sizes.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Rprop
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Rprop([weight], lr=0.25)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.75, 2.25], dtype=float32)
+    """
+
+    starts: ClassVar[dict[str, float | str]] = {"step_size": "lr"}
+
+    def __init__(
+        self,
+        params: Any,
+        *,
+        lr: Real = 1e-2,
+        eta_minus: Real = 0.5,
+        eta_plus: Real = 1.2,
+        step_min: Real = 1e-6,
+        step_max: Real = 50.0,
+        weight_decay: Real = 0.0,
+        **options: Any,
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "eta_minus": eta_minus,
+            "eta_plus": eta_plus,
+            "step_min": step_min,
+            "step_max": step_max,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """There is one."""
+        return signs.RPROP
