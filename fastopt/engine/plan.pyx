@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy
 
 from fastopt import host_scalars, rules
-from fastopt.backends import load_kernel, load_summing
+from fastopt.backends import find_host_backend, load_kernel, load_summing
 
 from libc.float cimport DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport isfinite, isinf, ldexp, sqrt
@@ -196,6 +196,10 @@ cdef class Plan:
         self.grad_names = [f"grad of {label}" for label in self.labels]
         self.given, self.arrays, self.values = [], [], []
         self.layerwise, self.backend = layerwise, backend
+        if backend == "reference":
+            raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba': the reference is for single updates")
+        if backend is not None:
+            find_host_backend(backend, "params")
         self.noisy = seed is not None
         self.noise.seed = seed or 0
         self.steps = numpy.zeros(len(tensors), numpy.int64)
@@ -216,9 +220,10 @@ cdef class Plan:
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self.count):
-            free(<void *>self.tensors[i].views[1].strides)
-            if self.tensors[i].noisy:
-                free(<void *>self.tensors[i].views[self.tensors[i].slots].strides)
+            if self.tensors[i].views != NULL:  # else an earlier one was refused
+                free(<void *>self.tensors[i].views[1].strides)
+                if self.tensors[i].noisy:
+                    free(<void *>self.tensors[i].views[self.tensors[i].slots].strides)
             free(self.jobs[i].layout)
             free(self.works[i])
         free(self.tensors)

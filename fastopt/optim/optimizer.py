@@ -163,7 +163,8 @@ def _getter(update: Update) -> Callable[[Group], tuple[Any, ...]]:
 def _widened(values: np.ndarray[Any, Any], storage: str) -> np.ndarray[Any, Any]:
     """A copy of 16-bit numbers as float32, of others as they are."""
     if storage == "bfloat16":
-        return (values.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        wide = np.asarray(values.view(np.uint16).astype(np.uint32) << 16)  # of no axes, an operation gives no array
+        return wide.view(np.float32)
     return values.astype(np.float32) if storage == "float16" else values.copy(order="K")
 
 

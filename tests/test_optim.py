@@ -1,0 +1,518 @@
+"""Optimizers with state: the bits of the updates' functions, for models of many tensors, and what surrounds a step."""
+
+from __future__ import annotations
+
+import inspect
+import threading
+import tracemalloc
+
+import ml_dtypes
+import numpy as np
+import pytest
+
+import fastopt
+from fastopt import optim
+from tests.optim_cases import CASES, CLASSES, SHAPES, make, zero_state
+from tests.support import LAYOUTS, assert_same_bits, bits, cpus
+
+every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+def values(shape, dtype=np.float32, seed=0):
+    return np.array(np.random.default_rng([seed, *shape]).standard_normal(shape)).astype(dtype)
+
+
+def models(shapes=SHAPES, dtype=np.float32, seed=0):
+    return [values(shape, dtype, seed) for shape in shapes]
+
+
+def contents(optimizer, params):
+    """All that a step may write, by name."""
+    arrays = {f"param {i}": param for i, param in enumerate(params)}
+    for name, state in optimizer.state.items() if isinstance(optimizer.state, dict) else enumerate(optimizer.state):
+        arrays |= {f"{key} {name}": array for key, array in state.items()}
+    return arrays | {"steps": optimizer.steps}
+
+
+# ---- The same as the functions
+
+
+@every_case
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, ml_dtypes.bfloat16], ids=lambda d: np.dtype(d).name)
+def test_a_model_gets_the_bits_of_the_function(case, dtype):
+    params, wanted = models(dtype=dtype), models(dtype=dtype)
+    states = [zero_state(case, param) for param in wanted]
+    optimizer = make(case, params)
+    for step in range(1, 5):
+        grads = models(dtype=dtype, seed=step)
+        result = optimizer.step(grads)
+        assert result == (step, None, False)
+        for param, grad, state in zip(wanted, grads, states, strict=True):
+            case.run({"param": param, "grad": grad, **state}, step)
+        for i, (param, state) in enumerate(zip(wanted, states, strict=True)):
+            assert_same_bits({"param": params[i], **optimizer.state[i]}, {"param": param, **state}, f"step {step}, {i}")
+    assert optimizer.steps.tolist() == [4] * len(SHAPES)
+    assert optimizer.step_count == 4
+
+
+@every_case
+def test_defaults_are_the_functions(case):
+    of_function = inspect.signature(case.update).parameters
+    of_class = inspect.signature(CLASSES[case.update.__name__].__init__).parameters
+    shared = {name for name in of_class if name in of_function}
+    assert shared >= {name for name in of_function if name in case.fixed}
+    for name in shared:
+        assert of_class[name].default == of_function[name].default, name
+
+
+@every_case
+def test_threads_layouts_and_backends_change_no_bit(case):
+    shapes = [(64, 70), (9,), (5, 4, 300)]
+    wanted = models(shapes)
+    optimizer = make(case, wanted, num_threads=1)
+    for step in range(3):
+        optimizer.step(models(shapes, seed=step), max_norm=5.0)
+    for i, layout in enumerate(LAYOUTS):
+        params = [layout(param) for param in models(shapes)]
+        other = make(case, params, num_threads=3, backend="numba" if i == 0 else None)
+        with cpus(3):
+            for step in range(3):
+                around = [LAYOUTS[(i + step) % len(LAYOUTS)](grad) for grad in models(shapes, seed=step)]
+                other.step(around, max_norm=5.0)
+        for k in range(len(shapes)):
+            assert_same_bits(
+                {"param": params[k], **other.state[k]}, {"param": wanted[k], **optimizer.state[k]}, layout.__name__
+            )
+
+
+def test_mixed_types_are_computed_each_in_their_own():
+    shapes = [(40,), (30, 3), (7,)]
+    dtypes = [np.float64, np.float32, np.float16]
+    params = [values(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
+    alone = [param.copy() for param in params]
+    grads = [values(shape, np.float32, 1) for shape in shapes]
+    together = optim.AdamW(params)
+    together.step(grads)
+    for param, grad, other in zip(alone, grads, params, strict=True):
+        optim.AdamW([param]).step([grad])
+        assert np.array_equal(bits(param), bits(other))
+
+
+# ---- Parameters, groups, names
+
+
+def test_groups_have_hyperparameters_of_their_own():
+    a, b, c = models([(5,), (6,), (7,)])
+    wanted = [a.copy(), b.copy(), c.copy()]
+    optimizer = optim.SGD([{"params": [a, b], "lr": 0.5}, {"params": [c], "weight_decay": 0.1}], lr=0.25)
+    grads = models([(5,), (6,), (7,)], seed=1)
+    optimizer.step(grads)
+    optimizer.groups[1].lr = 1.0
+    optimizer.step(grads)
+    for lrs, param, grad, decay in zip([(0.5, 0.5)] * 2 + [(0.25, 1.0)], wanted, grads, (0, 0, 0.1), strict=True):
+        for lr in lrs:
+            fastopt.sgd(param, grad, lr=lr, weight_decay=decay)
+    assert_same_bits(dict(enumerate([a, b, c])), dict(enumerate(wanted)))
+
+
+def test_names_go_through_params_grads_and_state():
+    params = {"weight": values((3, 2)), "bias": values((2,))}
+    optimizer = optim.Momentum(params, lr=0.1)
+    grads = {"bias": values((2,), seed=1), "weight": values((3, 2), seed=1)}
+    optimizer.step(grads)
+    assert np.array_equal(optimizer.state["bias"]["velocity"], grads["bias"])
+    assert optimizer.groups[0].names == ["weight", "bias"]
+    with pytest.raises(ValueError, match="grads lacks 'bias'"):
+        optimizer.step({"weight": grads["weight"]})
+    with pytest.raises(ValueError, match="grads has 'gain', which is no parameter"):
+        optimizer.step({**grads, "gain": grads["bias"]})
+
+
+def test_a_gradient_of_none_leaves_its_tensor_and_its_count():
+    params, wanted = models([(40,), (50,)]), models([(40,), (50,)])
+    states = [[np.zeros_like(p), np.zeros_like(p)] for p in wanted]
+    counts = [0, 0]
+    optimizer = optim.Adam(params)
+    for step in range(6):
+        grads = models([(40,), (50,)], seed=step)
+        given = [grads[0], None] if step in (1, 2) else [None, grads[1]] if step == 4 else grads
+        optimizer.step(given)
+        for i, grad in enumerate(given):
+            if grad is not None:
+                counts[i] += 1
+                fastopt.adam(wanted[i], grad, *states[i], step=counts[i])
+    assert optimizer.steps.tolist() == counts == [5, 4]
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+    assert optimizer.step([None, None]).step == 7
+
+
+def test_lr_may_be_a_function_of_the_step():
+    params, wanted = models([(40,)]), models([(40,)])
+    optimizer = optim.SGD(params, lr=lambda step: 0.5 / step)
+    for step in (1, 2, 3):
+        optimizer.step(models([(40,)], seed=step))
+        fastopt.sgd(wanted[0], values((40,), seed=step), lr=0.5 / step)
+    assert np.array_equal(params[0], wanted[0])
+
+
+def test_grad_scale_goes_to_every_tensor():
+    params, wanted = models(), models()
+    optimizer = optim.Momentum(params, lr=0.1)
+    optimizer.step(models(seed=1), grad_scale=-0.125)
+    for param, grad in zip(wanted, models(seed=1), strict=True):
+        fastopt.momentum(param, grad, np.zeros_like(param), lr=0.1, grad_scale=-0.125)
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+
+
+def test_foreign_arrays_are_parameters_too():
+    import array
+
+    buffer = array.array("f", [1.0, 2.0])
+    optimizer = optim.SGD([memoryview(buffer)], lr=1.0)
+    optimizer.step([array.array("f", [0.5, -0.5])])
+    assert buffer.tolist() == [0.5, 2.5]
+
+
+# ---- Norms, clipping, skipping
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_the_norm_is_that_of_float64(dtype):
+    shapes = [(300, 701), (70000,), (131072,), (1,), (0,), (3, 5)]
+    grads = models(shapes, dtype, 3)
+    optimizer = optim.SGD(models(shapes, dtype), lr=0.1)
+    got = optimizer.step(grads, grad_scale=-3.0, max_norm=1e9).grad_norm
+    wanted = 3.0 * np.sqrt(np.sum([np.sum(np.square(grad.astype(np.longdouble))) for grad in grads]))
+    assert abs(got - wanted) <= 1e-14 * wanted
+
+
+def test_the_norm_has_the_same_bits_for_every_layout_and_thread():
+    shapes = [(300, 701), (7, 11, 130), (70000,)]
+    optimizer = optim.SGD(models(shapes), lr=0.0)
+    norms = set()
+    with cpus(7):
+        for threads in (1, 2, 7):
+            for layout in LAYOUTS:
+                optimizer.num_threads = threads
+                norms.add(optimizer.step([layout(grad) for grad in models(shapes, seed=1)], max_norm=1.0).grad_norm)
+    assert len(norms) == 1
+
+
+@pytest.mark.parametrize("size", [1e-250, 1e-160, 1e160, 1e250])
+def test_norms_do_not_leave_the_range_of_float64(size):
+    param = np.zeros(2)
+    result = optim.SGD([param], lr=1.0).step([np.array([3.0, 4.0]) * size], max_norm=size)
+    assert result.grad_norm == pytest.approx(5 * size, rel=1e-14)
+    assert param == pytest.approx(np.array([-0.6, -0.8]) * size, rel=1e-14)
+
+
+def test_clipping_scales_all_gradients_alike_and_writes_none():
+    params, wanted, grads = models(), models(), models(seed=1)
+    before = [grad.copy() for grad in grads]
+    result = optim.AdamW(params).step(grads, max_norm=0.5)
+    factor = 0.5 / result.grad_norm
+    for param, grad in zip(wanted, grads, strict=True):
+        fastopt.adamw(param, grad, np.zeros_like(param), np.zeros_like(param), step=1, grad_scale=factor)
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+    assert_same_bits(dict(enumerate(grads)), dict(enumerate(before)))
+
+
+def test_a_norm_below_the_limit_changes_nothing():
+    params, wanted = models(), models()
+    optim.SGD(params, lr=0.1).step(models(seed=1), max_norm=1e6)
+    optim.SGD(wanted, lr=0.1).step(models(seed=1))
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+
+
+def test_each_gradient_can_be_clipped_by_its_own_norm():
+    params, wanted, grads = models(), models(), models(seed=1)
+    optimizer = optim.SGD(params, lr=0.1)
+    for _ in range(2):  # the second step finds the scalars of the first
+        optimizer.step(grads, max_tensor_norm=3.0)
+    optimizer.step(grads)
+    for param, grad in zip(wanted, grads, strict=True):
+        norm = np.sqrt(np.sum(np.square(grad.astype(np.float64))))
+        for scale in [3.0 / norm if norm > 3.0 else 1.0] * 2 + [1.0]:
+            fastopt.sgd(param, grad, lr=0.1, grad_scale=scale)
+    for param, other in zip(params, wanted, strict=True):
+        np.testing.assert_allclose(param, other, rtol=2e-7, atol=2e-7)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("where", [(0, 5), (5, 2499)])
+def test_a_skipped_step_leaves_every_bit_and_says_so(bad, where):
+    params = models()
+    optimizer = optim.AdamW(params, ema_decay=0.5)
+    optimizer.step(models(seed=1))
+    before = {name: array.copy() for name, array in contents(optimizer, params).items()}
+    grads = models(seed=2)
+    grads[where[0]].flat[where[1]] = bad
+    result = optimizer.step(grads, skip_nonfinite=True)
+    assert result.skipped
+    assert result.step == optimizer.step_count == 1
+    assert not np.isfinite(result.grad_norm)
+    assert_same_bits(contents(optimizer, params), before)
+    with pytest.raises(ValueError, match=r"norm of the gradients is .*skip_nonfinite=True"):
+        optimizer.step(grads, max_norm=1.0)
+    assert_same_bits(contents(optimizer, params), before)
+    assert not optimizer.step(models(seed=2), skip_nonfinite=True).skipped
+
+
+# ---- Mixed precision, averages, random rounding
+
+
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16])
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_masters_are_updated_and_parameters_are_their_roundings(dtype, layout):
+    params = [layout(param) for param in models(dtype=dtype)]
+    masters = [param.astype(np.float32) for param in params]
+    states = [[np.zeros_like(master), np.zeros_like(master)] for master in masters]
+    optimizer = optim.AdamW(params, master_weights=True)
+    for step in (1, 2, 3):
+        grads = models(dtype=dtype, seed=step)
+        optimizer.step(grads)
+        for i, grad in enumerate(grads):
+            fastopt.adamw(masters[i], grad, *states[i], step=step)
+            assert np.array_equal(bits(optimizer.state[i]["master"]), bits(masters[i]))
+            assert np.array_equal(bits(params[i]), bits(masters[i].astype(dtype)))
+
+
+def test_parameters_of_float32_need_no_masters():
+    assert list(optim.SGD(models(), lr=0.1, master_weights=True).state[0]) == []
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, ml_dtypes.bfloat16], ids=lambda d: np.dtype(d).name)
+def test_the_average_follows_the_parameters(dtype):
+    params = models(dtype=dtype)
+    wide = np.float64 if dtype == np.float64 else np.float32
+    wanted = [param.astype(wide) for param in params]
+    optimizer = optim.SGD(params, lr=0.1, ema_decay=0.75)
+    assert_same_bits(
+        {str(i): state["ema"] for i, state in enumerate(optimizer.state)},
+        {str(i): average for i, average in enumerate(wanted)},
+    )
+    for step in (1, 2, 3):
+        before = [param.astype(wide) for param in params]
+        grads = models(seed=step)
+        optimizer.step(grads)
+        for i, grad in enumerate(grads):
+            moved = before[i] - wide(0.1) * grad  # not rounded to 16 bits
+            wanted[i] = wide(0.75) * wanted[i] + wide(0.25) * moved
+            np.testing.assert_allclose(optimizer.state[i]["ema"], wanted[i], rtol=1e-6, atol=1e-6)
+
+
+def test_state_may_be_bfloat16():
+    params, wanted = models(), models()
+    states = [[np.zeros(p.shape, ml_dtypes.bfloat16) for _ in range(2)] for p in wanted]
+    optimizer = optim.Adam(params, state_dtype=ml_dtypes.bfloat16)
+    for step in (1, 2):
+        grads = models(seed=step)
+        optimizer.step(grads)
+        for param, grad, state in zip(wanted, grads, states, strict=True):
+            fastopt.adam(param, grad, *state, step=step)
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+    assert optimizer.state[0]["m"].dtype == ml_dtypes.bfloat16
+
+
+def test_random_rounding_moves_the_mean_as_it_should():
+    ulp = 2.0**-7  # of a bfloat16 from 1 to 2
+    param = np.full(1 << 16, 1.5, ml_dtypes.bfloat16)
+    optimizer = optim.SGD([param], lr=1.0, stochastic_rounding=1)
+    grad = np.full(1 << 16, -ulp * 2.0**-10, np.float32)
+    for _ in range(1000):
+        optimizer.step([grad])
+    moved = (param.astype(np.float64).mean() - 1.5) / ulp
+    # Each element moves by a sum of 1,000 draws with probability 2^-10: deviation 1, and of their mean 2^-8.
+    assert moved == pytest.approx(1000 / 1024, abs=5 / 256)
+    plain = np.full(4, 1.5, ml_dtypes.bfloat16)
+    optim.SGD([plain], lr=1.0).step([grad[:4]])
+    assert np.all(plain == 1.5)
+
+
+def test_random_rounding_has_the_same_bits_for_threads_and_layouts_and_other_ones_for_seeds():
+    def run(layout, threads, seed):
+        params = [layout(np.full(shape, 1.0, ml_dtypes.bfloat16)) for shape in [(70, 90), (3, 5, 700), (11,)]]
+        optimizer = optim.SGD(params, lr=1.0, stochastic_rounding=seed, num_threads=threads)
+        with cpus(3):
+            for step in range(5):
+                optimizer.step([0.01 * values(param.shape, seed=step) for param in params])
+        return b"".join(np.ascontiguousarray(param).tobytes() for param in params)
+
+    wanted = run(LAYOUTS[0], 1, 3)
+    assert all(run(layout, threads, 3) == wanted for layout in LAYOUTS for threads in (1, 3))
+    assert run(LAYOUTS[0], 1, 4) != wanted
+
+
+def test_random_rounding_is_of_the_copy_where_there_are_masters_and_keeps_what_is_not_finite():
+    param = np.array([1.0, np.inf, -np.inf, np.nan], ml_dtypes.bfloat16)
+    optimizer = optim.SGD([param], lr=1.0, stochastic_rounding=1, master_weights=True)
+    optimizer.step([np.array([1e-3, 0.0, 0.0, 0.0], np.float32)])
+    assert optimizer.state[0]["master"][0] == np.float32(1.0) - np.float32(1e-3)
+    assert float(param[0]) in (1.0, 1.0 - 2.0**-8)
+    assert param[1] == np.inf
+    assert param[2] == -np.inf
+    assert np.isnan(param[3])
+
+
+# ---- Bad input
+
+
+def raises(error, match, call, *arrays):
+    before = [array.copy() for array in arrays]
+    with pytest.raises(error, match=match):
+        call()
+    for array, kept in zip(arrays, before, strict=True):
+        assert np.array_equal(bits(array), bits(kept))
+
+
+BAD_GRADS = {
+    "too few": (lambda g: g[:-1], ValueError, "5 gradients given; expected 6, one for each parameter"),
+    "too many": (lambda g: [*g, g[0]], ValueError, "7 gradients given; expected 6"),
+    "another shape": (lambda g: [*g[:5], g[5][:-1]], ValueError, r"grad of params\[5\] has shape \(2499,\); expected"),
+    "a list": (lambda g: [*g[:5], g[5].tolist()], TypeError, r"grad of params\[5\] is a list"),
+    "integers": (lambda g: [*g[:5], g[5].astype("i4")], TypeError, r"grad of params\[5\] has dtype int32"),
+    "one array": (lambda g: g[0], TypeError, "grads is a ndarray; expected a list"),
+    "a dict": (lambda g: dict(enumerate(g[1:])), ValueError, "grads lacks 5"),
+}
+
+
+@pytest.mark.parametrize("bad", BAD_GRADS)
+def test_bad_gradients_are_named_and_nothing_is_written(bad):
+    make_bad, error, match = BAD_GRADS[bad]
+    params, grads = models(), models(seed=1)
+    optimizer = optim.AdamW(params, ema_decay=0.5)
+    everything = contents(optimizer, params)
+    raises(error, match, lambda: optimizer.step(make_bad(grads)), *everything.values())
+
+
+def test_gradients_must_not_share_memory_with_what_is_written():
+    memory = values((100,))
+    params = [memory[:40], memory[60:]]
+    optimizer = optim.Momentum(params, lr=0.1)
+    for grad, of in ((memory[20:60], 0), (memory[59:99], 1), (optimizer.state[1]["velocity"], 1)):
+        name = rf"grad of params\[0\] overlaps .*params\[{of}\] in memory"
+        raises(ValueError, name, lambda grad=grad: optimizer.step([grad, params[1].copy()]), memory)
+    interleaved = values((40, 3))
+    optimizer = optim.SGD([interleaved[:, 0], interleaved[:, 1]], lr=0.1)
+    optimizer.step([interleaved[:, 2], values((40,))])
+    raises(ValueError, "overlaps", lambda: optimizer.step([interleaved[:, 2], interleaved[:, 0]]), interleaved)
+
+
+def test_duplicated_and_aliased_parameters_are_refused():
+    a, b = models([(10,), (10,)])
+    with pytest.raises(ValueError, match=r"params\[2\] overlaps params\[0\] in memory"):
+        optim.SGD([a, b, a], lr=0.1)
+    with pytest.raises(ValueError, match=r"params\['y'\] overlaps params\['x'\]"):
+        optim.SGD({"x": a[:6], "y": a[5:]}, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    ("make_optimizer", "error", "match"),
+    [
+        (lambda p: optim.SGD(p, lr=-0.1), ValueError, "lr is -0.1; expected a finite number, 0 or more"),
+        (lambda p: optim.SGD(p, lr=np.nan), ValueError, "lr is nan"),
+        (lambda p: optim.Adam(p, beta1=1.0), ValueError, "beta1 is 1.0"),
+        (lambda p: optim.Adam(p, betas=(0.9, 0.99)), TypeError, "betas"),
+        (lambda p: optim.SGD([{"params": p, "lr": -1.0}], lr=0.1), ValueError, "lr is -1.0"),
+        (lambda p: optim.SGD([{"params": p, "beta": 1.0}], lr=0.1), TypeError, "a group has beta; expected params and"),
+        (lambda p: optim.SGD(p[0], lr=0.1), TypeError, "params is a ndarray; expected a list or a dict of arrays"),
+        (lambda p: optim.SGD([[1.0]], lr=0.1), TypeError, r"params\[0\] is a list"),
+        (lambda p: optim.SGD([p[0].astype(int)], lr=0.1), TypeError, r"params\[0\] has dtype int64"),
+        (lambda p: optim.SGD([np.broadcast_to(p[0], (2, 33, 70))], lr=0.1), TypeError, r"params\[0\] is read-only"),
+        (lambda p: optim.SGD({1: p[0]}, lr=0.1), TypeError, "params has the name 1, a int"),
+        (lambda p: optim.SGD(p, lr=0.1, ema_decay=2.0), ValueError, "decay is 2.0"),
+        (lambda p: optim.SGD(p, lr=0.1, stochastic_rounding=-1), ValueError, "stochastic_rounding is -1; expected"),
+        (lambda p: optim.SGD(p, lr=0.1, backend="magic"), ValueError, "backend is 'magic'"),
+        (lambda p: optim.LARS(p, lr=0.1, trust_coefficient=-1.0), ValueError, "trust_coefficient is -1.0"),
+    ],
+)  # fmt: skip
+def test_bad_hyperparameters_and_parameters_are_named(make_optimizer, error, match):
+    with pytest.raises(error, match=match):
+        make_optimizer(models())
+
+
+def test_bad_arguments_of_a_step_are_named_and_nothing_is_written():
+    params = models()
+    optimizer = optim.LAMB(params)
+    everything = contents(optimizer, params).values()
+    for options, match in (
+        ({"max_norm": 0.0}, "max_norm is 0.0; expected a finite number above 0"),
+        ({"max_norm": np.nan}, "max_norm is nan"),
+        ({"max_tensor_norm": 1.0}, "max_tensor_norm is 1.0; expected None"),
+        ({"grad_scale": np.inf}, "grad_scale is inf"),
+    ):
+        raises(ValueError, match, lambda options=options: optimizer.step(models(seed=1), **options), *everything)
+    optimizer.groups[0].lr = np.nan
+    raises(ValueError, "lr is nan", lambda: optimizer.step(models(seed=1)), *everything)
+    with pytest.raises(AttributeError, match="'rate' is no hyperparameter; expected one of lr, beta1"):
+        optimizer.groups[0].rate = 1.0
+
+
+def test_a_parameter_that_has_become_read_only_or_moved_is_refused():
+    params = models()
+    optimizer = optim.SGD(params, lr=0.1)
+    params[1].flags.writeable = False
+    raises(TypeError, r"params\[1\] is read-only", lambda: optimizer.step(models(seed=1)), *params)
+    params[1].flags.writeable = True
+    optimizer.step(models(seed=1))
+    params[5].resize(10_000, refcheck=False)
+    params[5].resize(2500, refcheck=False)
+    kept = params[:5]
+    raises(ValueError, r"params\[5\] has been moved in memory", lambda: optimizer.step(models(seed=1)), *kept)
+
+
+def test_an_error_in_the_middle_leaves_the_next_step_right():
+    params, wanted = models(), models()
+    optimizer, other = optim.AdamW(params), optim.AdamW(wanted)
+    good = models(seed=1)
+    optimizer.step(good)
+    other.step(good)
+    moved = models(seed=2)
+    with pytest.raises(ValueError, match="has shape"):
+        optimizer.step([*moved[:5], moved[5][:3]])
+    optimizer.step(good)
+    other.step(good)
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+
+
+def test_a_step_within_a_step_is_refused():
+    optimizer = optim.SGD(models(), lr=lambda step: optimizer.step(models(seed=1)) and 0.1 if step > 1 else 0.1)
+    optimizer.step(models(seed=1))
+    with pytest.raises(RuntimeError, match="a step is already being made"):
+        optimizer.step(models(seed=1))
+
+
+# ---- Memory and threads
+
+
+def test_a_step_allocates_little():
+    params = [np.ones(64, np.float32) for _ in range(2000)]
+    grads = [np.ones(64, np.float32) for _ in range(2000)]
+    optimizer = optim.AdamW(params)
+    for _ in range(2):
+        optimizer.step(grads, max_norm=1.0)
+    tracemalloc.start()
+    try:
+        optimizer.step(grads, max_norm=1.0)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 64 << 10
+
+
+def test_threads_that_step_models_of_their_own_get_the_serial_bits():
+    def train(params):
+        optimizer = optim.AdamW(params)
+        for step in range(20):
+            optimizer.step(models([(300, 300), (7,)], seed=step), max_norm=1.0)
+
+    wanted = models([(300, 300), (7,)])
+    train(wanted)
+    several = [models([(300, 300), (7,)]) for _ in range(4)]
+    threads = [threading.Thread(target=train, args=(params,)) for params in several]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for params in several:
+        assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
