@@ -13,6 +13,8 @@ class Effort:
     sizes: tuple[int, ...]
     #: Elements of the largest norm.
     largest_norm: int
+    #: Parameters of the largest model.
+    largest_model: int
     #: Of each candidate on each workload, unless they would take longer than `budget`: then fewer, but at least 3.
     samples: int
     #: Seconds.
@@ -23,8 +25,8 @@ class Effort:
     zero_gradient_of_all: bool
 
 
-FULL = Effort((1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000), 100_000_000, 11, 0.4, 7, True)
-QUICK = Effort((1_000, 100_000, 1_000_000), 10_000_000, 3, 0.1, 3, False)
+FULL = Effort((1_000, 10_000, 100_000, 1_000_000, 10_000_000, 50_000_000), 100_000_000, 200_000_000, 11, 0.4, 7, True)
+QUICK = Effort((1_000, 100_000, 1_000_000), 10_000_000, 1_000_000, 3, 0.1, 3, False)
 
 #: On a device a sample is short, and many of them are soon taken.
 DEVICE = replace(FULL, sizes=(1_000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000), samples=51)

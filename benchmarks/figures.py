@@ -13,12 +13,13 @@ from rich.console import Console
 
 from benchmarks.figure import Figure
 from benchmarks.grid import Grid
+from benchmarks.models.figures import MODEL_FIGURES
 from benchmarks.norms.figures import NORM_FIGURES
 from benchmarks.processes import PROCESS_FIGURES
 from benchmarks.results import Results, read_csv
 from benchmarks.updates.figures import UPDATE_FIGURES
 
-FIGURES = [*UPDATE_FIGURES, *PROCESS_FIGURES, *NORM_FIGURES]
+FIGURES = [*UPDATE_FIGURES, *PROCESS_FIGURES, *MODEL_FIGURES, *NORM_FIGURES]
 
 
 def _digits(value: float) -> str:

@@ -9,6 +9,8 @@ from functools import partial
 
 from benchmarks.calls import measure_calls
 from benchmarks.effort import FULL, QUICK, Effort
+from benchmarks.models.measure import measure_model
+from benchmarks.models.workload import MODELS
 from benchmarks.norms.kept_memory import measure_kept_memory
 from benchmarks.norms.measure import ALLOCATED_BY_TORCH, NORM_WORKLOADS, measure_norm
 from benchmarks.processes import measure_processes
@@ -24,7 +26,7 @@ BENCHMARKED = [case for case in CASES if case.benchmarked]
 NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
 
 #: What `--only` takes besides the names of cases.
-GROUPS = ("calls", "processes", "norms", *NORMS, "storage", "zero-gradient")
+GROUPS = ("calls", "processes", "models", "norms", *NORMS, "storage", "zero-gradient")
 
 #: A description, and the function that measures.
 Measurement = tuple[str, Callable[[], Iterator[Result]]]
@@ -34,7 +36,8 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
     """Return every measurement that the options ask for."""
     effort: Effort = QUICK if options.quick else FULL
     if options.sizes:
-        effort = replace(effort, sizes=options.sizes, largest_norm=max(options.sizes))
+        largest = max(options.sizes)
+        effort = replace(effort, sizes=options.sizes, largest_norm=largest, largest_model=largest)
     groups = options.only or [*GROUPS, *(case.name for case in BENCHMARKED)]
     peers, threads = options.peers, options.threads
     planned: list[Measurement] = []
@@ -46,6 +49,10 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
         for size in effort.sizes:
             step = partial(measure_update, UpdateWorkload(case, size), effort, peers, threads)
             planned.append((f"{case.name}, {short(size)} elements", step))
+    for model in MODELS.values():
+        if "models" in groups and model.elements <= effort.largest_model:
+            step = partial(measure_model, model, effort, peers, threads)
+            planned.append((f"a step of {model.shape}", step))
     for norm in NORM_WORKLOADS:
         if {"norms", norm.family}.intersection(groups) and norm.elements <= effort.largest_norm:
             step = partial(measure_norm, norm, effort, peers, threads)

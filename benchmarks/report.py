@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.figure import over, ratio
 from benchmarks.grid import Grid
+from benchmarks.models.measure import CLIPPED, MODEL
 from benchmarks.norms.figures import TORCH as NORM_TORCH
 from benchmarks.processes import AT_ONCE, ONE_BY_ONE
 from benchmarks.results import Columns, Result, Results
@@ -46,6 +47,25 @@ def updates_grid(results: Results, sizes: list[int] | None = None) -> Grid:
         for elements in sizes or results.sizes():
             columns = {"measure": "update", "case": case, "elements": elements}
             grid.rows.append((case, short(elements), *_compared(results, UPDATE_TORCH, columns)))
+    return grid
+
+
+def models_grid(results: Results) -> Grid:
+    """Return how long a step of a model takes."""
+    candidates = ("cython", "flat", "fastopt.torch", *UPDATE_TORCH, "naive")
+    headings = ("step", "of", *(f"{name}, ms" for name in candidates), "over torch fused", "over naive")
+    grid = Grid("AdamW's step of a whole model", headings, words=2)
+    for measure, what in ((MODEL, "update"), (CLIPPED, "clip, check, update")):
+        for shape in dict.fromkeys(row.shape for row in results.select(measure=measure)):
+            columns = {"measure": measure, "shape": shape}
+            times = (results.median(name, **columns) for name in candidates)
+            ratios = (over(results, rival, **columns) for rival in ("torch fused", "naive"))
+            row = (
+                "" if value is None else f"{scale * value:.3g}"
+                for scale, some in ((1e3, times), (1, ratios))
+                for value in some
+            )
+            grid.rows.append((what, shape, *row))
     return grid
 
 

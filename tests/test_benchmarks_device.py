@@ -26,10 +26,11 @@ from benchmarks.device.device import Device
 from benchmarks.device.figures import DEVICE_FIGURES
 from benchmarks.device.measure import CALL, LAUNCHES, NORM, UPDATE
 from benchmarks.device.plan import CALLED, LIST, NORMS
-from benchmarks.device.resnet import RESNET50
-from benchmarks.device.workload import CopyWorkload, ListWorkload
+from benchmarks.device.workload import CopyWorkload
 from benchmarks.effort import QUICK
 from benchmarks.figures import asked_and_measured
+from benchmarks.models.resnet import RESNET50
+from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.results import Result, Results
 from benchmarks.timing import WALL_CLOCK, Timing

@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.candidates import Candidate, Step
 from benchmarks.device.device import Device
-from benchmarks.device.workload import ListWorkload
+from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.candidates import call
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.updates.workload import STEP, UpdateWorkload

@@ -9,8 +9,9 @@ from unittest.mock import patch
 from benchmarks.competition import compete
 from benchmarks.device.candidates import FASTOPT_LIST, candidates_for, copy_on
 from benchmarks.device.device import Device
-from benchmarks.device.workload import CopyWorkload, ListWorkload
+from benchmarks.device.workload import CopyWorkload
 from benchmarks.effort import Effort
+from benchmarks.models.workload import ListWorkload
 from benchmarks.results import Result
 from benchmarks.timing import Timing
 from benchmarks.updates.workload import UpdateWorkload

@@ -8,9 +8,9 @@ from functools import partial
 
 from benchmarks.device.device import Device
 from benchmarks.device.measure import NORM, UPDATE, measure_call, measure_launches, measure_on_device
-from benchmarks.device.resnet import RESNET50
-from benchmarks.device.workload import ListWorkload
 from benchmarks.effort import DEVICE, DEVICE_QUICK
+from benchmarks.models.resnet import RESNET50
+from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.plan import Measurement
 from benchmarks.report import short

@@ -1,50 +1,12 @@
-"""What a device's benchmark works on beside the host's workloads: a list of tensors, and a plain copy."""
+"""What a device's benchmark works on beside the host's workloads: a plain copy."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
-from math import prod
+from dataclasses import dataclass
 
 import numpy as np
 
-from benchmarks.device.resnet import Shape
-from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.workload import PATTERN, Arrays, Workload
-from tests.cases import Case
-
-#: Elements of the largest tensor in the trial of a list: more than fastopt gives to one block.
-LARGEST_OF_TRIAL = 20_000
-
-
-@dataclass(frozen=True, eq=False)
-class ListWorkload(UpdateWorkload):
-    """An update of many tensors at once, which stand one behind the other in memory."""
-
-    shapes: tuple[Shape, ...] = ()
-
-    @classmethod
-    def of(cls, case: Case, shapes: list[Shape]) -> ListWorkload:
-        """Return the update of tensors of these shapes."""
-        return cls(case, sum(map(prod, shapes)), shapes=tuple(shapes))
-
-    @property
-    def shape(self) -> str:
-        """How many there are."""
-        return f"{len(self.shapes)} tensors"
-
-    def tensors(self, arrays: Arrays) -> list[Arrays]:
-        """Return the arrays of each tensor."""
-        places = pairwise(accumulate(map(prod, self.shapes), initial=0))
-        return [
-            {name: array[begin:end].reshape(shape) for name, array in arrays.items()}
-            for shape, (begin, end) in zip(self.shapes, places, strict=True)
-        ]
-
-    def trial(self) -> ListWorkload:
-        """Return as many tensors, of which none is large."""
-        shapes = tuple((min(prod(shape), LARGEST_OF_TRIAL),) for shape in self.shapes)
-        return replace(self, elements=sum(map(prod, shapes)), shapes=shapes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -18,9 +18,10 @@ from benchmarks.device import plan
 from benchmarks.device.candidates import FASTOPT, FASTOPT_LIST, copy_on
 from benchmarks.device.device import CACHES, find_device
 from benchmarks.device.measure import measure_launches
-from benchmarks.device.resnet import RESNET50
-from benchmarks.device.workload import CopyWorkload, ListWorkload
+from benchmarks.device.workload import CopyWorkload
 from benchmarks.effort import QUICK
+from benchmarks.models.resnet import RESNET50
+from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.results import read_csv
 from benchmarks.updates import workload

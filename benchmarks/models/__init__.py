@@ -1,0 +1,1 @@
+"""Steps of whole models: many tensors, and what surrounds their update."""
