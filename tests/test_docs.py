@@ -16,6 +16,7 @@ import pytest
 
 import fastopt
 import fastopt.norm
+import fastopt.optim
 import fastopt.updates.descent
 from fastopt.codegen.to_cython import cython_module
 from fastopt.ranges import RANGES
@@ -106,16 +107,35 @@ def test_what_functions_share(package: ModuleType) -> None:
         assert word in shared
 
 
-@pytest.mark.parametrize("name", fastopt.norm.__all__)
-def test_classes(name: str) -> None:
+CLASSES = [getattr(fastopt.norm, name) for name in fastopt.norm.__all__]
+CLASSES += [
+    each
+    for each in map(fastopt.optim.__dict__.get, fastopt.optim.__all__)
+    if issubclass(each, fastopt.optim.Optimizer) and each is not fastopt.optim.Optimizer
+]
+
+
+@pytest.mark.parametrize("documented", CLASSES, ids=lambda documented: documented.__name__)
+def test_classes(documented: type) -> None:
     """Every public class documents what it is made of, and has an example, which gives what it says."""
-    documented = getattr(fastopt.norm, name)
+    name = documented.__name__
     (test,) = doctest.DocTestFinder(recurse=False).find(documented, name, globs={})
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
     parameters = re.search(r"Parameters\n-+\n(.*?)(?:\n\n|$)", inspect.getdoc(documented) or "", re.S)
     assert parameters
-    assert set(entries(parameters[1])) == set(inspect.signature(documented).parameters)
+    assert {name.lstrip("*") for name in entries(parameters[1])} == set(inspect.signature(documented).parameters)
+
+
+def test_what_optimizers_share() -> None:
+    """Its example gives what it says, and its tables name every option."""
+    doc = inspect.getdoc(fastopt.optim) or ""
+    test = doctest.DocTestParser().get_doctest(doc, {}, "fastopt.optim", None, None)
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+    of_all = {*inspect.signature(fastopt.optim.Optimizer).parameters} - {"params", "hyperparameters"}
+    of_step = {*inspect.signature(fastopt.optim.Optimizer.step).parameters} - {"self", "grads"}
+    assert {name for name in of_all | of_step if f"``{name}``" not in doc} == set()
 
 
 # ---- Pages
