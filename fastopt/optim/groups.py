@@ -42,12 +42,6 @@ class Group:
         """The hyperparameters as they are now."""
         return {name: value for name, value in self.__dict__.items() if name not in OTHERS}
 
-    def at(self, step: int, grad_scale: Any) -> Group:
-        """Return the group, with what an update is told beside its hyperparameters."""
-        self.__dict__["step"] = step
-        self.__dict__["grad_scale"] = grad_scale
-        return self
-
 
 def make_groups(params: Any, hyperparameters: dict[str, Any]) -> list[Group]:
     """Return the groups that a caller's ``params`` are: one, if they are arrays."""

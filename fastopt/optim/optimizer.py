@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -114,14 +113,16 @@ class Optimizer:
 
     def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
         """Return a group's update for one step, and its hyperparameters."""
-        group = self.groups[number].at(step, grad_scale)
+        group = self.groups[number]
+        values = group.__dict__
+        values["step"], values["grad_scale"] = step, grad_scale
         update = self.variant(group, step)
-        values: tuple[Any, ...] = _getter(update)(group)
-        lr = group.__dict__.get("lr")
+        found = _getter(update)(group)
+        lr = values.get("lr")
         if callable(lr):
             names = update.hyperparameters
-            return update, tuple(lr(step) if name == "lr" else value for name, value in zip(names, values, strict=True))
-        return update, values
+            found = tuple(lr(step) if name == "lr" else value for name, value in zip(names, found, strict=True))
+        return update, found
 
     @property
     def steps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
@@ -154,10 +155,14 @@ class Optimizer:
         return Tensor(label, number, arrays, average, copy), state
 
 
-@cache
+_getters: dict[Update, Callable[[Group], tuple[Any, ...]]] = {}
+
+
 def _getter(update: Update) -> Callable[[Group], tuple[Any, ...]]:
     """What reads an update's hyperparameters from a group, all at once: one by one it takes three times as long."""
-    return attrgetter(*update.hyperparameters)
+    if update not in _getters:
+        _getters[update] = attrgetter(*update.hyperparameters)
+    return _getters[update]
 
 
 def _widened(values: np.ndarray[Any, Any], storage: str) -> np.ndarray[Any, Any]:
