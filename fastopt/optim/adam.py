@@ -161,6 +161,8 @@ class Adamax(Optimizer):
     array([0.5, 2.5], dtype=float32)
     """
 
+    update = adam.ADAMAX
+
     def __init__(
         self,
         params: Any,
@@ -174,10 +176,6 @@ class Adamax(Optimizer):
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return adam.ADAMAX
 
 
 class NAdam(Optimizer):
@@ -213,6 +211,8 @@ class NAdam(Optimizer):
     array([0.4717741, 2.528226 ], dtype=float32)
     """
 
+    update = adam.NADAM
+
     def __init__(
         self,
         params: Any,
@@ -239,10 +239,6 @@ class NAdam(Optimizer):
         self.mu_products: dict[tuple[int, int], float] = {}
         super().__init__(params, hyperparameters, **options)
         self.mu_products.clear()  # the step that checked the hyperparameters was none
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return adam.NADAM
 
     def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
         """Return a group's update for one step, and its hyperparameters, mu_product among them."""
@@ -351,6 +347,8 @@ class AdaBelief(Optimizer):
     array([0.44444448, 2.5555556 ], dtype=float32)
     """
 
+    update = adam.ADABELIEF
+
     def __init__(
         self,
         params: Any,
@@ -364,10 +362,6 @@ class AdaBelief(Optimizer):
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return adam.ADABELIEF
 
 
 class Yogi(Optimizer):
@@ -402,6 +396,7 @@ class Yogi(Optimizer):
     """
 
     starts: ClassVar[dict[str, float | str]] = {"v": 1e-6}
+    update = adam.YOGI
 
     def __init__(
         self,
@@ -424,10 +419,6 @@ class Yogi(Optimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return adam.YOGI
 
 
 class AdEMAMix(Optimizer):
@@ -463,6 +454,8 @@ class AdEMAMix(Optimizer):
     array([0.49975002, 2.5002499 ], dtype=float32)
     """
 
+    update = adam.ADEMAMIX
+
     def __init__(
         self,
         params: Any,
@@ -488,10 +481,6 @@ class AdEMAMix(Optimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return adam.ADEMAMIX
 
 
 class Adan(Optimizer):
@@ -523,6 +512,8 @@ class Adan(Optimizer):
     array([0.49999994, 2.5       ], dtype=float32)
     """
 
+    update = adam.ADAN
+
     def __init__(
         self,
         params: Any,
@@ -544,7 +535,3 @@ class Adan(Optimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return adam.ADAN

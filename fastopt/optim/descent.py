@@ -37,12 +37,10 @@ class SGD(Optimizer):
     array([0.5, 2.5], dtype=float32)
     """
 
+    update = descent.SGD
+
     def __init__(self, params: Any, *, lr: LearningRate, weight_decay: Real = 0.0, **options: Any):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay}, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return descent.SGD
 
 
 class Momentum(Optimizer):
@@ -127,6 +125,8 @@ class ASGD(Optimizer):
     array([ 0.75, -1.5 ], dtype=float32)
     """
 
+    update = descent.ASGD
+
     def __init__(
         self,
         params: Any,
@@ -140,7 +140,3 @@ class ASGD(Optimizer):
     ):
         hyperparameters = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return descent.ASGD

@@ -145,6 +145,8 @@ class LAMB(Optimizer):
     array([3. , 1.5], dtype=float32)
     """
 
+    update = adam.ADAMW
+
     def __init__(
         self,
         params: Any,
@@ -158,10 +160,6 @@ class LAMB(Optimizer):
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """AdamW's, whose step and decay the trust ratio multiplies."""
-        return adam.ADAMW
 
     def layerwise(self) -> Layerwise:
         """By the norms of param and of the direction."""

@@ -37,6 +37,8 @@ class StepResult(NamedTuple):
 class Optimizer:
     """An update, its hyperparameters, and its state for a whole model: see `fastopt.optim`."""
 
+    #: The update, if there is one only.
+    update: ClassVar[Update]
     #: What state starts from, where it is not zero; a string names a hyperparameter.
     starts: ClassVar[dict[str, float | str]] = {}
 
@@ -82,7 +84,7 @@ class Optimizer:
 
     def variant(self, group: Group, step: int) -> Update:
         """Return the update that a group's hyperparameters ask for."""
-        raise NotImplementedError
+        return self.update
 
     def layerwise(self) -> Layerwise | None:
         """Return how steps depend on a tensor as a whole, if they do."""

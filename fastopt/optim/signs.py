@@ -5,8 +5,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from fastopt.arguments import Real
-from fastopt.engine.update import Update
-from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import signs
 
@@ -38,6 +36,8 @@ class Signum(Optimizer):
     array([0.75, 2.25], dtype=float32)
     """
 
+    update = signs.SIGNUM
+
     def __init__(
         self,
         params: Any,
@@ -49,10 +49,6 @@ class Signum(Optimizer):
     ):
         hyperparameters = {"lr": lr, "beta": beta, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return signs.SIGNUM
 
 
 class Lion(Optimizer):
@@ -82,6 +78,8 @@ class Lion(Optimizer):
     array([0.75, 2.25], dtype=float32)
     """
 
+    update = signs.LION
+
     def __init__(
         self,
         params: Any,
@@ -94,10 +92,6 @@ class Lion(Optimizer):
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return signs.LION
 
 
 class Rprop(Optimizer):
@@ -130,6 +124,7 @@ class Rprop(Optimizer):
     """
 
     starts: ClassVar[dict[str, float | str]] = {"step_size": "lr"}
+    update = signs.RPROP
 
     def __init__(
         self,
@@ -152,7 +147,3 @@ class Rprop(Optimizer):
             "weight_decay": weight_decay,
         }
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return signs.RPROP

@@ -40,6 +40,8 @@ class Adagrad(Optimizer):
     array([0.5, 2.5], dtype=float32)
     """
 
+    update = squares.ADAGRAD
+
     def __init__(
         self,
         params: Any,
@@ -52,10 +54,6 @@ class Adagrad(Optimizer):
     ):
         hyperparameters = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return squares.ADAGRAD
 
 
 class RMSprop(Optimizer):
@@ -151,6 +149,8 @@ class Adadelta(Optimizer):
     array([-1.1764288,  2.9534626], dtype=float32)
     """
 
+    update = squares.ADADELTA
+
     def __init__(
         self,
         params: Any,
@@ -163,7 +163,3 @@ class Adadelta(Optimizer):
     ):
         hyperparameters = {"lr": lr, "decay": decay, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """There is one."""
-        return squares.ADADELTA
