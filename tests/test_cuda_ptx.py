@@ -10,7 +10,7 @@ import pytest
 
 from fastopt import rules
 from fastopt.codegen.rule_text import parse_functions, rules_of
-from fastopt.codegen.to_cuda import LINEAR, LIST, unroll
+from fastopt.codegen.to_cuda import LINEAR, LIST, WORDS, unroll
 from tests.peers import peer
 
 peer("numba_cuda")
@@ -166,3 +166,11 @@ def test_scalars_from_memory(generation):
     assert "div.rn.f64" in text
     assert ".local" not in text
     assert len(re.findall(r"\bst\.global", text)) == len(texts)
+
+
+@generations
+def test_words_become_memory(generation):
+    """Each is stored, by itself or beside others, and nothing is read but arguments."""
+    text = check(cuda.WordsKernel(), generation)
+    assert sum(int(width or 1) for width in re.findall(r"\bst\.global(?:\.v(\d))?\.[bu]64", text)) == WORDS
+    assert not re.search(r"\bld\.(?!param)", text)

@@ -9,12 +9,15 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from threading import local
 from typing import Any
 
 from cuda.bindings import driver as cu
 
-from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, machine_code
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, WordsKernel, machine_code
+from fastopt.codegen.to_cuda import WORDS
+from fastopt.device.streams import LEGACY
 from fastopt.errors import BackendUnavailable
 
 #: How cuLaunchKernel is told of arguments that stand in one buffer.
@@ -67,12 +70,23 @@ class Driver:
 
     def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
               words: Sequence[Sequence[int]]) -> tuple[int | _Part, ...]:  # fmt: skip
-        """Addresses into one allocation of the device's, made and filled in the order of the stream."""
-        rows = [list(addresses) for _, addresses, _ in columns] + [list(each) for each in words]
-        with self.devices[device].current():
-            memory = _Memory(self.devices[device], stream, [word for row in rows for word in row])
-        begins = [sum(map(len, rows[:i])) for i in range(len(rows))]
+        """Addresses into one allocation, which launches fill: their arguments are the words."""
+        rows = [*(addresses for _, addresses, _ in columns), *words]
+        every = [word for row in rows for word in row]
+        every += [0] * (-len(every) % WORDS)
+        memory = self.allocate(device, stream, 8 * len(every))
+        for begin in range(0, len(every), WORDS):
+            part = [memory.address + 8 * begin, *every[begin : begin + WORDS]]
+            self.launch(WordsKernel(), device, stream, 1, 1, part)
+        begins = accumulate(map(len, rows[:-1]), initial=0)
         return tuple(_Part(memory, memory.address + 8 * begin) for begin in begins)
+
+    def is_capturing(self, device: int, stream: int) -> bool:
+        """As the driver says; nothing can capture the default stream."""
+        if stream == LEGACY:
+            return False
+        with self.devices[device].current():
+            return bool(_call(cu.cuStreamIsCapturing, stream) != cu.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
     def wait(self, device: int, stream: int, other: int) -> None:
         """By an event: streams wait, the host does not."""
@@ -168,31 +182,12 @@ class _Owned:
                 cu.cuMemFreeAsync(self.address, self.stream)
 
 
-class _Memory:
-    """Words on a device, given back in the order of the stream that uses them."""
-
-    def __init__(self, device: _Device, stream: int, words: Sequence[int]):
-        self.device, self.stream = device, stream
-        size = 8 * len(words)
-        # Pinned, for a copy from other memory may wait for the stream.
-        self.host = int(_call(cu.cuMemHostAlloc, size, 0))
-        (ctypes.c_uint64 * len(words)).from_address(self.host)[:] = list(words)
-        self.address = int(_call(cu.cuMemAllocAsync, size, stream))
-        _call(cu.cuMemcpyHtoDAsync, self.address, self.host, size, stream)
-
-    def __del__(self) -> None:
-        if hasattr(self, "address"):
-            with self.device.current():
-                cu.cuMemFreeAsync(self.address, self.stream)
-                cu.cuMemFreeHost(self.host)
-
-
 class _Part(int):
-    """An address in a _Memory, which lives as long as it."""
+    """An address in memory that lives as long as it."""
 
-    memory: _Memory
+    memory: _Owned
 
-    def __new__(cls, memory: _Memory, address: int) -> _Part:
+    def __new__(cls, memory: _Owned, address: int) -> _Part:
         part = super().__new__(cls, address)
         part.memory = memory
         return part

@@ -115,7 +115,7 @@ class _Update(NamedTuple):
         arguments, chunks = table(
             self.device, self.stream, storages, tuple((job.addresses, job.elements) for job in jobs)
         )
-        self.launch(storages, LIST, chunks * CHUNK, [*arguments, chunks])
+        self.launch(storages, LIST, chunks * CHUNK, [*arguments, len(jobs), chunks])
 
     def strided(self, job: Job) -> None:
         """Launch the update of one tensor that is walked axis by axis."""
