@@ -38,19 +38,19 @@ class Driver:
         if status != cu.CUresult.CUDA_SUCCESS:
             raise BackendUnavailable(
                 f"backend 'cuda' finds no device that its driver can use ({status.name}): numba-cuda is version "
-                f"{NUMBA_CUDA}, the driver serves CUDA {_version_of_driver()}; install it with {INSTALL}"
+                f"{NUMBA_CUDA}, the driver serves CUDA {version_of_driver()}; install it with {INSTALL}"
             )
-        self.devices = [_Device(number) for number in range(_call(cu.cuDeviceGetCount))]
+        self.devices = [_Device(number) for number in range(call(cu.cuDeviceGetCount))]
 
     def device_of(self, address: int) -> int:
         """Ask the driver, which keeps the bounds of all allocations."""
         ordinal = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        return int(_call(cu.cuPointerGetAttribute, ordinal, address))
+        return int(call(cu.cuPointerGetAttribute, ordinal, address))
 
     def current_device(self) -> int:
         """That of the current context; device 0 if there is none."""
-        context = _call(cu.cuCtxGetCurrent)
-        return int(_call(cu.cuCtxGetDevice)) if int(context) else 0
+        context = call(cu.cuCtxGetCurrent)
+        return int(call(cu.cuCtxGetDevice)) if int(context) else 0
 
     def processors(self, device: int) -> int:
         """As the device says."""
@@ -86,15 +86,15 @@ class Driver:
         if stream == LEGACY:
             return False
         with self.devices[device].current():
-            return bool(_call(cu.cuStreamIsCapturing, stream) != cu.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
+            return bool(call(cu.cuStreamIsCapturing, stream) != cu.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
     def wait(self, device: int, stream: int, other: int) -> None:
         """By an event: streams wait, the host does not."""
         with self.devices[device].current():
-            event = _call(cu.cuEventCreate, cu.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
-            _call(cu.cuEventRecord, event, other)
-            _call(cu.cuStreamWaitEvent, stream, event, 0)
-            _call(cu.cuEventDestroy, event)  # takes effect when it has happened
+            event = call(cu.cuEventCreate, cu.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
+            call(cu.cuEventRecord, event, other)
+            call(cu.cuStreamWaitEvent, stream, event, 0)
+            call(cu.cuEventDestroy, event)  # takes effect when it has happened
 
     def launch(self, kernel: AnyKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
@@ -104,7 +104,7 @@ class Driver:
         with used.current():
             buffer = _buffers.of_size(layout.size)
             layout.pack_into(buffer.memory, 0, *arguments)
-            _call(cu.cuLaunchKernel, function, blocks, 1, 1, threads, 1, 1, 0, stream, 0, buffer.extra)
+            call(cu.cuLaunchKernel, function, blocks, 1, 1, threads, 1, 1, 0, stream, 0, buffer.extra)
 
 
 class _Device:
@@ -112,12 +112,12 @@ class _Device:
 
     def __init__(self, number: int):
         self.number = number
-        self.handle = _call(cu.cuDeviceGet, number)
+        self.handle = call(cu.cuDeviceGet, number)
         self.kernels: dict[AnyKernel, tuple[Any, struct.Struct]] = {}
 
     @cached_property
     def context(self) -> Any:
-        return _call(cu.cuDevicePrimaryCtxRetain, self.handle)
+        return call(cu.cuDevicePrimaryCtxRetain, self.handle)
 
     @cached_property
     def processors(self) -> int:
@@ -129,7 +129,7 @@ class _Device:
 
     def _attribute(self, name: str) -> int:
         attribute = getattr(cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
-        return int(_call(cu.cuDeviceGetAttribute, attribute, self.handle))
+        return int(call(cu.cuDeviceGetAttribute, attribute, self.handle))
 
     def current(self) -> _Current:
         """Return what makes the device's context current for a while."""
@@ -141,8 +141,8 @@ class _Device:
         if found is None:
             binary, name = machine_code(kernel, self.compute_capability)
             with self.current():
-                library = _call(cu.cuLibraryLoadData, binary, [], [], 0, [], [], 0)
-                function = _call(cu.cuKernelGetFunction, _call(cu.cuLibraryGetKernel, library, name.encode()))
+                library = call(cu.cuLibraryLoadData, binary, [], [], 0, [], [], 0)
+                function = call(cu.cuKernelGetFunction, call(cu.cuLibraryGetKernel, library, name.encode()))
             found = self.kernels[kernel] = function, struct.Struct(kernel.format)
         return found
 
@@ -156,13 +156,13 @@ class _Current:
         self.context = context
 
     def __enter__(self) -> None:
-        self.pushed = int(_call(cu.cuCtxGetCurrent)) != int(self.context)
+        self.pushed = int(call(cu.cuCtxGetCurrent)) != int(self.context)
         if self.pushed:
-            _call(cu.cuCtxPushCurrent, self.context)
+            call(cu.cuCtxPushCurrent, self.context)
 
     def __exit__(self, *_: object) -> None:
         if self.pushed:
-            _call(cu.cuCtxPopCurrent)
+            call(cu.cuCtxPopCurrent)
 
 
 # ---- Memory
@@ -174,7 +174,7 @@ class _Owned:
     def __init__(self, device: _Device, stream: int, size: int):
         self.device, self.stream = device, stream
         with device.current():
-            self.address = int(_call(cu.cuMemAllocAsync, size, stream))
+            self.address = int(call(cu.cuMemAllocAsync, size, stream))
 
     def __del__(self) -> None:
         if hasattr(self, "address"):
@@ -225,7 +225,7 @@ _buffers = _Buffers()
 # ---- Calls
 
 
-def _call(function: Any, *arguments: Any) -> Any:
+def call(function: Any, *arguments: Any) -> Any:
     """Call the driver and return its result, or raise what it says."""
     status, *results = function(*arguments)
     if status != cu.CUresult.CUDA_SUCCESS:
@@ -233,6 +233,7 @@ def _call(function: Any, *arguments: Any) -> Any:
     return results[0] if results else None
 
 
-def _version_of_driver() -> str:
+def version_of_driver() -> str:
+    """Return the newest CUDA that the driver serves."""
     status, version = cu.cuDriverGetVersion()
     return f"{version // 1000}.{version % 1000 // 10}" if status == cu.CUresult.CUDA_SUCCESS else "of unknown version"
