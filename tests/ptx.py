@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from functools import cache
 
+import pytest
+
 from tests.peers import peer
 
 peer("numba_cuda")
@@ -12,6 +14,7 @@ cuda = peer("fastopt.backends.cuda")
 
 #: Turing, Ampere, Hopper and Blackwell.
 GENERATIONS = [(7, 5), (8, 0), (9, 0), (10, 0)]
+generations = pytest.mark.parametrize("generation", GENERATIONS, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
 
 
 @cache

@@ -10,10 +10,9 @@ import pytest
 from fastopt import rules
 from fastopt.codegen.rule_text import parse_functions, rules_of
 from fastopt.codegen.to_cuda import LINEAR, LIST, WORDS, unroll
-from tests.ptx import GENERATIONS, check, contractible, cuda, ptx_of
+from tests.ptx import check, contractible, cuda, generations, ptx_of
 
 RULES = {rule.name: rule for rule in rules_of(parse_functions(inspect.getsource(rules)))}
-generations = pytest.mark.parametrize("generation", GENERATIONS, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
 #: One tensor, a list, a tensor of two axes; and with the bfloat16 param and grad of mixed precision.
 SHAPES = {"linear": LINEAR, "list": LIST, "strided": 2}
 shapes = pytest.mark.parametrize("shape", SHAPES)

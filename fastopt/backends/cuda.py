@@ -43,6 +43,10 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 #: float32 numbers flushed, as the engine has it on the host. So a device's result has the same bits.
 LINK_OPTIONS = ("-lto", "-fma=0", "-ftz=1", "-prec-div=1", "-prec-sqrt=1")
 
+#: The generations that LTO-IR is compiled for; a later one gets the last of these before it. NVVM is another from 10.0
+#: on; before, PTX that was linked for 8.0 and 9.0 from the LTO-IR of 7.5 was the same in all of 30 kernels.
+DIALECTS = ((7, 5), (10, 0))
+
 # In the simulator a function remains what it is. Elsewhere Numba inlines it before it asks what types there are: no
 # other way compiles without a device.
 inlined = (lambda function: function) if SIMULATED else cuda.jit(device=True, inline="always")
@@ -314,7 +318,7 @@ def link(kernel: AnyKernel, compute_capability: tuple[int, int], *more: str) -> 
     """
     from cuda.bindings import nvjitlink
 
-    code = _compiled(kernel, compute_capability)
+    code = _compiled(kernel, max(each for each in DIALECTS if each <= compute_capability))
     options = [f"-arch=sm_{compute_capability[0]}{compute_capability[1]}", *LINK_OPTIONS, *more]
     what = "linked_ptx" if "-ptx" in more else "linked_cubin"
     handle = nvjitlink.create(len(options), options)
