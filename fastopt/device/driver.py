@@ -23,6 +23,9 @@ from fastopt.errors import BackendUnavailable
 #: How cuLaunchKernel is told of arguments that stand in one buffer.
 _BUFFER, _BUFFER_SIZE, _END = 1, 2, 0
 
+#: What cuPointerGetAttribute is asked for.
+_ORDINAL = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
+
 
 class Driver:
     """The CUDA driver: all devices, and the kernels that were loaded."""
@@ -44,8 +47,10 @@ class Driver:
 
     def device_of(self, address: int) -> int:
         """Ask the driver, which keeps the bounds of all allocations."""
-        ordinal = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        return int(call(cu.cuPointerGetAttribute, ordinal, address))
+        status, ordinal = cu.cuPointerGetAttribute(_ORDINAL, address)  # not by `call`: it is one for every array
+        if status:
+            raise RuntimeError(f"cuPointerGetAttribute failed: {status.name}")
+        return int(ordinal)
 
     def current_device(self) -> int:
         """That of the current context; device 0 if there is none."""
@@ -227,10 +232,10 @@ _buffers = _Buffers()
 
 def call(function: Any, *arguments: Any) -> Any:
     """Call the driver and return its result, or raise what it says."""
-    status, *results = function(*arguments)
-    if status != cu.CUresult.CUDA_SUCCESS:
-        raise RuntimeError(f"{function.__name__} failed: {status.name}")
-    return results[0] if results else None
+    results = function(*arguments)
+    if results[0]:
+        raise RuntimeError(f"{function.__name__} failed: {results[0].name}")
+    return results[1] if len(results) > 1 else None
 
 
 def version_of_driver() -> str:
