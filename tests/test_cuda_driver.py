@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import struct
 
-import numpy as np
 import pytest
 
 from tests.peers import peer
@@ -17,6 +16,7 @@ import numpy as np, fastopt
 from tests.cuda.support import OnDevice
 from fastopt.engine.run import run_many
 from fastopt.updates.adam import ADAM
+from cuda.bindings import driver as cu
 a, b = (np.ones((4, 5000), np.float32) for _ in range(2))
 arrays = [OnDevice(x) for x in a]
 hyperparameters = (1, 0.5, 0.5, 0.75, 0.25, False, 0.0, 1.0)
@@ -28,6 +28,19 @@ for _ in range(2):
     run_many(ADAM, [tuple(arrays), tuple(OnDevice(x) for x in b)], hyperparameters, None, None, 7)
     print("--")
 fastopt.sgd(OnDevice(a[0], stream=8), OnDevice(a[1], stream=9), lr=0.5)
+print("--")
+tensors = [tuple(OnDevice(x) for x in each) for each in np.ones((200, 4, 64), np.float32)]
+for grads in np.ones((3, 200, 64), np.float32):  # made anew at each step, as by zero_grad(set_to_none=True)
+    moved = [(param, OnDevice(grad), m, v) for (param, _, m, v), grad in zip(tensors, grads)]
+    run_many(ADAM, moved, hyperparameters, None, None, 7)
+    print("--")
+run_many(ADAM, tensors[:2], hyperparameters, None, None, 7)
+print("--")
+cu.cuStreamBeginCapture(7, cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL)
+for _ in range(2):
+    run_many(ADAM, tensors[:2], hyperparameters, None, None, 7)
+    print("--")
+print(*(x.memory.ctypes.data for each in zip(*tensors[:2]) for x in each))
 """
 
 
@@ -69,18 +82,43 @@ def test_parameters_stand_as_the_kernel_takes_them(told):
     assert (beta1, gain1, beta2, gain2, correction, eps) == (0.5, 0.5, 0.75, 0.25, 1, 0.25)
 
 
-def test_a_list_is_one_launch_after_one_copy(told):
+def kinds(part):
+    """What is done, but for what makes contexts current."""
+    words = (line.split()[0] for line in part if line)
+    return [word for word in words if word not in ("push", "pop")]
+
+
+def test_a_list_is_one_launch_after_its_table(told):
     first, again = told[3], told[4]
-    kinds = [line.split()[0] for line in first]
-    assert kinds.count("copy") == kinds.count("allocate") == kinds.count("launch") == 1
-    assert kinds.index("allocate") < kinds.index("copy") < kinds.index("launch")
-    assert "copy 112 on 7" in first  # 4 pointers, a size, a chunk's tensor and first element, of each of two tensors
-    assert [line.split()[0] for line in again] == ["push", "launch", "pop"]
-    (blocks, threads, stream), parameters = launched(again[1])
+    assert kinds(first) == ["allocate", *["load", "kernel", "launch"] * 2]
+    assert "allocate 4080 on 7" in first  # all words of one launch
+    assert kinds(again) == ["launch"]
+    filled, used = (launched(line) for line in first if line.startswith("launch"))
+    assert [launched(line) for line in again if line.startswith("launch")] == [used]
+    assert filled[0] == (1, 1, 7)
+    memory, *words = struct.unpack("=511Q", filled[1])
+    assert words[8:] == [5000, 5000, 0, 1, *[0] * 498]  # sizes; each tensor's first chunk
+    (blocks, threads, stream), parameters = used
     assert (blocks, threads, stream) == (2, 256, 7)
-    table = np.frombuffer(parameters[: 7 * 8], np.uint64)
-    assert np.all(np.diff(table) == 16)  # rows of two words, one behind the other
-    assert struct.unpack("=Q", parameters[56:64]) == (2,)
+    *rows, tensors, chunks = struct.unpack("=8Q", parameters[:64])
+    assert rows == [memory + 16 * row for row in range(6)]
+    assert (tensors, chunks) == (2, 2)
+
+
+@pytest.mark.parametrize("step", [6, 7, 8])
+def test_new_gradients_cost_no_copy_and_no_wait(told, step):
+    """At every step: 6 words of each of 200 tensors are three launches' arguments."""
+    assert [each for each in kinds(told[step]) if each not in ("load", "kernel")] == ["allocate", *["launch"] * 4]
+
+
+@pytest.mark.parametrize("call", [10, 11])
+def test_a_captured_call_has_a_table_of_its_own(told, call):
+    """A graph makes it, fills it and gives it back whenever it is replayed: the host keeps nothing."""
+    assert kinds(told[9]) == ["allocate", *["launch"] * 2]
+    assert kinds(told[call]) == ["allocate", *["launch"] * 2, "free"]
+    assert all(line.partition(":")[0].endswith(" on 7") for line in told[call] if kinds([line]))
+    (filled, _) = (launched(line) for line in told[call] if line.startswith("launch"))
+    assert struct.unpack("=511Q", filled[1])[1:9] == tuple(map(int, told[12][0].split()))
 
 
 def test_streams_wait_for_each_other_and_the_host_for_none(told):
@@ -88,4 +126,4 @@ def test_streams_wait_for_each_other_and_the_host_for_none(told):
     assert lines[:2] == ["record on 9", "wait on 8"]
     grid, _ = launched(lines[2])
     assert grid[2] == 8
-    assert not any("ynchronize" in line for part in told for line in part)
+    assert not any("ynchronize" in line or "pinned" in line for part in told for line in part)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import struct
-import subprocess
 
 import pytest
 
 from tests.peers import peer
-from tests.support import ROOT, run_python
+from tests.support import run_with_stand_in
 
 peer("numba_cuda")
 
@@ -32,11 +30,7 @@ print("--")
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What the stand-in says of the program's parts."""
-    folder = tmp_path_factory.mktemp("driver")
-    source = ROOT / "tests" / "cuda" / "stand_in.c"
-    subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", str(folder / "libcuda.so.1"), str(source)], check=True)
-    path = os.pathsep.join(filter(None, [str(folder), os.environ.get("LD_LIBRARY_PATH")]))
-    said = run_python(PROGRAM, LD_LIBRARY_PATH=path, NUMBA_ENABLE_CUDASIM="0").split("\n--\n")
+    said = run_with_stand_in(PROGRAM, tmp_path_factory.mktemp("driver")).split("\n--\n")
     return [[line for line in part.split("\n") if line.split()[:1] not in (["push"], ["pop"], [])] for part in said]
 
 

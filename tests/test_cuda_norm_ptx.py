@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 from types import SimpleNamespace
 
 import pytest
 
+from fastopt.codegen.panel_text import GROUP
 from tests.peers import peer
-from tests.test_cuda_ptx import GENERATIONS, contractible, resources
+from tests.ptx import check, cuda, generations, ptx_of
 
-peer("numba_cuda")
-cuda = peer("fastopt.backends.cuda")
 norm_plan = peer("fastopt.device.norm_plan")
 norm_axes = peer("fastopt.device.norm_axes")
 
@@ -24,10 +24,11 @@ DIRECTIONS = {
     "inference": (("x", "residual", "out"), ("mean", "var"), ("weight", "bias")),
     "backward_inference": (("x", "dy", "y", "out", "dresidual"), ("mean", "var"), ("weight", "dweight", "dbias")),
 }
-#: Shape and strides of x: channels first and last, and samples of features.
+#: Shape and strides of x: channels first and last, with groups of channels, and samples of features.
 ARRAYS = {
     "planes": (BATCH, (32, 64, 56, 56), (200704, 3136, 56, 1)),
     "pixels": (BATCH, (32, 64, 56, 56), (200704, 1, 3584, 64)),
+    "grouped": (("outer", "channel", "space", "space"), (32, 64, 56, 56), (200704, 3136, 56, 1)),
     "samples": (LAYER, (4096, 768), (768, 1)),
 }
 
@@ -48,21 +49,14 @@ def kernels(where, direction, fused=True, storage="float32", dtype="float32"):
     like_x, statistics, vectors = DIRECTIONS[direction]
     if not fused:
         like_x = tuple(name for name in like_x if name not in ("residual", "dresidual", "y"))
-    samples = where == "samples"
-    statistics = statistics[:2] if samples else statistics
+    statistics = statistics if where in ("planes", "pixels") else statistics[:2]
     given = [norm_axes.Given(name, storage, shape, strides) for name in like_x]
-    given += [norm_axes.Given(name, dtype, (shape[0] if samples else 64,), (1,)) for name in statistics]
+    of_statistics = {"samples": ((shape[0],), (1,)), "grouped": ((32, 8), (8, 1))}.get(where, ((64,), (1,)))
+    given += [norm_axes.Given(name, dtype, *of_statistics) for name in statistics]
     given += [norm_axes.Given(name, dtype, (shape[1],), (1,)) for name in vectors]
-    groups = norm_axes.LAYER if samples else 64
+    groups = {"samples": norm_axes.LAYER, "grouped": 8}.get(where, 64)
     norm = norm_axes.Norm(direction, 3 * fused, dtype, labels, groups, tuple(given), 0, True)
     return list(dict.fromkeys(launch.kernel for launch in norm_plan.plan(norm).launches))
-
-
-@cache
-def ptx_of(kernel, generation):
-    text = cuda.ptx(kernel, generation)
-    assert re.search(rf"\.target sm_{generation[0]}{generation[1]}\b", text)
-    return re.sub(r"//.*", "", text)
 
 
 def operations(text):
@@ -70,65 +64,96 @@ def operations(text):
     return set(re.findall(r"\b(?:add|sub|mul|div|fma|sqrt|rcp|neg|abs|min|max)\b(?=\S*\.f64)", text))
 
 
-def check(kernel, generation):
-    text = ptx_of(kernel, generation)
-    assert contractible(text) == []
-    assert ".local" not in text
-    assert not re.search(r"\b(?:atom|red)\.", text)
-    registers, stack = resources(kernel, generation)
-    assert registers <= (64 if getattr(kernel.writer, "mapping", "") != "single" else 80), kernel.name
-    assert stack == 0, kernel.name
+def most_registers(kernel, generation):
+    """As many as leave a multiprocessor 1,024 threads; docs/cuda.md tells of the exceptions."""
+    if getattr(kernel.writer, "mapping", "") == "single":
+        return 80 if generation < (10, 0) else 130
+    return 64 if kernel.dtype == "float32" else 80
+
+
+@cache
+def check_norm(kernel, generation):
+    text = check(kernel, generation, most_registers(kernel, generation))
+    storages = {storage for _, storage in kernel.writer.pointers}
+    if storages <= {"float32", "float64"}:  # of others, bits are taken apart in 32
+        assert_wide_indices(text)
     if kernel.dtype == "float64":
         return
-    assert not re.search(r"(?:div|sqrt)\.(?!rn)\S*f32", text)
     if isinstance(kernel.writer, cuda.Elements):
         assert ".f64" not in text, f"float64 in {kernel.name}"
-        assert not re.search(r"\b(?:mul|add|sub)\.rn\.f32", text), "subnormal numbers are not flushed"
     elif isinstance(kernel.writer, cuda.Sums) and not kernel.writer.wide:
         assert operations(text) == {"add"}, f"more float64 in {kernel.name} than sums of groups"
 
 
-@pytest.mark.parametrize("fused", [False, True], ids=["alone", "fused"])
+def assert_wide_indices(text):
+    """Nothing is computed in 32 bits but quotients of numbers that have no more, and their remainders."""
+    done = Counter(re.findall(r"\b((?:mul|mad|add|sub|shl|div)(?:\.lo)?)\.[sub]32\b", text))
+    assert done["mul.lo"] == done["sub"] <= done["div"]
+    assert set(done) <= {"mul.lo", "sub", "div"}
+
+
+@generations
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@pytest.mark.parametrize("where", ["planes", "pixels"])
-def test_batch_norm(where, direction, fused):
-    for kernel in kernels(where, direction, fused):
-        check(kernel, (9, 0))
+@pytest.mark.parametrize("where", ["planes", "pixels", "grouped"])
+def test_norms_over_space(where, direction, generation):
+    for kernel in [*kernels(where, direction, fused=False), *kernels(where, direction)]:
+        check_norm(kernel, generation)
+
+
+@generations
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_layer_norm(direction, generation):
+    for kernel in [*kernels("samples", direction, fused=False), *kernels("samples", direction)]:
+        check_norm(kernel, generation)
+
+
+@generations
+@pytest.mark.parametrize(("storage", "dtype"), [("bfloat16", "float32"), ("float64", "float64")])
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+@pytest.mark.parametrize("where", ["planes", "pixels", "samples"])
+def test_storages(where, direction, storage, dtype, generation):
+    for kernel in kernels(where, direction, storage=storage, dtype=dtype):
+        check_norm(kernel, generation)
+
+
+@pytest.mark.parametrize("direction", ["forward", "backward"])
+def test_float16(direction):
+    for kernel in kernels("planes", direction, storage="float16"):
+        check_norm(kernel, (9, 0))
+
+
+#: Of a row's parameters, or a column's; of a thread's elements, loads and stores of each; how many elements it has.
+ON_PAPER = {
+    ("planes", "forward"): ((5, 1, 1, 4), (5, 2, 1, 4)),
+    ("planes", "inference"): ((5, 1, 1, 4), (5, 2, 1, 4)),
+    ("planes", "backward"): ((5, 2, 1, 4), (5, 3, 2, 2)),
+    ("planes", "backward_inference"): ((2, 1, 1, 4), (2, 2, 2, 2)),
+    ("samples", "forward"): ((3, 3, 1, 4), (3, 4, 1, 4)),
+    ("samples", "backward"): ((4, 3, 1, 4), (4, 4, 2, 2)),
+}
+ON_PAPER.update(
+    {("pixels", direction): numbers for (where, direction), numbers in ON_PAPER.items() if where == "planes"}
+)
 
 
 @pytest.mark.parametrize("fused", [False, True], ids=["alone", "fused"])
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_layer_norm(direction, fused):
-    for kernel in kernels("samples", direction, fused):
-        check(kernel, (9, 0))
+@pytest.mark.parametrize(("where", "direction"), ON_PAPER)
+def test_each_element_is_loaded_and_stored_once(where, direction, fused):
+    """Parameters, and of each of a thread's elements what the formula takes; of sums, what the function takes.
 
-
-@pytest.mark.parametrize("generation", [each for each in GENERATIONS if each != (9, 0)], ids=str)
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_generations(direction, generation):
-    for kernel in kernels("planes", direction):
-        check(kernel, generation)
-
-
-@pytest.mark.parametrize(
-    ("storage", "dtype"), [("bfloat16", "float32"), ("float16", "float32"), ("float64", "float64")]
-)
-@pytest.mark.parametrize("direction", ["forward", "backward"])
-def test_storages(direction, storage, dtype):
-    for kernel in kernels("planes", direction, storage=storage, dtype=dtype):
-        check(kernel, (9, 0))
-
-
-@pytest.mark.parametrize(("where", "direction", "loads", "stores"), [
-    ("planes", "forward", 5 + 2 * 4, 4), ("planes", "backward", 5 + 3 * 2, 4), ("pixels", "forward", 5 + 2 * 4, 4),
-])  # fmt: skip
-def test_each_element_is_loaded_and_stored_once(where, direction, loads, stores):
-    """A row's parameters, and of each of a thread's elements what the formula takes.
-
-    The text may be there twice: for sizes of 32 bits, the compiler knows a faster division.
+    The text may be there twice: for sizes of 32 bits, the compiler knows a faster division. What is left of a group of
+    8 is a loop, or 7 elements one after the other.
     """
-    (kernel,) = (each for each in kernels(where, direction) if isinstance(each.writer, cuda.Elements))
-    text = ptx_of(kernel, (9, 0))
-    times = len(re.findall(r"\bst\.global", text)) / stores
-    assert times in (1, 2)
-    assert len(re.findall(r"\bld\.global", text)) == times * loads
+    own, loads, stores, elements = ON_PAPER[where, direction][fused]
+    for kernel in kernels(where, direction, fused):
+        text = ptx_of(kernel, (9, 0))
+        loaded, stored = (len(re.findall(rf"\b{what}\.global", text)) for what in ("ld", "st"))
+        if isinstance(kernel.writer, cuda.Elements):
+            times = stored / (elements * stores)
+            assert times in (1, 2)
+            assert loaded == times * (own + elements * loads)
+        elif isinstance(kernel.writer, cuda.Sums) and not kernel.writer.wide:
+            walked = sum(each.along for each in kernel.writer.arrays)
+            rest = 7 if kernel.writer.mapping == "single" else 1
+            assert loaded == len(kernel.writer.arrays) - walked + (GROUP + rest) * walked
+            assert stored == 2 + (kernel.writer.function == "deviations")

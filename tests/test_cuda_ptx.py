@@ -1,25 +1,18 @@
-"""What becomes of CUDA kernels: their PTX and machine code, for which no device is needed."""
+"""What becomes of the updates' CUDA kernels: their PTX and machine code, for which no device is needed."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from functools import cache
 
 import pytest
 
 from fastopt import rules
 from fastopt.codegen.rule_text import parse_functions, rules_of
-from fastopt.codegen.to_cuda import LINEAR, LIST, unroll
-from tests.peers import peer
-
-peer("numba_cuda")
-cuda = peer("fastopt.backends.cuda")
+from fastopt.codegen.to_cuda import LINEAR, LIST, WORDS, unroll
+from tests.ptx import check, contractible, cuda, generations, ptx_of
 
 RULES = {rule.name: rule for rule in rules_of(parse_functions(inspect.getsource(rules)))}
-#: Turing, Ampere, Hopper and Blackwell.
-GENERATIONS = [(7, 5), (8, 0), (9, 0), (10, 0)]
-generations = pytest.mark.parametrize("generation", GENERATIONS, ids=lambda cc: f"sm_{cc[0]}{cc[1]}")
 #: One tensor, a list, a tensor of two axes; and with the bfloat16 param and grad of mixed precision.
 SHAPES = {"linear": LINEAR, "list": LIST, "strided": 2}
 shapes = pytest.mark.parametrize("shape", SHAPES)
@@ -37,45 +30,11 @@ def kernel_of(rule, shape="linear", dtype="float32", storages=None):
     )
 
 
-@cache
-def ptx_of(kernel, generation):
-    text = cuda.ptx(kernel, generation)
-    assert re.search(rf"\.target sm_{generation[0]}{generation[1]}\b", text)
-    return re.sub(r"//.*", "", text)
-
-
-def contractible(text):
-    """Operations that the assembler may fuse, or that are fused; with a rounding in their names they are not."""
-    return re.findall(r"\b(?:(?:mul|add|sub)(?:\.ftz)?\.f(?:32|64)|fma\.\S+)", text)
-
-
-def resources(kernel, generation):
-    """Registers, and bytes of the stack and of spills, as the assembler in nvJitLink reports them."""
-    _, log = cuda.link(kernel, generation, "-Xptxas=-v", "-verbose")
-    (registers,) = re.findall(r"Used (\d+) registers", log)
-    return int(registers), sum(map(int, re.findall(r"(\d+) bytes (?:stack frame|spill stores|spill loads)", log)))
-
-
-def check(kernel, generation):
-    text = ptx_of(kernel, generation)
-    assert contractible(text) == []
-    assert ".local" not in text
-    assert not re.search(r"\b(?:atom|red)\.", text)
-    registers, stack = resources(kernel, generation)
-    assert registers <= 64
-    assert stack == 0
-    return text
-
-
 @generations
 @shapes
 @every_rule
 def test_every_kernel(rule, shape, generation):
-    text = check(kernel_of(rule, shape), generation)
-    assert ".f64" not in text
-    assert not re.search(r"(?:div|sqrt)\.(?!rn)\S*f32", text)
-    # A root flushes nothing by itself; but its operand comes from operations that do.
-    assert not re.search(r"\b(?:mul|add|sub|div)\.rn\.f32", text), "subnormal numbers are not flushed"
+    assert ".f64" not in check(kernel_of(rule, shape), generation)
 
 
 @generations
@@ -166,3 +125,11 @@ def test_scalars_from_memory(generation):
     assert "div.rn.f64" in text
     assert ".local" not in text
     assert len(re.findall(r"\bst\.global", text)) == len(texts)
+
+
+@generations
+def test_words_become_memory(generation):
+    """Each is stored, by itself or beside others, and nothing is read but arguments."""
+    text = check(cuda.WordsKernel(), generation)
+    assert sum(int(width or 1) for width in re.findall(r"\bst\.global(?:\.v(\d))?\.[bu]64", text)) == WORDS
+    assert not re.search(r"\bld\.(?!param)", text)

@@ -12,8 +12,7 @@ from timeit import Timer
 
 from cuda.bindings import driver as cu
 
-from fastopt.device.driver import _call as call
-from fastopt.device.driver import _version_of_driver as version_of_driver
+from fastopt.device.driver import call, version_of_driver
 from fastopt.device.streams import LEGACY
 
 

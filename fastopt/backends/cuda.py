@@ -22,7 +22,7 @@ from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, M
 from fastopt.codegen.norm_sums_to_cuda import Sums
 from fastopt.codegen.norms_to_cuda import NAMES, THREADS
 from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS
-from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, cuda_module, scalars_module, unroll
+from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
 from fastopt.errors import BackendUnavailable
 
 INSTALL = 'pip install "numba-cuda[cu13]"'
@@ -42,6 +42,10 @@ SIMULATED = bool(config.ENABLE_CUDASIM)
 #: How kernels are linked: no contraction of a * b + c, quotients and roots rounded as IEEE 754 says, and subnormal
 #: float32 numbers flushed, as the engine has it on the host. So a device's result has the same bits.
 LINK_OPTIONS = ("-lto", "-fma=0", "-ftz=1", "-prec-div=1", "-prec-sqrt=1")
+
+#: The generations that LTO-IR is compiled for; a later one gets the last of these before it. NVVM is another from 10.0
+#: on; before, PTX that was linked for 8.0 and 9.0 from the LTO-IR of 7.5 was the same in all of 30 kernels.
+DIALECTS = ((7, 5), (10, 0))
 
 # In the simulator a function remains what it is. Elsewhere Numba inlines it before it asks what types there are: no
 # other way compiles without a device.
@@ -75,7 +79,7 @@ class Kernel(NamedTuple):
         words = [types.uint64]
         if self.axes == LIST:
             pointers = [types.CPointer(pointer) for pointer in pointers]
-            words = [types.CPointer(types.uint64)] * 3 + words
+            words = [types.CPointer(types.uint64)] * 2 + words * 2
         elif self.axes != LINEAR:
             words += [types.uint64] * (self.axes - 1 + len(pointers) * (self.axes + 1))
         real = getattr(types, self.dtype)
@@ -104,7 +108,8 @@ class Kernel(NamedTuple):
 
     def names(self) -> dict[str, Any]:
         """What the text refers to, beside primitives and codecs."""
-        return {"unroll": np.uint64(unroll(len(self.storages))), "chunk": np.uint64(CHUNK)}
+        unrolled = np.uint64(unroll(len(self.storages)))
+        return {"unroll": unrolled, "chunk": np.uint64(CHUNK), "none": np.uint64(0), "single": np.uint64(1)}
 
 
 class ScalarsKernel(NamedTuple):
@@ -151,6 +156,50 @@ class ScalarsKernel(NamedTuple):
         """What the text refers to."""
         functions = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt")}
         return {**functions, "max": max, "real": getattr(np, self.dtype), "real64": np.float64, "first": np.uint64(0)}
+
+
+class WordsKernel(NamedTuple):
+    """The kernel that writes its arguments into memory: what a launch brings along is copied with it."""
+
+    words: int = WORDS
+
+    @property
+    def dtype(self) -> str:
+        """Nothing is computed."""
+        return "float32"
+
+    @property
+    def scalars(self) -> int:
+        """It takes no numbers."""
+        return 0
+
+    @property
+    def scalar_type(self) -> str:
+        """What those would be."""
+        return "float32"
+
+    @property
+    def signature(self) -> list[Any]:
+        """The Numba types of its arguments: where they go, and they."""
+        return [types.CPointer(types.uint64), *[types.uint64] * self.words]
+
+    @property
+    def format(self) -> str:
+        """The same for the `struct` module: all arguments, one behind the other."""
+        return f"={1 + self.words}Q"
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return "words"
+
+    def text(self) -> str:
+        """The Python module that has it."""
+        return words_module(self.words)
+
+    def names(self) -> dict[str, Any]:
+        """What the text refers to."""
+        return {}
 
 
 class NormKernel(NamedTuple):
@@ -204,7 +253,7 @@ class NormKernel(NamedTuple):
 
 
 #: All of them can be compiled, loaded and launched alike.
-AnyKernel: TypeAlias = Kernel | ScalarsKernel | NormKernel
+AnyKernel: TypeAlias = Kernel | ScalarsKernel | WordsKernel | NormKernel
 
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
 _STORED = {"float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16}
@@ -269,7 +318,7 @@ def link(kernel: AnyKernel, compute_capability: tuple[int, int], *more: str) -> 
     """
     from cuda.bindings import nvjitlink
 
-    code = _compiled(kernel, compute_capability)
+    code = _compiled(kernel, max(each for each in DIALECTS if each <= compute_capability))
     options = [f"-arch=sm_{compute_capability[0]}{compute_capability[1]}", *LINK_OPTIONS, *more]
     what = "linked_ptx" if "-ptx" in more else "linked_cubin"
     handle = nvjitlink.create(len(options), options)

@@ -9,16 +9,22 @@ import ctypes
 import struct
 from collections.abc import Sequence
 from functools import cached_property
+from itertools import accumulate
 from threading import local
 from typing import Any
 
 from cuda.bindings import driver as cu
 
-from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, machine_code
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, WordsKernel, machine_code
+from fastopt.codegen.to_cuda import WORDS
+from fastopt.device.streams import LEGACY
 from fastopt.errors import BackendUnavailable
 
 #: How cuLaunchKernel is told of arguments that stand in one buffer.
 _BUFFER, _BUFFER_SIZE, _END = 1, 2, 0
+
+#: What cuPointerGetAttribute is asked for.
+_ORDINAL = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 
 
 class Driver:
@@ -35,19 +41,21 @@ class Driver:
         if status != cu.CUresult.CUDA_SUCCESS:
             raise BackendUnavailable(
                 f"backend 'cuda' finds no device that its driver can use ({status.name}): numba-cuda is version "
-                f"{NUMBA_CUDA}, the driver serves CUDA {_version_of_driver()}; install it with {INSTALL}"
+                f"{NUMBA_CUDA}, the driver serves CUDA {version_of_driver()}; install it with {INSTALL}"
             )
-        self.devices = [_Device(number) for number in range(_call(cu.cuDeviceGetCount))]
+        self.devices = [_Device(number) for number in range(call(cu.cuDeviceGetCount))]
 
     def device_of(self, address: int) -> int:
         """Ask the driver, which keeps the bounds of all allocations."""
-        ordinal = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
-        return int(_call(cu.cuPointerGetAttribute, ordinal, address))
+        status, ordinal = cu.cuPointerGetAttribute(_ORDINAL, address)  # not by `call`: it is one for every array
+        if status:
+            raise RuntimeError(f"cuPointerGetAttribute failed: {status.name}")
+        return int(ordinal)
 
     def current_device(self) -> int:
         """That of the current context; device 0 if there is none."""
-        context = _call(cu.cuCtxGetCurrent)
-        return int(_call(cu.cuCtxGetDevice)) if int(context) else 0
+        context = call(cu.cuCtxGetCurrent)
+        return int(call(cu.cuCtxGetDevice)) if int(context) else 0
 
     def processors(self, device: int) -> int:
         """As the device says."""
@@ -67,20 +75,31 @@ class Driver:
 
     def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
               words: Sequence[Sequence[int]]) -> tuple[int | _Part, ...]:  # fmt: skip
-        """Addresses into one allocation of the device's, made and filled in the order of the stream."""
-        rows = [list(addresses) for _, addresses, _ in columns] + [list(each) for each in words]
-        with self.devices[device].current():
-            memory = _Memory(self.devices[device], stream, [word for row in rows for word in row])
-        begins = [sum(map(len, rows[:i])) for i in range(len(rows))]
+        """Addresses into one allocation, which launches fill: their arguments are the words."""
+        rows = [*(addresses for _, addresses, _ in columns), *words]
+        every = [word for row in rows for word in row]
+        every += [0] * (-len(every) % WORDS)
+        memory = self.allocate(device, stream, 8 * len(every))
+        for begin in range(0, len(every), WORDS):
+            part = [memory.address + 8 * begin, *every[begin : begin + WORDS]]
+            self.launch(WordsKernel(), device, stream, 1, 1, part)
+        begins = accumulate(map(len, rows[:-1]), initial=0)
         return tuple(_Part(memory, memory.address + 8 * begin) for begin in begins)
+
+    def is_capturing(self, device: int, stream: int) -> bool:
+        """As the driver says; nothing can capture the default stream."""
+        if stream == LEGACY:
+            return False
+        with self.devices[device].current():
+            return bool(call(cu.cuStreamIsCapturing, stream) != cu.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
     def wait(self, device: int, stream: int, other: int) -> None:
         """By an event: streams wait, the host does not."""
         with self.devices[device].current():
-            event = _call(cu.cuEventCreate, cu.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
-            _call(cu.cuEventRecord, event, other)
-            _call(cu.cuStreamWaitEvent, stream, event, 0)
-            _call(cu.cuEventDestroy, event)  # takes effect when it has happened
+            event = call(cu.cuEventCreate, cu.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
+            call(cu.cuEventRecord, event, other)
+            call(cu.cuStreamWaitEvent, stream, event, 0)
+            call(cu.cuEventDestroy, event)  # takes effect when it has happened
 
     def launch(self, kernel: AnyKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
@@ -90,7 +109,7 @@ class Driver:
         with used.current():
             buffer = _buffers.of_size(layout.size)
             layout.pack_into(buffer.memory, 0, *arguments)
-            _call(cu.cuLaunchKernel, function, blocks, 1, 1, threads, 1, 1, 0, stream, 0, buffer.extra)
+            call(cu.cuLaunchKernel, function, blocks, 1, 1, threads, 1, 1, 0, stream, 0, buffer.extra)
 
 
 class _Device:
@@ -98,12 +117,12 @@ class _Device:
 
     def __init__(self, number: int):
         self.number = number
-        self.handle = _call(cu.cuDeviceGet, number)
+        self.handle = call(cu.cuDeviceGet, number)
         self.kernels: dict[AnyKernel, tuple[Any, struct.Struct]] = {}
 
     @cached_property
     def context(self) -> Any:
-        return _call(cu.cuDevicePrimaryCtxRetain, self.handle)
+        return call(cu.cuDevicePrimaryCtxRetain, self.handle)
 
     @cached_property
     def processors(self) -> int:
@@ -115,7 +134,7 @@ class _Device:
 
     def _attribute(self, name: str) -> int:
         attribute = getattr(cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")
-        return int(_call(cu.cuDeviceGetAttribute, attribute, self.handle))
+        return int(call(cu.cuDeviceGetAttribute, attribute, self.handle))
 
     def current(self) -> _Current:
         """Return what makes the device's context current for a while."""
@@ -127,8 +146,8 @@ class _Device:
         if found is None:
             binary, name = machine_code(kernel, self.compute_capability)
             with self.current():
-                library = _call(cu.cuLibraryLoadData, binary, [], [], 0, [], [], 0)
-                function = _call(cu.cuKernelGetFunction, _call(cu.cuLibraryGetKernel, library, name.encode()))
+                library = call(cu.cuLibraryLoadData, binary, [], [], 0, [], [], 0)
+                function = call(cu.cuKernelGetFunction, call(cu.cuLibraryGetKernel, library, name.encode()))
             found = self.kernels[kernel] = function, struct.Struct(kernel.format)
         return found
 
@@ -142,13 +161,13 @@ class _Current:
         self.context = context
 
     def __enter__(self) -> None:
-        self.pushed = int(_call(cu.cuCtxGetCurrent)) != int(self.context)
+        self.pushed = int(call(cu.cuCtxGetCurrent)) != int(self.context)
         if self.pushed:
-            _call(cu.cuCtxPushCurrent, self.context)
+            call(cu.cuCtxPushCurrent, self.context)
 
     def __exit__(self, *_: object) -> None:
         if self.pushed:
-            _call(cu.cuCtxPopCurrent)
+            call(cu.cuCtxPopCurrent)
 
 
 # ---- Memory
@@ -160,39 +179,20 @@ class _Owned:
     def __init__(self, device: _Device, stream: int, size: int):
         self.device, self.stream = device, stream
         with device.current():
-            self.address = int(_call(cu.cuMemAllocAsync, size, stream))
+            self.address = int(call(cu.cuMemAllocAsync, size, stream))
 
     def __del__(self) -> None:
         if hasattr(self, "address"):
             with self.device.current():
                 cu.cuMemFreeAsync(self.address, self.stream)
-
-
-class _Memory:
-    """Words on a device, given back in the order of the stream that uses them."""
-
-    def __init__(self, device: _Device, stream: int, words: Sequence[int]):
-        self.device, self.stream = device, stream
-        size = 8 * len(words)
-        # Pinned, for a copy from other memory may wait for the stream.
-        self.host = int(_call(cu.cuMemHostAlloc, size, 0))
-        (ctypes.c_uint64 * len(words)).from_address(self.host)[:] = list(words)
-        self.address = int(_call(cu.cuMemAllocAsync, size, stream))
-        _call(cu.cuMemcpyHtoDAsync, self.address, self.host, size, stream)
-
-    def __del__(self) -> None:
-        if hasattr(self, "address"):
-            with self.device.current():
-                cu.cuMemFreeAsync(self.address, self.stream)
-                cu.cuMemFreeHost(self.host)
 
 
 class _Part(int):
-    """An address in a _Memory, which lives as long as it."""
+    """An address in memory that lives as long as it."""
 
-    memory: _Memory
+    memory: _Owned
 
-    def __new__(cls, memory: _Memory, address: int) -> _Part:
+    def __new__(cls, memory: _Owned, address: int) -> _Part:
         part = super().__new__(cls, address)
         part.memory = memory
         return part
@@ -230,14 +230,15 @@ _buffers = _Buffers()
 # ---- Calls
 
 
-def _call(function: Any, *arguments: Any) -> Any:
+def call(function: Any, *arguments: Any) -> Any:
     """Call the driver and return its result, or raise what it says."""
-    status, *results = function(*arguments)
-    if status != cu.CUresult.CUDA_SUCCESS:
-        raise RuntimeError(f"{function.__name__} failed: {status.name}")
-    return results[0] if results else None
+    results = function(*arguments)
+    if results[0]:
+        raise RuntimeError(f"{function.__name__} failed: {results[0].name}")
+    return results[1] if len(results) > 1 else None
 
 
-def _version_of_driver() -> str:
+def version_of_driver() -> str:
+    """Return the newest CUDA that the driver serves."""
     status, version = cu.cuDriverGetVersion()
     return f"{version // 1000}.{version % 1000 // 10}" if status == cu.CUresult.CUDA_SUCCESS else "of unknown version"

@@ -103,8 +103,9 @@ class _Update(NamedTuple):
 
     def linear(self, job: Job) -> None:
         """Launch the update of one tensor whose arrays are runs."""
+        pointer = machine().pointer
         pointers = [
-            machine().pointer(address, storage, job.elements)
+            pointer(address, storage, job.elements)
             for address, storage in zip(job.addresses, job.storages, strict=True)
         ]
         self.launch(job.storages, LINEAR, job.elements, [*pointers, job.elements])
@@ -113,9 +114,9 @@ class _Update(NamedTuple):
         """Launch the update of many such tensors at once."""
         storages = jobs[0].storages
         arguments, chunks = table(
-            self.device, self.stream, storages, tuple((job.addresses, job.elements) for job in jobs)
+            self.device, self.stream, storages, tuple([(job.addresses, job.elements) for job in jobs])
         )
-        self.launch(storages, LIST, chunks * CHUNK, [*arguments, chunks])
+        self.launch(storages, LIST, chunks * CHUNK, [*arguments, len(jobs), chunks])
 
     def strided(self, job: Job) -> None:
         """Launch the update of one tensor that is walked axis by axis."""

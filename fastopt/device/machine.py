@@ -42,10 +42,13 @@ class Machine(Protocol):
 
     def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
               words: Sequence[Sequence[int]]) -> tuple[Argument, ...]:  # fmt: skip
-        """Copy tables to the device, of pointers (what is stored there, addresses, elements) and of words.
+        """Make tables on the device, of pointers (what is stored there, addresses, elements) and of words.
 
         Return a kernel's arguments for them.
         """
+
+    def is_capturing(self, device: int, stream: int) -> bool:
+        """Return whether what is put into a stream becomes part of a graph, and runs when that is replayed."""
 
     def wait(self, device: int, stream: int, other: int) -> None:
         """Let what follows on a stream begin after what is on another one."""

@@ -71,6 +71,10 @@ class Simulator:
         ]
         return *pointers, *(np.array(each, np.uint64) for each in words)
 
+    def is_capturing(self, device: int, stream: int) -> bool:
+        """There are no graphs."""
+        return False
+
     def wait(self, device: int, stream: int, other: int) -> None:
         """A launch ends before it returns."""
 

@@ -23,7 +23,7 @@ def joined(given: Sequence[Any], device: int, stream: Any) -> Iterator[int]:
         return
     from fastopt.device.machine import machine
 
-    first, *others = dict.fromkeys(_one_of_all_threads(stream_of(array, device)) for array in given)
+    first, *others = map(_one_of_all_threads, streams_of(given, device))
     for other in others:
         machine().wait(device, first, other)
     yield first
@@ -54,19 +54,31 @@ def handle_of(stream: Any) -> int:
     raise TypeError(f"stream is {stream!r}, a {type(stream).__name__}; expected None, a stream, or a stream's handle")
 
 
-def stream_of(array: Any, device: int) -> int:
-    """Return the handle of the stream that an array's producer uses now."""
-    if is_tensor(array):
-        return int(sys.modules["torch"].cuda.current_stream(device).cuda_stream) or LEGACY
-    interface = getattr(array, "__cuda_array_interface__", {})
-    return int(interface.get("stream") or LEGACY)
+def streams_of(arrays: Iterable[Any], device: int) -> list[int]:
+    """Return the handles of the streams that the arrays' producers use now, each once, the first array's first."""
+    torch = sys.modules.get("torch")
+    tensor = torch.Tensor if torch is not None else ()
+    handles: dict[int, None] = {}
+    current = None
+    for array in arrays:
+        if isinstance(array, tensor):
+            if current is None:  # it is the same for all of them
+                current = int(sys.modules["torch"].cuda.current_stream(device).cuda_stream) or LEGACY
+            handles[current] = None
+        else:
+            interface = getattr(array, "__cuda_array_interface__", None)
+            handles[int((interface and interface.get("stream")) or LEGACY)] = None
+    return list(handles)
 
 
 def wrote(arrays: Iterable[Any]) -> None:
     """Tell PyTorch that tensors have changed: what autograd has saved of them is out of date."""
-    tensors = [array for array in arrays if is_tensor(array)]
-    for tensor in tensors:  # one by one: PyTorch took no list at first
-        sys.modules["torch"].autograd.graph.increment_version(tensor)
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    for array in arrays:  # one by one: PyTorch took no list at first
+        if isinstance(array, torch.Tensor):
+            torch.autograd.graph.increment_version(array)
 
 
 def is_tensor(array: Any) -> bool:

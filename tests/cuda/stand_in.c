@@ -8,6 +8,7 @@
 #define TELL(...) (printf(__VA_ARGS__), putchar('\n'), fflush(stdout), 0)
 
 static uintptr_t current; /* the context */
+static uintptr_t captured; /* the stream that was asked for last */
 
 static int init(unsigned flags) { return (int)flags; }
 static int version(int *number) { return *number = 13050, 0; }
@@ -31,7 +32,10 @@ static int kernel(uintptr_t *handle, uintptr_t library, const char *name)
 }
 static int function(uintptr_t *handle, uintptr_t of) { return *handle = of, 0; }
 static int device_of(int *number, int which, uintptr_t address) { return *number = 0, which == 9 && address ? 0 : 1; }
-static int pinned(void **memory, size_t size, unsigned flags) { return *memory = malloc(size), (int)flags; }
+static int pinned(void **memory, size_t size, unsigned flags)
+{
+    return *memory = malloc(size), (int)flags | TELL("allocate %zu pinned", size);
+}
 static int allocate(void **memory, size_t size, uintptr_t stream)
 {
     return *memory = malloc(size), TELL("allocate %zu on %zu", size, stream);
@@ -57,6 +61,8 @@ static int wait_for(uintptr_t stream, uintptr_t handle, unsigned flags)
 {
     return TELL("wait on %zu", stream), handle != 0xe || flags;
 }
+static int begin_capture(uintptr_t stream, int mode) { return captured = stream, mode; }
+static int is_capturing(uintptr_t stream, int *status) { return *status = stream == captured, 0; }
 static int forget(uintptr_t handle) { return handle != 0xe; }
 
 static int launch(uintptr_t handle, unsigned x, unsigned y, unsigned z, unsigned threads, unsigned ty, unsigned tz,
@@ -82,6 +88,7 @@ static const struct { const char *name; void *address; } FUNCTIONS[] = {
     {"cuStreamWaitEvent", wait_for}, {"cuEventDestroy", forget}, {"cuLaunchKernel", launch},
     {"cuDeviceGetName", device_name}, {"cuCtxSetCurrent", set_current}, {"cuCtxSynchronize", synchronize},
     {"cuMemcpyDtoDAsync", copy_on_device}, {"cuEventElapsedTime", elapsed}, {"cuEventSynchronize", wait_for_event},
+    {"cuStreamBeginCapture", begin_capture}, {"cuStreamIsCapturing", is_capturing},
 };
 
 int cuGetProcAddress_v2(const char *name, void **address, int version_wanted, uint64_t flags, int *status)

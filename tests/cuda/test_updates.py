@@ -139,7 +139,7 @@ def launches(monkeypatch):
 
 
 def test_a_list_is_one_launch(launches):
-    update_both(list_of([5, 0, 70, CHUNK + 3, 1]))
+    update_both(list_of([5, 0, 70, CHUNK + 3, 1, *range(2, 12)]))
     assert [kernel.axes for kernel in launches] == [LIST]
 
 
@@ -171,8 +171,8 @@ def test_elements_beyond_2_to_the_31():
     count = 2**31 + 9
     param, grad = np.zeros(count, "f4"), np.zeros(count, "f4")
     grad[-5:] = 2
-    sizes, tensors, begins = (np.array([word], "u8") for word in (count, 0, count - 5))
-    arguments = [[param], [grad], sizes, tensors, begins, 1]
+    sizes, firsts = (np.array([word], "u8") for word in (count, 2**64 - count // CHUNK))
+    arguments = [[param], [grad], sizes, firsts, 1, 1]  # as if of all chunks, the last were the first one to do
     kernel = Kernel(sgd, 0, ("float32", "float32"), "float32", LIST)
     machine().launch(kernel, 0, 1, 1, 4, [*arguments, 1.0, 0.0, 0.0, 0.5])
     assert np.all(param[-5:] == -1)
