@@ -1,5 +1,7 @@
 """Optimizer updates, in place, and norms at memory speed, on NumPy arrays and whatever shares memory with them."""
 
+from typing import TYPE_CHECKING, Any
+
 from fastopt.engine.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
 from fastopt.host_scalars import nadam_mu
@@ -16,6 +18,9 @@ from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix,
 from fastopt.updates.descent import asgd, momentum, sgd
 from fastopt.updates.signs import lion, rprop, signum
 from fastopt.updates.squares import adadelta, adagrad, rmsprop
+
+if TYPE_CHECKING:
+    from fastopt.extending import rule
 
 __version__ = "0.1.0"
 
@@ -48,8 +53,18 @@ __all__ = [
     "radam",
     "rmsprop",
     "rprop",
+    "rule",
     "set_num_threads",
     "sgd",
     "signum",
     "yogi",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is not needed by everyone when it is first asked for."""
+    if name == "rule":
+        from fastopt.extending import rule
+
+        return rule
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

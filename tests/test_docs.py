@@ -6,6 +6,7 @@ import doctest
 import importlib.util
 import inspect
 import re
+import runpy
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -179,7 +180,9 @@ def test_programs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.chdir(tmp_path)
     for block in blocks_of(page):
         if block.is_complete:
-            exec(compile(block.text, f"{page}, line {block.line}", "exec"), {"__name__": "__main__"})
+            program = tmp_path / f"{page.stem}.py"
+            program.write_text("\n" * (block.line - 1) + block.text)
+            runpy.run_path(str(program), run_name="__main__")
 
 
 def test_the_page_on_batch_norm_shows_the_rules() -> None:

@@ -21,7 +21,7 @@ from fastopt.codegen.norm_elements_to_cuda import Elements
 from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
 from fastopt.codegen.norm_sums_to_cuda import Sums
 from fastopt.codegen.norms_to_cuda import NAMES, THREADS
-from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS
+from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS, source_of
 from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
 from fastopt.errors import BackendUnavailable
 
@@ -103,8 +103,10 @@ class Kernel(NamedTuple):
 
     def text(self) -> str:
         """The Python module that has it."""
-        source, name = inspect.getsource(sys.modules[self.rule.__module__]), self.rule.__name__
-        return cuda_module(source, name, FORMS[self.form], self.storages, self.dtype, self.axes, self.from_memory)
+        source = source_of(self.rule)
+        return cuda_module(
+            source, self.rule.__name__, FORMS[self.form], self.storages, self.dtype, self.axes, self.from_memory
+        )
 
     def names(self) -> dict[str, Any]:
         """What the text refers to, beside primitives and codecs."""

@@ -24,7 +24,7 @@ import fastopt
 from fastopt import norm_rules
 from fastopt.backends.kept import cache_folder, write_whole
 from fastopt.codegen.panels_to_numba import panel_module
-from fastopt.codegen.rule_text import FORMS
+from fastopt.codegen.rule_text import FORMS, source_of
 from fastopt.codegen.to_numba import numba_module
 from fastopt.primitives import fabs, gate, relu, sign, sqrt
 
@@ -108,8 +108,7 @@ def _compile(function: Callable[..., None], signature: Any) -> Any:
 
 def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
     """Return the address of one of the rule's kernels, compiled now if it is not in the cache."""
-    source = inspect.getsource(sys.modules[rule.__module__])
-    address: int = _compiled(numba_module(source, rule.__name__, FORMS[form], dtype)).address
+    address: int = _compiled(numba_module(source_of(rule), rule.__name__, FORMS[form], dtype)).address
     return address
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import inspect
+import sys
 import textwrap
+from collections.abc import Callable
 from dataclasses import dataclass
 
 #: The functions of fastopt/primitives.py, with the number of their arguments.
@@ -46,6 +49,16 @@ class Function:
     def forms(self) -> tuple[tuple[str, str], ...]:
         """The forms that make a difference: a rule that does not descend with decay has the first two only."""
         return FORMS if "decay" in self.scalars else FORMS[:2]
+
+
+def source_of(rule: Callable[..., object]) -> str:
+    """Return the text that a rule stands in, together with the functions of its forms."""
+    own: str | None = getattr(rule, "rule_source", None)  # a user's
+    if own is None:
+        return inspect.getsource(sys.modules[rule.__module__])
+    from fastopt import rules
+
+    return f"{inspect.getsource(rules)}\n\n{own}"
 
 
 def parse_functions(source: str) -> dict[str, Function]:

@@ -14,12 +14,14 @@ cdef class Hyperparameters:
     """Checks the values of hyperparameters with these names, and returns them as floats (``step`` as an int)."""
 
     cdef readonly tuple names
+    cdef dict ranges
     cdef Py_ssize_t count
     cdef Py_ssize_t step
     cdef double lowest[16]
     cdef double highest[16]
 
-    def __init__(self, *names):
+    def __init__(self, *names, dict ranges=RANGES):
+        self.ranges = ranges
         self.names = names
         self.count = len(names)
         if self.count > 16:
@@ -27,7 +29,7 @@ cdef class Hyperparameters:
         self.step = names.index("step") if "step" in names else -1
         for i, name in enumerate(names):
             if i != self.step:
-                self.lowest[i], self.highest[i], _ = RANGES[name]
+                self.lowest[i], self.highest[i], _ = ranges[name]
 
     def __call__(self, *values):
         cdef Py_ssize_t i
@@ -42,9 +44,9 @@ cdef class Hyperparameters:
                     continue
                 number = whole("step", given, "a whole number, 1 or more: steps count from 1")
             else:
-                value = given if type(given) is float else real(self.names[i], given)
+                value = given if type(given) is float else real(self.names[i], given, self.ranges)
                 if not (self.lowest[i] <= value <= self.highest[i]):
-                    raise ValueError(f"{self.names[i]} is {value}; expected {RANGES[self.names[i]][2]}")
+                    raise ValueError(f"{self.names[i]} is {value}; expected {self.ranges[self.names[i]][2]}")
                 if type(given) is float:
                     continue
                 number = value
@@ -54,9 +56,9 @@ cdef class Hyperparameters:
         return values if converted is None else converted
 
 
-cdef double real(str name, given) except? -1.0:
+cdef double real(str name, given, dict ranges) except? -1.0:
     """Any real scalar as a float: not a complex one without its imaginary part, and not a string of digits."""
-    expected = RANGES[name][2]
+    expected = ranges[name][2]
     what = f"{name} is {given!r}, a {type(given).__name__}; expected {expected}"
     refuse_device(name, given, expected)
     if getattr(getattr(given, "dtype", None), "kind", "f") in "cSUO":

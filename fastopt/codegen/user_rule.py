@@ -1,0 +1,218 @@
+"""From a function that a user wrote to a rule as the compilers read it: checked, and without literals.
+
+A literal would make Numba compute a float32 update in float64: each becomes a scalar, which the engine rounds to the
+compute type as it does with all others. Nothing else of the arithmetic changes.
+"""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import textwrap
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from .rule_text import PRIMITIVES, SHARED_SCALARS
+
+#: What stands in a rule: arithmetic, choices between values, and names for them.
+ALLOWED = (
+    ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.Tuple, ast.Name, ast.Load, ast.Store, ast.Call, ast.Constant,
+    ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.Not, ast.Add, ast.Sub, ast.Mult,
+    ast.Div, ast.USub, ast.UAdd, ast.Lt, ast.Gt, ast.LtE, ast.GtE, ast.Eq, ast.NotEq,
+)  # fmt: skip
+
+#: What a statement is called in a message, and what to write in its place.
+INSTEAD = {
+    ast.If: "an if statement; expected a choice between values: a if condition else b",
+    ast.For: "a loop; expected the arithmetic of one element",
+    ast.While: "a loop; expected the arithmetic of one element",
+    ast.Subscript: "an index; expected the arithmetic of one element",
+    ast.Pow: "a power; expected products and sqrt (x**2 is the only power)",
+    ast.FloorDiv: "a floor division; expected + - * /",
+    ast.Mod: "a remainder; expected + - * /",
+}
+
+
+class RuleError(ValueError):
+    """A function is no rule: says which line, and why."""
+
+
+class UserRule(NamedTuple):
+    """A user's rule in the form of `fastopt/rules.py`."""
+
+    name: str
+    arrays: tuple[str, ...]
+    #: The scalars that its author wrote, and the names that they have in the text.
+    scalars: dict[str, str]
+    #: The values of the scalars that were literals, by the names that they have in the text.
+    literals: dict[str, float]
+    #: Of the scalars; `inspect.Parameter.empty` where there is none.
+    defaults: dict[str, Any]
+    text: str
+
+
+def read_rule(function: Callable[..., Any], functions: dict[Any, str]) -> UserRule:
+    """Check a function, and return it as a rule.
+
+    ``functions`` has the names of primitives by the objects that a user may call for them.
+    """
+    try:
+        lines, first = inspect.getsourcelines(function)
+    except (OSError, TypeError) as error:
+        raise RuleError(
+            f"the source of {function!r} can't be read; expected a function in a file, or a notebook"
+        ) from error
+    node = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    where = f"{inspect.getsourcefile(function)}, line "
+    if not isinstance(node, ast.FunctionDef):
+        raise RuleError(f"{where}{first}: a rule is {type(node).__name__}; expected a function made by def")
+    return _Reader(node, function, functions, where, first).read()
+
+
+class _Reader(ast.NodeTransformer):
+    """Reads one function; its literals and shared names are replaced on the way."""
+
+    def __init__(
+        self, node: ast.FunctionDef, function: Callable[..., Any], functions: dict[Any, str], where: str, first: int
+    ):
+        self.node = node
+        self.function = function
+        self.functions = functions
+        self.where, self.first = where, first
+        self.literals: dict[str, float] = {}
+        self.arrays = tuple(argument.arg for argument in node.args.posonlyargs)
+        scalars = [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+        self.scalars = {name: f"own_{name}" if name in SHARED_SCALARS else name for name in scalars}
+        self.known = {*self.arrays, *self.scalars}
+
+    def refuse(self, node: ast.AST, what: str) -> RuleError:
+        line = self.first + getattr(node, "lineno", 1) - 1
+        return RuleError(f"{self.where}{line}: rule {self.node.name!r} has {what}")
+
+    def read(self) -> UserRule:
+        self.check_signature()
+        body = self.node.body
+        if ast.get_docstring(self.node) is not None:
+            body = body[1:]
+        statements = [self.visit(statement) for statement in body]
+        self.check_return(statements)
+        text = "\n".join(ast.unparse(ast.fix_missing_locations(statement)) for statement in statements)
+        names = ", ".join([*self.arrays, "/", *self.scalars.values(), *self.literals])
+        text = f"def {self.node.name}({names}):\n{textwrap.indent(text, '    ')}\n"
+        return UserRule(self.node.name, self.arrays, self.scalars, self.literals, self.defaults(), text)
+
+    def check_signature(self) -> None:
+        arguments = self.node.args
+        if self.arrays[:2] != ("param", "grad"):
+            raise self.refuse(
+                self.node,
+                f"the arrays {', '.join(self.arrays) or '(none)'}; expected param, grad and state, followed by a /",
+            )
+        if arguments.vararg or arguments.kwarg:
+            raise self.refuse(self.node, "arguments of any number; expected each by its name")
+        if len(arguments.defaults) > len(arguments.args):
+            raise self.refuse(self.node, "an array with a default; expected none before the /")
+        if odd := [name for name in self.known if name.startswith(("own_", "literal_")) or name.endswith("_")]:
+            raise self.refuse(
+                self.node, f"the argument {odd[0]}; expected other names than own_..., literal_... and ..._"
+            )
+
+    def defaults(self) -> dict[str, Any]:
+        parameters = inspect.signature(self.function).parameters.values()
+        return {each.name: each.default for each in parameters if each.name in self.scalars}
+
+    def check_return(self, statements: list[ast.stmt]) -> None:
+        expected = [name for name in self.arrays if name != "grad"]
+        last = statements[-1] if statements else self.node
+        if not isinstance(last, ast.Return) or last.value is None:
+            raise self.refuse(last, f"no return at its end; expected it to return {', '.join(expected)}")
+        returned = len(last.value.elts) if isinstance(last.value, ast.Tuple) else 1
+        if returned != len(expected):
+            values = f"{returned} value{'s' * (returned != 1)}"
+            raise self.refuse(last, f"a return of {values}; expected {len(expected)}: {', '.join(expected)}")
+
+    # ---- Nodes
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        for kind, message in INSTEAD.items():
+            if isinstance(node, kind):
+                raise self.refuse(node, message)
+        if not isinstance(node, ALLOWED):
+            raise self.refuse(node, f"{type(node).__name__}: {ast.unparse(node)}; expected arithmetic of its arguments")
+        if isinstance(node, ast.Return) and node is not self.node.body[-1]:
+            raise self.refuse(node, "a return before its end; expected one, at the end")
+        if isinstance(node, ast.Expr):
+            raise self.refuse(node, f"a value that nothing is done with: {ast.unparse(node)}")
+        return super().generic_visit(node)
+
+    def visit_Assign(self, node: ast.Assign) -> ast.AST:
+        value = self.visit(node.value)
+        targets = [self.target(target) for target in node.targets]
+        return ast.copy_location(ast.Assign(targets, value), node)
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
+        read = ast.copy_location(ast.Name(getattr(node.target, "id", ""), ast.Load()), node)
+        if not isinstance(node.target, ast.Name):
+            raise self.refuse(node, f"an assignment to {ast.unparse(node.target)}; expected a name")
+        value = ast.copy_location(ast.BinOp(read, node.op, node.value), node)
+        return self.visit_Assign(ast.copy_location(ast.Assign([node.target], value), node))
+
+    def target(self, node: ast.expr) -> ast.expr:
+        if isinstance(node, ast.Tuple):
+            return ast.Tuple([self.target(each) for each in node.elts], ast.Store())
+        if not isinstance(node, ast.Name):
+            raise self.refuse(node, f"an assignment to {ast.unparse(node)}; expected a name")
+        if node.id == "grad":
+            raise self.refuse(node, "an assignment to grad, which is only read; expected another name")
+        if node.id in self.scalars:
+            raise self.refuse(
+                node, f"an assignment to {node.id}, which is the same for all elements; expected another name"
+            )
+        self.known.add(node.id)
+        return node
+
+    def visit_Name(self, node: ast.Name) -> ast.AST:
+        if node.id not in self.known:
+            raise self.refuse(node, f"the name {node.id}, which is no argument and was not assigned before")
+        return ast.copy_location(ast.Name(self.scalars.get(node.id, node.id), node.ctx), node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        raise self.refuse(
+            node, f"{ast.unparse(node)}; expected names of arguments, and calls of {', '.join(PRIMITIVES)}"
+        )
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        if isinstance(node.op, ast.Pow) and isinstance(node.right, ast.Constant) and node.right.value == 2:
+            base = self.visit(node.left)
+            return ast.copy_location(ast.BinOp(base, ast.Mult(), base), node)
+        for kind, message in INSTEAD.items():
+            if isinstance(node.op, kind):
+                raise self.refuse(node, message)
+        return self.generic_visit(node)
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
+            raise self.refuse(node, f"the value {node.value!r}; expected numbers only")
+        value = float(node.value)
+        name = next((each for each, known in self.literals.items() if known == value), f"literal_{len(self.literals)}")
+        self.literals[name] = value
+        return ast.copy_location(ast.Name(name, ast.Load()), node)
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        primitive = self.functions.get(self.object_of(node.func))
+        if primitive is None or node.keywords or len(node.args) != PRIMITIVES[primitive]:
+            expected = ", ".join(f"{name}({', '.join('xy'[:count])})" for name, count in PRIMITIVES.items())
+            raise self.refuse(node, f"a call of {ast.unparse(node)}; expected one of {expected}")
+        arguments = [self.visit(argument) for argument in node.args]
+        return ast.copy_location(ast.Call(ast.Name(primitive, ast.Load()), arguments, []), node)
+
+    def object_of(self, node: ast.expr) -> Any:
+        """What a called name or attribute means in the user's module; None for anything else."""
+        if isinstance(node, ast.Name):
+            if node.id in PRIMITIVES and node.id not in self.function.__globals__:
+                return node.id
+            known = inspect.getclosurevars(self.function)
+            return {**known.builtins, **known.globals, **known.nonlocals}.get(node.id)
+        if isinstance(node, ast.Attribute):
+            return getattr(self.object_of(node.value), node.attr, None)
+        return None

@@ -1,0 +1,234 @@
+"""Updates that users write: five lines of scalar Python become an update like those of the library."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias, overload
+
+import numpy as np
+
+from fastopt import primitives
+from fastopt.arguments import Array, Backend, Real, Stream
+from fastopt.codegen.rule_text import SHARED_SCALARS
+from fastopt.codegen.user_rule import RuleError, UserRule, read_rule
+from fastopt.engine.hyperparameters import Hyperparameters
+from fastopt.engine.run import run
+from fastopt.engine.update import Update
+from fastopt.optim.optimizer import Optimizer
+from fastopt.ranges import ANY, RANGES
+
+#: From hyperparameters to a rule's scalars: by name, or in order.
+Prepare: TypeAlias = Callable[..., Mapping[str, float] | tuple[float, ...]]
+
+#: What a user may call in a rule, by the names of primitives.
+FUNCTIONS: dict[Any, str] = {getattr(primitives, name): name for name in primitives.__all__}
+FUNCTIONS |= {name: name for name in primitives.__all__}
+FUNCTIONS |= {
+    math.sqrt: "sqrt",
+    np.sqrt: "sqrt",
+    math.fabs: "fabs",
+    np.fabs: "fabs",
+    np.abs: "fabs",
+    builtins.abs: "fabs",
+}
+FUNCTIONS[np.sign] = "sign"
+
+#: What every call takes beside a rule's own hyperparameters.
+SHARED = {"weight_decay": 0.0, "grad_scale": 1.0}
+
+#: What the rules of a user are compiled by, unless a call says otherwise: on a CUDA device, "cuda".
+BACKEND = "numba"
+
+
+class Rule:
+    """An update that a user wrote; `fastopt.rule` makes it.
+
+    Attributes
+    ----------
+    name : str
+        The function's.
+    arrays, hyperparameters : tuple of str
+        What a call takes: arrays by position, hyperparameters by keyword.
+    """
+
+    def __init__(self, function: Callable[..., Any], prepare: Prepare | None):
+        self.function = function
+        self.__doc__ = function.__doc__
+        self._read = read_rule(function, FUNCTIONS)
+        self._prepare = prepare
+        self.name = self._read.name
+        self.arrays = self._read.arrays
+        own = _parameters(prepare) if prepare is not None else self._read.defaults
+        #: The defaults of hyperparameters; `inspect.Parameter.empty` where there is none.
+        self.defaults: dict[str, Any] = {**own, **{name: value for name, value in SHARED.items() if name not in own}}
+        self.hyperparameters = tuple(self.defaults)
+        # A weight_decay of the rule's own is not coupled to the gradient, too.
+        self._coupled = "weight_decay" not in own
+        self._check = Hyperparameters(*self.hyperparameters, ranges=_ranges(self.hyperparameters))
+        self.update = Update(_compiled(self._read), self._scalars_function(), backend=BACKEND)
+
+    def __repr__(self) -> str:
+        return f"<rule {self.name}({', '.join(self.arrays)}, *, {', '.join(self.hyperparameters)})>"
+
+    def __call__(
+        self,
+        *arrays: Array,
+        backend: Backend = None,
+        num_threads: int | None = None,
+        stream: Stream = None,
+        **given: Real,
+    ) -> None:
+        """Update param and state in place, as the functions of `fastopt` do."""
+        if isinstance(backend, str) and backend == "reference":
+            self.reference(*arrays, **given)
+        else:
+            run(self.update, arrays, self._values(given), backend, num_threads, stream)
+
+    def reference(self, *arrays: np.ndarray[Any, Any], **given: Real) -> None:
+        """Run the function as it was written, element by element, in Python: for debugging."""
+        if len(arrays) != len(self.arrays):
+            raise ValueError(f"{len(arrays)} arrays given; expected {len(self.arrays)}: {', '.join(self.arrays)}")
+        scale, decay, _, *scalars = self.update.prepare(*self._values(given))
+        own = scalars[: len(self._read.scalars)]
+        written = [i for i, name in enumerate(self.arrays) if name != "grad"]
+        for place in np.ndindex(np.shape(arrays[0])):
+            values = [float(array[place]) for array in arrays]
+            values[1] = scale * values[1] + (decay * values[0] if decay else 0.0)
+            returned = self.function(*values, **dict(zip(self._read.scalars, own, strict=True)))
+            for i, value in zip(written, returned if len(written) > 1 else (returned,), strict=True):
+                arrays[i][place] = value
+
+    def optimizer(self, params: Any, **given: Any) -> Optimizer:
+        """Return an optimizer with state that makes this update: see `fastopt.optim`.
+
+        It takes the rule's hyperparameters and the options of every optimizer by keyword. State starts from zeros.
+        """
+        own = {name: value for name, value in self.defaults.items() if name not in ("step", "grad_scale")}
+        options = {name: given.pop(name) for name in list(given) if name not in own}
+        values = self._named({**given, "step": 1, "grad_scale": 1.0} if "step" in self.defaults else given)
+        kind = type(self.name, (Optimizer,), {"update": self.update, "__doc__": self.__doc__, "__module__": __name__})
+        optimizer: Optimizer = kind(params, {name: values[name] for name in own}, **{"backend": None, **options})
+        return optimizer
+
+    def _named(self, given: dict[str, Any]) -> dict[str, Any]:
+        if foreign := [name for name in given if name not in self.defaults]:
+            raise TypeError(
+                f"{foreign[0]!r} is no hyperparameter of {self.name}; expected {', '.join(self.hyperparameters)}"
+            )
+        values = {**self.defaults, **given}
+        if missing := [name for name, value in values.items() if value is inspect.Parameter.empty]:
+            raise TypeError(
+                f"{self.name} needs {', '.join(missing)}, which {'has' if len(missing) == 1 else 'have'} no default"
+            )
+        return values
+
+    def _values(self, given: dict[str, Any]) -> tuple[Any, ...]:
+        if len(given) == len(self.defaults):
+            return tuple(self._named(given)[name] for name in self.hyperparameters)
+        return tuple(self._named(given).values())
+
+    def _scalars_function(self) -> Callable[..., tuple[float, ...]]:
+        """A function of the hyperparameters, each by its name, as `Update` wants it."""
+        names = ", ".join(self.hyperparameters)
+        scope: dict[str, Any] = {"scalars": self._scalars}
+        exec(f"def prepare({names}):\n    return scalars({names})\n", scope)
+        function: Callable[..., tuple[float, ...]] = scope["prepare"]
+        return function
+
+    def _scalars(self, *values: Any) -> tuple[float, ...]:
+        """From hyperparameters to host scalars: the shared ones, the rule's, and the literals."""
+        checked = dict(zip(self.hyperparameters, self._check(*values), strict=True))
+        scale = checked.pop("grad_scale")
+        decay = checked.pop("weight_decay") if self._coupled else 0.0
+        own: Any = checked
+        if self._prepare is not None:
+            own = self._prepare(**checked)
+            if not isinstance(own, Mapping):
+                own = dict(zip(self._read.scalars, own, strict=False)) if len(own) == len(self._read.scalars) else {}
+            if set(own) != set(self._read.scalars):
+                raise ValueError(
+                    f"prepare of {self.name} gives {', '.join(own) or 'none'}; expected {', '.join(self._read.scalars)}"
+                )
+        return scale, decay, 0.0, *(float(own[name]) for name in self._read.scalars), *self._read.literals.values()
+
+
+def _parameters(prepare: Prepare) -> dict[str, Any]:
+    """The names and defaults of a function's arguments."""
+    parameters = inspect.signature(prepare).parameters.values()
+    if odd := [each.name for each in parameters if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]:
+        raise RuleError(f"prepare takes *{odd[0]}; expected each hyperparameter by its name")
+    return {each.name: each.default for each in parameters}
+
+
+def _ranges(names: tuple[str, ...]) -> dict[str, Any]:
+    """A user's hyperparameters are finite; what every update has, has its own range."""
+    return {name: RANGES[name] if name in SHARED else ANY for name in names}
+
+
+def _compiled(read: UserRule) -> Callable[..., Any]:
+    """The rule as a Python function that carries its source, for whoever compiles it."""
+    scope: dict[str, Any] = {name: getattr(primitives, name) for name in primitives.__all__}
+    exec(read.text, scope)
+    function: Any = scope[read.name]
+    function.rule_source = read.text
+    return function  # type: ignore[no-any-return]
+
+
+@overload
+def rule(function: Callable[..., Any]) -> Rule: ...
+@overload
+def rule(*, prepare: Prepare) -> Callable[[Callable[..., Any]], Rule]: ...
+def rule(function: Callable[..., Any] | None = None, *, prepare: Prepare | None = None) -> Any:
+    """Make an update of a scalar function: the decorator.
+
+    The function is the arithmetic of one element. Before ``/`` stand the arrays: param, grad, then the state; after it
+    scalars, which are the same for all elements. It returns what is written back: param, then the state in order::
+
+        g = grad_scale * grad + weight_decay * param
+        param, *state = function(param, g, *state, **scalars)
+
+    The update is called as those of `fastopt` are: arrays by position, the rest by keyword, with their layouts, float
+    types, threads, devices and errors. weight_decay and grad_scale come by themselves; a rule that has a scalar called
+    weight_decay makes of it what it will. It is compiled when it is first called, by Numba, and kept on disk.
+
+    Parameters
+    ----------
+    function : function
+        It may hold ``+ - * /``, ``x**2``, comparisons, ``a if condition else b``, assignments, numbers, and calls of
+        sqrt, abs, sign and relu (of fastopt.primitives, or math's and NumPy's). Numbers are rounded to the type that is
+        computed in. grad is only read.
+    prepare : function, optional
+        From hyperparameters to the rule's scalars (a dict, or a tuple in order), in Python, once a call. Its arguments
+        are then the update's hyperparameters; one called step is given by optimizers.
+
+    Returns
+    -------
+    Rule
+        The update: call it; `Rule.optimizer` holds state for a whole model, `Rule.reference` runs it as plain Python.
+
+    Raises
+    ------
+    ValueError
+        The function is no rule: the message names the line, and what stands there.
+
+    Examples
+    --------
+    >>> import numpy as np, fastopt
+    >>> @fastopt.rule
+    ... def heavy_ball(param, grad, velocity, /, lr, momentum=0.5):
+    ...     velocity = momentum * velocity - lr * grad
+    ...     return param + velocity, velocity
+    >>> param, velocity = np.ones(2, np.float32), np.zeros(2, np.float32)
+    >>> heavy_ball(param, np.array([1.0, -1.0], np.float32), velocity, lr=0.25)
+    >>> param
+    array([0.75, 1.25], dtype=float32)
+    """
+    if function is not None:
+        return Rule(function, prepare)
+    return lambda function: Rule(function, prepare)
+
+
+assert SHARED_SCALARS[:2] == ("grad_scale", "weight_decay")
