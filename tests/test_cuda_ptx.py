@@ -7,6 +7,7 @@ import re
 
 import pytest
 
+import fastopt
 from fastopt import rules
 from fastopt.codegen.rule_text import parse_functions, rules_of
 from fastopt.codegen.to_cuda import LINEAR, LIST, WORDS, unroll
@@ -133,3 +134,16 @@ def test_words_become_memory(generation):
     text = check(cuda.WordsKernel(), generation)
     assert sum(int(width or 1) for width in re.findall(r"\bst\.global(?:\.v(\d))?\.[bu]64", text)) == WORDS
     assert not re.search(r"\bld\.(?!param)", text)
+
+
+@fastopt.rule
+def users(param, grad, m, /, lr, beta=0.9, weight_decay=0.01):
+    """With literals, which would be of 64 bits."""
+    m = beta * m + (1 - beta) * grad
+    return param - lr * ((2 * m if grad > 0 else 0.5) + weight_decay * param**2), m
+
+
+@shapes
+def test_a_rule_of_a_users(shape):
+    kernel = cuda.Kernel(users.update.rule, 0, ("float32",) * 3, "float32", SHAPES[shape])
+    assert ".f64" not in check(kernel, (9, 0))
