@@ -15,7 +15,7 @@ from fastopt.backends import load_kernel, load_summing
 
 from libc.float cimport DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport isfinite, isinf, ldexp, sqrt
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 from cpython.object cimport PyObject
@@ -312,6 +312,16 @@ cdef class Plan:
             self.average_kernels[is_float64] = <kernel_t>kernel
             convert_scalars(AVERAGE, scalars, is_float64, &self.average_scalars[is_float64])
         return 0
+
+    # ---- Between steps
+
+    def set_average_decay(self, decay):
+        """Let averages keep another part of themselves, from the next step on."""
+        self.prepare_average(decay)
+
+    def set_seed(self, uint64_t seed):
+        """Let numbers be rounded by another seed, from the next step on."""
+        self.noise.seed = seed
 
     # ---- At every step
 
