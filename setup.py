@@ -50,7 +50,10 @@ def kernel_extensions() -> list[Extension]:
                         f"fastopt.kernels.{name}",
                         [os.path.relpath(path, ROOT)],
                         include_dirs=["fastopt/codegen", ENGINE],
-                        depends=["fastopt/codegen/primitives.h", f"{ENGINE}/codecs.c", f"{ENGINE}/codecs.h", f"{ENGINE}/philox.h"],
+                        depends=[
+                            "fastopt/codegen/primitives.h",
+                            *(f"{ENGINE}/{name}" for name in ("codecs.c", "codecs.h", "philox.h")),
+                        ],
                         extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
                     )
                 )

@@ -343,6 +343,22 @@ def test_random_rounding_has_the_same_bits_for_threads_and_layouts_and_other_one
     assert run(LAYOUTS[0], 1, 4) != wanted
 
 
+def test_random_rounding_of_a_tensor_counts_its_own_updates():
+    def run(skips):
+        params = [np.full(5000, 1.0, ml_dtypes.bfloat16) for _ in range(2)]
+        optimizer = optim.SGD(params, lr=1.0, stochastic_rounding=3)
+        grad, moves = np.full(5000, -1e-3, np.float32), []
+        for skip in skips:
+            before = params[0].copy()
+            optimizer.step([grad, None if skip else grad])
+            moves.append(params[0] != before)
+        return moves
+
+    together, apart = run([False, False]), run([True, False])
+    assert np.array_equal(together, apart)
+    assert not np.array_equal(apart[0], apart[1])
+
+
 def test_random_rounding_is_of_the_copy_where_there_are_masters_and_keeps_what_is_not_finite():
     param = np.array([1.0, np.inf, -np.inf, np.nan], ml_dtypes.bfloat16)
     optimizer = optim.SGD([param], lr=1.0, stochastic_rounding=1, master_weights=True)

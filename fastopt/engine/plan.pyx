@@ -15,7 +15,7 @@ from fastopt.backends import find_host_backend, load_kernel, load_summing
 
 from libc.float cimport DBL_MIN, FLT_MAX, FLT_MIN
 from libc.math cimport isfinite, isinf, ldexp, sqrt
-from libc.stdint cimport int64_t, uint32_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 from cpython.object cimport PyObject
@@ -127,6 +127,7 @@ cdef struct tensor_t:
 cdef struct work_t:
     task_t task
     scalars_t scalars
+    noise_t noise
     double grad_scale
     Py_ssize_t group
     int64_t step
@@ -182,7 +183,7 @@ cdef class Plan:
     cdef list given  # the parameters that are NumPy's, as the caller has them, or None
     cdef list arrays  # views of all arrays, one tensor's after another's
     cdef list values  # of each work: the update and its host scalars
-    cdef noise_t noise
+    cdef uint64_t seed
     cdef bint noisy, has_float64, running
     cdef kernel_t average_kernels[2]
     cdef const summing_t *summing[2]
@@ -201,7 +202,7 @@ cdef class Plan:
         if backend is not None:
             find_host_backend(backend, "params")
         self.noisy = seed is not None
-        self.noise.seed = seed or 0
+        self.seed = seed or 0
         self.steps = numpy.zeros(len(tensors), numpy.int64)
         self.counts = <int64_t *>PyArray_DATA(self.steps)
         self.tensors = <tensor_t *>zeros(len(tensors), sizeof(tensor_t))
@@ -317,6 +318,16 @@ cdef class Plan:
             self.average_kernels[is_float64] = <kernel_t>kernel
             convert_scalars(AVERAGE, scalars, is_float64, &self.average_scalars[is_float64])
         return 0
+
+    # ---- Between steps
+
+    def set_average_decay(self, decay):
+        """Let averages keep another part of themselves, from the next step on."""
+        self.prepare_average(decay)
+
+    def set_seed(self, uint64_t seed):
+        """Let numbers be rounded by another seed, from the next step on."""
+        self.seed = seed
 
     # ---- At every step
 
@@ -546,8 +557,8 @@ cdef class Plan:
         work.task.slots, work.task.average, work.task.copy = tensor.slots, tensor.average, tensor.copy
         work.task.average_kernel = self.average_kernels[tensor.is_float64]
         work.task.average_scalars = &self.average_scalars[tensor.is_float64]
-        work.task.noise = &self.noise if tensor.noisy else NULL
-        self.noise.step = step
+        work.noise = noise_t(self.seed, step)
+        work.task.noise = &work.noise if tensor.noisy else NULL
         if self.layerwise is not None and self.layerwise.directed:
             self.add_direction(work, update, hyperparameters)
         self.values.append((update, scalars))

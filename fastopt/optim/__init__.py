@@ -50,6 +50,9 @@ gradients and number of threads. Gradients are never written: scales are folded 
 ``num_threads``           as for `fastopt.updates`
 ========================  ===========================================================================================
 
+**Checkpoints**: ``save(path)`` and ``load(path)``, or ``state_dict()`` and ``load_state_dict(state)``, carry all that
+decides the next steps, but for the parameters, to another process: see docs/checkpoints.md.
+
 Raises
 ------
 ValueError

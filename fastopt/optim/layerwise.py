@@ -99,9 +99,8 @@ class LARS(Optimizer):
 
     def _trust(self, number: int, param_norm: float, grad_norm: float) -> float:
         values = self.groups[number].__dict__
-        return host_scalars.lars_trust(
-            values["trust_coefficient"], values["weight_decay"], values["eps"], param_norm, grad_norm
-        )
+        coefficient, decay, eps = (float(values[name]) for name in ("trust_coefficient", "weight_decay", "eps"))
+        return host_scalars.lars_trust(coefficient, decay, eps, param_norm, grad_norm)
 
 
 class LAMB(Optimizer):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Mapping
 from operator import attrgetter
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
@@ -13,6 +14,7 @@ from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.intake import as_numpy
 from fastopt.engine.plan import Layerwise, Plan, Tensor
 from fastopt.engine.update import Update
+from fastopt.optim import checkpoint, state_dicts
 from fastopt.optim.groups import Group, in_order, make_groups
 
 #: A learning rate: a number, or a function of the step (1 at the first).
@@ -71,7 +73,7 @@ class Optimizer:
             for number, group in enumerate(self.groups)
             for name, param in zip(group.names, group.params, strict=True)
         ]
-        seed = None if stochastic_rounding is None else _seed(stochastic_rounding)
+        seed = None if stochastic_rounding is None else state_dicts.seed_from(stochastic_rounding)
         self._plan = Plan(
             [tensor for tensor, _ in tensors],
             average_decay=self.ema_decay, seed=seed, layerwise=self.layerwise(), backend=backend,
@@ -133,6 +135,61 @@ class Optimizer:
 
     # ---- State
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides the next steps, but for the parameters: plain values and copies of arrays.
+
+        An ``lr`` that is a function is None.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastopt.optim import Momentum
+        >>> optimizer = Momentum({"bias": np.zeros(2, np.float32)}, lr=0.5)
+        >>> result = optimizer.step({"bias": np.ones(2, np.float32)})
+        >>> state = optimizer.state_dict()
+        >>> state["state"], state["steps"]
+        ({'bias': {'velocity': array([1., 1.], dtype=float32)}}, array([1]))
+        """
+        return state_dicts.take(self)
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Write what `state_dict` returned into the optimizer's own arrays, all or, with an error, nothing.
+
+        Hyperparameters become those of then; an ``lr`` that was a function stays what it is here.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastopt.optim import Adam
+        >>> old, new = (Adam([np.zeros(2, np.float32)], lr=lr) for lr in (0.5, 0.25))
+        >>> new.load_state_dict(old.state_dict())
+        >>> new.groups[0].lr
+        0.5
+        """
+        state_dicts.give(self, state)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the state to a file that ends in .npz or .safetensors: see docs/checkpoints.md.
+
+        Examples
+        --------
+        >>> import os, tempfile
+        >>> import numpy as np
+        >>> from fastopt.optim import Adam
+        >>> old, new = (Adam([np.zeros(2, np.float32)]) for _ in range(2))
+        >>> result = old.step([np.ones(2, np.float32)])
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     old.save(os.path.join(folder, "adam.npz"))
+        ...     new.load(os.path.join(folder, "adam.npz"))
+        >>> new.step_count
+        1
+        """
+        checkpoint.save(self, path)
+
+    def load(self, path: str | os.PathLike[str]) -> None:
+        """Read the state from a file; with an error, nothing has changed."""
+        checkpoint.load(self, path)
+
     def _tensor(self, number: int, name: str | int, param: Array, state_dtype: Any) -> tuple[Tensor, dict[str, Array]]:
         """Make a parameter's state; return it as the plan takes it, and by name."""
         label = f"params[{name!r}]"
@@ -173,11 +230,3 @@ def _widened(values: np.ndarray[Any, Any], storage: str) -> np.ndarray[Any, Any]
         wide = np.asarray(values.view(np.uint16).astype(np.uint32) << 16)  # of no axes, an operation gives no array
         return wide.view(np.float32)
     return values.astype(np.float32) if storage == "float16" else values.copy(order="K")
-
-
-def _seed(given: Any) -> int:
-    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 1 << 64:
-        raise ValueError(
-            f"stochastic_rounding is {given!r}; expected None, or a seed: a whole number from 0 to 2**64 - 1"
-        )
-    return given

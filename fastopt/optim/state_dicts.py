@@ -1,0 +1,270 @@
+"""An optimizer's state as a dict of plain values: all that decides its next steps, but for the parameters."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Collection, Iterable, Mapping
+from copy import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastopt.engine.hyperparameters import Hyperparameters
+from fastopt.engine.intake import as_numpy
+from fastopt.optim.groups import Group
+
+if TYPE_CHECKING:
+    from fastopt.optim.optimizer import Optimizer
+
+#: The arrays of a parameter's state that belong to options; the others are its rule's.
+OF_OPTIONS = ("master", "ema")
+
+_ema_decay = Hyperparameters("decay")
+
+
+def plain(value: Any) -> bool | int | float | str | None:
+    """Return a hyperparameter as a type of Python's own; a learning rate that is a function is None."""
+    if value is None or callable(value):
+        return None
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    if isinstance(value, str):
+        return str(value)
+    try:
+        return operator.index(value)
+    except TypeError:
+        return float(value)
+
+
+def seed_from(given: Any) -> int:
+    """Return the seed of stochastic rounding, checked."""
+    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 1 << 64:
+        raise ValueError(
+            f"stochastic_rounding is {given!r}; expected None, or a seed: a whole number from 0 to 2**64 - 1"
+        )
+    return given
+
+
+def by_name(state: Any) -> Iterable[tuple[str | int, Any]]:
+    """Return the state of each parameter with what the parameter is called: its name, or its position."""
+    return state.items() if isinstance(state, Mapping) else enumerate(state)
+
+
+# ---- From an optimizer
+
+
+def view(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state dict with the optimizer's own arrays in it, which the next step writes."""
+    state = {
+        "optimizer": type(optimizer).__name__,
+        "step_count": optimizer.step_count,
+        "steps": optimizer.steps,
+        "groups": [_group(group) for group in optimizer.groups],
+        "state": optimizer.state,
+        "master_weights": optimizer.master_weights,
+        "stochastic_rounding": optimizer.stochastic_rounding,
+        "ema_decay": optimizer.ema_decay,
+    }
+    products = _products(optimizer)
+    if products is not None:
+        state["mu_products"] = [[number, step, product] for (number, step), product in products.items()]
+    return state
+
+
+def take(optimizer: Optimizer) -> dict[str, Any]:
+    """Return the state dict."""
+    state = view(optimizer)
+    copies = {
+        name: {kind: array.copy(order="K") for kind, array in arrays.items()}
+        for name, arrays in by_name(state["state"])
+    }
+    state["state"] = copies if isinstance(state["state"], dict) else list(copies.values())
+    return {**state, "steps": state["steps"].copy()}
+
+
+def _group(group: Group) -> dict[str, Any]:
+    known = [as_numpy(param, f"params[{name!r}]") for name, param in zip(group.names, group.params, strict=True)]
+    return {
+        "names": list(group.names),
+        "shapes": [list(values.shape) for values, _, _ in known],
+        "dtypes": [storage for _, storage, _ in known],
+        "hyperparameters": {name: plain(value) for name, value in group.hyperparameters.items()},
+    }
+
+
+def _products(optimizer: Optimizer) -> dict[tuple[int, int], float] | None:
+    """The products of mu that NAdam has and others have not."""
+    return getattr(optimizer, "mu_products", None)
+
+
+# ---- Into an optimizer
+
+
+def give(optimizer: Optimizer, state: Any) -> None:
+    """Write what `take` returned into the optimizer's own arrays, all or, with an error, nothing."""
+    own = view(optimizer)
+    if not isinstance(state, Mapping):
+        raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
+    if "optimizer" in state and state["optimizer"] != own["optimizer"]:
+        raise ValueError(f"state is of {state['optimizer']!r}; expected {own['optimizer']!r}")
+    _check_names(state, own, "state")
+    step_count = _count(state["step_count"], "step_count")
+    _check_steps(state["steps"], own["steps"])
+    hyperparameters = _checked_groups(state["groups"], own["groups"], optimizer.groups)
+    seed, ema_decay = _checked_options(state, own)
+    _check_arrays(state["state"], own["state"])
+    products = None if _products(optimizer) is None else _checked_products(state["mu_products"], len(optimizer.groups))
+    _try(optimizer, hyperparameters, state["steps"], products)
+
+    optimizer.step_count = step_count
+    optimizer.steps[...] = state["steps"]
+    for group, values in zip(optimizer.groups, hyperparameters, strict=True):
+        group.__dict__.update(values)
+    for name, arrays in by_name(own["state"]):
+        for kind, array in arrays.items():
+            array[...] = state["state"][name][kind]
+    if products is not None:
+        vars(optimizer)["mu_products"] = products
+    if ema_decay is not None:
+        optimizer.ema_decay = ema_decay
+        optimizer._plan.set_average_decay(ema_decay)
+    if seed is not None:
+        optimizer.stochastic_rounding = seed
+        optimizer._plan.set_seed(seed)
+
+
+def _check_names(given: Any, own: Collection[Any], what: str) -> None:
+    if not isinstance(given, Mapping):
+        raise TypeError(f"{what} is a {type(given).__name__}; expected a dict")
+    if missing := [name for name in own if name not in given]:
+        raise ValueError(f"{what} lacks {', '.join(map(repr, missing[:8]))}")
+    if foreign := [name for name in given if name not in own]:
+        raise ValueError(f"{what} has {', '.join(map(repr, foreign[:8]))}, which this optimizer has not")
+
+
+def _check_list(given: Any, own: list[Any], what: str) -> None:
+    """Raise unless two lists have one length; what is in them is another's affair."""
+    if not isinstance(given, list):
+        raise TypeError(f"{what} is a {type(given).__name__}; expected a list")
+    if len(given) != len(own):
+        raise ValueError(f"{what} has a length of {len(given)}; expected {len(own)}")
+
+
+def _count(given: Any, what: str) -> int:
+    if isinstance(given, bool) or not isinstance(given, int):
+        raise TypeError(f"{what} is {given!r}, a {type(given).__name__}; expected an int")
+    if given < 0:
+        raise ValueError(f"{what} is {given}; expected 0 or more")
+    return given
+
+
+def _check_array(given: Any, own: np.ndarray[Any, Any], what: str) -> None:
+    if not isinstance(given, np.ndarray):
+        raise TypeError(f"{what} is a {type(given).__name__}; expected a NumPy array")
+    if given.shape != own.shape:
+        raise ValueError(f"{what} has shape {given.shape}; expected {own.shape}")
+    if given.dtype != own.dtype:
+        raise TypeError(f"{what} has dtype {given.dtype}; expected {own.dtype}")
+    if not own.flags.writeable:
+        raise TypeError(f"{what} is read-only in the optimizer; expected an array that can be written in place")
+
+
+def _check_steps(given: Any, own: np.ndarray[Any, Any]) -> None:
+    _check_array(given, own, "steps")
+    if (given < 0).any():
+        raise ValueError(f"steps has {given.min()}; expected counts of 0 or more")
+
+
+def _check_arrays(given: Any, own: Any) -> None:
+    if isinstance(own, dict):
+        _check_names(given, own, "state of the parameters")
+    else:
+        _check_list(given, own, "state of the parameters")
+    for name, arrays in by_name(own):
+        what = f"state of params[{name!r}]"
+        _check_names(given[name], arrays, what)
+        for kind, array in arrays.items():
+            _check_array(given[name][kind], array, f"{kind} in {what}")
+
+
+def _checked_groups(given: Any, own: list[dict[str, Any]], groups: list[Group]) -> list[dict[str, Any]]:
+    """Return the hyperparameters that each group is to have."""
+    _check_list(given, own, "groups")
+    for number, (theirs, ours) in enumerate(zip(given, own, strict=True)):
+        _check_names(theirs, ours, f"group {number}")
+        for what in ("names", "shapes", "dtypes"):
+            _check_list(theirs[what], ours[what], f"{what} of group {number}")
+            for name, their, our in zip(ours["names"], theirs[what], ours[what], strict=True):
+                if their != our:
+                    raise ValueError(f"{what} of group {number} has {their!r} for params[{name!r}]; expected {our!r}")
+        _check_names(theirs["hyperparameters"], ours["hyperparameters"], f"hyperparameters of group {number}")
+    return [_merged(theirs["hyperparameters"], group) for theirs, group in zip(given, groups, strict=True)]
+
+
+def _merged(given: Mapping[str, Any], group: Group) -> dict[str, Any]:
+    """Return the hyperparameters that a group is to have: those given, but its own lr where that was a function."""
+    values = group.hyperparameters
+    for name, value in given.items():
+        if not (value is None or isinstance(value, (bool, int, float, str))):
+            raise TypeError(f"{name} is {value!r}, a {type(value).__name__}; expected a plain number, str or None")
+        if isinstance(value, bool) != isinstance(plain(values[name]), bool):
+            raise TypeError(f"{name} is {value!r}; expected something like {values[name]!r}")
+        if not (name == "lr" and value is None):
+            values[name] = value
+    return values
+
+
+def _checked_options(given: Mapping[str, Any], own: dict[str, Any]) -> tuple[int | None, float | None]:
+    """Return the seed and ema_decay that are to be."""
+    if given["master_weights"] is not own["master_weights"]:
+        raise ValueError(f"master_weights is {given['master_weights']!r}; expected {own['master_weights']}")
+    for name in ("stochastic_rounding", "ema_decay"):
+        if (given[name] is None) != (own[name] is None):
+            wanted = "None" if own[name] is None else f"a number, for here it is {own[name]}"
+            raise ValueError(f"{name} is {given[name]!r}; expected {wanted}")
+    seed, decay = given["stochastic_rounding"], given["ema_decay"]
+    return None if seed is None else seed_from(seed), None if decay is None else _ema_decay(decay)[0]
+
+
+def _checked_products(given: Any, groups: int) -> dict[tuple[int, int], float]:
+    products = {}
+    if not isinstance(given, list):
+        raise TypeError(f"mu_products is a {type(given).__name__}; expected a list")
+    for entry in given:
+        if not (isinstance(entry, (list, tuple)) and len(entry) == 3 and isinstance(entry[2], float)):
+            raise TypeError(f"mu_products has {entry!r}; expected a group's number, a step and a float")
+        number, step = (_count(each, "a number in mu_products") for each in entry[:2])
+        if number >= groups or not 0.0 <= entry[2] < 1.0:
+            raise ValueError(f"mu_products has {entry!r}; expected a group below {groups}, and a product below 1")
+        products[number, step] = entry[2]
+    return products
+
+
+def _try(
+    optimizer: Optimizer,
+    hyperparameters: list[dict[str, Any]],
+    steps: np.ndarray[Any, Any],
+    products: dict[tuple[int, int], float] | None,
+) -> None:
+    """Raise what the next step would raise of these hyperparameters; functions of the step are not called."""
+    trial = copy(optimizer)
+    trial.groups = [
+        Group(group.params, group.names, {name: 0.0 if callable(value) else value for name, value in values.items()})
+        for group, values in zip(optimizer.groups, hyperparameters, strict=True)
+    ]
+    if products is not None:
+        vars(trial)["mu_products"] = dict(products)
+    states, first = [arrays for _, arrays in by_name(optimizer.state)], 0
+    for number, group in enumerate(trial.groups):
+        mine = slice(first, first + len(group.params))
+        first = mine.stop
+        for count in set(steps[mine].tolist()) or {0}:
+            update, values = trial.choose(number, count + 1, 1.0)
+            update.prepare(*values)
+            for name, arrays in zip(group.names, states[mine], strict=True):
+                kinds = tuple(kind for kind in arrays if kind not in OF_OPTIONS)
+                if kinds != update.arrays[2:]:
+                    raise ValueError(
+                        f"the hyperparameters of group {number} ask for {', '.join(update.arrays[2:]) or 'no state'}; "
+                        f"expected {', '.join(kinds) or 'none'}, which params[{name!r}] has"
+                    )
