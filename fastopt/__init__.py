@@ -1,5 +1,6 @@
 """Optimizer updates, in place, and norms at memory speed, on NumPy arrays and whatever shares memory with them."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastopt.engine.threads import get_num_threads, set_num_threads
@@ -20,6 +21,7 @@ from fastopt.updates.signs import lion, rprop, signum
 from fastopt.updates.squares import adadelta, adagrad, rmsprop
 
 if TYPE_CHECKING:
+    from fastopt.config import show_config
     from fastopt.extending import rule
 
 __version__ = "0.1.0"
@@ -56,15 +58,18 @@ __all__ = [
     "rule",
     "set_num_threads",
     "sgd",
+    "show_config",
     "signum",
     "yogi",
 ]
 
 
+#: What not everyone needs, and where it is.
+ON_DEMAND = {"rule": "fastopt.extending", "show_config": "fastopt.config"}
+
+
 def __getattr__(name: str) -> Any:
     """Import what is not needed by everyone when it is first asked for."""
-    if name == "rule":
-        from fastopt.extending import rule
-
-        return rule
+    if name in ON_DEMAND:
+        return getattr(import_module(ON_DEMAND[name]), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

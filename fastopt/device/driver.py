@@ -45,6 +45,10 @@ class Driver:
             )
         self.devices = [_Device(number) for number in range(call(cu.cuDeviceGetCount))]
 
+    def names(self) -> list[str]:
+        """As the driver calls them, with their compute capabilities; no context is made."""
+        return [device.name for device in self.devices]
+
     def device_of(self, address: int) -> int:
         """Ask the driver, which keeps the bounds of all allocations."""
         status, ordinal = cu.cuPointerGetAttribute(_ORDINAL, address)  # not by `call`: it is one for every array
@@ -131,6 +135,12 @@ class _Device:
     @cached_property
     def compute_capability(self) -> tuple[int, int]:
         return self._attribute("COMPUTE_CAPABILITY_MAJOR"), self._attribute("COMPUTE_CAPABILITY_MINOR")
+
+    @property
+    def name(self) -> str:
+        """The model, and the compute capability."""
+        model = call(cu.cuDeviceGetName, 100, self.number).split(b"\0")[0].decode()
+        return f"{model}, compute capability {'.'.join(map(str, self.compute_capability))}"
 
     def _attribute(self, name: str) -> int:
         attribute = getattr(cu.CUdevice_attribute, f"CU_DEVICE_ATTRIBUTE_{name}")

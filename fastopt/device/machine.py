@@ -22,6 +22,9 @@ class Memory(Protocol):
 class Machine(Protocol):
     """What a driver does, and a simulator too."""
 
+    def names(self) -> list[str]:
+        """Return what the devices are called."""
+
     def device_of(self, address: int) -> int:
         """Return the number of the device to whose memory an address belongs."""
 

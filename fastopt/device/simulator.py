@@ -38,6 +38,10 @@ class _Owned:
 class Simulator:
     """One device, device 0, with one multiprocessor."""
 
+    def names(self) -> list[str]:
+        """There is one."""
+        return ["Numba's simulator"]
+
     def device_of(self, address: int) -> int:
         """All of the memory is its own."""
         return 0

@@ -1,0 +1,98 @@
+"""What fastopt found here: versions, instruction set, threads and what limits them, backends, devices."""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import fastopt
+from fastopt.backends import MODULES, cython, find_backend
+from fastopt.engine.threads import get_num_threads, limits
+from fastopt.errors import BackendUnavailable
+
+#: Packages of which the version matters, whether they are there or not.
+PACKAGES = ("numpy", "numba", "numba-cuda", "ml-dtypes", "torch")
+
+
+def config() -> dict[str, dict[str, str]]:
+    """Return what `show_config` prints, by headings."""
+    try:
+        devices = _devices()
+    except BackendUnavailable:
+        devices = {"cuda": "none, or none that can be used"}
+    return {
+        "fastopt": {"version": fastopt.__version__, "folder": os.path.dirname(fastopt.__file__)},
+        "python": {"version": platform.python_version(), "compiled by": platform.python_compiler()},
+        "packages": {name: _version_of(name) for name in PACKAGES},
+        "processor": _processor(),
+        "threads": _threads(),
+        "backends": {name: _backend(name) for name in MODULES},
+        "devices": devices,
+    }
+
+
+def show_config() -> None:
+    """Print versions, instruction set, threads and what limits them, backends and why one can't run, and devices.
+
+    ``python -m fastopt`` prints the same. Nothing is started for it: no thread, and no device's context.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> fastopt.show_config()  # doctest: +ELLIPSIS
+    fastopt
+      version       ...
+    """
+    for heading, entries in config().items():
+        print(heading)
+        for name, value in entries.items():
+            print(f"  {name:<12}  {value}")
+
+
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> dict[str, str]:
+    forced = " (FASTOPT_ISA)" if os.environ.get("FASTOPT_ISA") else ""
+    return {
+        "machine": platform.machine(),
+        "kernels for": f"{cython.ISA}{forced}",
+        "usable": ", ".join(cython.built_isas()),
+    }
+
+
+def _threads() -> dict[str, str]:
+    known: dict[str, Any] = limits()
+    said = [name for name in ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS") if os.environ.get(name)]
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    quota = known["cgroup_quota"]
+    return {
+        "of a call": str(get_num_threads()),
+        "environment": f"{said[0]}={os.environ[said[0]]}"
+        if said
+        else "FASTOPT_NUM_THREADS and OMP_NUM_THREADS are unset",
+        "affinity": f"{affinity} of {os.cpu_count()} processors",
+        "cgroup": "no quota" if quota is None else f"{quota:g} processors",
+        "started": str(known["started"]),
+    }
+
+
+def _backend(name: str) -> str:
+    try:
+        _devices() if name == "cuda" else find_backend(name)
+    except BackendUnavailable as error:
+        return f"can't run: {error}"
+    return "ready"
+
+
+def _devices() -> dict[str, str]:
+    find_backend("cuda")  # raises what says why it is missing
+    from fastopt.device.machine import machine
+
+    return {f"cuda:{number}": name for number, name in enumerate(machine().names())}
