@@ -51,7 +51,7 @@ def run_many(Update update, list tensors, tuple hyperparameters, backend, num_th
     intake.begin(update.arrays, update.grad, len(given))
     for arrays in given:
         intake.take(arrays)
-    run_checked(update, intake, sum(given, ()), hyperparameters, scalars, trace, backend, wanted, stream)
+    run_checked(update, intake, tuple([array for arrays in given for array in arrays]), hyperparameters, scalars, trace, backend, wanted, stream)
 
 
 cdef tuple traced(Update update, tuple hyperparameters):
@@ -161,7 +161,7 @@ cdef int run_on_device(
     Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, trace, backend, stream
 ) except -1:
     """Plan the jobs, as for the engine, and hand them to the device's side of the house."""
-    from fastopt.device.launch import launch
+    from fastopt.device.launch import Job, launch
     from fastopt.device.streams import wrote
 
     cdef list jobs = []
@@ -170,7 +170,7 @@ cdef int run_on_device(
     if backend is not None and backend != "cuda":
         raise ValueError(f"backend is {backend!r}; expected None or 'cuda', since {update.arrays[0]} is on a CUDA device")
     for tensor in range(intake.tensors):
-        job = device_job(update, intake, tensor)
+        job = device_job(Job, update, intake, tensor)
         if job is not None:
             jobs.append(job)
     for number in trace.numbers if trace is not None else ():
@@ -186,10 +186,8 @@ cdef int run_on_device(
     return 0
 
 
-cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
+cdef object device_job(Job, Update update, Intake intake, Py_ssize_t tensor):
     """One tensor's job as the device's side takes it (`fastopt.device.launch.Job`); None if it has no elements."""
-    from fastopt.device.launch import Job
-
     cdef task_t task
     cdef layout_t layout
     cdef job_t job
