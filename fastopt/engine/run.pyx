@@ -24,34 +24,30 @@ cnp.import_array()
 
 def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
     """Update one tensor in place, or raise with nothing written."""
-    cdef Intake intake = Intake.__new__(Intake)
-    cdef tuple scalars
-    trace = None
-    try:
-        scalars = update.prepare(*hyperparameters)
-    except NumberOnDevice:
-        scalars, trace = traced(update, hyperparameters)
-    cdef int wanted = threads_wanted(num_threads)
-    intake.begin(update.arrays, update.grad, 1)
-    intake.take(arrays)
-    run_checked(update, intake, arrays, hyperparameters, scalars, trace, backend, wanted, stream)
+    run_all(update, (arrays,), hyperparameters, backend, num_threads, stream)
 
 
 def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads, stream=None):
     """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
+    run_all(update, tuple(tensors), hyperparameters, backend, num_threads, stream)
+
+
+cdef int run_all(Update update, tuple tensors, tuple hyperparameters, backend, num_threads, stream) except -1:
     cdef Intake intake = Intake.__new__(Intake)
-    cdef tuple scalars
+    cdef tuple scalars, arrays
+    cdef int wanted
     trace = None
     try:
         scalars = update.prepare(*hyperparameters)
     except NumberOnDevice:
         scalars, trace = traced(update, hyperparameters)
-    cdef int wanted = threads_wanted(num_threads)
-    cdef tuple arrays, given = tuple(tensors)
-    intake.begin(update.arrays, update.grad, len(given))
-    for arrays in given:
+    wanted = threads_wanted(num_threads)
+    intake.begin(update.arrays, update.grad, len(tensors))
+    for arrays in tensors:
         intake.take(arrays)
-    run_checked(update, intake, tuple([array for arrays in given for array in arrays]), hyperparameters, scalars, trace, backend, wanted, stream)
+    arrays = tensors[0] if len(tensors) == 1 else tuple([array for arrays in tensors for array in arrays])
+    run_checked(update, intake, arrays, hyperparameters, scalars, trace, backend, wanted, stream)
+    return 0
 
 
 cdef tuple traced(Update update, tuple hyperparameters):
