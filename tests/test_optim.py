@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
+import os
+import pickle
 import threading
 import tracemalloc
+import warnings
 
 import ml_dtypes
 import numpy as np
@@ -67,7 +71,7 @@ def test_defaults_are_the_functions(case):
 
 @every_case
 def test_threads_layouts_and_backends_change_no_bit(case):
-    shapes = [(64, 70), (9,), (5, 4, 300)]
+    shapes = [(256, 270), (9,), (5, 4, 300)]  # enough for several threads: see SERIAL_BELOW
     wanted = models(shapes)
     optimizer = make(case, wanted, num_threads=1)
     for step in range(3):
@@ -96,6 +100,21 @@ def test_mixed_types_are_computed_each_in_their_own():
     for param, grad, other in zip(alone, grads, params, strict=True):
         optim.AdamW([param]).step([grad])
         assert np.array_equal(bits(param), bits(other))
+
+
+@every_case
+def test_a_wider_gradient_decides_what_is_computed_in(case):
+    """As it does in the function; and the next gradient decides anew."""
+    params, wanted = models(), models()
+    states = [zero_state(case, param) for param in wanted]
+    optimizer = make(case, params)
+    for step, dtype in enumerate((np.float64, np.float32, np.float64, np.float16), 1):
+        grads = models(dtype=dtype, seed=step)
+        optimizer.step(grads, max_norm=1e9)
+        for param, grad, state in zip(wanted, grads, states, strict=True):
+            case.run({"param": param, "grad": grad, **state}, step)
+    for i, (param, state) in enumerate(zip(wanted, states, strict=True)):
+        assert_same_bits({"param": params[i], **optimizer.state[i]}, {"param": param, **state}, str(i))
 
 
 # ---- Parameters, groups, names
@@ -204,6 +223,27 @@ def test_norms_do_not_leave_the_range_of_float64(size):
     result = optim.SGD([param], lr=1.0).step([np.array([3.0, 4.0]) * size], max_norm=size)
     assert result.grad_norm == pytest.approx(5 * size, rel=1e-14)
     assert param == pytest.approx(np.array([-0.6, -0.8]) * size, rel=1e-14)
+
+
+def test_norms_of_tensors_far_apart_are_all_exact():
+    params = [np.zeros(3), np.zeros(70_000)]
+    grads = [np.full(3, 1e150), np.full(70_000, 1e-150)]
+    optim.SGD(params, lr=1.0).step(grads, max_tensor_norm=1e-155)
+    for param in params:
+        assert np.linalg.norm(param / 1e-155) == pytest.approx(1, rel=1e-12)
+
+
+def test_a_factor_that_vanishes_is_refused():
+    optimizer = optim.SGD([np.zeros(3)], lr=1.0)
+    with pytest.raises(ValueError, match="grad_scale vanishes in float64: it is 1.0, and clipping multiplies it by"):
+        optimizer.step([np.full(3, 1e200)], max_norm=1e-200)
+
+
+def test_large_finite_gradients_are_not_skipped():
+    param = np.zeros(4)
+    result = optim.SGD([param], lr=1e-300).step([np.full(4, 1.7e308)], skip_nonfinite=True)
+    assert not result.skipped
+    assert param == pytest.approx(np.full(4, -1.7e8))
 
 
 def test_clipping_scales_all_gradients_alike_and_writes_none():
@@ -331,7 +371,7 @@ def test_random_rounding_moves_the_mean_as_it_should():
 
 def test_random_rounding_has_the_same_bits_for_threads_and_layouts_and_other_ones_for_seeds():
     def run(layout, threads, seed):
-        params = [layout(np.full(shape, 1.0, ml_dtypes.bfloat16)) for shape in [(70, 90), (3, 5, 700), (11,)]]
+        params = [layout(np.full(shape, 1.0, ml_dtypes.bfloat16)) for shape in [(270, 290), (3, 5, 700), (11,)]]
         optimizer = optim.SGD(params, lr=1.0, stochastic_rounding=seed, num_threads=threads)
         with cpus(3):
             for step in range(5):
@@ -436,6 +476,8 @@ def test_duplicated_and_aliased_parameters_are_refused():
         (lambda p: optim.SGD([p[0].astype(int)], lr=0.1), TypeError, r"params\[0\] has dtype int64"),
         (lambda p: optim.SGD([np.broadcast_to(p[0], (2, 33, 70))], lr=0.1), TypeError, r"params\[0\] is read-only"),
         (lambda p: optim.SGD({1: p[0]}, lr=0.1), TypeError, "params has the name 1, a int"),
+        (lambda p: optim.Rprop(p, lr=np.nan), ValueError, "lr is nan"),
+        (lambda p: optim.Rprop(p, lr=lambda step: 0.1), TypeError, "lr is <function"),
         (lambda p: optim.SGD(p, lr=0.1, ema_decay=2.0), ValueError, "decay is 2.0"),
         (lambda p: optim.SGD(p, lr=0.1, stochastic_rounding=-1), ValueError, "stochastic_rounding is -1; expected"),
         (lambda p: optim.SGD(p, lr=0.1, backend="magic"), ValueError, "backend is 'magic'"),
@@ -456,6 +498,7 @@ def test_bad_arguments_of_a_step_are_named_and_nothing_is_written():
         ({"max_norm": np.nan}, "max_norm is nan"),
         ({"max_tensor_norm": 1.0}, "max_tensor_norm is 1.0; expected None"),
         ({"grad_scale": np.inf}, "grad_scale is inf"),
+        ({"max_norm": 1e-300}, "grad_scale vanishes in float32"),
     ):
         raises(ValueError, match, lambda options=options: optimizer.step(models(seed=1), **options), *everything)
     optimizer.groups[0].lr = np.nan
@@ -477,6 +520,53 @@ def test_a_parameter_that_has_become_read_only_or_moved_is_refused():
     raises(ValueError, r"params\[5\] has been moved in memory", lambda: optimizer.step(models(seed=1)), *kept)
 
 
+def test_masters_parameters_that_shrink_and_memmaps_are_looked_at_too(tmp_path):
+    param = np.ones(40, ml_dtypes.bfloat16)
+    optimizer = optim.SGD([param], lr=0.1, master_weights=True)
+    param.flags.writeable = False
+    raises(TypeError, r"params\[0\] is read-only", lambda: optimizer.step([np.ones(40, np.float32)]), param)
+    shrinking = np.ones(5000, np.float32)
+    optimizer = optim.SGD([shrinking], lr=0.1)
+    shrinking.resize(4000, refcheck=False)
+    with pytest.raises(ValueError, match="has been moved"):
+        optimizer.step([np.ones(5000, np.float32)])
+    mapped = np.memmap(tmp_path / "param", np.float32, "w+", shape=(50,))
+    optimizer = optim.SGD([mapped], lr=0.5)
+    optimizer.step([np.ones(50, np.float32)])
+    assert np.all(mapped == -0.5)
+    mapped.flags.writeable = False
+    raises(TypeError, "read-only", lambda: optimizer.step([np.ones(50, np.float32)]), mapped)
+
+
+def test_state_that_the_hyperparameters_ask_for_later_is_refused():
+    params = models()
+    optimizer = optim.RMSprop(params, centered=True)
+    optimizer.step(models(seed=1))
+    optimizer.groups[0].centered, optimizer.groups[0].momentum = False, 0.9
+    everything = contents(optimizer, params).values()
+    match = "ask for the state square_avg, velocity; expected those .* whose state is square_avg, grad_avg"
+    raises(ValueError, match, lambda: optimizer.step(models(seed=1)), *everything)
+
+
+def test_counts_that_no_step_can_follow_are_refused():
+    params = models()
+    optimizer = optim.SGD(params, lr=0.1)
+    for count in (-1, 2**63 - 1):
+        optimizer.steps[3] = count
+        raises(ValueError, rf"steps of params\[3\] is {count}", lambda: optimizer.step(models(seed=1)), *params)
+    with pytest.raises(ValueError, match="own"):
+        optimizer.steps.resize(2)
+
+
+def test_state_and_optimizers_are_not_replaced_or_copied():
+    optimizer = optim.Momentum(models(), lr=0.1)
+    with pytest.raises(TypeError, match="item assignment"):
+        optimizer.state[0]["velocity"] = np.zeros((33, 70), np.float32)
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="Momentum can't be copied or pickled"):
+            copied(optimizer)
+
+
 def test_an_error_in_the_middle_leaves_the_next_step_right():
     params, wanted = models(), models()
     optimizer, other = optim.AdamW(params), optim.AdamW(wanted)
@@ -489,6 +579,31 @@ def test_an_error_in_the_middle_leaves_the_next_step_right():
     optimizer.step(good)
     other.step(good)
     assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+
+
+def test_an_error_between_groups_leaves_the_next_step_right():
+    """Lr is asked for after gradients were looked up: what was planned by then must not run later."""
+    failing = []
+
+    def lr(step):
+        if failing:
+            raise RuntimeError("no lr")
+        return 0.5
+
+    params = [np.zeros(40, np.float32) for _ in range(4)]
+    optimizer = optim.SGD([{"params": params[:2]}, {"params": params[2:], "lr": lr}], lr=0.5)
+    grads = [np.ones(40, np.float32) for _ in range(4)]
+    optimizer.step(grads)
+    for pattern in ([0, None, 0, 0], [None, 0, 0, None], [0, 0, 0, 0], [None, None, None, 0]):
+        given = [None if missing is None else grads[i].copy() for i, missing in enumerate(pattern)]
+        failing.append(1)
+        with pytest.raises(RuntimeError, match="no lr"):
+            optimizer.step(given)
+        failing.clear()
+        optimizer.step(given)
+        for param, count in zip(params, optimizer.steps, strict=True):
+            assert np.all(param == -0.5 * count)
+    assert optimizer.steps.tolist() == [3, 3, 4, 4]
 
 
 def test_a_step_within_a_step_is_refused():
@@ -532,3 +647,42 @@ def test_threads_that_step_models_of_their_own_get_the_serial_bits():
         thread.join()
     for params in several:
         assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+
+
+def test_a_child_of_fork_steps_whatever_another_thread_was_at():
+    params = [np.ones((1000, 1000), np.float32)]
+    grads = [np.ones((1000, 1000), np.float32)]
+    optimizer = optim.Adam(params)
+    stop = threading.Event()
+
+    def steps():
+        while not stop.is_set():
+            optimizer.step(grads)
+
+    thread = threading.Thread(target=steps)
+    thread.start()
+    try:
+        for _ in range(10):
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of threads and forks
+                child = os.fork()
+            if child == 0:
+                try:
+                    optimizer.step(grads)
+                finally:
+                    os._exit(0 if optimizer.steps[0] else 1)
+            assert os.waitpid(child, 0)[1] == 0
+    finally:
+        stop.set()
+        thread.join()
+
+
+def test_a_nan_reaches_its_own_element_only():
+    params, wanted = models(), models()
+    grads = models(seed=1)
+    optim.Adam(wanted).step(grads)
+    grads[5][7] = np.nan
+    optim.Adam(params).step(grads)
+    assert np.isnan(params[5][7])
+    params[5][7] = wanted[5][7]
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))

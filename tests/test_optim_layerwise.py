@@ -118,9 +118,44 @@ def test_16_bit_parameters_and_masters(name):
         formula(wanted, [grad.astype(np.float64) for grad in grads], state, step, **hyperparameters, grad_scale=1.0)
         for i, other in enumerate(wanted):
             np.testing.assert_allclose(optimizer.state[i]["master"], other, rtol=2e-6, atol=2e-6)
+            assert np.array_equal(params[i], optimizer.state[i]["master"].astype(ml_dtypes.bfloat16))
 
 
 def test_a_learning_rate_of_zero_changes_state_only():
     params = models(0)
-    optim.LAMB(params, lr=0.0).step(models(1))
+    optimizer = optim.LAMB(params, lr=0.0)
+    optimizer.step(models(1))
+    assert np.all(optimizer.state[0]["m"] != 0)
     assert_same_bits(dict(enumerate(params)), dict(enumerate(models(0))))
+
+
+@every_rule
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_what_is_not_finite_is_refused_or_skipped(name, bad):
+    make, _, hyperparameters = RULES[name]
+    params, grads = models(0), models(1)
+    grads[2][1, 1, 1] = bad
+    optimizer = make(params, **hyperparameters)
+    with pytest.raises(ValueError, match=r"params\[2\] has a norm of .* expected finite gradients"):
+        optimizer.step(grads)
+    assert optimizer.step(grads, skip_nonfinite=True).skipped
+    assert_same_bits(dict(enumerate(params)), dict(enumerate(models(0))))
+
+
+@pytest.mark.parametrize("size", [1e-170, 1e160])
+def test_norms_stay_in_the_range_of_float64(size):
+    params, wanted = [np.array([3.0, 4.0]), np.full(5, size)], [np.array([3.0, 4.0]), np.full(5, size)]
+    optim.LARS(params, **LARS).step([np.full(2, size), np.ones(5)])
+    # The formula, in units in which its squares stay in range.
+    g = np.full(2, 1.0)
+    trust = 0.02 * 5.0 / (np.sqrt(2.0) * size + 0.1 * 5.0 + 1e-3)
+    np.testing.assert_allclose(params[0], wanted[0] - 0.3 * trust * (size * g + 0.1 * wanted[0]), rtol=1e-12)
+    trust = 0.02 * np.sqrt(5.0) * size / (np.sqrt(5.0) + 0.1 * np.sqrt(5.0) * size + 1e-3)
+    np.testing.assert_allclose(params[1], wanted[1] - 0.3 * trust * (1.0 + 0.1 * wanted[1]), rtol=1e-12)
+
+
+def test_a_gradient_that_is_all_but_nothing_does_not_stop_the_others():
+    params = [np.ones(3, np.float32), np.ones(3, np.float32)]
+    optim.LARS(params, lr=1.0, trust_coefficient=1.0).step([np.full(3, 1e-44, np.float32), np.ones(3, np.float32)])
+    assert np.all(np.isfinite(params[0]))
+    assert np.all(params[1] == 0)

@@ -131,10 +131,10 @@ static inline uint16_t to_bfloat16_by(float x, uint32_t noise)
 static inline void noise_of(uint64_t block, const noise_t *noise, uint32_t tensor, uint32_t *words)
 {
     words[0] = (uint32_t)block;
-    words[1] = (uint32_t)(block >> 32) ^ (uint32_t)(noise->step >> 32) << 16;
+    words[1] = (uint32_t)(block >> 32);
     words[2] = tensor;
     words[3] = (uint32_t)noise->step;
-    philox(words, (uint32_t)noise->seed, (uint32_t)(noise->seed >> 32));
+    philox(words, (uint32_t)noise->seed, (uint32_t)(noise->seed >> 32) ^ (uint32_t)(noise->step >> 32));
 }
 
 /* Noise for n elements that stand together in C order from `place` on. */

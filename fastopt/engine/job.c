@@ -224,6 +224,10 @@ static void run_tiles(const job_t *job, ptrdiff_t first, ptrdiff_t last)
                 task->codecs[job->storage[i]].load(&tiles[i], blocks[i]);
         }
         task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
+        if (task->copy && job->storage[0] != task->compute) { /* the copy is of the master as it is stored */
+            task->codecs[job->storage[0]].store(&tiles[0], arrays[0]);
+            task->codecs[job->storage[0]].load(&tiles[0], arrays[0]);
+        }
         follow(task, arrays, tiles);
         for (int i = 0; i < task->slots; i++) {
             if (!staged[i] || i == task->grad)

@@ -10,6 +10,7 @@ class Tensor(NamedTuple):
     label: str
     group: int
     arrays: tuple[Any, ...]
+    states: tuple[str, ...] = ()
     average: Any = None
     copy: Any = None
 

@@ -13,9 +13,9 @@ import numpy
 from fastopt import host_scalars, rules
 from fastopt.backends import find_host_backend, load_kernel, load_summing
 
-from libc.float cimport DBL_MIN, FLT_MAX, FLT_MIN
-from libc.math cimport isfinite, isinf, ldexp, sqrt
-from libc.stdint cimport int64_t, uint32_t, uint64_t, uint64_t
+from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
+from libc.math cimport isfinite
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t, uint64_t
 from libc.stdlib cimport calloc, free, realloc
 from libc.string cimport memcpy
 from cpython.object cimport PyObject
@@ -26,7 +26,7 @@ from fastopt.engine.intake cimport (
     HOST, Intake, as_ndarray, check_memory, extent_of, extent_t, may_share, place, shape_of, stand_between,
 )
 from fastopt.engine.job cimport (
-    BFLOAT16, LARGEST_CHUNK, MAX_ARRAYS, MAX_SLOTS, describe, job_t, kernel_t, layout_bytes, layout_t, list_t, noise_t,
+    BFLOAT16, FLOAT64, LARGEST_CHUNK, MAX_ARRAYS, MAX_SLOTS, describe, job_t, kernel_t, layout_bytes, layout_t, list_t, noise_t,
     number_units, plan_job, run_units, storage, summing_t, task_t, view_t,
 )
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
@@ -42,7 +42,13 @@ cdef extern from "numpy/arrayobject.h":
     int NPY_ARRAY_WRITEABLE
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
 
+cdef extern from "unistd.h" nogil:
+    int getpid()
+
 cdef extern from "squares.h" nogil:
+    ctypedef struct sum_t:
+        double value
+        int exponent
     Py_ssize_t SUMMED
     enum measured:
         GRADIENTS
@@ -58,17 +64,15 @@ cdef extern from "squares.h" nogil:
         Py_ssize_t units_before
         const task_t *task
         double weight_decay
-        double *sums
+        sum_t *sums
     ctypedef struct measures_t:
         measured what
-        double scale
         const summing_t *summing[2]
         const measure_t *measures
         Py_ssize_t count
     void measure_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
-
-# By how much gradients are scaled whose squares leave the range of float64.
-cdef int FAR = 600
+    void add_sum(sum_t *, const sum_t *)
+    double root_of(const sum_t *)
 
 
 class Tensor(NamedTuple):
@@ -80,6 +84,8 @@ class Tensor(NamedTuple):
     group: int
     #: The arrays of its rule in order, without grad: param, then state.
     arrays: tuple[Any, ...]
+    #: What its rule calls the state, if that should be checked, and named in messages.
+    states: tuple[str, ...] = ()
     #: Follows param as an exponential average, if given.
     average: Any = None
     #: Becomes param in another storage, if given.
@@ -100,7 +106,6 @@ class Layerwise(NamedTuple):
 # A tensor as the engine has it. Its arrays: param, grad, state, then what follows param.
 cdef struct tensor_t:
     view_t *views
-    char *param
     const npy_intp *shape
     int ndim
     unsigned straight  # bit i: array i is one run in C order
@@ -108,7 +113,8 @@ cdef struct tensor_t:
     int slots  # and what follows
     int average
     int copy
-    bint is_float64
+    bint wide  # one of its own arrays is float64
+    bint is_float64  # that, or this step's gradient is
     bint noisy
     bint active  # it is updated in this step
     bint planned
@@ -121,7 +127,7 @@ cdef struct tensor_t:
     Py_ssize_t count
     Py_ssize_t units
     Py_ssize_t work  # the position of what it shares with others, at the last step; or -1
-    double squares[2]  # as measured last
+    sum_t squares[2]  # as measured last
 
 # What tensors share that have the same scalars: a group, and the same number of updates behind them.
 cdef struct work_t:
@@ -175,25 +181,27 @@ cdef class Plan:
     cdef work_t **works
     cdef own_t *owns
     cdef measure_t *measures
-    cdef double *sums
+    cdef sum_t *sums
     cdef extent_t *extents  # of all arrays, by their first bytes
     cdef char **reaches  # how far the extents up to each reach
     cdef int64_t *counts
-    cdef list labels, grad_names
+    cdef list labels, grad_names, states
     cdef list given  # the parameters that are NumPy's, as the caller has them, or None
     cdef list arrays  # views of all arrays, one tensor's after another's
     cdef list values  # of each work: the update and its host scalars
     cdef uint64_t seed
-    cdef bint noisy, has_float64, running
+    cdef bint noisy, has_float64
+    cdef int running  # the process that makes a step
+    cdef bint changed  # which jobs run, or their plans, since units were counted: kept, for share_out may raise
     cdef kernel_t average_kernels[2]
     cdef const summing_t *summing[2]
-    cdef int exponent  # squares are measured of values times 2 to this
     cdef scalars_t average_scalars[2]
     cdef object layerwise, backend
 
     def __init__(self, list tensors, *, average_decay=None, seed=None, layerwise=None, backend=None):
         cdef Py_ssize_t i
         self.labels = [tensor.label for tensor in tensors]
+        self.states = [tensor.states for tensor in tensors]
         self.grad_names = [f"grad of {label}" for label in self.labels]
         self.given, self.arrays, self.values = [], [], []
         self.layerwise, self.backend = layerwise, backend
@@ -203,7 +211,7 @@ cdef class Plan:
             find_host_backend(backend, "params")
         self.noisy = seed is not None
         self.seed = seed or 0
-        self.steps = numpy.zeros(len(tensors), numpy.int64)
+        self.steps = numpy.zeros(len(tensors), numpy.int64)[:]  # a view: no one can resize it
         self.counts = <int64_t *>PyArray_DATA(self.steps)
         self.tensors = <tensor_t *>zeros(len(tensors), sizeof(tensor_t))
         self.views = <view_t *>zeros(len(tensors), MAX_SLOTS * sizeof(view_t))
@@ -256,7 +264,7 @@ cdef class Plan:
         tensor.slots = len(arrays) + 1
         tensor.average = tensor.narrays if given.average is not None else 0
         tensor.copy = tensor.slots - 1 if given.copy is not None else 0
-        tensor.is_float64 = intake.has_float64
+        tensor.wide = tensor.is_float64 = intake.has_float64
         tensor.first = len(self.arrays)
         self.has_float64 |= intake.has_float64
         for i in range(len(arrays)):
@@ -265,9 +273,8 @@ cdef class Plan:
             tensor.views[slot] = view_t(<char *>PyArray_DATA(array), PyArray_STRIDES(array), intake.few[i].storage)
             tensor.straight |= <unsigned>PyArray_IS_C_CONTIGUOUS(array) << slot
             self.arrays.append(array)
-        self.given.append(arrays[0] if cnp.PyArray_CheckExact(arrays[0]) else None)
+        self.given.append(given.arrays[0] if given.copy is None else given.copy)
         array = self.arrays[tensor.first]
-        tensor.param = <char *>PyArray_DATA(array)
         tensor.count, tensor.ndim, tensor.shape = cnp.PyArray_SIZE(array), PyArray_NDIM(array), PyArray_DIMS(array)
         tensor.views[1].strides = <npy_intp *>zeros(tensor.ndim, sizeof(npy_intp))  # grad's, at each step
         tensor.noisy = self.noisy and tensor.views[tensor.copy].storage == BFLOAT16
@@ -306,8 +313,9 @@ cdef class Plan:
         cdef tensor_t *tensor = &self.tensors[i]
         if slot == 0:
             return self.labels[i]
-        what = f"state {slot - 1}" if slot < tensor.narrays else ("copy" if slot == tensor.copy else "average")
-        return f"{what} of {self.labels[i]}"
+        if slot >= tensor.narrays:
+            return f"{'copy' if slot == tensor.copy else 'average'} of {self.labels[i]}"
+        return f"{self.states[i][slot - 2] if self.states[i] else f'state {slot - 2}'} of {self.labels[i]}"
 
     cdef int prepare_average(self, decay) except -1:
         cdef size_t kernel, codecs
@@ -358,21 +366,23 @@ cdef class Plan:
         cdef int wanted = threads_wanted(num_threads)
         cdef bint measured = max_norm is not None or max_tensor_norm is not None or skip_nonfinite
         cdef double norm = 0.0, scale
+        cdef sum_t squares
         cdef Py_ssize_t i
         cdef tuple held  # arrays over the gradients' memory, for as long as it is read
         if max_tensor_norm is not None and self.layerwise is not None:
             raise ValueError(f"max_tensor_norm is {max_tensor_norm}; expected None: a layer-wise rule scales each tensor itself")
-        if self.running:
+        if self.running == getpid():  # a child of fork() inherits what another thread was at
             raise RuntimeError("a step is already being made with these tensors; expected one at a time")
-        self.running = True
+        self.running = getpid()
         try:
             self.check_kept()
             held = self.look_up(tuple(given))
             self.share_out(choose, grad_scale)
             scale = abs(float(grad_scale))
             if measured:
-                norm = self.measure(GRADIENTS, wanted) * scale
-                if not isfinite(norm):
+                squares = self.measure(GRADIENTS, wanted)
+                norm = root_of(&squares) * scale
+                if not isfinite(squares.value):
                     if skip_nonfinite:
                         return norm, True
                     raise ValueError(
@@ -390,7 +400,7 @@ cdef class Plan:
             for i in range(self.count):
                 self.counts[i] += self.tensors[i].active
         finally:
-            self.running = False
+            self.running = 0
         return (norm if measured else None), False
 
     # ---- The gradients
@@ -399,15 +409,33 @@ cdef class Plan:
         """Raise if a parameter has been changed meanwhile, as the owner of a NumPy array can."""
         cdef Py_ssize_t i
         cdef PyObject *given
+        cdef const view_t *view
+        cdef storage stored
+        cdef int device
         for i in range(self.count):
             given = PyList_GET_ITEM(self.given, i)
-            if given == <PyObject *>None:
+            view = &self.tensors[i].views[self.tensors[i].copy]
+            if cnp.PyArray_CheckExact(<object>given):
+                if PyArray_DATA(<ndarray>given) != view.data or cnp.PyArray_SIZE(<ndarray>given) != self.tensors[i].count:
+                    self.refuse_moved(i)
+                if not cnp.PyArray_CHKFLAGS(<ndarray>given, NPY_ARRAY_WRITEABLE):
+                    self.refuse_read_only(i)
                 continue
-            if PyArray_DATA(<ndarray>given) != self.tensors[i].param:
-                raise ValueError(f"{self.labels[i]} has been moved in memory; expected it where it was at first")
-            if not cnp.PyArray_CHKFLAGS(<ndarray>given, NPY_ARRAY_WRITEABLE):
-                raise TypeError(f"{self.labels[i]} is read-only; expected an array that can be written in place")
+            array = as_ndarray(<object>given, <str>PyList_GET_ITEM(self.labels, i), &stored, &device)
+            if self.tensors[i].count and (
+                PyArray_DATA(<ndarray>array) != view.data or stored != view.storage
+                or cnp.PyArray_SIZE(<ndarray>array) != self.tensors[i].count
+            ):
+                self.refuse_moved(i)
+            if not cnp.PyArray_CHKFLAGS(<ndarray>array, NPY_ARRAY_WRITEABLE):
+                self.refuse_read_only(i)
         return 0
+
+    cdef int refuse_moved(self, Py_ssize_t i) except -1:
+        raise ValueError(f"{self.labels[i]} has been moved in memory; expected it where it was at first")
+
+    cdef int refuse_read_only(self, Py_ssize_t i) except -1:
+        raise TypeError(f"{self.labels[i]} is read-only; expected an array that can be written in place")
 
     cdef tuple look_up(self, tuple grads):
         """Check the gradients and find where they stand; return arrays over their memory, or None."""
@@ -422,6 +450,10 @@ cdef class Plan:
             if not tensor.active:
                 continue
             grad = <ndarray>PyTuple_GET_ITEM(grads, i)
+            if tensor.is_float64 != (tensor.wide or tensor.stored == FLOAT64):
+                tensor.is_float64 = not tensor.is_float64
+                tensor.planned = False  # its tiles have another size
+                self.has_float64 |= tensor.is_float64
             if not has_shape(grad, tensor):
                 raise ValueError(
                     f"{self.grad_names[i]} has shape {shape_of(grad)}; expected {shape_of(self.arrays[tensor.first])}"
@@ -493,29 +525,31 @@ cdef class Plan:
         """Give each tensor its task: the kernel and the scalars of its group and its own number of updates."""
         cdef Py_ssize_t i, work = -1
         cdef tensor_t *tensor
-        cdef bint changed = False
         self.nworks = 0
         del self.values[:]
         for i in range(self.count):
             tensor = &self.tensors[i]
             if not tensor.active:
-                changed |= tensor.work != -1
+                self.changed |= tensor.work != -1
                 tensor.work = -1
                 continue
+            if not 0 <= self.counts[i] < INT64_MAX:
+                raise ValueError(f"steps of {self.labels[i]} is {self.counts[i]}; expected 0 or more, and a number to follow")
             work = self.work_of(tensor, self.counts[i] + 1, work)
             if work == self.nworks:
                 self.add_work(tensor, self.counts[i] + 1, choose, grad_scale)
             if tensor.work == work and tensor.planned and not tensor.own:
                 continue
-            changed = True
+            self.changed = True
             tensor.work, tensor.own = work, False
             if tensor.planned:
                 self.jobs[i].task = &self.works[work].task
             else:
                 plan(tensor, &self.jobs[i], &self.works[work].task)
                 self.jobs[i].number = <uint32_t>i
-        if changed:
+        if self.changed:
             self.count_units()
+            self.changed = False
         return 0
 
     cdef int count_units(self) noexcept:
@@ -546,8 +580,13 @@ cdef class Plan:
         update, hyperparameters = choose(tensor.group, step, grad_scale)
         if self.backend is not None:
             update = update.on(self.backend)
-        if len(update.arrays) != tensor.narrays:
-            raise ValueError(f"{update!r} has the arrays {', '.join(update.arrays)}; expected {tensor.narrays}")
+        states = self.states[tensor - self.tensors]
+        if len(update.arrays) != tensor.narrays or (states and states != update.arrays[2:]):
+            asked, made = [', '.join(names) or 'none' for names in (update.arrays[2:], states)]
+            raise ValueError(
+                f"the hyperparameters of {self.labels[tensor - self.tensors]} ask for the state {asked}; expected those that "
+                f"the optimizer was made for, whose state is {made}"
+            )
         scalars = update.prepare(*hyperparameters)
         work.group, work.step, work.is_float64, work.noisy = tensor.group, step, tensor.is_float64, tensor.noisy
         work.average, work.copy, work.grad_scale = tensor.average, tensor.copy, scalars[0]
@@ -578,20 +617,10 @@ cdef class Plan:
 
     # ---- Norms, and the scalars that follow from them
 
-    cdef double measure(self, measured what, int wanted) except -1.0:
-        """Sum up the squares of each tensor's gradient (or pair, or direction); return the root of the first ones' sum."""
-        cdef double squares = self.add_squares(what, 1.0, wanted)
-        cdef int exponent = 0
-        if self.has_float64 and (squares < 1e-280 or isinf(squares)):
-            exponent = FAR if squares < 1e-280 else -FAR
-            squares = self.add_squares(what, ldexp(1.0, exponent), wanted)
-        self.exponent = exponent
-        return ldexp(sqrt(squares), -exponent)
-
-    cdef double add_squares(self, measured what, double scale, int wanted) except? -1.0:
-        cdef Py_ssize_t i, unit, units = 0, n = 0
-        cdef Py_ssize_t elements = 0
-        cdef double total = 0.0
+    cdef sum_t measure(self, measured what, int wanted) except *:
+        """Sum up the squares of each tensor's gradient (or pair, or direction); return the sum of the first ones'."""
+        cdef Py_ssize_t i, unit, units = 0, n = 0, elements = 0
+        cdef sum_t total
         cdef tensor_t *tensor
         cdef measure_t *one
         cdef work_t *work
@@ -612,21 +641,22 @@ cdef class Plan:
             units += one.units
             elements += tensor.count * (1 if what == GRADIENTS else tensor.narrays)
             n += 1
-        todo.what, todo.scale, todo.measures, todo.count = what, scale, self.measures, n
+        todo.what, todo.measures, todo.count = what, self.measures, n
         todo.summing[0], todo.summing[1] = self.summing[0], self.summing[1]
         with nogil:
             spread(measure_units, &todo, units, 1, choose_threads(elements, wanted))
         n = 0
+        total = sum_t(0.0, 0)
         for i in range(self.count):
             tensor = &self.tensors[i]
-            tensor.squares[0] = tensor.squares[1] = 0.0
+            tensor.squares[0] = tensor.squares[1] = sum_t(0.0, 0)
             if not tensor.active or tensor.count == 0:
                 continue
             one = &self.measures[n]
             for unit in range(one.units):
-                tensor.squares[0] += one.sums[2 * unit]
-                tensor.squares[1] += one.sums[2 * unit + 1]
-            total += tensor.squares[0]
+                add_sum(&tensor.squares[0], &one.sums[2 * unit])
+                add_sum(&tensor.squares[1], &one.sums[2 * unit + 1])
+            add_sum(&total, &tensor.squares[0])
             n += 1
         return total
 
@@ -636,34 +666,38 @@ cdef class Plan:
             return 0
         for i in range(self.count):
             units += (self.tensors[i].count + SUMMED - 1) // SUMMED
-        self.sums = <double *>zeros(2 * units, sizeof(double))
+        self.sums = <sum_t *>zeros(2 * units, sizeof(sum_t))
         self.summing[0], self.summing[1] = <const summing_t *><size_t>load_summing("float32"), <const summing_t *><size_t>load_summing("float64")
         self.measures = <measure_t *>zeros(self.count, sizeof(measure_t))
         return 0
 
     cdef double norm_of(self, Py_ssize_t i, int which):
         """A tensor's norm, as measured last."""
-        return ldexp(sqrt(self.tensors[i].squares[which]), -self.exponent)
+        return root_of(&self.tensors[i].squares[which])
 
     cdef int clip(self, double factor) except -1:
         """Multiply all gradients by a factor below 1."""
         cdef Py_ssize_t i
+        cdef work_t *work
         for i in range(self.nworks):
-            rescale(&self.works[i].scalars, self.works[i].is_float64, self.works[i].grad_scale * factor)
+            work = self.works[i]
+            rescale(&work.scalars, work.is_float64, work.grad_scale, factor)
             if self.layerwise is not None and self.layerwise.directed:
-                rescale(&self.works[i].direction_scalars, self.works[i].is_float64, self.works[i].grad_scale * factor)
-            self.works[i].grad_scale *= factor
+                rescale(&work.direction_scalars, work.is_float64, work.grad_scale, factor)
+            work.grad_scale *= factor
         return 0
 
     cdef int clip_each(self, double limit, double scale) except -1:
         """Multiply each gradient whose norm is above the limit."""
         cdef Py_ssize_t i
         cdef double norm
+        cdef tensor_t *tensor
         for i in range(self.count):
+            tensor = &self.tensors[i]
             norm = self.norm_of(i, 0) * scale
-            if self.tensors[i].active and norm > limit:
+            if tensor.active and norm > limit:
                 self.own_scalars(i)
-                rescale(&self.owns[i].scalars, self.tensors[i].is_float64, self.works[self.tensors[i].work].grad_scale * (limit / norm))
+                rescale(&self.owns[i].scalars, tensor.is_float64, self.works[tensor.work].grad_scale, limit / norm)
         return 0
 
     cdef int trust_each(self, double scale, int wanted) except -1:
@@ -678,17 +712,21 @@ cdef class Plan:
             if not tensor.active or tensor.count == 0:
                 continue
             update, scalars = self.values[tensor.work]
+            if not isfinite(tensor.squares[0].value) or not isfinite(tensor.squares[1].value):
+                raise ValueError(
+                    f"{self.labels[i]} has a norm of {self.norm_of(i, 0)}, and its step one of {self.norm_of(i, 1)}; expected "
+                    f"finite gradients, or skip_nonfinite=True, which leaves such steps out"
+                )
             trust = self.layerwise.trust(tensor.group, self.norm_of(i, 0), self.norm_of(i, 1) * (1.0 if directed else scale))
             self.own_scalars(i)
             for name in self.layerwise.scalars:
                 k = update.scalars.index(name)
+                # Beyond FLT_MAX where a float32 gradient is all but subnormal: what it multiplies is then as good as 0.
                 value = scalars[k] * trust
-                if not isfinite(value) or (not tensor.is_float64 and abs(value) > FLT_MAX):
-                    raise ValueError(f"{name} of {self.labels[i]} becomes {value}; expected hyperparameters that keep it finite")
                 if tensor.is_float64:
-                    self.owns[i].scalars.float64[k] = value
+                    self.owns[i].scalars.float64[k] = min(max(value, -DBL_MAX), DBL_MAX)
                 else:
-                    self.owns[i].scalars.float32[k] = <float>value
+                    self.owns[i].scalars.float32[k] = <float>min(max(value, -<double>FLT_MAX), <double>FLT_MAX)
         return 0
 
     cdef int own_scalars(self, Py_ssize_t i) except -1:
@@ -720,7 +758,8 @@ cdef class Plan:
 
 cdef tuple names_of(given):
     """What messages call a tensor's arrays while they are checked."""
-    states = [f"state {i} of {given.label}" for i in range(len(given.arrays) - 1)]
+    known = given.states or [f"state {i}" for i in range(len(given.arrays) - 1)]
+    states = [f"{name} of {given.label}" for name in known]
     extras = [f"{name} of {given.label}" for name in ("average", "copy") if getattr(given, name) is not None]
     return (given.label, *states, *extras)
 
@@ -756,7 +795,8 @@ cdef int move_grad(tensor_t *tensor, job_t *job, ndarray grad) except -1:
         job.data[1] += data - tensor.grad
     else:
         tensor.planned = False
-    memcpy(strides, PyArray_STRIDES(grad), tensor.ndim * sizeof(npy_intp))
+    if tensor.ndim:
+        memcpy(strides, PyArray_STRIDES(grad), tensor.ndim * sizeof(npy_intp))
     tensor.views[1].data = tensor.grad = data
     tensor.views[1].storage = tensor.grad_storage = tensor.stored
     tensor.straight = tensor.straight & ~2u | straight
@@ -799,13 +839,14 @@ cdef int fill_task(task_t *task, Update update, int form, bint is_float64) excep
     return 0
 
 
-cdef int rescale(scalars_t *scalars, bint is_float64, double grad_scale) except -1:
-    """Set the factor on the gradient, the first of all scalars."""
-    if abs(grad_scale) < (DBL_MIN if is_float64 else FLT_MIN) and grad_scale != 0.0:
+cdef int rescale(scalars_t *scalars, bint is_float64, double grad_scale, double factor) except -1:
+    """Multiply the factor on the gradient, the first of all scalars."""
+    if grad_scale != 0.0 and abs(grad_scale * factor) < (DBL_MIN if is_float64 else FLT_MIN):
         raise ValueError(
-            f"grad_scale times the clipping factor is {grad_scale}, which vanishes in {'float64' if is_float64 else 'float32'}; "
-            f"expected smaller gradients, or a larger limit for their norm"
+            f"grad_scale vanishes in {'float64' if is_float64 else 'float32'}: it is {grad_scale}, and clipping multiplies it "
+            f"by {factor}; expected smaller gradients, or a larger limit for their norm"
         )
+    grad_scale *= factor
     if is_float64:
         scalars.float64[0] = grad_scale
     else:

@@ -1,4 +1,5 @@
 #include "squares.h"
+#include <math.h>
 #include <string.h>
 
 #define BLOCK_ELEMENTS (BLOCK_BYTES / (ptrdiff_t)sizeof(float))
@@ -69,27 +70,71 @@ static double folded(double *lanes)
     return lanes[0];
 }
 
-static void measure_unit(const measures_t *all, const measure_t *measure, ptrdiff_t unit)
+/* Numbers are measured times 2 to this, or to the opposite, where their squares would leave the range of double. */
+#define FAR 600
+
+/* Below this a sum of squares may have lost digits. */
+#define SMALLEST 1e-280
+
+/* Measure one unit's elements times a power of 2. */
+static void sum_unit(const measures_t *all, const measure_t *measure, ptrdiff_t unit, int exponent, double *sums)
 {
     const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
     ptrdiff_t first = unit * SUMMED, end = first + SUMMED < measure->count ? first + SUMMED : measure->count;
-    double lanes[2][LANES] = {{0}};
+    double lanes[2][LANES] = {{0}}, scale = ldexp(1.0, exponent);
     block_t blocks[MAX_ARRAYS], block;
     for (; first < end; first += BLOCK_ELEMENTS) {
         ptrdiff_t n = end - first < BLOCK_ELEMENTS ? end - first : BLOCK_ELEMENTS;
         void *x = elements(measure, 0, first, n, &block);
-        summing->add_squares(x, n, all->scale, lanes[0]);
+        summing->add_squares(x, n, scale, lanes[0]);
         if (all->what == PAIRS) {
-            summing->add_squares(elements(measure, 1, first, n, blocks), n, all->scale, lanes[1]);
+            summing->add_squares(elements(measure, 1, first, n, blocks), n, scale, lanes[1]);
         } else if (all->what == DIRECTIONS) {
             void *moved = direction(measure, first, n, blocks);
             summing->subtract(moved, x, n, measure->weight_decay);
-            summing->add_squares(moved, n, all->scale, lanes[1]);
+            summing->add_squares(moved, n, scale, lanes[1]);
         }
     }
-    measure->sums[2 * unit] = folded(lanes[0]);
-    measure->sums[2 * unit + 1] = folded(lanes[1]);
+    sums[0] = folded(lanes[0]);
+    sums[1] = folded(lanes[1]);
 }
+
+static void measure_unit(const measures_t *all, const measure_t *measure, ptrdiff_t unit)
+{
+    double values[2], again[2];
+    sum_t *sums = &measure->sums[2 * unit];
+    int measured = all->what == GRADIENTS ? 1 : 2;
+    sum_unit(all, measure, unit, 0, values);
+    sums[0] = (sum_t){values[0], 0};
+    sums[1] = (sum_t){values[1], 0};
+    for (int sign = 1; sign >= -1 && measure->task->compute == FLOAT64; sign -= 2) {
+        int wrong[2] = {0, 0};
+        for (int k = 0; k < measured; k++)
+            wrong[k] = sign > 0 ? values[k] < SMALLEST : isinf(values[k]);
+        if (!wrong[0] && !wrong[1])
+            continue;
+        sum_unit(all, measure, unit, sign * FAR, again);
+        for (int k = 0; k < measured; k++)
+            if (wrong[k])
+                sums[k] = (sum_t){again[k], -2 * sign * FAR};
+    }
+}
+
+void add_sum(sum_t *to, const sum_t *sum)
+{
+    if (sum->value == 0)
+        return;
+    if (to->value == 0) {
+        *to = *sum;
+    } else if (to->exponent >= sum->exponent) {
+        to->value += ldexp(sum->value, sum->exponent - to->exponent);
+    } else {
+        to->value = ldexp(to->value, to->exponent - sum->exponent) + sum->value;
+        to->exponent = sum->exponent;
+    }
+}
+
+double root_of(const sum_t *sum) { return ldexp(sqrt(sum->value), sum->exponent / 2); }
 
 void measure_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {

@@ -17,6 +17,12 @@ enum measured {
     DIRECTIONS, /* of param, and of what a rule would take from it */
 };
 
+/* A sum, times 2 to an exponent: squares of float64 numbers leave its range. */
+typedef struct {
+    double value;
+    int exponent;
+} sum_t;
+
 typedef struct {
     const view_t *views;
     int ndim;
@@ -26,12 +32,11 @@ typedef struct {
     ptrdiff_t units, units_before;
     const task_t *task;
     double weight_decay; /* times param, this belongs to the direction */
-    double *sums; /* two for each unit */
+    sum_t *sums; /* two for each unit */
 } measure_t;
 
 typedef struct {
     enum measured what;
-    double scale; /* of the elements: a power of 2 */
     const summing_t *summing[2]; /* by whether the compute type is double */
     const measure_t *measures;
     ptrdiff_t count;
@@ -39,5 +44,11 @@ typedef struct {
 
 /* Measure the units first, first + 1, ..., last - 1 of a list. */
 void measure_units(void *measures, int thread, ptrdiff_t first, ptrdiff_t last);
+
+/* Add one sum to another. */
+void add_sum(sum_t *to, const sum_t *sum);
+
+/* The square root of a sum. */
+double root_of(const sum_t *sum);
 
 #endif

@@ -14,11 +14,13 @@ What all optimizers share
 with hyperparameters of their own. What may be an array, `fastopt.updates` says; they all are in the host's memory. They
 stay the caller's arrays: a step writes into them.
 
-**Hyperparameters** are plain attributes of each of ``optimizer.groups``, to be changed between steps. ``lr`` may be a
-function of the step, which is 1 at the first.
+**Hyperparameters** are plain attributes of each of ``optimizer.groups``, to be changed between steps; but those that
+decide which state there is (``amsgrad``, ``centered``, RMSprop's ``momentum``) keep to it. ``lr`` may be a function of
+the step, which is 1 at the first; it is also called once when the optimizer is made.
 
 **state** is plain arrays, made at once, in the layout of the parameter they belong to: ``optimizer.state[0]["m"]``, or
-``optimizer.state["weight"]["m"]``. ``optimizer.steps`` counts each parameter's updates (int64).
+``optimizer.state["weight"]["m"]``. Write into them if you will. ``optimizer.steps`` counts each parameter's updates, in
+int64.
 
 **step(grads)** updates everything in one call of the engine. grads are as params: a list with one for each parameter
 in order, or a dict. A gradient may be None: then that parameter, its state and its count stay as they are. Gradients
@@ -39,8 +41,8 @@ gradients and number of threads. Gradients are never written: scales are folded 
 **Options** of every optimizer:
 
 ========================  ===========================================================================================
-``state_dtype``           of the state, where it is not to be float32 (float64 for float64 parameters): "float16", or
-                          ml_dtypes.bfloat16
+``state_dtype``           of the state, where it is not to be float32 (float64 for float64 parameters): "float16", say,
+                          or ml_dtypes.bfloat16
 ``master_weights``        16-bit parameters get float32 ones beside them, ``state[...]["master"]``, which are updated;
                           the parameters are those, rounded, written in the same pass
 ``stochastic_rounding``   a seed: bfloat16 parameters are rounded up or down at random, so that the mean of many steps
@@ -57,7 +59,8 @@ Raises
 ------
 ValueError
     Two parameters share memory; grads has another length, or a gradient another shape; a number is out of its range (a
-    negative hyperparameter, a NaN); gradients are not finite and max_norm is given; as for `fastopt.updates`.
+    negative hyperparameter, a NaN); gradients are not finite, and a norm is asked for (layer-wise rules ask always), or
+    so large that clipping would make nothing of them; as for `fastopt.updates`.
 TypeError
     params or grads is one array, or not of arrays; a parameter has become read-only; a group has a hyperparameter that
     the optimizer has not.

@@ -253,6 +253,8 @@ class NAdam(Optimizer):
             known -= 1
         product = self.mu_products.get((number, known), 1.0)
         for t in range(known + 1, step + 1):
+            if product == 0.0:  # from some 10,000 steps on
+                break
             product *= host_scalars.nadam_mu(t, group.__dict__["beta1"], group.__dict__["momentum_decay"])
         self.mu_products[number, step] = product
         self.mu_products.pop((number, step - 3), None)

@@ -86,7 +86,8 @@ def in_order(grads: Any, names: list[str | int]) -> Any:
     """Return the gradients in the parameters' order; a dict has them by name, None where there is none."""
     if not isinstance(grads, Mapping):
         return _listed(grads, "grads")
-    if foreign := [name for name in grads if name not in names]:
+    known = set(names)  # not the list: that took 100 ms for 2,000 names
+    if foreign := [name for name in grads if name not in known]:
         raise ValueError(f"grads has {foreign[0]!r}, which is no parameter; expected {', '.join(map(repr, names[:8]))}")
     if missing := [name for name in names if name not in grads]:
         raise ValueError(f"grads lacks {missing[0]!r}; expected all names (None where a parameter stays as it is)")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from operator import attrgetter
+from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple, TypeAlias
 
 import numpy as np
@@ -20,6 +21,7 @@ from fastopt.optim.groups import Group, in_order, make_groups
 #: A learning rate: a number, or a function of the step (1 at the first).
 LearningRate: TypeAlias = Real | Callable[[int], float]
 
+_grad_scale = Hyperparameters("grad_scale")
 _max_norm = Hyperparameters("max_norm")
 _max_tensor_norm = Hyperparameters("max_tensor_norm")
 _ema_decay = Hyperparameters("decay")
@@ -106,10 +108,11 @@ class Optimizer:
         """Update all parameters, in place: see `fastopt.optim`."""
         limit = None if max_norm is None else _max_norm(max_norm)[0]
         tensor_limit = None if max_tensor_norm is None else _max_tensor_norm(max_tensor_norm)[0]
+        (scale,) = _grad_scale(grad_scale)
         if self._by_name or type(grads) is not list:
             grads = in_order(grads, self._names)
         norm, skipped = self._plan.step(
-            self.choose, grads, grad_scale, limit, tensor_limit, skip_nonfinite, self.num_threads
+            self.choose, grads, scale, limit, tensor_limit, skip_nonfinite, self.num_threads
         )
         if not skipped:
             self.step_count += 1
@@ -132,6 +135,11 @@ class Optimizer:
     def steps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many updates each parameter has had."""
         return self._plan.steps
+
+    def __reduce__(self) -> str:
+        """Refuse copies, which would step the same parameters."""
+        what = f"{type(self).__name__} can't be copied or pickled: it updates arrays that are the caller's"
+        raise TypeError(f"{what}; expected state_dict() and load_state_dict(), or save() and load()")
 
     # ---- State
 
@@ -190,20 +198,25 @@ class Optimizer:
         """Read the state from a file; with an error, nothing has changed."""
         checkpoint.load(self, path)
 
-    def _tensor(self, number: int, name: str | int, param: Array, state_dtype: Any) -> tuple[Tensor, dict[str, Array]]:
+    def _tensor(
+        self, number: int, name: str | int, param: Array, state_dtype: Any
+    ) -> tuple[Tensor, Mapping[str, Array]]:
         """Make a parameter's state; return it as the plan takes it, and by name."""
         label = f"params[{name!r}]"
         values, storage, device = as_numpy(param, label)
         if device >= 0:
             raise ValueError(f"{label} is on CUDA device {device}; expected it in the host's memory")
         group = self.groups[number]
-        dtype = np.dtype(np.float64 if storage == "float64" else np.float32 if state_dtype is None else state_dtype)
+        update = self.variant(group, 1)
+        wide = np.float64 if storage == "float64" else np.float32
         state: dict[str, Array] = {}
-        for array in self.variant(group, 1).arrays[2:]:
+        for array in update.arrays[2:]:
             start = self.starts.get(array, 0.0)
-            state[array] = np.zeros_like(values, dtype, subok=False)
+            state[array] = np.zeros_like(values, wide if state_dtype is None else state_dtype, subok=False)
+            if isinstance(start, str):
+                (start,) = Hyperparameters(start)(group.__dict__[start])
             if start:
-                state[array][...] = getattr(group, start) if isinstance(start, str) else start
+                state[array][...] = start
         arrays, copy = (param, *state.values()), None
         if self.master_weights and storage in ("float16", "bfloat16"):
             state["master"] = _widened(values, storage)
@@ -211,7 +224,7 @@ class Optimizer:
         average = None
         if self.ema_decay is not None:
             average = state["ema"] = _widened(values, storage)
-        return Tensor(label, number, arrays, average, copy), state
+        return Tensor(label, number, arrays, update.arrays[2:], average, copy), MappingProxyType(state)
 
 
 _getters: dict[Update, Callable[[Group], tuple[Any, ...]]] = {}

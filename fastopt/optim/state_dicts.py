@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Iterable, Mapping
-from copy import copy
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -247,7 +246,8 @@ def _try(
     products: dict[tuple[int, int], float] | None,
 ) -> None:
     """Raise what the next step would raise of these hyperparameters; functions of the step are not called."""
-    trial = copy(optimizer)
+    trial: Any = object.__new__(type(optimizer))  # not a copy: there is none of an optimizer
+    vars(trial).update(vars(optimizer))
     trial.groups = [
         Group(group.params, group.names, {name: 0.0 if callable(value) else value for name, value in values.items()})
         for group, values in zip(optimizer.groups, hyperparameters, strict=True)
