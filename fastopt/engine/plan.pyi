@@ -30,6 +30,7 @@ class Plan:
         seed: int | None = None,
         layerwise: Layerwise | None = None,
         backend: str | None = None,
+        int16_is_bfloat16: bool = False,
     ) -> None: ...
     def step(
         self,

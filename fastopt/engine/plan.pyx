@@ -39,6 +39,7 @@ cdef extern from "Python.h":  # borrowed references: 2,000 new ones take 5 us
     PyObject *PyTuple_GET_ITEM(tuple, Py_ssize_t)
 
 cdef extern from "numpy/arrayobject.h":
+    int NPY_SHORT
     int NPY_ARRAY_WRITEABLE
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
 
@@ -163,6 +164,8 @@ cdef class Plan:
         How steps depend on whole tensors.
     backend : str, optional
         Who compiles the kernels; None: "cython".
+    int16_is_bfloat16 : bool
+        Gradients that are int16 ndarrays hold bfloat16's bits.
     """
 
     cdef readonly ndarray steps  # int64: how many updates each tensor has had
@@ -183,19 +186,20 @@ cdef class Plan:
     cdef list arrays  # views of all arrays, one tensor's after another's
     cdef list values  # of each work: the update and its host scalars
     cdef noise_t noise
-    cdef bint noisy, has_float64, running
+    cdef bint noisy, has_float64, running, int16_is_bfloat16
     cdef kernel_t average_kernels[2]
     cdef const summing_t *summing[2]
     cdef int exponent  # squares are measured of values times 2 to this
     cdef scalars_t average_scalars[2]
     cdef object layerwise, backend
 
-    def __init__(self, list tensors, *, average_decay=None, seed=None, layerwise=None, backend=None):
+    def __init__(self, list tensors, *, average_decay=None, seed=None, layerwise=None, backend=None, bint int16_is_bfloat16=False):
         cdef Py_ssize_t i
         self.labels = [tensor.label for tensor in tensors]
         self.grad_names = [f"grad of {label}" for label in self.labels]
         self.given, self.arrays, self.values = [], [], []
         self.layerwise, self.backend = layerwise, backend
+        self.int16_is_bfloat16 = int16_is_bfloat16
         self.noisy = seed is not None
         self.noise.seed = seed or 0
         self.steps = numpy.zeros(len(tensors), numpy.int64)
@@ -431,6 +435,9 @@ cdef class Plan:
             given = PyTuple_GET_ITEM(grads, i)
             tensor.active = given != <PyObject *>None
             if not tensor.active:
+                continue
+            if self.int16_is_bfloat16 and cnp.PyArray_CheckExact(<object>given) and cnp.PyArray_TYPE(<ndarray>given) == NPY_SHORT:
+                tensor.stored = BFLOAT16
                 continue
             grad = as_ndarray(<object>given, <str>PyList_GET_ITEM(self.grad_names, i), &tensor.stored, &device)
             if device != HOST:
