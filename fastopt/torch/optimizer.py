@@ -61,10 +61,10 @@ class Optimizer(torch.optim.Optimizer):
         if planned is not None and planned.stands(self, params, grads):
             try:
                 planned.step(self, grads, grad_scale)
-            except (TypeError, ValueError, Disagreement):  # a shape may have changed: that is looked at here only
-                pass
-            else:
                 return loss
+            except (TypeError, ValueError, Disagreement):  # a shape may have changed: only the engine looks at those
+                if planned.begun:
+                    raise
         planned = Planned(self, params, grads, planned)
         planned.step(self, grads, grad_scale)
         planned.keep(self)
@@ -85,6 +85,9 @@ class Optimizer(torch.optim.Optimizer):
         state: dict[str, Any] = super().__getstate__()
         own = type(self.state)(dict)
         for param, values in self.state.items():
+            if not isinstance(param, torch.Tensor):
+                own[param] = values
+                continue
             numbers = (name for name in ("step", self.product) if isinstance(values.get(name), torch.Tensor))
             own[param] = {**values, **{name: values[name].clone() for name in numbers}}
         return {**state, "state": own}

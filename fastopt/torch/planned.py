@@ -104,7 +104,6 @@ class Planned:
         self.addresses = [tensor.data_ptr() for tensor in self.kept]
         self.strides = [param.stride() for param in self.chosen]
         self.dtypes = [param.dtype for param in self.chosen]
-        self.states: list[dict[str, Any]] = []
         self.values: list[Any] = []
 
     def _plan_host(self) -> None:
@@ -121,8 +120,7 @@ class Planned:
 
     def stands(self, optimizer: Optimizer, params: list[Any], grads: list[Any]) -> bool:
         """Return whether all is as it was, but for what the gradients hold, and shapes, which the engine looks at."""
-        states = list(optimizer.state.values())
-        values = list(chain.from_iterable(map(dict.values, states)))
+        values = _values(optimizer)
         return (
             len(params) == len(self.params)
             and all(map(is_, params, self.params))
@@ -137,7 +135,8 @@ class Planned:
         )
 
     def step(self, optimizer: Optimizer, grads: list[Any], grad_scale: float) -> None:
-        """Update all parameters that have gradients, or raise with nothing written."""
+        """Update all parameters that have gradients, or raise with nothing written: ``begun`` says which."""
+        self.begun = False
         if self.others or self.on_host < len(self.chosen):
             grads = [grads[i] for i in self.found]
         active = np.array([grad is not None for grad in grads], bool)
@@ -147,11 +146,19 @@ class Planned:
         calls = self._device_calls(grads, choose, grad_scale) if self.on_host < len(grads) else []
         devices.prepare(calls)
         self.plan.step(choose, arrays, grad_scale)
-        devices.run(calls)
+        self.begun = True
         written = self.chosen[: self.on_host]
         if not active.all():
             written = [param for param, grad in zip(written, grads, strict=False) if grad is not None]
         torch.autograd.graph.increment_version(written)
+        if calls:  # counted apart: should a launch fail, the host's parameters have been updated
+            self._count(active & (np.arange(len(grads)) < self.on_host))
+            devices.run(calls)
+            active[: self.on_host] = False
+        self._count(active)
+
+    def _count(self, active: np.ndarray[Any, Any]) -> None:
+        """Take note of a step of some parameters."""
         self.counts += active
         for among, factor in self.factors.values():
             self.products[among & active] *= factor
@@ -201,8 +208,14 @@ class Planned:
         for param, entries in zip(self.chosen, self.entries, strict=True):
             if entries:
                 optimizer.state[param].update(entries)
-        self.states = list(optimizer.state.values())
-        self.values = list(chain.from_iterable(map(dict.values, self.states)))
+        self.values = _values(optimizer)
+
+
+def _values(optimizer: Optimizer) -> list[Any]:
+    """All that the state holds of parameters; under other keys, anything may stand."""
+    return list(
+        chain.from_iterable(map(dict.values, [kept for kept in optimizer.state.values() if type(kept) is dict]))
+    )
 
 
 def _names(optimizer: Optimizer) -> list[tuple[int, tuple[str, ...]]]:
