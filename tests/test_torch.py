@@ -683,6 +683,30 @@ def test_refusals_on_devices() -> None:
 
 
 @pytest.mark.usefixtures("devices")
+def test_devices_that_can_not_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without what runs kernels, and while a graph is captured, the host's parameters stay as they are too."""
+    from fastopt import BackendUnavailable
+    from fastopt.device import machine
+
+    params = parameters(shapes=[(3,), (2, 2)])
+    optimizer = ours.AdamW(params)
+    set_grads(params, 0)
+
+    def missing() -> None:
+        raise BackendUnavailable("no CUDA here")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(machine, "machine", missing)
+        refused(optimizer, params, BackendUnavailable, "no CUDA here")
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.cuda, "is_available", lambda: True)
+        patch.setattr(torch.cuda, "is_current_stream_capturing", lambda: True)
+        refused(optimizer, params, RuntimeError, "a CUDA graph is being captured")
+    optimizer.step()
+    assert optimizer.state[params[0]]["step"] == 1
+
+
+@pytest.mark.usefixtures("devices")
 def test_a_launch_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     """The host's parameters have been updated, once, and counted."""
     from fastopt.torch import devices as module
