@@ -235,7 +235,7 @@ def test_norms_of_tensors_far_apart_are_all_exact():
 
 def test_a_factor_that_vanishes_is_refused():
     optimizer = optim.SGD([np.zeros(3)], lr=1.0)
-    with pytest.raises(ValueError, match="grad_scale vanishes in float64: it is 1.0, and clipping multiplies it by"):
+    with pytest.raises(ValueError, match="grad_scale vanishes in float64"):
         optimizer.step([np.full(3, 1e200)], max_norm=1e-200)
 
 

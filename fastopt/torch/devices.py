@@ -1,0 +1,57 @@
+"""Parameters on CUDA devices: what is checked of them, and the calls that update them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+import torch
+
+from fastopt.engine.hyperparameters import NumberOnDevice
+from fastopt.engine.run import run_many
+from fastopt.engine.update import Update
+from fastopt.torch import tensors
+
+
+class Call(NamedTuple):
+    """Tensors of one device that share their scalars."""
+
+    update: Update
+    #: Each tensor's arrays, as its rule has them.
+    arrays: list[tuple[Any, ...]]
+    hyperparameters: tuple[Any, ...]
+
+
+def check(arrays: Sequence[tuple[Any, ...]], labels: Sequence[str]) -> None:
+    """Raise if a state does not fit its parameter, or if nothing here can run kernels."""
+    from fastopt.device.machine import machine
+
+    for (param, *state), label in zip(arrays, labels, strict=True):
+        for i, array in enumerate(state, 1):
+            check_fit(array, param, f"state {i} of {label}")
+    machine()
+
+
+def check_fit(tensor: Any, param: Any, name: str) -> None:
+    """Raise unless a tensor is where its parameter is, and of its shape."""
+    tensors.check(tensor, name)
+    if tensor.device != param.device:
+        raise ValueError(f"{name} is on device {tensor.device}; expected it on {param.device}, where the parameter is")
+    if tensor.shape != param.shape:
+        raise ValueError(f"{name} has shape {tuple(tensor.shape)}; expected {tuple(param.shape)}")
+
+
+def prepare(calls: Sequence[Call]) -> None:
+    """Raise if something is wrong with calls that can be seen before the first one."""
+    if calls and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
+        raise RuntimeError("a CUDA graph is being captured; expected none: it would keep the numbers of this one step")
+    for call in calls:
+        with suppress(NumberOnDevice):  # a learning rate: the device will look at it
+            call.update.prepare(*call.hyperparameters)
+
+
+def run(calls: Sequence[Call]) -> None:
+    """Put the updates into each device's current stream."""
+    for call in calls:
+        run_many(call.update, call.arrays, call.hyperparameters, None, None)

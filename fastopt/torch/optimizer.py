@@ -1,0 +1,105 @@
+"""What all optimizers for PyTorch have in common: the step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import torch
+
+from fastopt.engine.update import Update
+from fastopt.torch.planned import Disagreement, Planned
+
+Group = dict[str, Any]
+
+
+class Optimizer(torch.optim.Optimizer):
+    """PyTorch's optimizer, but for the step: see `fastopt.torch`."""
+
+    #: Whether the state has the number of steps made.
+    counted: ClassVar[bool] = True
+    #: The name of a number in the state that each step multiplies, if there is one.
+    product: ClassVar[str | None] = None
+
+    _planned: Planned | None = None
+
+    # ---- What a subclass says
+
+    def arrays(self, group: Group) -> tuple[str, ...]:
+        """Return the names in the state of the arrays of a group's rule, in its order."""
+        raise NotImplementedError
+
+    def update(
+        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
+    ) -> tuple[Update, tuple[Any, ...]]:
+        """Return a group's update for one step, and its hyperparameters."""
+        raise NotImplementedError
+
+    def factor(self, group: Group, step: int) -> float:
+        """Return what a step multiplies the state's product by."""
+        return 1.0
+
+    def start(self, name: str) -> float:
+        """Return what an array of the state starts from."""
+        return 0.0
+
+    # ---- The step
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update all parameters that have gradients, in place; call ``closure`` first, if given; return its loss."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        found_inf, loss_scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
+        if found_inf is not None and found_inf.item():
+            return loss  # a GradScaler's: PyTorch's fused kernels skip such steps, too
+        grad_scale = 1.0 if loss_scale is None else 1.0 / loss_scale.item()
+        params = [param for group in self.param_groups for param in group["params"]]
+        grads = [param.grad for param in params]
+        planned = self._planned
+        if planned is not None and planned.stands(self, params, grads):
+            try:
+                planned.step(self, grads, grad_scale)
+                return loss
+            except (TypeError, ValueError, Disagreement):  # a shape may have changed: only the engine looks at those
+                if planned.begun:
+                    raise
+        planned = Planned(self, params, grads, planned)
+        planned.step(self, grads, grad_scale)
+        planned.keep(self)
+        self._planned = planned
+        return loss
+
+    # ---- Beside the step
+
+    def add_param_group(self, param_group: Group) -> None:
+        """Add a group of parameters, as in PyTorch."""
+        for name in ("differentiable", "capturable"):
+            if param_group.get(name, self.defaults.get(name)):
+                raise ValueError(f"{name} is True; expected False: {REASONS[name]}")
+        super().add_param_group(param_group)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Give each parameter numbers of its own: a view of many would be pickled with all of them."""
+        state: dict[str, Any] = super().__getstate__()
+        own = type(self.state)(dict)
+        for param, values in self.state.items():
+            if not isinstance(param, torch.Tensor):
+                own[param] = values
+                continue
+            numbers = (name for name in ("step", self.product) if isinstance(values.get(name), torch.Tensor))
+            own[param] = {**values, **{name: values[name].clone() for name in numbers}}
+        return {**state, "state": own}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take on a state, of a copy or of `load_state_dict`."""
+        self._planned = None
+        super().__setstate__(state)
+
+
+#: Why an argument of PyTorch's can't be True.
+REASONS = {
+    "differentiable": "updates are not recorded by autograd",
+    "capturable": "step sizes are computed on the host, where a CUDA graph would keep those of one step",
+}

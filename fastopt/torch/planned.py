@@ -1,0 +1,229 @@
+"""What was found out of an optimizer's tensors, good for as long as they stay as they are."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import chain
+from operator import attrgetter, is_
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from fastopt.engine.plan import Plan, Tensor
+from fastopt.engine.update import Update
+from fastopt.torch import devices, tensors
+from fastopt.torch.numbers import Numbers, dtype
+
+if TYPE_CHECKING:
+    from fastopt.torch.optimizer import Optimizer
+
+_dtype = attrgetter("dtype")
+
+
+class Disagreement(Exception):
+    """Parameters that were to share their scalars have come to need others."""
+
+
+class Planned:
+    """An optimizer's parameters that have had gradients, with their state, and the plan of those in the host's memory.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        Nothing of it is written before `keep`.
+    params, grads : list of torch.Tensor
+        Of all groups.
+    before : Planned, optional
+        What has been planned last.
+    """
+
+    def __init__(self, optimizer: Optimizer, params: list[Any], grads: list[Any], before: Planned | None):
+        groups = optimizer.param_groups
+        known = set() if before is None else {id(param) for param in before.chosen}
+        places = [(number, i) for number, group in enumerate(groups) for i in range(len(group["params"]))]
+        found = [i for i, param in enumerate(params) if grads[i] is not None or id(param) in known]
+        for i in found:
+            tensors.check(params[i], label(groups, *places[i]))
+        found.sort(key=lambda i: tensors.is_on_device(params[i]))
+        #: All parameters; the positions of those that are updated, the host's first, and of the others.
+        self.params, self.found = params, found
+        self.others = sorted(set(range(len(params))) - set(found))
+        self.chosen: list[Any] = [params[i] for i in found]
+        self.on_host = sum(not tensors.is_on_device(param) for param in self.chosen)
+        self.labels = [label(groups, *places[i]) for i in found]
+        self.grad_labels = [f"grad of {name}" for name in self.labels]
+        self.names = _names(optimizer)
+        self._take_state(optimizer, [places[i][0] for i in found])
+        self._remember()
+        self._plan_host()
+        if self.on_host < len(self.chosen):
+            devices.check(self.arrays[self.on_host :], self.labels[self.on_host :])
+
+    def _take_state(self, optimizer: Optimizer, numbers: list[int]) -> None:
+        """Find each parameter's state, or make it; find out which parameters share their scalars."""
+        states = [optimizer.state.get(param, {}) for param in self.chosen]
+        #: Each parameter's arrays but for the gradient, as the rule has them.
+        self.arrays: list[tuple[Any, ...]] = []
+        for param, state, number in zip(self.chosen, states, numbers, strict=True):
+            arrays = [param]
+            for name in self.names[number][1]:
+                array = state.get(name)
+                if array is None:
+                    array = torch.full_like(param, optimizer.start(name), requires_grad=False)
+                arrays.append(array)
+            self.arrays.append(tuple(arrays))
+        if optimizer.counted:
+            counts = [int(state.get("step", 0)) for state in states]
+        else:  # enough to tell the first step from the others
+            counts = [int(any(state.get(name) is not None for name in self.names[number][1]))
+                      for state, number in zip(states, numbers, strict=True)]  # fmt: skip
+        self.counts = np.array(counts, np.int64)
+        #: As they are stored, so that a copy of the optimizer goes on with the same bits.
+        self.products = np.array([float(state.get(optimizer.product, 1.0)) for state in states], dtype())
+        self.numbers = {"step": Numbers(self.counts)} if optimizer.counted else {}
+        if optimizer.product is not None:
+            self.numbers[optimizer.product] = Numbers(self.products)
+        #: What shares scalars as long as it has made the same number of steps: the group's number, and the product.
+        self.shares = sorted(set(zip(numbers, self.products.tolist(), strict=True)))
+        of_share = {share: i for i, share in enumerate(self.shares)}
+        self.share = np.array(
+            [of_share[share] for share in zip(numbers, self.products.tolist(), strict=True)], np.int64
+        )
+        self.factors: dict[tuple[int, int], tuple[Any, Any]] = {}
+        #: Each parameter's entries of the state.
+        self.entries = [
+            {**{name: kept.tensors[i] for name, kept in self.numbers.items()},
+             **dict(zip(self.names[number][1], self.arrays[i][1:], strict=True))}
+            for i, number in enumerate(numbers)
+        ]  # fmt: skip
+
+    def _remember(self) -> None:
+        """Keep what `stands` compares."""
+        self.kept = list(chain.from_iterable(self.arrays))
+        self.addresses = [tensor.data_ptr() for tensor in self.kept]
+        self.strides = [param.stride() for param in self.chosen]
+        self.dtypes = [param.dtype for param in self.chosen]
+        self.values: list[Any] = []
+
+    def _plan_host(self) -> None:
+        self.plan = Plan(
+            [
+                Tensor(name, int(share), tuple(tensor.detach() for tensor in arrays))
+                for name, share, arrays in zip(self.labels[: self.on_host], self.share, self.arrays, strict=False)
+            ],
+            of_torch=True,
+        )
+        self.plan.steps[...] = self.counts[: self.on_host]
+
+    # ---- At every step
+
+    def stands(self, optimizer: Optimizer, params: list[Any], grads: list[Any]) -> bool:
+        """Return whether all is as it was, but for what the gradients hold, and shapes, which the engine looks at."""
+        values = _values(optimizer)
+        return (
+            len(params) == len(self.params)
+            and all(map(is_, params, self.params))
+            and all(grads[i] is None for i in self.others)
+            and self.names == _names(optimizer)
+            and len(values) == len(self.values)
+            and all(map(is_, values, self.values))
+            and [tensor.data_ptr() for tensor in self.kept] == self.addresses
+            and [param.stride() for param in self.chosen] == self.strides
+            and list(map(_dtype, self.chosen)) == self.dtypes
+            and all(kept.untouched for kept in self.numbers.values())
+        )
+
+    def step(self, optimizer: Optimizer, grads: list[Any], grad_scale: float) -> None:
+        """Update all parameters that have gradients, or raise with nothing written: ``begun`` says which."""
+        self.begun = False
+        if self.others or self.on_host < len(self.chosen):
+            grads = [grads[i] for i in self.found]
+        active = np.array([grad is not None for grad in grads], bool)
+        self.factors.clear()
+        choose = partial(self.choose, optimizer)
+        arrays = tensors.as_arrays(grads[: self.on_host], self.grad_labels)
+        calls = self._device_calls(grads, choose, grad_scale) if self.on_host < len(grads) else []
+        devices.prepare(calls)
+        self.plan.step(choose, arrays, grad_scale)
+        self.begun = True
+        written = self.chosen[: self.on_host]
+        if not active.all():
+            written = [param for param, grad in zip(written, grads, strict=False) if grad is not None]
+        torch.autograd.graph.increment_version(written)
+        if calls:  # counted apart: should a launch fail, the host's parameters have been updated
+            self._count(active & (np.arange(len(grads)) < self.on_host))
+            devices.run(calls)
+            active[: self.on_host] = False
+        self._count(active)
+
+    def _count(self, active: np.ndarray[Any, Any]) -> None:
+        """Take note of a step of some parameters."""
+        self.counts += active
+        for among, factor in self.factors.values():
+            self.products[among & active] *= factor
+        for name, kept in self.numbers.items():
+            kept.write(self.counts if name == "step" else self.products)
+
+    def _device_calls(self, grads: list[Any], choose: Any, grad_scale: float) -> list[devices.Call]:
+        """Check the gradients on devices; return what will be launched."""
+        first = self.on_host
+        lists: dict[Any, list[tuple[Any, ...]]] = {}
+        for i in range(first, len(grads)):
+            if grads[i] is None:
+                continue
+            param, *state = self.arrays[i]
+            devices.check_fit(grads[i], param, self.grad_labels[i])
+            key = (int(self.share[i]), int(self.counts[i]) + 1, param.device, param.dtype is torch.float64)
+            lists.setdefault(key, []).append(tuple(tensor.detach() for tensor in (param, grads[i], *state)))
+        calls = []
+        for (share, step, _, _), arrays in lists.items():
+            update, values = choose(share, step, grad_scale, on_device=True)
+            calls.append(devices.Call(update, arrays, values))
+        return calls
+
+    def choose(
+        self, optimizer: Optimizer, share: int, step: int, grad_scale: float, on_device: bool = False
+    ) -> tuple[Update, tuple[Any, ...]]:
+        """Return the update of those that share scalars, and its hyperparameters."""
+        group = optimizer.param_groups[self.shares[share][0]]
+        product = 1.0
+        if optimizer.product is not None:
+            among = (self.share == share) & (self.counts == step - 1)
+            before = self.products[among]
+            if (before != before[0]).any():
+                raise Disagreement
+            factor = before.dtype.type(optimizer.factor(group, step))
+            self.factors[share, step] = among, factor
+            product = float(before[0] * factor)
+        lr = group["lr"]
+        if not (on_device and isinstance(lr, torch.Tensor) and tensors.is_on_device(lr)):
+            lr = tensors.number(lr)
+        return optimizer.update(group, step, lr, -grad_scale if group["maximize"] else grad_scale, product)
+
+    # ---- After the first step
+
+    def keep(self, optimizer: Optimizer) -> None:
+        """Put into the optimizer's state what has been made for it, and remember what stands there."""
+        for param, entries in zip(self.chosen, self.entries, strict=True):
+            if entries:
+                optimizer.state[param].update(entries)
+        self.values = _values(optimizer)
+
+
+def _values(optimizer: Optimizer) -> list[Any]:
+    """All that the state holds of parameters; under other keys, anything may stand."""
+    return list(
+        chain.from_iterable(map(dict.values, [kept for kept in optimizer.state.values() if type(kept) is dict]))
+    )
+
+
+def _names(optimizer: Optimizer) -> list[tuple[int, tuple[str, ...]]]:
+    """How many parameters each group has, and the names of its state's arrays."""
+    return [(len(group["params"]), optimizer.arrays(group)) for group in optimizer.param_groups]
+
+
+def label(groups: list[dict[str, Any]], number: int, i: int) -> str:
+    """Return what messages call a parameter: its name, where the optimizer was given names."""
+    names = groups[number].get("param_names")
+    return f"parameter {names[i]!r}" if names else f"param_groups[{number}]['params'][{i}]"

@@ -1,0 +1,68 @@
+"""The optimizer that looks at the sign of an average, for PyTorch, which has none."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from fastopt.engine.update import Update
+from fastopt.torch.optimizer import Group, Optimizer
+from fastopt.torch.tensors import number
+from fastopt.updates import signs
+
+
+class Lion(Optimizer):
+    """The sign of a gradient mixed with its average: `fastopt.lion`.
+
+    Parameters
+    ----------
+    params : iterable of torch.Tensor, of named ones, or of dict
+        Updated by every step; or param groups.
+    lr : float or torch.Tensor >= 0
+        Learning rate.
+    betas : tuple of two floats in [0, 1)
+        What the average counts in the sign, and what it keeps of itself.
+    weight_decay : float >= 0
+        Decoupled decay.
+    maximize : bool
+        Follow the gradient, rather than its negative.
+
+    Notes
+    -----
+    torch.optim has no Lion. Arguments and state ("exp_avg") have the names that others' Lions share with AdamW.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from fastopt.torch import Lion
+    >>> weight = torch.nn.Parameter(torch.tensor([1.0, 2.0]))
+    >>> optimizer = Lion([weight], lr=0.25)
+    >>> weight.grad = torch.tensor([3.0, -1.0])
+    >>> optimizer.step()
+    >>> weight.tolist()
+    [0.75, 2.25]
+    """
+
+    counted: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        params: Any,
+        lr: Any = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ):
+        values = (number(lr), *betas, weight_decay, 1.0)
+        signs.LION.prepare(*values)  # raises what is wrong with them
+        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
+
+    def arrays(self, group: Group) -> tuple[str, ...]:
+        """The average."""
+        return ("exp_avg",)
+
+    def update(
+        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
+    ) -> tuple[Update, tuple[Any, ...]]:
+        """There is one."""
+        return signs.LION, (lr, *group["betas"], group["weight_decay"], grad_scale)
