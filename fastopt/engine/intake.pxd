@@ -1,3 +1,4 @@
+cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.job cimport FLOAT32, FLOAT64, FLOAT16, BFLOAT16, MAX_ARRAYS, MAX_SCALARS, storage, view_t
@@ -53,3 +54,16 @@ cdef bint same_shape(ndarray a, ndarray b) noexcept
 cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept
 cdef bint stand_between(const extent_t *a, const extent_t *b) noexcept nogil
 cdef bint may_share(ndarray a, ndarray b) except -1
+
+
+cdef extern from "numpy/arrayobject.h":
+    bint PyArray_ISNOTSWAPPED(ndarray) noexcept
+
+
+cdef inline bint is_plain(ndarray array, storage *stored) noexcept:
+    """True, with how it is stored, if an array is of float32 or float64."""
+    cdef int number = cnp.PyArray_TYPE(array)
+    if number != cnp.NPY_FLOAT and number != cnp.NPY_DOUBLE or not PyArray_ISNOTSWAPPED(array):
+        return False
+    stored[0] = FLOAT32 if number == cnp.NPY_FLOAT else FLOAT64
+    return True
