@@ -38,7 +38,7 @@ class Plan:
     def step(
         self,
         choose: Callable[[int, int, Any], tuple[Update, tuple[Any, ...]]],
-        given: Sequence[Any],
+        given: Sequence[Any] | None,
         grad_scale: Any = 1.0,
         max_norm: float | None = None,
         max_tensor_norm: float | None = None,

@@ -368,8 +368,9 @@ cdef class Plan:
         ----------
         choose : function
             From a group's number, the step to make and grad_scale to an Update and its hyperparameters.
-        given : sequence
-            A gradient for each tensor, or None where it stays as it is.
+        given : sequence, or None
+            A gradient for each tensor, or None where it stays as it is. None: those of the last step, which the caller has
+            seen to stand where they stood; only if that went well.
         grad_scale : float
             What gradients are multiplied by.
         max_norm, max_tensor_norm : float, optional
@@ -395,7 +396,7 @@ cdef class Plan:
         self.running = getpid()
         try:
             self.check_kept()
-            held = self.look_up(tuple(given))
+            held = None if given is None else self.look_up(tuple(given))
             self.share_out(choose, grad_scale)
             scale = abs(float(grad_scale))
             if measured:

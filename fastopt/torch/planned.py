@@ -18,7 +18,8 @@ from fastopt.torch.numbers import Numbers, dtype
 if TYPE_CHECKING:
     from fastopt.torch.optimizer import Optimizer
 
-_dtype = attrgetter("dtype")
+_dtype, _shape = attrgetter("dtype"), attrgetter("shape")
+_address, _strides, _is_negated = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg
 
 
 class Disagreement(Exception):
@@ -101,10 +102,13 @@ class Planned:
     def _remember(self) -> None:
         """Keep what `stands` compares."""
         self.kept = list(chain.from_iterable(self.arrays))
-        self.addresses = [tensor.data_ptr() for tensor in self.kept]
-        self.strides = [param.stride() for param in self.chosen]
+        self.addresses = list(map(_address, self.kept))
+        self.strides = list(map(_strides, self.chosen))
         self.dtypes = [param.dtype for param in self.chosen]
         self.values: list[Any] = []
+        #: How the gradients of the last step stood in memory, if all were there.
+        self.seen: list[list[Any]] | None = None
+        self.now: list[list[Any]] | None = None
 
     def _plan_host(self) -> None:
         self.plan = Plan(
@@ -128,8 +132,8 @@ class Planned:
             and self.names == _names(optimizer)
             and len(values) == len(self.values)
             and all(map(is_, values, self.values))
-            and [tensor.data_ptr() for tensor in self.kept] == self.addresses
-            and [param.stride() for param in self.chosen] == self.strides
+            and list(map(_address, self.kept)) == self.addresses
+            and list(map(_strides, self.chosen)) == self.strides
             and list(map(_dtype, self.chosen)) == self.dtypes
             and all(kept.untouched for kept in self.numbers.values())
         )
@@ -142,11 +146,12 @@ class Planned:
         active = np.array([grad is not None for grad in grads], bool)
         self.factors.clear()
         choose = partial(self.choose, optimizer)
-        arrays = tensors.as_arrays(grads[: self.on_host], self.grad_labels)
+        arrays = self._looked_up(grads[: self.on_host], active)
         calls = self._device_calls(grads, choose, grad_scale) if self.on_host < len(grads) else []
         devices.prepare(calls)
         self.plan.step(choose, arrays, grad_scale)
         self.begun = True
+        self.seen = self.now
         written = self.chosen[: self.on_host]
         if not active.all():
             written = [param for param, grad in zip(written, grads, strict=False) if grad is not None]
@@ -156,6 +161,22 @@ class Planned:
             devices.run(calls)
             active[: self.on_host] = False
         self._count(active)
+
+    def _looked_up(self, grads: list[Any], active: np.ndarray[Any, Any]) -> list[Any] | None:
+        """Return the gradients as arrays; None if each stands where that of the last step stood, and looks like it.
+
+        So it often is, for memory is given out in the same order at each step. To look costs a third of making arrays.
+        """
+        self.now = None
+        if active[: self.on_host].all():
+            try:
+                self.now = [list(map(look, grads)) for look in (_address, _strides, _dtype, _shape, _is_negated)]
+            except RuntimeError:  # a gradient without an address; what is wrong with it, the way below says
+                self.seen = None
+        if self.now is not None and self.now == self.seen and not any(self.now[-1]):
+            return None
+        self.seen = None
+        return tensors.as_arrays(grads, self.grad_labels)
 
     def _count(self, active: np.ndarray[Any, Any]) -> None:
         """Take note of a step of some parameters."""
