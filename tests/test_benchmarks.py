@@ -19,11 +19,15 @@ from benchmarks.candidates import Candidate
 from benchmarks.competition import compete
 from benchmarks.effort import QUICK
 from benchmarks.figures import FIGURES
+from benchmarks.models import candidates as models
+from benchmarks.models.measure import CLIPPED, MODEL, measure_model
+from benchmarks.models.workload import ListWorkload
 from benchmarks.norms import candidates as norm_candidates
 from benchmarks.norms.measure import NORM_WORKLOADS
 from benchmarks.norms.traffic import BOUND as NORM_BOUND
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.processes import measure_processes
+from benchmarks.report import models_grid
 from benchmarks.results import COLUMNS, Result, Results, read_csv, write_csv
 from benchmarks.timing import Timing
 from benchmarks.updates.candidates import CYTHON, NAIVE
@@ -269,3 +273,23 @@ def test_kept_memory_is_measured_in_a_process_of_its_own() -> None:
     rows = list(measure_kept_memory(replace(SMALL_NORM, direction="backward"), QUICK, threads=1))
     assert [row.candidate for row in rows] == ["cython", "torch out", "torch op", "torch module"]
     assert {row.measure for row in rows} == {"norm, memory kept"}
+
+
+def test_steps_of_models_are_verified_and_timed() -> None:
+    """Each candidate, PyTorch's and fastopt's for PyTorch among them, has made one correct step."""
+    torch = peer("torch")
+    assert torch
+    small = ListWorkload.of(BY_NAME["adamw"], [(20, 30), (7,), (4, 5, 6)], "small")
+    rows = list(measure_model(small, QUICK, peers=True, threads=1))
+    named = {(row.measure, row.candidate) for row in rows}
+    steps = ("cython", "flat", "naive", "fastopt.torch", "torch fused", "torch foreach", "torch for-loop")
+    assert named == {*((MODEL, name) for name in steps), (CLIPPED, "cython"), (CLIPPED, "torch fused")}
+    assert {row.shape for row in rows} == {"small"}
+    assert models_grid(Results({}, rows)).rows[0][:2] == ("update", "small")
+
+
+def test_a_wrong_step_of_a_model_is_not_timed() -> None:
+    """A clipped step is verified as one."""
+    small = ListWorkload.of(BY_NAME["adamw"], [(20, 30), (7,)], "small")
+    with pytest.raises(WrongResultError, match="cython is wrong for adamw"):
+        verify(replace(models.CLIPPING, expected=models.OPTIMIZER.expected), small, 1)
