@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from benchmarks.figure import over, ratio
 from benchmarks.grid import Grid
-from benchmarks.models.measure import CLIPPED, MODEL
+from benchmarks.models.measure import CLIPPED, MODEL, OFFLOADED
 from benchmarks.norms.figures import TORCH as NORM_TORCH
 from benchmarks.processes import AT_ONCE, ONE_BY_ONE
 from benchmarks.results import Columns, Result, Results
@@ -55,7 +55,7 @@ def models_grid(results: Results) -> Grid:
     candidates = ("cython", "flat", "fastopt.torch", *UPDATE_TORCH, "naive")
     headings = ("step", "of", *(f"{name}, ms" for name in candidates), "over torch fused", "over naive")
     grid = Grid("AdamW's step of a whole model", headings, words=2)
-    for measure, what in ((MODEL, "update"), (CLIPPED, "clip, check, update")):
+    for measure, what in ((MODEL, "update"), (CLIPPED, "clip, check, update"), (OFFLOADED, "offloaded bfloat16")):
         for shape in dict.fromkeys(row.shape for row in results.select(measure=measure)):
             columns = {"measure": measure, "shape": shape}
             times = (results.median(name, **columns) for name in candidates)

@@ -20,7 +20,7 @@ from benchmarks.competition import compete
 from benchmarks.effort import QUICK
 from benchmarks.figures import FIGURES
 from benchmarks.models import candidates as models
-from benchmarks.models.measure import CLIPPED, MODEL, measure_model
+from benchmarks.models.measure import CLIPPED, MODEL, OFFLOADED, measure_model
 from benchmarks.models.workload import ListWorkload
 from benchmarks.norms import candidates as norm_candidates
 from benchmarks.norms.measure import NORM_WORKLOADS
@@ -283,7 +283,8 @@ def test_steps_of_models_are_verified_and_timed() -> None:
     rows = list(measure_model(small, QUICK, peers=True, threads=1))
     named = {(row.measure, row.candidate) for row in rows}
     steps = ("cython", "flat", "naive", "fastopt.torch", "torch fused", "torch foreach", "torch for-loop")
-    assert named == {*((MODEL, name) for name in steps), (CLIPPED, "cython"), (CLIPPED, "torch fused")}
+    both = [(measure, name) for measure in (CLIPPED, OFFLOADED) for name in ("cython", "torch fused")]
+    assert named == {*((MODEL, name) for name in steps), *both}
     assert {row.shape for row in rows} == {"small"}
     assert models_grid(Results({}, rows)).rows[0][:2] == ("update", "small")
 

@@ -23,10 +23,11 @@ MAX_NORM = 1.0
 def _optimizer(workload: ListWorkload, arrays: Arrays, threads: int) -> tuple[Optimizer, list[np.ndarray]]:
     """The optimizer in the middle of a training, with state of its own, and the gradients."""
     tensors = workload.tensors(arrays)
-    optimizer = AdamW([tensor["param"] for tensor in tensors], num_threads=threads)
+    params = [tensor["param"] for tensor in tensors]
+    optimizer = AdamW(params, master_weights=workload.storage != "float32", num_threads=threads)
     for state, tensor in zip(optimizer.state, tensors, strict=True):
-        for name, array in state.items():
-            array[...] = tensor[name]
+        for name in workload.case.state:
+            state[name][...] = tensor[name]
     optimizer.steps[...] = STEP - 1
     return optimizer, [tensor["grad"] for tensor in tensors]
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import fastopt.torch
+import numpy as np
 import torch
 
+import fastopt.torch
 from benchmarks.candidates import Candidate, Step
 from benchmarks.models.candidates import MAX_NORM, clipped
 from benchmarks.models.workload import ListWorkload
@@ -58,6 +59,33 @@ def _clipped_in_place(workload: ListWorkload, arrays: Arrays) -> Arrays:
     return {**expected, "grad": arrays["grad"] * (MAX_NORM / norm)}
 
 
+def _offloaded(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
+    """As offloaded training has it: gradients are widened, float32 masters updated, and rounded into the parameters."""
+    torch.set_num_threads(threads)
+    tensors = workload.tensors(arrays)
+    params, grads = ([_bfloat16(each[name]) for each in tensors] for name in ("param", "grad"))
+    masters = [param.float() for param in params]
+    for master in masters:
+        master.grad = torch.empty_like(master)
+    optimizer = torch.optim.AdamW(masters, fused=True)
+    for master, each in zip(masters, tensors, strict=True):
+        state = {"exp_avg": torch.as_tensor(each["m"]), "exp_avg_sq": torch.as_tensor(each["v"])}
+        optimizer.state[master] = {"step": torch.tensor(float(STEP - 1)), **state}
+
+    def step() -> None:
+        torch._foreach_copy_([master.grad for master in masters], grads)
+        optimizer.step()
+        torch._foreach_copy_(params, masters)
+
+    return step
+
+
+def _bfloat16(array: np.ndarray) -> torch.Tensor:
+    """The same memory; PyTorch does not know NumPy's bfloat16."""
+    return torch.as_tensor(array.view(np.int16)).view(torch.bfloat16)
+
+
+OFFLOADED = Candidate("torch fused", _offloaded)
 DROP_IN = Candidate("fastopt.torch", _drop_in)
 CLIPPING = Candidate("torch fused", _clipping, expected=_clipped_in_place)
 
