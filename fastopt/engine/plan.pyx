@@ -13,22 +13,27 @@ import numpy
 from fastopt import host_scalars, rules
 from fastopt.backends import find_host_backend, load_kernel, load_summing
 
-from libc.float cimport DBL_MAX, DBL_MIN, FLT_MAX, FLT_MIN
-from libc.math cimport isfinite
-from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
-from libc.string cimport memcpy
 from cpython.object cimport PyObject
+from libc.float cimport DBL_MAX, FLT_MAX
+from libc.math cimport isfinite
+from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
+from libc.stdlib cimport free
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES
 
 from fastopt.engine.intake cimport (
-    HOST, Intake, as_ndarray, check_memory, extent_of, extent_t, is_plain, may_share, place, shape_of,
-    stand_between,
+    HOST, Intake, as_ndarray, check_memory, extent_of, extent_t, is_plain, may_share, place, shape_of, stand_between,
 )
 from fastopt.engine.job cimport (
-    BFLOAT16, FLOAT64, LARGEST_CHUNK, MAX_ARRAYS, MAX_SLOTS, describe, job_t, kernel_t, layout_bytes, layout_t, list_t, noise_t,
-    number_units, plan_job, run_units, storage, summing_t, task_t, view_t,
+    BFLOAT16, FLOAT64, LARGEST_CHUNK, MAX_ARRAYS, MAX_SLOTS, job_t, kernel_t, list_t, noise_t, number_units, run_units,
+    storage, summing_t, view_t,
+)
+from fastopt.engine.squares cimport (
+    DIRECTIONS, GRADIENTS, PAIRS, SUMMED, add_sum, measure_t, measure_units, measured, measures_t, root_of, sum_t,
+)
+from fastopt.engine.tensor cimport (
+    LOOK_AHEAD, fetch, fetch_shape, fill_task, has_shape, move_grad, number_places, own_t, plan, rescale, shares, tensor_t,
+    work_t, zeros,
 )
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
 from fastopt.engine.update cimport Update, convert_scalars, form_of, scalars_t
@@ -37,12 +42,15 @@ cnp.import_array()
 
 cdef extern from *:
     """
-    /* Arrays of 2,000 tensors lie apart, where no processor guesses the next: so a step takes a third less. */
-    #define LOOK_AHEAD 8
-    #define fetch(object) __builtin_prefetch(object)
+    #include <pthread.h>
+    static int forks = 1;
+    static void count_fork(void) { forks++; }
+    static void count_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
     """
-    int LOOK_AHEAD
-    void fetch(const void *) noexcept
+    const int forks  # so many lie between the first process and this one; and 1
+    void count_forks() noexcept
+
+count_forks()
 
 cdef extern from "Python.h":  # borrowed references: 2,000 new ones take 5 us
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
@@ -52,39 +60,6 @@ cdef extern from "numpy/arrayobject.h":
     int NPY_SHORT
     int NPY_ARRAY_WRITEABLE
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
-
-cdef extern from "unistd.h" nogil:
-    int getpid()
-
-cdef extern from "squares.h" nogil:
-    ctypedef struct sum_t:
-        double value
-        int exponent
-    Py_ssize_t SUMMED
-    enum measured:
-        GRADIENTS
-        PAIRS
-        DIRECTIONS
-    ctypedef struct measure_t:
-        const view_t *views
-        int ndim
-        const npy_intp *shape
-        unsigned straight
-        Py_ssize_t count
-        Py_ssize_t units
-        Py_ssize_t units_before
-        const task_t *task
-        double weight_decay
-        sum_t *sums
-    ctypedef struct measures_t:
-        measured what
-        const summing_t *summing[2]
-        const measure_t *measures
-        Py_ssize_t count
-    void measure_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
-    void add_sum(sum_t *, const sum_t *)
-    double root_of(const sum_t *)
-
 
 class Tensor(NamedTuple):
     """One tensor of a plan."""
@@ -112,56 +87,6 @@ class Layerwise(NamedTuple):
     scalars: tuple[str, ...]
     #: True: the second norm is that of what the rule takes from param with a learning rate of 1.
     directed: bool
-
-
-# A tensor as the engine has it. Its arrays: param, grad, state, then what follows param.
-cdef struct tensor_t:
-    view_t *views
-    char *data  # of the array that is the caller's: param, or the copy
-    const npy_intp *shape
-    int ndim
-    unsigned straight  # bit i: array i is one run in C order
-    int narrays  # the rule's
-    int slots  # and what follows
-    int average
-    int copy
-    bint wide  # one of its own arrays is float64
-    bint is_float64  # that, or this step's gradient is
-    bint noisy
-    bint active  # it is updated in this step
-    bint planned
-    bint own  # its job has scalars of its own since the last step
-    storage stored  # how this step's gradient is stored
-    char *grad  # where the last one stood
-    storage grad_storage
-    Py_ssize_t group
-    Py_ssize_t first  # the position of param among all arrays
-    Py_ssize_t count
-    Py_ssize_t units
-    Py_ssize_t work  # the position of what it shares with others, at the last step; or -1
-    sum_t squares[2]  # as measured last
-
-# What tensors share that have the same scalars: a group, and the same number of updates behind them.
-cdef struct work_t:
-    task_t task
-    scalars_t scalars
-    noise_t noise
-    double grad_scale
-    Py_ssize_t group
-    int64_t step
-    bint is_float64
-    bint noisy
-    int average
-    int copy
-    # What the rule would do with a learning rate of 1, and without decay of param.
-    task_t direction
-    scalars_t direction_scalars
-    double weight_decay
-
-# The scalars of a tensor that has its own.
-cdef struct own_t:
-    task_t task
-    scalars_t scalars
 
 
 AVERAGE = Update(rules.average, host_scalars.average)
@@ -206,7 +131,7 @@ cdef class Plan:
     cdef list values  # of each work: the update and its host scalars
     cdef uint64_t seed
     cdef bint noisy, has_float64, of_torch
-    cdef int running  # the process that makes a step
+    cdef int running  # `forks`, while a step is made
     cdef bint changed  # which jobs run, or their plans, since units were counted: kept, for share_out may raise
     cdef kernel_t average_kernels[2]
     cdef const summing_t *summing[2]
@@ -391,9 +316,9 @@ cdef class Plan:
         cdef tuple held  # arrays over the gradients' memory, for as long as it is read
         if max_tensor_norm is not None and self.layerwise is not None:
             raise ValueError(f"max_tensor_norm is {max_tensor_norm}; expected None: a layer-wise rule scales each tensor itself")
-        if self.running == getpid():  # a child of fork() inherits what another thread was at
+        if self.running == forks:  # a child of fork() inherits what another thread was at
             raise RuntimeError("a step is already being made with these tensors; expected one at a time")
-        self.running = getpid()
+        self.running = forks
         try:
             self.check_kept()
             held = None if given is None else self.look_up(tuple(given))
@@ -795,105 +720,3 @@ cdef tuple names_of(given):
     states = [f"{name} of {given.label}" for name in known]
     extras = [f"{name} of {given.label}" for name in ("average", "copy") if getattr(given, name) is not None]
     return (given.label, *states, *extras)
-
-
-cdef int number_places(tensor_t *tensor) except -1:
-    """Let a tensor's elements be counted in C order, as by one more array whose elements are a byte apart."""
-    cdef int axis
-    cdef npy_intp stride = 1
-    cdef npy_intp *places = <npy_intp *>zeros(tensor.ndim, sizeof(npy_intp))
-    for axis in range(tensor.ndim - 1, -1, -1):
-        places[axis] = stride
-        stride *= tensor.shape[axis]
-    tensor.views[tensor.slots] = view_t(NULL, places, BFLOAT16)
-    return 0
-
-
-cdef inline void fetch_shape(PyObject *given) noexcept:
-    if cnp.PyArray_CheckExact(<object>given):
-        fetch(PyArray_DIMS(<ndarray>given))
-
-
-cdef inline bint has_shape(ndarray grad, const tensor_t *tensor) noexcept:
-    cdef int axis
-    if PyArray_NDIM(grad) != tensor.ndim:
-        return False
-    for axis in range(tensor.ndim):
-        if PyArray_DIMS(grad)[axis] != tensor.shape[axis]:
-            return False
-    return True
-
-
-cdef int move_grad(tensor_t *tensor, job_t *job, ndarray grad) except -1:
-    """Take note of where a gradient stands; where only that has changed, the plan stays."""
-    cdef char *data = <char *>PyArray_DATA(grad)
-    cdef unsigned straight = <unsigned>PyArray_IS_C_CONTIGUOUS(grad) << 1
-    cdef npy_intp *strides = <npy_intp *>tensor.views[1].strides
-    if tensor.planned and straight and tensor.straight & 2 and tensor.stored == tensor.grad_storage:
-        job.data[1] += data - tensor.grad
-    else:
-        tensor.planned = False
-    if tensor.ndim:
-        memcpy(strides, PyArray_STRIDES(grad), tensor.ndim * sizeof(npy_intp))
-    tensor.views[1].data = tensor.grad = data
-    tensor.views[1].storage = tensor.grad_storage = tensor.stored
-    tensor.straight = tensor.straight & ~2u | straight
-    return 0
-
-
-cdef inline bint shares(const tensor_t *tensor, int64_t step, const work_t *work) noexcept:
-    return (
-        work.step == step and work.group == tensor.group and work.is_float64 == tensor.is_float64
-        and work.noisy == tensor.noisy and work.average == tensor.average and work.copy == tensor.copy
-    )
-
-
-cdef int plan(tensor_t *tensor, job_t *job, const task_t *task) except -1:
-    """Cut one tensor's update into units."""
-    cdef layout_t layout
-    cdef layout_t *kept = job.layout
-    cdef size_t size
-    plan_job(job, task, tensor.views, tensor.ndim, tensor.shape, &layout)
-    if job.layout != NULL:
-        size = layout_bytes(&layout)
-        job.layout = <layout_t *>realloc(kept, size)
-        if job.layout == NULL:
-            free(kept)
-            raise MemoryError
-        memcpy(job.layout, &layout, size)
-    else:
-        free(kept)
-    tensor.units = job.units
-    tensor.planned = True
-    return 0
-
-
-cdef int fill_task(task_t *task, Update update, int form, bint is_float64) except -1:
-    if update.kernels[is_float64][form] == NULL:
-        update.load(is_float64, form)
-    describe(task, <int>len(update.arrays), update.grad, is_float64)
-    task.kernel = update.kernels[is_float64][form]
-    task.codecs = update.codecs[is_float64]
-    return 0
-
-
-cdef int rescale(scalars_t *scalars, bint is_float64, double grad_scale, double factor) except -1:
-    """Multiply the factor on the gradient, the first of all scalars."""
-    if grad_scale != 0.0 and abs(grad_scale * factor) < (DBL_MIN if is_float64 else FLT_MIN):
-        raise ValueError(
-            f"grad_scale vanishes in {'float64' if is_float64 else 'float32'}: it is {grad_scale}, and clipping multiplies it "
-            f"by {factor}; expected smaller gradients, or a larger limit for their norm"
-        )
-    grad_scale *= factor
-    if is_float64:
-        scalars.float64[0] = grad_scale
-    else:
-        scalars.float32[0] = <float>grad_scale
-    return 0
-
-
-cdef void *zeros(size_t count, size_t size) except NULL:
-    cdef void *memory = calloc(count or 1, size)
-    if memory == NULL:
-        raise MemoryError
-    return memory
