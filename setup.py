@@ -44,7 +44,9 @@ def kernel_extensions() -> list[Extension]:
             for isa in ["plain", *levels]:
                 name = f"{family}_{dtype}_{isa.replace('-', '_')}"
                 path = GENERATED / f"{name}.pyx"
-                path.write_text(write_module(source, dtype))
+                text = write_module(source, dtype)
+                if not path.exists() or path.read_text() != text:  # else its date says that all must be compiled anew
+                    path.write_text(text)
                 extensions.append(
                     Extension(
                         f"fastopt.kernels.{name}",
@@ -66,6 +68,7 @@ def engine_extensions() -> list[Extension]:
         "cpu": [],
         "hyperparameters": [],
         "dlpack": [],
+        "exchange": [],
         "intake": [],
         "threads": ["thread_limits", "pool", "schedule"],
         "update": [],

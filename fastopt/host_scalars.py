@@ -140,7 +140,7 @@ def adam(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale)
 
 def adamw(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
     scalars = adam(step, lr, beta1, beta2, eps, True, weight_decay, grad_scale)
-    return (scalars[0], 0.0, float(lr) * scalars[1]) + scalars[3:]  # noqa: RUF005 (unpacked: 0.4 us more)
+    return (scalars[0], 0.0, float(lr) * scalars[1]) + scalars[3:]  # noqa: RUF005 (unpacked: 0.2 us more)
 
 
 def adamax(step, lr, beta1, beta2, eps, weight_decay, grad_scale):

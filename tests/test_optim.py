@@ -664,7 +664,7 @@ def test_a_child_of_fork_steps_whatever_another_thread_was_at():
     try:
         for _ in range(10):
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", DeprecationWarning)  # Python's, of threads and forks
+                warnings.simplefilter("ignore")  # Python's and JAX's, of threads and forks
                 child = os.fork()
             if child == 0:
                 try:

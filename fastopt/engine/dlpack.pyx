@@ -4,55 +4,17 @@
 import sys
 
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid, PyCapsule_SetName
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t
 cimport numpy as cnp
 from numpy cimport npy_intp
 
+from fastopt.engine.exchange cimport export_unasked
+
 cnp.import_array()
-
-# The structures of dlpack.h, version 1.
-cdef struct DLDevice:
-    int32_t device_type
-    int32_t device_id
-
-cdef struct DLDataType:
-    uint8_t code
-    uint8_t bits
-    uint16_t lanes
-
-cdef struct DLTensor:
-    void *data
-    DLDevice device
-    int32_t ndim
-    DLDataType dtype
-    int64_t *shape
-    int64_t *strides
-    uint64_t byte_offset
-
-ctypedef void (*deleter_t)(void *) noexcept
-
-cdef struct DLManagedTensor:
-    DLTensor dl_tensor
-    void *manager_ctx
-    deleter_t deleter
-
-cdef struct DLPackVersion:
-    uint32_t major
-    uint32_t minor
-
-cdef struct DLManagedTensorVersioned:
-    DLPackVersion version
-    void *manager_ctx
-    deleter_t deleter
-    uint64_t flags
-    DLTensor dl_tensor
 
 cdef enum:
     FLOAT_CODE = 2
     BFLOAT_CODE = 4
-    CPU = 1
-    CUDA = 2
-    CUDA_HOST = 3
     READ_ONLY = 1
 
 # Where host arrays are, beside the numbers of devices.
@@ -86,15 +48,20 @@ cdef class Owner:
             self.versioned.deleter(self.versioned)
 
 
-def import_array(producer, str name):
+cdef tuple import_array(producer, str name):
     """Return an ndarray over the producer's memory, whether its numbers are bfloat16 (then shown as uint16), and where it is.
 
     That is HOST, or the number of a CUDA device; the ndarray's elements then must not be looked at.
     """
     cdef Owner owner = Owner.__new__(Owner)
     cdef DLTensor *tensor
-    cdef bint read_only = type(producer).__module__.partition(".")[0] in IMMUTABLE
+    cdef bint read_only
+    owner.versioned = export_unasked(producer)
+    if owner.versioned != NULL:
+        array, is_bfloat16 = view_of_tensor(&owner.versioned.dl_tensor, owner, False, name)
+        return array, is_bfloat16, HOST
     capsule = export(producer, name)
+    read_only = type(producer).__module__.partition(".")[0] in IMMUTABLE
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
         owner.versioned = <DLManagedTensorVersioned *>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")

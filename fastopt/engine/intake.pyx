@@ -5,10 +5,14 @@ An array on a CUDA device becomes an ndarray, too, over addresses that no one he
 overlaps are checked as those of host arrays are.
 """
 
+import sys
+
 cimport cython
 from libc.stdlib cimport free, malloc, qsort
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
+
+from fastopt.engine.dlpack cimport import_array
 
 cnp.import_array()
 
@@ -185,9 +189,6 @@ def as_numpy(array, str name):
 
 cdef object foreign_array(object array, str name, storage *stored, int *device):
     """Return an ndarray over the memory of an object that is not one, through the interface that it offers."""
-    from fastopt.engine import dlpack
-    import sys
-
     stored[0] = FLOAT32
     if isinstance(array, ndarray):
         masked = sys.modules.get("numpy.ma")
@@ -195,7 +196,7 @@ cdef object foreign_array(object array, str name, storage *stored, int *device):
             raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
         return ndarray.view(array, ndarray)  # not the subclass's own view
     if hasattr(array, "__dlpack__"):  # first, for PyTorch's __cuda_array_interface__ calls bfloat16 something else
-        imported, is_bfloat16, device[0] = dlpack.import_array(array, name)
+        imported, is_bfloat16, device[0] = import_array(array, name)
         if is_bfloat16:
             stored[0] = BFLOAT16
         return imported

@@ -7,7 +7,7 @@
 #define FASTOPT_SQUARES_H
 #include "job.h"
 
-/* Elements of a unit: 8 bytes a sum are then 1 in 8,192 of a gradient's. */
+/* Elements of a unit: its two sums take 32 bytes beside the 256 KiB of a float32 gradient. */
 #define SUMMED 65536
 
 /* What is summed for each tensor. */

@@ -19,7 +19,8 @@ cdef extern from "numpy/arrayobject.h":
 
 cdef extern from *:
     """
-    /* Arrays of 2,000 tensors lie apart, where no processor guesses the next: so a step takes a third less. */
+    /* Arrays of 2,000 tensors lie apart, where no processor guesses the next. Where other work has filled the caches
+     * between steps, a step takes 0.42 ms so, and 0.46 without; where nothing has, 0.10 either way. */
     #define LOOK_AHEAD 8
     #define fetch(object) __builtin_prefetch(object)
     """
@@ -108,6 +109,22 @@ cdef inline bint has_shape(ndarray grad, const tensor_t *tensor) noexcept:
     for axis in range(tensor.ndim):
         if PyArray_DIMS(grad)[axis] != tensor.shape[axis]:
             return False
+    return True
+
+
+cdef inline bint stands(ndarray param, const tensor_t *tensor, storage stored) noexcept:
+    """True if a parameter, or the copy that is the caller's, is as it was planned."""
+    cdef const view_t *view = &tensor.views[tensor.copy]
+    cdef unsigned straight = PyArray_IS_C_CONTIGUOUS(param)
+    cdef int axis
+    if PyArray_DATA(param) != tensor.data and tensor.count or stored != view.storage or not has_shape(param, tensor):
+        return False
+    if straight != (tensor.straight >> tensor.copy & 1):
+        return False
+    if not straight:
+        for axis in range(tensor.ndim):
+            if PyArray_STRIDES(param)[axis] != view.strides[axis]:
+                return False
     return True
 
 

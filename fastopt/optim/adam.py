@@ -253,7 +253,7 @@ class NAdam(Optimizer):
             known -= 1
         product = self.mu_products.get((number, known), 1.0)
         for t in range(known + 1, step + 1):
-            if product == 0.0:  # from some 10,000 steps on
+            if product < 1e-300:  # 1 - product is 1, and will be
                 break
             product *= host_scalars.nadam_mu(t, group.__dict__["beta1"], group.__dict__["momentum_decay"])
         self.mu_products[number, step] = product

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
-from operator import attrgetter, is_
+from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +14,10 @@ from fastopt.engine.plan import Plan, Tensor
 from fastopt.engine.update import Update
 from fastopt.torch import devices, tensors
 from fastopt.torch.numbers import Numbers, dtype
+from fastopt.torch.standing import is_negated, standing
 
 if TYPE_CHECKING:
     from fastopt.torch.optimizer import Optimizer
-
-_dtype, _shape = attrgetter("dtype"), attrgetter("shape")
-_address, _strides, _is_negated = torch.Tensor.data_ptr, torch.Tensor.stride, torch.Tensor.is_neg
 
 
 class Disagreement(Exception):
@@ -102,13 +100,10 @@ class Planned:
     def _remember(self) -> None:
         """Keep what `stands` compares."""
         self.kept = list(chain.from_iterable(self.arrays))
-        self.addresses = list(map(_address, self.kept))
-        self.strides = list(map(_strides, self.chosen))
-        self.dtypes = [param.dtype for param in self.chosen]
+        self.standing = standing(self.kept)
         self.values: list[Any] = []
-        #: How the gradients of the last step stood in memory, if all were there.
-        self.seen: list[list[Any]] | None = None
-        self.now: list[list[Any]] | None = None
+        #: How the gradients of the last step stood, if all were there.
+        self.seen: Any = None
 
     def _plan_host(self) -> None:
         self.plan = Plan(
@@ -123,7 +118,7 @@ class Planned:
     # ---- At every step
 
     def stands(self, optimizer: Optimizer, params: list[Any], grads: list[Any]) -> bool:
-        """Return whether all is as it was, but for what the gradients hold, and shapes, which the engine looks at."""
+        """Return whether all is as it was, but for the gradients."""
         values = _values(optimizer)
         return (
             len(params) == len(self.params)
@@ -132,9 +127,9 @@ class Planned:
             and self.names == _names(optimizer)
             and len(values) == len(self.values)
             and all(map(is_, values, self.values))
-            and list(map(_address, self.kept)) == self.addresses
-            and list(map(_strides, self.chosen)) == self.strides
-            and list(map(_dtype, self.chosen)) == self.dtypes
+            and self.standing is not None
+            and self.standing.holds(self.kept)
+            and not is_negated(self.chosen)
             and all(kept.untouched for kept in self.numbers.values())
         )
 
@@ -151,7 +146,8 @@ class Planned:
         devices.prepare(calls)
         self.plan.step(choose, arrays, grad_scale)
         self.begun = True
-        self.seen = self.now
+        if arrays is not None:
+            self.seen = standing(grads[: self.on_host]) if active[: self.on_host].all() else None
         written = self.chosen[: self.on_host]
         if not active.all():
             written = [param for param, grad in zip(written, grads, strict=False) if grad is not None]
@@ -165,15 +161,9 @@ class Planned:
     def _looked_up(self, grads: list[Any], active: np.ndarray[Any, Any]) -> list[Any] | None:
         """Return the gradients as arrays; None if each stands where that of the last step stood, and looks like it.
 
-        So it often is, for memory is given out in the same order at each step. To look costs a third of making arrays.
+        So it often is, for memory is given out in the same order at each step.
         """
-        self.now = None
-        if active[: self.on_host].all():
-            try:
-                self.now = [list(map(look, grads)) for look in (_address, _strides, _dtype, _shape, _is_negated)]
-            except RuntimeError:  # a gradient without an address; what is wrong with it, the way below says
-                self.seen = None
-        if self.now is not None and self.now == self.seen and not any(self.now[-1]):
+        if self.seen is not None and active[: self.on_host].all() and self.seen.holds(grads) and not is_negated(grads):
             return None
         self.seen = None
         return tensors.as_arrays(grads, self.grad_labels)

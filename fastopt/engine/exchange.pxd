@@ -1,0 +1,4 @@
+from fastopt.engine.dlpack cimport DLManagedTensorVersioned
+
+
+cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL

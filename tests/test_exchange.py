@@ -1,0 +1,178 @@
+"""PyTorch's tensors by its table of C functions: what is seen of them, and what is left to ``__dlpack__``."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastopt
+from fastopt.engine import exchange
+from fastopt.optim import Adam
+from tests.peers import peer
+
+pytestmark = pytest.mark.parity
+
+torch = peer("torch")
+standing = importlib.import_module("fastopt.torch.standing")
+
+both = pytest.mark.parametrize("kind", [exchange.Standing, standing.StandingBefore])
+
+
+def tensors() -> list[Any]:
+    return [torch.ones(4, 6), torch.ones(()), torch.ones(0, 3), torch.ones(5, dtype=torch.bfloat16)]
+
+
+def test_this_pytorch_has_a_table() -> None:
+    """Without one, no test here would see what it is for."""
+    assert exchange.has_table()
+    assert standing.Standing is exchange.Standing
+
+
+@both
+def test_tensors_stand_where_they_stood(kind: Any) -> None:
+    found = tensors()
+    before = kind(found)
+    assert before.holds(found)
+    assert before.holds([tensor.detach() for tensor in found])
+    found[0].fill_(2.0)
+    assert before.holds(found)
+    assert not before.holds(found[:-1])
+    assert not before.holds([*found, torch.ones(3)])
+
+
+@both
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: tensor.clone(),
+        lambda tensor: tensor[1:],
+        lambda tensor: tensor[:, :5],
+        lambda tensor: tensor.view(6, 4),
+        lambda tensor: tensor.view(24),
+        lambda tensor: tensor.view(torch.int32),
+        lambda tensor: tensor.as_strided((4, 6), (1, 4)),
+        lambda tensor: tensor.to_sparse(),
+    ],
+)
+def test_a_change_is_seen(kind: Any, change: Callable[[Any], Any]) -> None:
+    found = tensors()
+    before = kind(found)
+    assert not before.holds([change(found[0]), *found[1:]])
+
+
+@both
+def test_what_has_no_memory_can_not_be_looked_at(kind: Any) -> None:
+    for odd in (torch.ones(3).to_sparse(), torch.ones(3, device="meta")):
+        if kind is exchange.Standing or odd.layout is not torch.strided:
+            with pytest.raises(RuntimeError):
+                kind([torch.ones(3), odd])
+    assert standing.standing([torch._neg_view(torch.ones(3))]) is None
+
+
+def test_what_is_no_tensor_is_not_looked_at() -> None:
+    with pytest.raises(RuntimeError, match="tensor 1 has no memory of its own"):
+        exchange.Standing([torch.ones(3), np.ones(3)])
+    assert not exchange.Standing([torch.ones(3)]).holds([None])
+
+
+def test_an_update_takes_hold_of_a_tensor_and_lets_it_go() -> None:
+    param = torch.ones(3)
+    storage = weakref.ref(param.untyped_storage())
+    fastopt.sgd(param, torch.ones(3), lr=0.5)
+    assert param.tolist() == [0.5, 0.5, 0.5]
+    del param
+    gc.collect()
+    assert storage() is None
+
+
+def test_a_subclass_is_asked_itself() -> None:
+    asked = []
+
+    class Own(torch.Tensor):
+        def __dlpack__(self, **arguments: Any) -> Any:
+            asked.append(arguments)
+            return self.as_subclass(torch.Tensor).__dlpack__(**arguments)
+
+    param = torch.ones(3).as_subclass(Own)
+    fastopt.sgd(param, np.ones(3, np.float32), lr=0.5)
+    assert asked
+    assert param.tolist() == [0.5, 0.5, 0.5]
+
+
+def test_what_would_be_read_wrongly_is_refused() -> None:
+    grad = np.ones(3, np.float32)
+    with pytest.raises(TypeError, match=r"param is a Tensor that can't be exported.*: it is a negated view"):
+        fastopt.sgd(torch._neg_view(torch.ones(3)), grad, lr=0.1)
+    with pytest.raises(TypeError, match=r"param is a Parameter that can't be exported.*requires? gradient"):
+        fastopt.sgd(torch.nn.Parameter(torch.ones(3)), grad, lr=0.1)
+    fastopt.sgd(torch.nn.Parameter(torch.ones(3), requires_grad=False), grad, lr=0.1)
+
+
+@pytest.mark.parametrize(
+    "move",
+    [
+        lambda tensor: setattr(tensor, "data", torch.ones(1000)),
+        lambda tensor: tensor.set_(torch.ones(1000)),
+        lambda tensor: tensor.resize_(100_000),
+        lambda tensor: tensor.resize_(100),
+        lambda tensor: setattr(tensor, "data", tensor.data.view(16, 64)),
+        lambda tensor: setattr(tensor, "data", tensor.data.t()),
+        lambda tensor: setattr(tensor, "data", tensor.data[::2]),
+    ],
+)
+def test_a_tensor_that_has_moved_is_refused_by_an_optimizer(move: Callable[[Any], None]) -> None:
+    params, grads = ([torch.ones(32, 32), torch.ones(32, 32)] for _ in range(2))
+    optimizer = Adam(params)
+    optimizer.step(grads)
+    before = params[0].clone()
+    move(params[1])
+    for _ in range(3):
+        with pytest.raises(ValueError, match=r"params\[1\] has been moved in memory; expected it where it was"):
+            optimizer.step(grads)
+    assert torch.equal(params[0], before)
+    assert optimizer.steps.tolist() == [1, 1]
+
+
+def test_a_tensor_that_has_been_put_straight_is_refused_by_an_optimizer() -> None:
+    param, grad = torch.ones(4, 4).t(), torch.ones(4, 4)
+    optimizer = Adam([param])
+    optimizer.step([grad])
+    param.data = param.data.t()
+    with pytest.raises(ValueError, match="has been moved in memory"):
+        optimizer.step([grad])
+
+
+@pytest.mark.parametrize("kind", ["Standing", "StandingBefore"])
+def test_steps_are_the_same_however_tensors_are_looked_at(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "Standing", getattr(standing, kind))
+    ours = importlib.import_module("fastopt.torch")
+    params = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
+    optimizer = ours.SGD(params, lr=0.25)
+    for i in range(4):
+        for param in params:
+            if i in (1, 3):  # in turns the same gradients, and others
+                param.grad = torch.full((3,), 1.0)
+            elif param.grad is not None:
+                param.grad.fill_(2.0)
+        if i == 2:
+            params[1].data = torch.full((3,), 5.0)
+        optimizer.step()
+    assert params[0].tolist() == [1 - 0.25 * (1 + 2 + 1)] * 3
+    assert params[1].tolist() == [5 - 0.25 * (2 + 1)] * 3
+
+
+def test_a_gradient_that_has_become_negated_is_read_so() -> None:
+    ours = importlib.import_module("fastopt.torch")
+    param = torch.nn.Parameter(torch.zeros(3))
+    grad = torch.ones(3)
+    optimizer = ours.SGD([param], lr=1.0)
+    for each in (grad, grad, torch._neg_view(grad)):
+        param.grad = each
+        optimizer.step()
+    assert param.tolist() == [-1.0, -1.0, -1.0]
