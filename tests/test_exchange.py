@@ -176,3 +176,15 @@ def test_a_gradient_that_has_become_negated_is_read_so() -> None:
         param.grad = each
         optimizer.step()
     assert param.tolist() == [-1.0, -1.0, -1.0]
+
+
+def test_a_parameter_that_has_become_negated_is_refused() -> None:
+    ours = importlib.import_module("fastopt.torch")
+    param = torch.nn.Parameter(torch.ones(3))
+    param.grad = torch.ones(3)
+    optimizer = ours.SGD([param], lr=0.5)
+    optimizer.step()
+    param.data = torch._neg_view(param.data)
+    with pytest.raises(TypeError, match=r"param_groups\[0\]\['params'\]\[0\] is .*negated"):
+        optimizer.step()
+    assert param.tolist() == [-0.5, -0.5, -0.5]
