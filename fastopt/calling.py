@@ -83,8 +83,8 @@ class Kernel:
         scalars = np.asarray(scalars)
         if scalars.dtype != self.dtype or scalars.shape != (len(self.scalars),):
             raise ValueError(
-                f"scalars is of {scalars.dtype} and shape {scalars.shape}; expected {self.dtype}, ({len(self.scalars)},): "
-                f"{', '.join(self.scalars)}"
+                f"scalars is of {scalars.dtype} and shape {scalars.shape}; "
+                f"expected {self.dtype}, ({len(self.scalars)},): {', '.join(self.scalars)}"
             )
         self._check_form(scalars)
         run_kernel(self._update, self.address, self.dtype.name, arrays, np.ascontiguousarray(scalars))
@@ -97,11 +97,13 @@ class Kernel:
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
     def _refuse_other_radam(self, values: dict[str, Any]) -> None:
-        """radam has two rules, by the step."""
+        """Radam has two rules, by the step."""
         if self.name in ("radam", "radam_unrectified"):
             other = "radam" if radam_is_rectified(values["step"], values["beta2"]) else "radam_unrectified"
             if self.name != other:
-                raise ValueError(f"step is {values['step']}; expected one of {self.name}: this one takes kernel {other!r}")
+                raise ValueError(
+                    f"step is {values['step']}; expected one of {self.name}: this one takes kernel {other!r}"
+                )
 
     def _check_form(self, scalars: NDArray[Any]) -> None:
         for name in ("weight_decay", "decay"):
@@ -133,8 +135,9 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
     Returns
     -------
     Kernel
-        With the attributes address, scalars, arrays, name, dtype, weight_decay, decay and isa. ``prepare(**hyperparameters)``
-        returns the scalars of one step. Called with arrays and ``scalars=``, it runs, with all checks.
+        With the attributes address, scalars, arrays, name, dtype, weight_decay, decay and isa. Its method
+        ``prepare(**hyperparameters)`` returns the scalars of one step. Called with arrays and ``scalars=``, it runs,
+        with all checks.
 
     Raises
     ------

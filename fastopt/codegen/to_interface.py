@@ -40,7 +40,9 @@ def cython_functions(source: str) -> str:
         "    ctypedef unsigned long float_mode_t\n"
         "    float_mode_t enter_float_mode()\n"
         "    void leave_float_mode(float_mode_t)",
-        "cdef inline void run(fastopt_kernel kernel, void **arrays, Py_ssize_t n, const void *scalars) noexcept nogil:\n"
+        "cdef inline void run(\n"
+        "    fastopt_kernel kernel, void **arrays, Py_ssize_t n, const void *scalars\n"
+        ") noexcept nogil:\n"
         "    cdef float_mode_t caller = enter_float_mode()\n"
         "    kernel(arrays, n, scalars)\n"
         "    leave_float_mode(caller)",

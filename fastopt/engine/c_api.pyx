@@ -7,7 +7,6 @@ The capsule `_c_api` holds the struct that fastopt.h declares. It is filled at i
 import numpy
 
 from fastopt.backends import cython
-from fastopt.codegen.rule_text import FORMS
 from fastopt.engine.plan import AVERAGE
 from fastopt.updates import adam, descent, signs, squares
 
@@ -20,7 +19,7 @@ from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.intake cimport HOST, Intake
 from fastopt.engine.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, MAX_ARRAYS, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
+    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
     number_units, plan_job, run_units, storage,
     storage_size, task_t, view_t,
 )
@@ -279,11 +278,23 @@ def convert(Update update, tuple scalars, dtype):
     )
 
 
+# A kernel over one run, as `spread` is given it: one unit.
+cdef struct call_t:
+    fastopt_kernel kernel
+    void *arrays[8]
+    Py_ssize_t n
+    const void *scalars
+
+
+cdef void run_call(void *argument, int thread, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef call_t *call = <call_t *>argument
+    call.kernel(call.arrays, call.n, call.scalars)
+
+
 def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scalars):
     """Run one kernel over arrays of the compute type, each one run, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef call_t call
-    cdef void *data[8]
     cdef Py_ssize_t i
     intake.begin(update.arrays, update.grad, 1)
     intake.take(arrays)
@@ -295,24 +306,14 @@ def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scala
         if array.dtype != dtype:
             raise TypeError(f"{update.arrays[i]} is of {array.dtype}; expected {dtype}, the kernel's")
         if not array.flags.c_contiguous:
-            raise ValueError(f"{update.arrays[i]} has strides {(<object>array).strides}; expected one contiguous run, in C order")
-        data[i] = cnp.PyArray_DATA(array)
-    call = call_t(<fastopt_kernel>address, data, intake.array(0, 0).size, cnp.PyArray_DATA(scalars))
+            strides = (<object>array).strides
+            raise ValueError(f"{update.arrays[i]} has strides {strides}; expected one contiguous run, in C order")
+        call.arrays[i] = cnp.PyArray_DATA(array)
+    call.kernel = <fastopt_kernel>address
+    call.n = intake.array(0, 0).size
+    call.scalars = cnp.PyArray_DATA(scalars)
     with nogil:
         spread(run_call, &call, 1, 1, 1)
-
-
-# A kernel over one run: all of it is one unit.
-cdef struct call_t:
-    fastopt_kernel kernel
-    void **arrays
-    Py_ssize_t n
-    const void *scalars
-
-
-cdef void run_call(void *argument, int thread, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef call_t *call = <call_t *>argument
-    call.kernel(call.arrays, call.n, call.scalars)
 
 
 describe_rules()
