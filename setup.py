@@ -92,12 +92,13 @@ def engine_extensions() -> list[Extension]:
         "c_api": ["job"],
         "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
     }
+    headers = [path for folder in (ENGINE, INCLUDE) for path in (ROOT / folder).glob("*.h")]
     return [
         Extension(
             f"fastopt.engine.{module}",
             [f"{ENGINE}/{module}.pyx", *(f"{ENGINE}/{name}.c" for name in sources)],
             include_dirs=[ENGINE, INCLUDE, numpy.get_include()],
-            depends=sorted(os.path.relpath(path, ROOT) for path in (ROOT / ENGINE).glob("*.h")),
+            depends=sorted(os.path.relpath(path, ROOT) for path in headers),
         )
         for module, sources in modules.items()
     ]
