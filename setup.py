@@ -92,7 +92,7 @@ def engine_extensions() -> list[Extension]:
         "c_api": ["job"],
         "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
     }
-    headers = [path for folder in (ENGINE, INCLUDE) for path in (ROOT / folder).glob("*.h")]
+    headers = [*(ROOT / ENGINE).glob("*.h"), ROOT / INCLUDE / "fastopt.h"]
     return [
         Extension(
             f"fastopt.engine.{module}",
