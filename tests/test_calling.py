@@ -295,10 +295,11 @@ def test_the_engine_from_c(library, dtypes, threads):
         assert_same_bits(dict(zip("pgmv", got, strict=True)), dict(zip("pgmv", wanted, strict=True)))
 
 
-def test_one_compute_type_for_a_list(library):
+@pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
+def test_one_compute_type_for_a_list(library, dtypes):
     """float64 if any array of the list is, as in a call from Python."""
     case = BY_NAME["adamw"]
-    called = [list(case.make_arrays(100, dtype).values()) for dtype in ("float32", "float64")]
+    called = [list(case.make_arrays(100, dtype).values()) for dtype in dtypes]
     expected = copy.deepcopy(called)
     scalars = fastopt.kernel("adam", "float64", decay=True).prepare(step=3)
     assert run_list(library, "adam", scalars, called, 1) == 0

@@ -46,7 +46,8 @@ int refusals(const fastopt_api *api)
     static const int floats[] = {FASTOPT_FLOAT32, FASTOPT_FLOAT32}, unknown[] = {FASTOPT_FLOAT32, 4}, below[] = {-1, 0};
     const fastopt_rule *sgd = api->find_rule("sgd");
     float param[4] = {1, 1, 1, 1}, more[7] = {1, 1, 1, 1, 1, 1, 1}, grad[4] = {1, 1, 1, 1};
-    void *well[] = {param, grad}, *overlapping[] = {more, more + 3}, *odd[] = {(char *)more + 2, grad}, *none[] = {more, NULL};
+    void *well[] = {param, grad}, *overlapping[] = {more, more + 3}, *turned[] = {more + 3, more};
+    void *odd[] = {(char *)more + 2, grad}, *none[] = {more, NULL};
     void *second[] = {more, grad};
     fastopt_sgd_scalars_float64 scalars = with_lr(0.5), infinite = with_lr(1e300), decayed = scalars, vanishing = scalars;
     fastopt_tensor tensors[2] = {{well, floats, 4}, {second, floats, 4}};
@@ -84,6 +85,7 @@ int refusals(const fastopt_api *api)
     SECOND_REFUSED(second, below, 4, FASTOPT_UNKNOWN_STORAGE);
     SECOND_REFUSED(odd, floats, 4, FASTOPT_MISALIGNED);
     SECOND_REFUSED(overlapping, floats, 4, FASTOPT_OVERLAP);
+    SECOND_REFUSED(turned, floats, 4, FASTOPT_OVERLAP);
     for (i = 0; i < 4; i++)
         REFUSES(param[i] != 1 || more[i] != 1 || grad[i] != 1, 0);
 
