@@ -22,15 +22,23 @@ sys.path.append(str(ROOT / "fastopt"))
 # Not as fastopt.codegen: that package can't be imported before it is built.
 from codegen.panels_to_cython import panels_module  # noqa: E402
 from codegen.to_cython import cython_module  # noqa: E402
+from codegen.to_interface import c_header, cython_declarations, cython_functions  # noqa: E402
 
 GENERATED = ROOT / "build" / "generated"
 ENGINE = "fastopt/engine"
+INCLUDE = "fastopt/include"
 
 # Same bits everywhere: no contraction of a*b + c, no reassociation; never -ffast-math. The two -fno let gcc
 # vectorise sqrt (1.2 -> 0.29 ms per million roots) and conditional expressions.
 REQUIRED_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off"]
 FLAGS = ["-g0", "-fvisibility=hidden", "-fno-math-errno", "-fno-trapping-math"]
 X86_LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file unless that is what it holds: what depends on it is not compiled anew."""
+    if not path.exists() or path.read_text() != text:
+        path.write_text(text)
 
 
 def kernel_extensions() -> list[Extension]:
@@ -44,9 +52,7 @@ def kernel_extensions() -> list[Extension]:
             for isa in ["plain", *levels]:
                 name = f"{family}_{dtype}_{isa.replace('-', '_')}"
                 path = GENERATED / f"{name}.pyx"
-                text = write_module(source, dtype)
-                if not path.exists() or path.read_text() != text:  # else its date says that all must be compiled anew
-                    path.write_text(text)
+                write(path, write_module(source, dtype))
                 extensions.append(
                     Extension(
                         f"fastopt.kernels.{name}",
@@ -62,6 +68,16 @@ def kernel_extensions() -> list[Extension]:
     return extensions
 
 
+def interface_extension() -> Extension:
+    """The rules for other languages: what their compilers read goes into the package, as compiled modules do."""
+    source = (ROOT / "fastopt" / "rules.py").read_text()
+    write(ROOT / INCLUDE / "fastopt_rules.h", c_header(source))
+    write(ROOT / "fastopt" / "kernels" / "typed.pxd", cython_declarations(source))
+    path = GENERATED / "typed.pyx"
+    write(path, cython_functions(source))
+    return Extension("fastopt.kernels.typed", [os.path.relpath(path, ROOT)], include_dirs=[ENGINE, INCLUDE])
+
+
 def engine_extensions() -> list[Extension]:
     """What runs the kernels: each module with its C files."""
     modules = {
@@ -74,14 +90,16 @@ def engine_extensions() -> list[Extension]:
         "update": [],
         "run": ["job"],
         "plan": ["job", "squares"],
+        "c_api": ["job"],
         "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
     }
+    headers = [*(ROOT / ENGINE).glob("*.h"), ROOT / INCLUDE / "fastopt.h"]
     return [
         Extension(
             f"fastopt.engine.{module}",
             [f"{ENGINE}/{module}.pyx", *(f"{ENGINE}/{name}.c" for name in sources)],
-            include_dirs=[ENGINE, numpy.get_include()],
-            depends=sorted(os.path.relpath(path, ROOT) for path in (ROOT / ENGINE).glob("*.h")),
+            include_dirs=[ENGINE, INCLUDE, numpy.get_include()],
+            depends=sorted(os.path.relpath(path, ROOT) for path in headers),
         )
         for module, sources in modules.items()
     ]
@@ -120,6 +138,8 @@ class Build(build_ext):
 
 
 setup(
-    ext_modules=cythonize(engine_extensions() + kernel_extensions(), build_dir="build/cython", language_level=3),
+    ext_modules=cythonize(
+        [*engine_extensions(), *kernel_extensions(), interface_extension()], build_dir="build/cython", language_level=3
+    ),
     cmdclass={"build_ext": Build},
 )

@@ -21,6 +21,7 @@ from fastopt.updates.signs import lion, rprop, signum
 from fastopt.updates.squares import adadelta, adagrad, rmsprop
 
 if TYPE_CHECKING:
+    from fastopt.calling import get_include, kernel
     from fastopt.config import show_config
     from fastopt.extending import rule
 
@@ -41,11 +42,13 @@ __all__ = [
     "batch_norm_backward_inference",
     "batch_norm_forward",
     "batch_norm_inference",
+    "get_include",
     "get_num_threads",
     "group_norm_backward",
     "group_norm_forward",
     "instance_norm_backward",
     "instance_norm_forward",
+    "kernel",
     "layer_norm_backward",
     "layer_norm_forward",
     "lion",
@@ -65,7 +68,13 @@ __all__ = [
 
 
 #: What not everyone needs, and where it is.
-ON_DEMAND = {"rule": "fastopt.extending", "show_config": "fastopt.config"}
+ON_DEMAND = {
+    "_c_api": "fastopt.engine.c_api",
+    "get_include": "fastopt.calling",
+    "kernel": "fastopt.calling",
+    "rule": "fastopt.extending",
+    "show_config": "fastopt.config",
+}
 
 
 def __getattr__(name: str) -> Any:

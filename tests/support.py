@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -56,6 +57,18 @@ def run_python(program: str, *arguments: str, prefix: tuple[str, ...] = (), **en
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def write_files_of(page: str, folder: Path) -> dict[str, str]:
+    """Write the blocks of a page of docs/ that name a file in their first line; return all others by language."""
+    others = {}
+    for language, text in re.findall(r"^```(\w+)\n(.*?)^```$", (ROOT / "docs" / page).read_text(), re.M | re.S):
+        named = re.match(r"(?:#|/\*) (\w+\.\w+)", text)
+        if named:
+            (folder / named[1]).write_text(text)
+        else:
+            others[language] = text
+    return others
 
 
 def run_with_stand_in(program: str, folder: Path) -> str:

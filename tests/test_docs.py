@@ -26,6 +26,7 @@ from tests import cases
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = [path for path in (ROOT / "fastopt").rglob("*") if path.suffix in {".py", ".pyx", ".pxd", ".c", ".h"}]
+SOURCES = [path for path in SOURCES if not re.match(r"(#|/\*) Generated from ", path.read_text())]
 
 FUNCTIONS = [name for name in fastopt.__all__ if inspect.isroutine(getattr(fastopt, name))]
 UPDATES = [name for name in FUNCTIONS if getattr(fastopt, name).__module__.startswith("fastopt.updates.")]

@@ -41,12 +41,17 @@ def _module(family: str, dtype: str) -> ModuleType:
     return import_module(f"fastopt.kernels.{_module_name(family, dtype, ISA)}")
 
 
-def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
-    """Return the address of one of the rule's kernels."""
+def kernels(rule: Callable[..., object], dtype: str) -> tuple[int, ...]:
+    """Return the addresses of the rule's kernels, in the order of its forms."""
     addresses: dict[str, tuple[int, ...]] = _module("rules", dtype).addresses
     if rule.__name__ not in addresses:
         raise ValueError(f"rule {rule.__name__!r} is not in the build of the cython backend; expected one of rules.py")
-    return addresses[rule.__name__][form]
+    return addresses[rule.__name__]
+
+
+def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
+    """Return the address of one of the rule's kernels."""
+    return kernels(rule, dtype)[form]
 
 
 def panel_kernel(name: str, dtype: str, form: int) -> int:

@@ -4,10 +4,6 @@
 static ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
 
-static const size_t STORAGE_SIZE[STORAGES] = {
-    [FLOAT32] = 4, [FLOAT64] = 8, [FLOAT16] = 2, [BFLOAT16] = 2,
-};
-
 /* ---- Planning: from the caller's axes to a short list of axes in memory order */
 
 /* True if axis a should be walked outside axis b: the array that comes first decides, param before all. */
@@ -139,7 +135,7 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
         layout->ndim = 1;
         layout->axes[0].extent = 1;
         for (int i = 0; i < walked; i++)
-            layout->axes[0].strides[i] = (ptrdiff_t)STORAGE_SIZE[job->storage[i]];
+            layout->axes[0].strides[i] = storage_size(job->storage[i]);
     }
     choose_tile(layout, task->slots, (ptrdiff_t)(BLOCK_BYTES / task->itemsize));
     job->layout = layout;

@@ -11,6 +11,7 @@ cdef extern from "kernel.h" nogil:
         BFLOAT16
     int MAX_ARRAYS
     int MAX_SCALARS
+    Py_ssize_t storage_size(storage)
     ctypedef void (*kernel_t)(void **, Py_ssize_t, const void *)
 
 cdef extern from "codecs.h" nogil:
@@ -65,7 +66,7 @@ cdef extern from "job.h" nogil:
     void run_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
 
 
-cdef inline void describe(task_t *task, int narrays, int grad, bint is_float64) noexcept:
+cdef inline void describe(task_t *task, int narrays, int grad, bint is_float64) noexcept nogil:
     """Fill in what a rule's jobs have in common but for its kernel and scalars; nothing follows param."""
     task.narrays = task.slots = narrays
     task.grad = grad

@@ -12,4 +12,9 @@ typedef void (*kernel_t)(void **arrays, ptrdiff_t n, const void *scalars);
 /* How an array stores its numbers. The compute type is float64 if any array of a call is, else float32. */
 enum storage { FLOAT32, FLOAT64, FLOAT16, BFLOAT16, STORAGES };
 
+static inline ptrdiff_t storage_size(enum storage storage)
+{
+    return storage == FLOAT64 ? 8 : (storage == FLOAT32 ? 4 : 2);
+}
+
 #endif

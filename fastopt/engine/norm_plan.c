@@ -10,10 +10,6 @@
 /* From so many bytes on, x comes from beyond a core's own caches, and is asked for before it is read. */
 #define FAR_FROM ((ptrdiff_t)4 << 20)
 
-static const ptrdiff_t STORAGE_SIZE[STORAGES] = {
-    [FLOAT32] = 4, [FLOAT64] = 8, [FLOAT16] = 2, [BFLOAT16] = 2,
-};
-
 void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides)
 {
     axes->count *= extent;
@@ -35,7 +31,7 @@ void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *str
 ptrdiff_t col_stride(const norm_t *norm, int array)
 {
     const axes_t *axes = col_axes(norm);
-    return axes->ndim ? inner_stride(axes, array) : STORAGE_SIZE[norm->storage[array]];
+    return axes->ndim ? inner_stride(axes, array) : storage_size(norm->storage[array]);
 }
 
 /* Memory order decides, by the array that is read in every pass. */
@@ -53,7 +49,7 @@ static enum walk choose_walk(const norm_t *norm)
 
 static ptrdiff_t bytes_of(const norm_t *norm, int array)
 {
-    return norm->outer.count * norm->channels.count * norm->space.count * STORAGE_SIZE[norm->storage[array]];
+    return norm->outer.count * norm->channels.count * norm->space.count * storage_size(norm->storage[array]);
 }
 
 static int goes_past_caches(const norm_t *norm)
@@ -83,7 +79,7 @@ static void choose_panels(norm_t *norm)
         if ((i == OUT || i == DRESIDUAL) && norm->stream)
             norm->native[i] = 0;
         staged |= !norm->native[i];
-        crossing |= along != STORAGE_SIZE[norm->storage[i]];
+        crossing |= along != storage_size(norm->storage[i]);
     }
     ptrdiff_t block = BLOCK_BYTES / norm->itemsize;
     norm->max_rows = staged ? (crossing ? 16 : block) : PTRDIFF_MAX;
@@ -160,7 +156,7 @@ static size_t carve_scratch(norm_t *norm, int threads)
 size_t plan_norm(norm_t *norm, int threads)
 {
     if (!norm->scratch) {
-        norm->itemsize = STORAGE_SIZE[norm->compute];
+        norm->itemsize = storage_size(norm->compute);
         norm->walk = choose_walk(norm);
         norm->values = norm->per_group * norm->space.count;
         norm->per_value = norm->values ? 1 / (double)norm->values : 0;

@@ -4,6 +4,13 @@ cdef union scalars_t:
     float float32[32]
     double float64[32]
 
+# What rounding has to know of a rule's scalars: how many there are; which one is added to a root, or -1; and, by bits,
+# which never become 0.
+cdef struct rounding_t:
+    Py_ssize_t count
+    Py_ssize_t eps
+    unsigned kept
+
 
 cdef class Update:
     cdef readonly object rule
@@ -15,7 +22,7 @@ cdef class Update:
     cdef readonly tuple hyperparameters
     cdef dict siblings
     cdef int grad
-    cdef int eps
+    cdef rounding_t rounding
     cdef kernel_t kernels[2][4]
     cdef const codec_t *codecs[2]
 
@@ -24,6 +31,9 @@ cdef class Update:
 
 
 cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1
+cdef Py_ssize_t round_scalars(
+    const rounding_t *rounding, const double *scalars, bint is_float64, scalars_t *converted
+) noexcept nogil
 
 
 cdef inline int form_of(tuple scalars):

@@ -5,7 +5,7 @@ from fastopt.backends import find_host_backend, load_kernel
 from fastopt.codegen.rule_text import SHARED_SCALARS
 
 from libc.float cimport DBL_MIN, FLT_MIN
-from libc.math cimport isfinite, sqrt
+from libc.math cimport fabs, isfinite, sqrt
 
 from fastopt.engine.job cimport MAX_ARRAYS, MAX_SCALARS, codec_t, kernel_t
 
@@ -36,9 +36,11 @@ cdef class Update:
         self.hyperparameters = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
         self.siblings = {backend: self}
         self.grad = self.arrays.index("grad")
-        self.eps = self.scalars.index("eps") if "eps" in self.scalars else -1
         if len(self.arrays) > MAX_ARRAYS or len(self.scalars) > MAX_SCALARS:
             raise ValueError(f"rule {rule.__name__} has more than {MAX_ARRAYS} arrays or {MAX_SCALARS} scalars")
+        self.rounding.count = len(self.scalars)
+        self.rounding.eps = self.scalars.index("eps") if "eps" in self.scalars else -1
+        self.rounding.kept = sum(1 << i for i, name in enumerate(self.scalars) if name.startswith("eps"))
 
     def __repr__(self):
         return f"Update({self.rule.__name__}, backend={self.backend!r})"
@@ -62,30 +64,51 @@ cdef class Update:
 
 
 cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1:
-    """Round the host scalars to the compute type.
+    """Round the host scalars to the compute type, or raise."""
+    cdef double given[32]
+    cdef Py_ssize_t i, wrong
+    if len(scalars) != len(update.scalars):
+        raise ValueError(f"{len(scalars)} scalars given; expected {len(update.scalars)}: {', '.join(update.scalars)}")
+    for i in range(len(scalars)):
+        given[i] = scalars[i]
+    wrong = round_scalars(&update.rounding, given, is_float64, converted)
+    if wrong >= 0:
+        refuse_scalar(update, wrong, given[wrong], is_float64)
+    return 0
+
+
+cdef int refuse_scalar(Update update, Py_ssize_t i, double value, bint is_float64) except -1:
+    dtype = "float64" if is_float64 else "float32"
+    if i == 0 and isfinite(value) and abs(value) < 1.0:
+        raise ValueError(f"grad_scale vanishes in {dtype} (it is {value})")
+    raise ValueError(
+        f"{update.scalars[i]} becomes {value if is_float64 else <float>value} in {dtype} (it is {value}); "
+        f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
+    )
+
+
+cdef Py_ssize_t round_scalars(
+    const rounding_t *rounding, const double *scalars, bint is_float64, scalars_t *converted
+) noexcept nogil:
+    """Round the host scalars to the compute type; return the position of the first that it can't hold, or -1.
 
     What is too small becomes 0, but for an eps, which is never turned off. Beside a root it is at least the root of the
     smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
     """
     cdef Py_ssize_t i
     cdef double value, rounded, smallest = DBL_MIN if is_float64 else FLT_MIN
-    if len(scalars) != len(update.scalars):
-        raise ValueError(f"{len(scalars)} scalars given; expected {len(update.scalars)}: {', '.join(update.scalars)}")
-    for i in range(len(scalars)):
+    for i in range(rounding.count):
         value = scalars[i]
-        if i == update.eps:
+        if i == rounding.eps:
             value = max(value, sqrt(smallest))
-        elif value != 0.0 and abs(value) < smallest:
-            if i == 0:
-                raise ValueError(f"grad_scale vanishes in {'float64' if is_float64 else 'float32'} (it is {value})")
-            value = smallest if update.scalars[i].startswith("eps") else 0.0
+        elif value != 0.0 and fabs(value) < smallest:
+            if i == 0:  # grad_scale: updates would do nothing
+                return i
+            value = smallest if rounding.kept >> i & 1 else 0.0
         if is_float64:
             rounded = converted.float64[i] = value
         else:
             rounded = converted.float32[i] = <float>value
         if not isfinite(rounded):
-            raise ValueError(
-                f"{update.scalars[i]} becomes {rounded} in {'float64' if is_float64 else 'float32'} (it is {value}); "
-                f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
-            )
-    return 0
+            return i
+    return -1

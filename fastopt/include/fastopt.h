@@ -1,0 +1,93 @@
+/* fastopt from C and C++: kernels, and the engine that runs them. See docs/calling-from-c.md.
+ *
+ * Everything comes through one struct, which a PyCapsule holds. After Python.h, fastopt_import() returns it; without
+ * Python.h it is what Python passes on: PyCapsule_GetPointer(fastopt._c_api, "fastopt._c_api"). It stays good as long as
+ * the process. None of its functions needs the GIL, and none releases it. */
+#ifndef FASTOPT_H
+#define FASTOPT_H
+#include <stddef.h>
+#include "fastopt_rules.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* What a rule is compiled into: a loop over n elements of each of its arrays, all of one compute type. `scalars` are the
+ * rule's in that type: a fastopt_<rule>_scalars_float32 or _float64. Arrays must not overlap. The arithmetic is done in
+ * the caller's floating-point mode, where fastopt's functions flush subnormal numbers to zero. */
+typedef void (*fastopt_kernel)(void **arrays, ptrdiff_t n, const void *scalars);
+
+/* How an array stores its numbers. The first two are compute types. */
+typedef enum { FASTOPT_FLOAT32, FASTOPT_FLOAT64, FASTOPT_FLOAT16, FASTOPT_BFLOAT16 } fastopt_storage;
+
+/* The forms of a kernel, to be added up. One without a decay leaves its scalar alone rather than multiply by 0, so that
+ * an infinite parameter stays what it is: 0 * inf would be NaN. */
+typedef enum { FASTOPT_PLAIN = 0, FASTOPT_WEIGHT_DECAY = 1, FASTOPT_DECAY = 2 } fastopt_form;
+
+typedef struct {
+    const char *name;
+    int narrays, nscalars;
+    const char *const *arrays;    /* their names: param, grad, then the state */
+    const char *const *scalars;   /* their names: grad_scale, weight_decay, decay, then the rule's own */
+    fastopt_kernel kernels[2][4]; /* by compute type and form; NULL: the rule has no decoupled decay */
+} fastopt_rule;
+
+/* One tensor's arrays, each one run of `count` elements, aligned to them. */
+typedef struct {
+    void *const *arrays;  /* in the rule's order; grad (the second) is only read */
+    const int *storages;  /* of each, a fastopt_storage */
+    ptrdiff_t count;
+} fastopt_tensor;
+
+/* What run returns. Whatever is not FASTOPT_OK comes before anything is written. */
+typedef enum {
+    FASTOPT_OK = 0,
+    FASTOPT_NULL_POINTER = 1,    /* a pointer is NULL that is needed */
+    FASTOPT_NEGATIVE_SIZE = 2,   /* a number of elements, tensors or threads is negative */
+    FASTOPT_UNKNOWN_STORAGE = 3, /* a storage is not one of fastopt_storage */
+    FASTOPT_MISALIGNED = 4,      /* an array is not aligned to its elements */
+    FASTOPT_OVERLAP = 5,         /* two arrays of one tensor share memory */
+    FASTOPT_BAD_SCALAR = 6,      /* a scalar is not finite in the compute type, grad_scale vanishes in it, or decay is
+                                    not 0 and the rule has none */
+    FASTOPT_NO_MEMORY = 7
+} fastopt_error;
+
+#define FASTOPT_ABI_VERSION 1
+
+typedef struct {
+    int version; /* FASTOPT_ABI_VERSION. It changes where something that is here changes. */
+    size_t size; /* of this struct. It grows where something is added, behind what is here. */
+
+    /* The rule of that name, a function of fastopt/rules.py; NULL if there is none. */
+    const fastopt_rule *(*find_rule)(const char *name);
+
+    /* Update a list of tensors in place, on up to so many threads (0: what fastopt.set_num_threads says, or the
+     * environment), with the bits of the Python functions. `scalars` is a fastopt_<rule>_scalars_float64 whatever the
+     * storages; from it follow the form and, by the engine's rounding, the scalars of the compute type: float64 if any
+     * array is, else float32. Tensors must not overlap each other: that is not checked. Returns a fastopt_error. */
+    int (*run)(const fastopt_rule *rule, const void *scalars, const fastopt_tensor *tensors, ptrdiff_t ntensors, int threads);
+
+    /* What a fastopt_error means, in words. */
+    const char *(*message)(int error);
+} fastopt_api;
+
+#ifdef Py_PYTHON_H
+/* The struct; or NULL with a Python exception, if fastopt is missing or of another version. Needs the GIL. */
+static inline const fastopt_api *fastopt_import(void)
+{
+    const fastopt_api *api = (const fastopt_api *)PyCapsule_Import("fastopt._c_api", 0);
+    if (api && (api->version != FASTOPT_ABI_VERSION || api->size < sizeof *api)) {
+        PyErr_Format(PyExc_ImportError,
+                     "the C interface of fastopt has version %d, %zu bytes; expected version %d, %zu bytes or more",
+                     api->version, api->size, FASTOPT_ABI_VERSION, sizeof *api);
+        return NULL;
+    }
+    return api;
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
