@@ -400,3 +400,15 @@ def test_versions(training, version, more, wrong):
     said = run_python(textwrap.dedent(program), str(training))
     assert bool(said) == bool(wrong)
     assert wrong.format(size=size) in said
+
+
+def test_what_compiled_programs_rely_on():
+    """Whoever changes a rule's arrays or scalars raises FASTOPT_ABI_VERSION, and writes the new version's table."""
+    version = re.search(r"#define FASTOPT_ABI_VERSION (\d+)", Path(fastopt.get_include(), "fastopt.h").read_text())
+    table = (ROOT / "tests" / "downstream" / f"abi_{version[1]}.txt").read_text().splitlines()[1:]
+    assert len(table) == 24
+    for row in table:
+        arrays, _, scalars = row.partition(" / ")
+        name, *arrays = arrays.split()
+        kernel = fastopt.kernel(name, "float32")
+        assert (list(kernel.arrays), list(kernel.scalars)) == (arrays, scalars.split())
