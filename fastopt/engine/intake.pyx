@@ -328,6 +328,11 @@ cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept:
     extent.spacing = 0
     extent.itemsize = cnp.PyArray_ITEMSIZE(array)
     extent.first = extent.end = <char *>cnp.PyArray_DATA(array)
+    if PyArray_IS_C_CONTIGUOUS(array):  # as most are: without the division below, of 20 cycles each
+        reach = cnp.PyArray_SIZE(array)
+        extent.spacing = extent.itemsize if reach > 1 else 0
+        extent.end += reach * <npy_intp>extent.itemsize
+        return extent
     for axis in range(cnp.PyArray_NDIM(array)):
         if cnp.PyArray_DIM(array, axis) == 0:
             extent.end = extent.first
