@@ -361,11 +361,52 @@ def test_machine_code_is_kept_and_loaded_without_numba(tmp_path):
         assert kept.read_bytes() == whole
 
 
+def test_threads_that_load_one_kernel_at_once(tmp_path):
+    """Each may load code of its own, and all of it stays."""
+    program = """
+import threading
+import numpy as np, fastopt
+
+def step():
+    barrier.wait()
+    for update in (fastopt.sgd, fastopt.lion, fastopt.signum):
+        for dtype in ("f4", "f8"):
+            arrays = [np.ones(4, dtype) for _ in range(2 if update is fastopt.sgd else 3)]
+            for _ in range(3):
+                update(*arrays, lr=0.25, backend="numba")
+            changed.append(bool(np.all(arrays[0] < 0.5)))
+
+barrier, changed = threading.Barrier(6), []
+threads = [threading.Thread(target=step) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(changed.count(True))
+"""
+    for _ in range(3):
+        assert run_python(program, FASTOPT_CACHE_DIR=str(tmp_path)) == "36\n"
+
+
 def test_machine_code_for_another_processor_is_not_loaded(tmp_path):
     for name in ("x86-64", "x86-64-v3"):
         answer = run_python(HALF_A_STEP, FASTOPT_CACHE_DIR=str(tmp_path), NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
         assert answer == "0.5 True\n"
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 2
+
+
+def test_what_machine_code_depends_on(monkeypatch):
+    """What has another of these has another file."""
+    from fastopt.backends import numba
+
+    known = [numba._covered("text"), numba._covered("another")]
+    for name, value in (("VERSIONS", ("0", "0")), ("processor", lambda: ("z80", "+mmx")), ("COMPILERS", ())):
+        with monkeypatch.context() as changed:
+            changed.setattr(numba, name, value)
+            known.append(numba._covered("text"))
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    known.append(numba._covered("text"))
+    assert len({tuple(covered) for covered in known}) == len(known) == 6
 
 
 def test_a_cache_that_can_not_be_written(tmp_path):

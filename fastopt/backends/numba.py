@@ -26,22 +26,21 @@ VERSIONS = (version("numba"), version("llvmlite"))  # where there is none, this 
 
 def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
     """Return the address of one of the rule's kernels, compiled now if it is not in the cache."""
-    address: int = _loaded(numba_module(source_of(rule), rule.__name__, FORMS[form], dtype)).address
-    return address
+    return _address_of(numba_module(source_of(rule), rule.__name__, FORMS[form], dtype))
 
 
 def panel_kernel(name: str, dtype: str, form: int) -> int:
     """Return the address of one of the norms' kernels, compiled now if it is not in the cache."""
-    address: int = _loaded(panel_module(inspect.getsource(norm_rules), name, form, dtype)).address
-    return address
+    return _address_of(panel_module(inspect.getsource(norm_rules), name, form, dtype))
 
 
-@cache  # which also keeps the machine code alive
-def _loaded(text: str) -> Any:
+@cache
+def _address_of(text: str) -> int:
     try:
         return load(kept("numba", _covered(text), lambda: _machine_code(text)))
     except NotSelfContainedError:  # then it lives in this process only
-        return _compiled(text)
+        address: int = _compiled(text).address
+        return address
 
 
 def _machine_code(text: str) -> bytes:

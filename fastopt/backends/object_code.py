@@ -6,12 +6,15 @@ So the first call of a process is not Numba's import, of 0.3 s, and the 0.5 s th
 from __future__ import annotations
 
 import os
-from typing import Any, NamedTuple
+from typing import Any
 
 import llvmlite.binding as llvm
 
 #: What a kernel is called in its object file.
 ENTRY = "fastopt_kernel"
+
+#: What was loaded, for good: the engine has the addresses, and two threads may load the same code.
+_loaded: list[Any] = []
 
 #: What it may call, as every process can: an instruction mostly, but on LLVM's text it still has these names.
 OF_THE_SYSTEM = {"sqrt", "sqrtf"}
@@ -19,14 +22,6 @@ OF_THE_SYSTEM = {"sqrt", "sqrtf"}
 
 class NotSelfContainedError(Exception):
     """Code needs functions that are not in it: Numba's, for errors that a kernel does not have."""
-
-
-class Loaded(NamedTuple):
-    """A function in memory. It is there for as long as this is."""
-
-    address: int
-    library: Any
-    linker: Any
 
 
 def processor() -> tuple[str, str]:
@@ -58,13 +53,15 @@ def emit(text: str, name: str) -> bytes:
     return code
 
 
-def load(code: bytes) -> Loaded:
-    """Bring an object file into memory."""
+def load(code: bytes) -> int:
+    """Bring an object file into memory, and return the function's address."""
     linker = llvm.create_lljit_compiler(_machine())
     # The process has memcpy and the like, which LLVM may put in the place of loops.
     builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(ENTRY)
     library = builder.link(linker, ENTRY)
-    return Loaded(library[ENTRY], library, linker)
+    _loaded.append((library, linker))
+    address: int = library[ENTRY]
+    return address
 
 
 def _machine() -> Any:
