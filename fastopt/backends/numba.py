@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,10 @@ from fastopt.codegen.panels_to_numba import panel_module
 from fastopt.codegen.rule_text import FORMS, source_of
 from fastopt.codegen.to_numba import numba_module
 
-VERSIONS = (version("numba"), version("llvmlite"))  # where there is none, this is an ImportError
+if find_spec("numba") is None:  # which is not imported yet
+    raise ModuleNotFoundError("No module named 'numba'")
+
+VERSIONS = (version("numba"), version("llvmlite"))
 
 
 def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
