@@ -16,6 +16,7 @@ from benchmarks.norms.measure import ALLOCATED_BY_TORCH, NORM_WORKLOADS, measure
 from benchmarks.processes import measure_processes
 from benchmarks.report import short
 from benchmarks.results import Result
+from benchmarks.rules import SIZES, measure_first_calls, measure_rule
 from benchmarks.updates.measure import measure_storages, measure_update
 from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.updates.zero_gradient import measure_zero_gradient
@@ -26,7 +27,7 @@ BENCHMARKED = [case for case in CASES if case.benchmarked]
 NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
 
 #: What `--only` takes besides the names of cases.
-GROUPS = ("calls", "processes", "models", "norms", *NORMS, "storage", "zero-gradient")
+GROUPS = ("calls", "processes", "models", "norms", *NORMS, "rules", "storage", "zero-gradient")
 
 #: A description, and the function that measures.
 Measurement = tuple[str, Callable[[], Iterator[Result]]]
@@ -45,6 +46,13 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
         planned.append(("calls and import", partial(measure_calls, effort)))
     if "processes" in groups:
         planned.append(("processes", partial(measure_processes, effort)))
+    if "rules" in groups:
+        planned.append(("first calls of a rule", partial(measure_first_calls, effort)))
+        planned += [
+            (f"a rule, {short(size)} elements", partial(measure_rule, size, effort, threads))
+            for size in SIZES
+            if size <= max(effort.sizes)
+        ]
     for case in [case for case in CASES if case.name in groups]:
         for size in effort.sizes:
             step = partial(measure_update, UpdateWorkload(case, size), effort, peers, threads)

@@ -10,6 +10,8 @@ from benchmarks.models.measure import CLIPPED, MODEL, OFFLOADED
 from benchmarks.norms.figures import TORCH as NORM_TORCH
 from benchmarks.processes import AT_ONCE, ONE_BY_ONE
 from benchmarks.results import Columns, Result, Results
+from benchmarks.rules import COMPILED, KEPT
+from benchmarks.rules import UPDATE as RULE
 from benchmarks.updates.figures import TORCH as UPDATE_TORCH
 from benchmarks.updates.figures import late_over_early
 
@@ -22,6 +24,9 @@ CALLS = (
     ("cuda call", "us", 1e6),
     ("import", "ms", 1e3),
     ("first update", "ms", 1e3),
+    (COMPILED, "ms", 1e3),
+    (KEPT, "ms", 1e3),
+    (RULE, "us", 1e6),
     (ONE_BY_ONE, "us", 1e6),
     (AT_ONCE, "us", 1e6),
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import inspect
 import math
 from collections.abc import Callable, Mapping
@@ -23,18 +22,14 @@ from fastopt.ranges import ANY, RANGES
 #: From hyperparameters to a rule's scalars: by name, or in order.
 Prepare: TypeAlias = Callable[..., Mapping[str, float] | tuple[float, ...]]
 
-#: What a user may call in a rule, by the names of primitives.
-FUNCTIONS: dict[Any, str] = {getattr(primitives, name): name for name in primitives.__all__}
-FUNCTIONS |= {name: name for name in primitives.__all__}
-FUNCTIONS |= {
-    math.sqrt: "sqrt",
-    np.sqrt: "sqrt",
-    math.fabs: "fabs",
-    np.fabs: "fabs",
-    np.abs: "fabs",
-    builtins.abs: "fabs",
+#: What a user may call in a rule, and which primitive that is: by its name alone, as fastopt has it, or as others do.
+FUNCTIONS: dict[Any, str] = {
+    **{name: name for name in primitives.__all__},
+    **{getattr(primitives, name): name for name in primitives.__all__},
+    **dict.fromkeys((math.sqrt, np.sqrt), "sqrt"),
+    **dict.fromkeys((abs, math.fabs, np.fabs, np.abs), "fabs"),
+    np.sign: "sign",
 }
-FUNCTIONS[np.sign] = "sign"
 
 #: What every call takes beside a rule's own hyperparameters.
 SHARED = {"weight_decay": 0.0, "grad_scale": 1.0}
@@ -126,8 +121,6 @@ class Rule:
         return values
 
     def _values(self, given: dict[str, Any]) -> tuple[Any, ...]:
-        if len(given) == len(self.defaults):
-            return tuple(self._named(given)[name] for name in self.hyperparameters)
         return tuple(self._named(given).values())
 
     def _scalars_function(self) -> Callable[..., tuple[float, ...]]:

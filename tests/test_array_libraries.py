@@ -1,9 +1,6 @@
-"""Arrays of other libraries: PyTorch and JAX through DLPack, and whatever has the buffer protocol."""
+"""Arrays of other libraries, beyond what docs/array-libraries.md tells: their layouts, aliases, and faults."""
 
 from __future__ import annotations
-
-import array
-import ctypes
 
 import ml_dtypes
 import numpy as np
@@ -15,25 +12,6 @@ from tests.peers import peer
 from tests.support import assert_same_bits, copies
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:jax")
-
-
-def test_buffers():
-    """array.array, ctypes arrays, memoryviews and memory maps are updated where they are."""
-    targets = [array.array("f", [1, 2]), (ctypes.c_float * 2)(1, 2), memoryview(np.array([1, 2], "f4"))]
-    for target in targets:
-        fastopt.sgd(target, np.ones(2, "f4"), lr=0.5)
-        assert list(target) == [0.5, 1.5]
-        fastopt.sgd(np.zeros(2, "f4"), target, lr=0.5)
-
-
-def test_a_memory_map_is_updated_on_disk(tmp_path):
-    np.save(tmp_path / "param.npy", np.ones((3, 4), "f4"))
-    param = np.load(tmp_path / "param.npy", mmap_mode="r+")
-    fastopt.sgd(param, np.ones((3, 4), "f4"), lr=0.25)
-    param.flush()
-    assert np.all(np.load(tmp_path / "param.npy") == 0.75)
-    with pytest.raises(TypeError, match="param is read-only"):
-        fastopt.sgd(np.load(tmp_path / "param.npy", mmap_mode="r"), np.ones((3, 4), "f4"), lr=0.25)
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
@@ -53,31 +31,19 @@ def test_torch_tensors_are_updated_without_a_copy(dtype):
         assert_same_bits(got, {name: x.astype("f8") for name, x in wanted.items()})
 
 
-def test_torch_tensors_that_can_not_be_updated_are_named():
-    torch = peer("torch")
-    grad = np.ones(3, "f4")
-    with pytest.raises(TypeError, match=r"param is a Tensor that can't be exported.*use tensor.detach\(\)"):
-        fastopt.sgd(torch.ones(3, requires_grad=True), grad, lr=0.1)
-    with pytest.raises(TypeError, match="param has dtype int64; expected float16"):
-        fastopt.sgd(torch.ones(3, dtype=torch.int64), grad, lr=0.1)
-    with pytest.raises(ValueError, match="param overlaps itself"):
-        fastopt.sgd(torch.ones(1).expand(3), grad, lr=0.1)
-    with pytest.raises(TypeError, match="param is a Tensor"):
-        fastopt.sgd(torch.ones(3).to_sparse(), grad, lr=0.1)
-    shared = torch.ones(3)
+def test_torch_tensors_that_share_memory_are_refused():
+    shared = peer("torch").ones(3)
     with pytest.raises(ValueError, match="grad overlaps param"):
         fastopt.sgd(shared, shared.numpy(), lr=0.1)
 
 
-def test_jax_arrays_are_gradients_and_never_targets():
+def test_jax_arrays_are_gradients():
     jax = peer("jax")
     start = BY_NAME["adam"].make_arrays(100)
     wanted, got = copies(start), copies(start)
     BY_NAME["adam"].run(wanted, 3)
     BY_NAME["adam"].run({**got, "grad": jax.numpy.asarray(got["grad"])}, 3)
     assert_same_bits(got, wanted)
-    with pytest.raises(TypeError, match="param is read-only"):
-        fastopt.sgd(jax.numpy.ones(3), np.ones(3, "f4"), lr=0.1)
 
 
 class Exporter:
@@ -107,7 +73,7 @@ def test_dlpack_of_old_producers_and_its_failures():
         fastopt.sgd(Exporter(param, device=10), param, lr=0.5)
 
 
-def test_torch_tensors_without_memory_or_with_a_pending_negation_are_refused():
+def test_torch_tensors_without_memory_are_refused():
     torch = peer("torch")
     grad = np.ones(3, "f4")
     freed = torch.ones(3)
@@ -116,11 +82,6 @@ def test_torch_tensors_without_memory_or_with_a_pending_negation_are_refused():
         fastopt.sgd(freed, grad, lr=0.1)
     with pytest.raises(ValueError, match="grad has no memory of its own"):
         fastopt.sgd(np.ones(3, "f4"), freed, lr=0.1)
-    negated = torch.full((3,), 1 + 2j).conj().imag
-    with pytest.raises(TypeError, match=r"grad is a Tensor that can't be exported.*negated view"):
-        fastopt.sgd(np.ones(3, "f4"), negated, lr=0.1)
-    with pytest.raises(TypeError, match="param is a Tensor that can't be exported"):
-        fastopt.sgd(torch.ones(3, device="meta"), grad, lr=0.1)
     fastopt.sgd(torch.ones(0, 3), np.ones((0, 3), "f4"), lr=0.1)
 
 

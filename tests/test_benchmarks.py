@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
-from benchmarks import competition, processes, tables
+from benchmarks import competition, processes, rules, tables
 from benchmarks.candidates import Candidate
 from benchmarks.competition import compete
 from benchmarks.effort import QUICK
@@ -273,6 +273,19 @@ def test_kept_memory_is_measured_in_a_process_of_its_own() -> None:
     rows = list(measure_kept_memory(replace(SMALL_NORM, direction="backward"), QUICK, threads=1))
     assert [row.candidate for row in rows] == ["cython", "torch out", "torch op", "torch module"]
     assert {row.measure for row in rows} == {"norm, memory kept"}
+
+
+def test_a_users_rule_is_verified_and_its_first_call_timed() -> None:
+    """Where it is kept, Numba's import is no part of it."""
+    verify(rules.RULE, ADAM, threads=2)
+    rows = list(rules.measure_first_calls(replace(QUICK, processes=1)))
+    assert [(row.measure, row.candidate) for row in rows] == [
+        (measure, candidate)
+        for measure in (rules.COMPILED, rules.KEPT)
+        for candidate in ("rule", "rule, Numba imported")
+    ]
+    compiled, kept = rows[0], rows[2]
+    assert kept.median < compiled.median
 
 
 def test_steps_of_models_are_verified_and_timed() -> None:

@@ -339,24 +339,86 @@ for weight_decay in sys.argv[1:]:
     assert answers == ["0.5\n", "0.0\n", "0.5\n0.0\n"]
 
 
-@pytest.mark.parametrize("writable", [True, False])
-def test_the_numba_cache(tmp_path, writable):
-    """Kernels are kept where the folder can be written, read again, and compiled anew where it can't."""
-    folder = tmp_path / "cache" if writable else "/proc/nowhere"
-    program = """
-import numpy as np, fastopt
-a, b = np.ones(4, "f4"), np.ones(4, "f4")
-fastopt.sgd(a, b, lr=0.5, backend="numba")
-print(a[0])
+HALF_A_STEP = """
+import sys, numpy as np, fastopt
+from fastopt.backends import object_code
+if "alone" in sys.argv:
+    object_code.OF_THE_SYSTEM = set()
+a, b, state = np.ones(4, "f4"), np.ones(4, "f4"), np.zeros(4, "f4")
+fastopt.rmsprop(a, b, state, lr=0.5, decay=0.0, eps=0.0, backend="numba")
+print(a[0], "numba" in sys.modules)
 """
+
+
+def test_machine_code_is_kept_and_loaded_without_numba(tmp_path):
+    answers = [run_python(HALF_A_STEP, FASTOPT_CACHE_DIR=str(tmp_path)) for _ in range(2)]
+    assert answers == ["0.5 True\n", "0.5 False\n"]
+    (kept,) = tmp_path.iterdir()
+    whole = kept.read_bytes()
+    for damaged in (b"damaged", whole[:-1], b"", whole[:100] + bytes([whole[100] ^ 1]) + whole[101:]):
+        kept.write_bytes(damaged)
+        assert run_python(HALF_A_STEP, FASTOPT_CACHE_DIR=str(tmp_path)) == "0.5 True\n"
+        assert kept.read_bytes() == whole
+
+
+def test_threads_that_load_one_kernel_at_once(tmp_path):
+    """Each may load code of its own, and all of it stays."""
+    program = """
+import threading
+import numpy as np, fastopt
+
+def step():
+    barrier.wait()
+    for update in (fastopt.sgd, fastopt.lion, fastopt.signum):
+        for dtype in ("f4", "f8"):
+            arrays = [np.ones(4, dtype) for _ in range(2 if update is fastopt.sgd else 3)]
+            for _ in range(3):
+                update(*arrays, lr=0.25, backend="numba")
+            changed.append(bool(np.all(arrays[0] < 0.5)))
+
+barrier, changed = threading.Barrier(6), []
+threads = [threading.Thread(target=step) for _ in range(6)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+print(changed.count(True))
+"""
+    for _ in range(3):
+        assert run_python(program, FASTOPT_CACHE_DIR=str(tmp_path)) == "36\n"
+
+
+def test_machine_code_for_another_processor_is_not_loaded(tmp_path):
+    for name in ("x86-64", "x86-64-v3"):
+        answer = run_python(HALF_A_STEP, FASTOPT_CACHE_DIR=str(tmp_path), NUMBA_CPU_NAME=name, NUMBA_CPU_FEATURES="")
+        assert answer == "0.5 True\n"
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 2
+
+
+def test_what_machine_code_depends_on(monkeypatch):
+    """What has another of these has another file."""
+    from fastopt.backends import numba
+
+    known = [numba._covered("text"), numba._covered("another")]
+    for name, value in (("VERSIONS", ("0", "0")), ("processor", lambda: ("z80", "+mmx")), ("COMPILERS", ())):
+        with monkeypatch.context() as changed:
+            changed.setattr(numba, name, value)
+            known.append(numba._covered("text"))
+    monkeypatch.setenv("NUMBA_OPT", "0")
+    known.append(numba._covered("text"))
+    assert len({tuple(covered) for covered in known}) == len(known) == 6
+
+
+def test_a_cache_that_can_not_be_written(tmp_path):
+    (tmp_path / "file").write_text("not a folder")
+    assert run_python(HALF_A_STEP, FASTOPT_CACHE_DIR=str(tmp_path / "file")) == "0.5 True\n"
+
+
+def test_machine_code_that_needs_numba_is_not_kept(tmp_path):
+    """No kernel does; to this one, roots are made a stranger."""
     for _ in range(2):
-        assert run_python(program, FASTOPT_CACHE_DIR=str(folder)) == "0.5\n"
-    if writable:
-        kept = sorted(path.suffix for path in folder.rglob("*") if path.is_file())
-        assert kept == [".nbc", ".nbi", ".py"]
-        for path in folder.rglob("*.nbc"):
-            path.write_bytes(b"damaged")
-        assert run_python(program, FASTOPT_CACHE_DIR=str(folder)) == "0.5\n"
+        assert run_python(HALF_A_STEP, "alone", FASTOPT_CACHE_DIR=str(tmp_path / "cache")) == "0.5 True\n"
+    assert not (tmp_path / "cache").exists()
 
 
 def test_backend_unavailable_is_an_import_error():

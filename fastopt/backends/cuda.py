@@ -7,16 +7,13 @@ import math
 import re
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from functools import cache
-from hashlib import sha256
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias
 
 import fastopt
 from fastopt import norm_rules
-from fastopt.backends.kept import cache_folder, write_whole
+from fastopt.backends.kept import kept
 from fastopt.codegen.norm_elements_to_cuda import Elements
 from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
 from fastopt.codegen.norm_sums_to_cuda import Sums
@@ -281,34 +278,19 @@ def machine_code(kernel: AnyKernel, compute_capability: tuple[int, int]) -> tupl
 
     It comes from the cache folder, if it was compiled before: that takes 1 to 3 s, and a norm has up to five kernels.
     """
-    path = _path_of(kernel, compute_capability)
-    try:
-        return _named(path.read_bytes())
-    except (OSError, ValueError):  # there is none, or it is damaged
-        binary, _ = link(kernel, compute_capability)
-    with suppress(OSError):
-        write_whole(path, sha256(binary).digest() + binary)
-    return _named(sha256(binary).digest() + binary)
-
-
-def _named(kept: bytes) -> tuple[bytes, str]:
-    """What a file has, a digest and machine code, and the kernel's name there."""
-    digest, binary = kept[:32], kept[32:]
-    if sha256(binary).digest() != digest:
-        raise ValueError("not as it was written")
+    binary = kept("cuda", _covered(kernel, compute_capability), lambda: link(kernel, compute_capability)[0])
     (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
     return binary, name.decode()
 
 
-def _path_of(kernel: AnyKernel, compute_capability: tuple[int, int]) -> Path:
-    """A file's name covers all that machine code depends on."""
+def _covered(kernel: AnyKernel, compute_capability: tuple[int, int]) -> list[str]:
+    """All that machine code depends on."""
     constants = sorted((name, repr(value)) for name, value in kernel.names().items() if not callable(value))
-    covered = [
+    return [
         kernel.text(), kernel.dtype, str(kernel.signature), str(constants), str(compute_capability),
         str(_options(kernel)), inspect.getsource(sys.modules[__name__]),
         fastopt.__version__, NUMBA_CUDA, numba.__version__, LINKER,
     ]  # fmt: skip
-    return cache_folder() / f"cuda_{sha256(chr(0).join(covered).encode()).hexdigest()[:32]}.cubin"
 
 
 def ptx(kernel: AnyKernel, compute_capability: tuple[int, int]) -> str:

@@ -26,7 +26,7 @@ SUMS = ("first_", "second_")
 HEADER = '''\
 """Generated from fastopt/norm_rules.py by fastopt/codegen/panels_to_numba.py: change those, not this."""
 
-from fastopt.backends.numba import carray, float32, float64, gate, inlined, loop, panel_kernel_of, relu
+from fastopt.backends.numba_compiler import carray, float32, float64, gate, inlined, loop, panel_kernel_of, relu
 '''
 
 

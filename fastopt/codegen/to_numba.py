@@ -9,7 +9,7 @@ from .rule_text import SHARED_SCALARS, Function, parse_functions
 HEADER = '''\
 """Generated from fastopt/rules.py by fastopt/codegen/to_numba.py: change those, not this."""
 
-from fastopt.backends.numba import carray, fabs, inlined, kernel_of, loop, sign, sqrt
+from fastopt.backends.numba_compiler import carray, fabs, inlined, kernel_of, loop, sign, sqrt
 '''
 
 

@@ -23,7 +23,12 @@ HOST = -1
 # Libraries whose arrays never change, and that export them as if they could (JAX 0.10, TensorFlow).
 IMMUTABLE = {"jax", "jaxlib", "tensorflow"}
 
-CODE_NAMES = {0: "int", 1: "uint", 2: "float", 3: "handle", 4: "bfloat", 5: "complex", 6: "bool"}
+# Of types: those that have so many bits, and those of one size.
+CODE_NAMES = {0: "int", 1: "uint", 2: "float", 3: "handle", 4: "bfloat", 5: "complex"}
+SIZED_NAMES = dict(enumerate((
+    "bool", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
+    "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn",
+), start=6))
 
 cdef extern from "numpy/arrayobject.h":
     int NPY_HALF
@@ -103,8 +108,10 @@ cdef object export(producer, str name):
 cdef object capsule_of(producer, dict stream):
     try:
         return producer.__dlpack__(max_version=(1, 0), **stream)
-    except TypeError:  # a producer from before DLPack 1
-        return producer.__dlpack__(**stream)
+    except TypeError as error:
+        if type(error) is not TypeError:  # the producer's own (PyArrow's), not Python's of an argument
+            raise
+        return producer.__dlpack__(**stream)  # from before DLPack 1
 
 
 cdef bint is_elsewhere(producer) except -1:
@@ -125,7 +132,7 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
     elif tensor.dtype.lanes == 1 and code == BFLOAT_CODE and bits == 16:
         number = cnp.NPY_UINT16
     else:
-        what = f"{CODE_NAMES.get(code, 'type')}{bits}"
+        what = SIZED_NAMES.get(code) or f"{CODE_NAMES.get(code, 'type')}{bits}"
         raise TypeError(f"{name} has dtype {what}; expected float16, bfloat16, float32 or float64")
     if tensor.ndim > 64:
         raise ValueError(f"{name} has {tensor.ndim} dimensions; expected at most 64")

@@ -27,6 +27,9 @@ STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFL
 
 FLOATS = "float16, bfloat16, float32 or float64"
 
+# What the buffer protocol calls the numbers of memory that has no type.
+BYTES = ("B", "b", "c")
+
 # How hard NumPy may search for an element that two interleaved arrays share before the pair is refused.
 cdef Py_ssize_t OVERLAP_WORK = 100_000
 
@@ -205,16 +208,23 @@ cdef object foreign_array(object array, str name, storage *stored, int *device):
 
         imported, device[0] = interface.import_array(array, name)
         return imported
-    if isinstance(array, (list, tuple, str, bytes)) or array is None:
-        raise not_an_array(name, array)
     try:
-        return cnp.PyArray_FROM_O(memoryview(array))
+        view = memoryview(array)
+        imported = cnp.PyArray_FROM_O(view)
     except (TypeError, ValueError, BufferError):
         raise not_an_array(name, array) from None
+    if view.format in BYTES:
+        raise TypeError(
+            f"{name} is a {type(array).__name__}, whose bytes have no type; "
+            f"expected an array of {FLOATS}, such as numpy.frombuffer makes of it"
+        )
+    return imported
 
 
 cdef object not_an_array(str name, object array):
     what = "None" if array is None else f"a {type(array).__name__}"
+    if hasattr(array, "to_numpy"):  # pandas, polars
+        return TypeError(f"{name} is {what}; expected an array of {FLOATS}, such as its to_numpy() returns")
     return TypeError(f"{name} is {what}; expected an array of {FLOATS} (NumPy, DLPack, buffer protocol or __cuda_array_interface__)")
 
 

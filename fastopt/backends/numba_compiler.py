@@ -1,0 +1,83 @@
+"""Compiles the text of a kernel by Numba: what it calls is defined here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+from numba import carray, float32, float64, types
+from numba.extending import overload
+
+from fastopt.primitives import fabs, gate, relu, sign, sqrt
+
+__all__ = ["carray", "fabs", "float32", "float64", "gate", "inlined", "kernel_of", "loop", "panel_kernel_of", "relu",
+           "sign", "sqrt"]  # fmt: skip
+
+
+def inlined(function: Callable[..., Any]) -> Any:
+    """Compile a function that becomes part of those that call it."""
+    # Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms.
+    return numba.njit(error_model="numpy", inline="always")(function)
+
+
+def loop(function: Callable[..., Any]) -> Any:
+    """Compile a loop over arrays."""
+    return numba.njit(error_model="numpy")(function)
+
+
+@overload(sign)  # type: ignore[untyped-decorator]
+def _sign(x: Any) -> Callable[[Any], Any]:
+    real = np.float32 if x == types.float32 else np.float64  # a literal would make it float64 for both
+    zero, one, minus_one = real(0), real(1), real(-1)
+
+    def of_same_type(x: Any) -> Any:
+        return one if x > zero else (minus_one if x < zero else x)
+
+    return of_same_type
+
+
+@overload(relu)  # type: ignore[untyped-decorator]
+def _relu(x: Any) -> Callable[[Any], Any]:
+    zero = (np.float32 if x == types.float32 else np.float64)(0)
+
+    def of_same_type(x: Any) -> Any:
+        return zero if x <= zero else x
+
+    return of_same_type
+
+
+@overload(gate)  # type: ignore[untyped-decorator]
+def _gate(dy: Any, y: Any) -> Callable[[Any, Any], Any]:
+    zero = (np.float32 if y == types.float32 else np.float64)(0)
+
+    def of_same_type(dy: Any, y: Any) -> Any:
+        return zero if y <= zero else dy
+
+    return of_same_type
+
+
+def kernel_of(dtype: str) -> Callable[[Callable[..., None]], Any]:
+    """Return a decorator that compiles void (void **arrays, Py_ssize_t n, const dtype *scalars)."""
+    real = getattr(types, dtype)
+    signature = types.void(types.CPointer(types.CPointer(real)), types.intp, types.CPointer(real))
+    return lambda function: _compile(function, signature)
+
+
+def panel_kernel_of(function: Callable[..., None]) -> Any:
+    """Compile void (void **arrays, const Py_ssize_t *sizes)."""
+    return _compile(function, types.void(types.CPointer(types.voidptr), types.CPointer(types.intp)))
+
+
+def _compile(function: Callable[..., None], signature: Any) -> Any:
+    return numba.cfunc(signature, error_model="numpy")(function)
+
+
+@cache  # which also keeps the machine code alive
+def compiled(text: str) -> Any:
+    """Return the C function that the text of a module calls its ``kernel``."""
+    names: dict[str, Any] = {"__name__": __name__}
+    exec(compile(text, "<a kernel of fastopt>", "exec"), names)
+    return names["kernel"]
