@@ -1,0 +1,24 @@
+"""The updates in a user's Numba functions: after ``import fastopt.numba``, what `numba.njit` compiles may call them.
+
+These are the public functions themselves. In Python they do what they always do; in a compiled function they become
+part of it. See docs/calling-from-numba.md.
+"""
+
+from __future__ import annotations
+
+from fastopt import (
+    adabelief, adadelta, adagrad, adam, adamax, adamw, adan, ademamix, asgd, lion, momentum, nadam, nadam_mu, radam,
+    rmsprop, rprop, sgd, signum, yogi,
+)  # fmt: skip
+from fastopt.numba.overloads import register, register_nadam_mu
+
+__all__ = [
+    "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "adan", "ademamix", "asgd", "lion", "momentum",
+    "nadam", "nadam_mu", "radam", "rmsprop", "rprop", "sgd", "signum", "yogi",
+]  # fmt: skip
+
+UPDATES = [globals()[name] for name in __all__ if name != "nadam_mu"]
+
+for _update in UPDATES:
+    register(_update)
+register_nadam_mu()
