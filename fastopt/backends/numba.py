@@ -33,7 +33,7 @@ __all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined"
 
 #: Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms. And
 #: ``fastmath=True`` of a user's function would be handed on to those of this package that it calls.
-OPTIONS = {"error_model": "numpy", "fastmath": False}
+OPTIONS = {"error_model": "numpy", "fastmath": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def named_apart(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -10,7 +10,8 @@ from fastopt import (
     adabelief, adadelta, adagrad, adam, adamax, adamw, adan, ademamix, asgd, lion, momentum, nadam, nadam_mu, radam,
     rmsprop, rprop, sgd, signum, yogi,
 )  # fmt: skip
-from fastopt.numba.overloads import register, register_nadam_mu
+from fastopt.numba.overloads import register
+from fastopt.numba.scalars import register_host_scalars
 
 __all__ = [
     "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "adan", "ademamix", "asgd", "lion", "momentum",
@@ -19,6 +20,6 @@ __all__ = [
 
 UPDATES = [globals()[name] for name in __all__ if name != "nadam_mu"]
 
+register_host_scalars()
 for _update in UPDATES:
     register(_update)
-register_nadam_mu()

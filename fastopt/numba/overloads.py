@@ -19,7 +19,7 @@ from fastopt.codegen.rule_text import source_of
 from fastopt.numba.modules import module
 from fastopt.numba.rounding import ROUNDINGS
 from fastopt.numba.runs import runs_of
-from fastopt.numba.scalars import compiled_scalars
+from fastopt.numba.scalars import CHOICES
 
 #: What of a public function means nothing here: how it runs, the user's function says.
 ELSEWHERE = {"backend", "num_threads", "stream"}
@@ -32,8 +32,6 @@ KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
     "SupportsIndex | None": ((types.Integer,), "a whole number or None", "int({})"),
     "bool": ((types.Boolean, types.Integer), "True or False", "bool({})"),
 }
-STRING = ((types.UnicodeType, types.StringLiteral), "a string", "{}")
-
 REALS = (types.float32, types.float64)
 
 
@@ -54,17 +52,7 @@ def register(public: Callable[..., None]) -> None:
         return stand_in(public, tuple(signature.parameters), tuple(arrays.items()), tuple(texts.items()))
 
     typed.__signature__ = signature  # type: ignore[attr-defined]
-    overload(public, jit_options=OPTIONS, strict=False)(typed)
-
-
-def register_nadam_mu() -> None:
-    """Let functions that Numba compiles call `fastopt.nadam_mu`."""
-    compiled = compiled_scalars()["nadam_mu"]
-
-    def typed(step: Any, beta1: Any = 0.9, momentum_decay: Any = 4e-3) -> Callable[..., Any]:
-        return lambda step, beta1=0.9, momentum_decay=4e-3: compiled(step, beta1, momentum_decay)
-
-    overload(host_scalars.nadam_mu, jit_options=OPTIONS)(typed)
+    overload(public, jit_options=OPTIONS, strict=False, prefer_literal=True)(typed)
 
 
 # ---- Checks: what is wrong with a type is an error where the user's function is compiled
@@ -72,14 +60,25 @@ def register_nadam_mu() -> None:
 
 def text_of(parameter: Parameter, kind: Any) -> str:
     """Return how a hyperparameter is handed on, or refuse its type; None if the call leaves it out."""
-    if kind is None or (parameter.default is None and _is_none(kind)):
-        return repr(parameter.default)
-    kinds, expected, text = KINDS.get(parameter.annotation, STRING)
+    name, default = parameter.name, parameter.default
+    if kind is None or (default is None and _is_none(kind)):
+        return repr(CHOICES.get(default, default))
+    if default in CHOICES:
+        return _choice(name, kind)
     if isinstance(kind, types.Omitted):  # the default of one of the user's arguments, which Numba converts by itself
-        return parameter.name
+        return name
+    kinds, expected, text = KINDS[parameter.annotation]
     if not isinstance(kind, kinds):
-        raise TypingError(f"{parameter.name} is {kind}; expected {expected}")
-    return text.format(parameter.name)
+        raise TypingError(f"{name} is {kind}; expected {expected}")
+    return text.format(name)
+
+
+def _choice(name: str, kind: Any) -> str:
+    """The number of a string, which must be known now."""
+    value = getattr(kind, "literal_value", getattr(kind, "value", None))
+    if value not in CHOICES:
+        raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, CHOICES))}, written out")
+    return repr(CHOICES[value])
 
 
 def check_arrays(arrays: dict[str, Any]) -> None:
@@ -125,8 +124,8 @@ def stand_in(
     runs = runs_of(public, kinds, dict(hyperparameters))
     for i, run in enumerate(runs):
         names[f"run_{i}"] = loop_of(run.update.rule, dtype, ndim)
-        names[f"prepare_{i}"] = compiled_scalars()[run.update.prepare.__name__]
-        names[run.asked] = compiled_scalars().get(run.asked)
+        names[f"prepare_{i}"] = run.update.prepare
+        names[run.asked] = getattr(host_scalars, run.asked, None)
         calls.append(call_lines(f"run_{i}", f"prepare_{i}", run.arrays, run.hyperparameters, run.update.scalars))
     lines = calls[0]
     if len(runs) == 2:

@@ -6,11 +6,9 @@ Only what they call is another: the check of hyperparameters, which Numba compil
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from types import FunctionType
+from types import CodeType, FunctionType
 from typing import Any
 
-import numba
 from numba.extending import overload
 
 from fastopt import host_scalars
@@ -20,25 +18,33 @@ from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.numba.modules import VERSION, module
 from fastopt.ranges import RANGES
 
+#: What a hyperparameter that is a string may be, and the numbers that are compiled in their place: to compare strings,
+#: Numba would compile for two seconds more.
+CHOICES = {"sum": 0, "average": 1, "step": 2}
+
 STEP = (1, 2**63 - 1, "a whole number, 1 or more: steps count from 1")
 
 
-@cache
-def compiled_scalars() -> dict[str, Any]:
-    """Return the names of `fastopt.host_scalars`, its functions and checks being compiled ones."""
+def register_host_scalars() -> None:
+    """Let functions that Numba compiles call those of `fastopt.host_scalars`."""
     names = dict(vars(host_scalars))
     for name, value in vars(host_scalars).items():
         if isinstance(value, Hyperparameters):
-            names[name] = _check(value)
+            checks = [(each, *(STEP if each == "step" else RANGES[each])) for each in value.names]
+            names[name] = module(check_module(checks))["check"]
         elif isinstance(value, FunctionType) and value.__module__ == host_scalars.__name__ and name != "refuse":
-            function = FunctionType(value.__code__, names, name, value.__defaults__)
-            names[name] = numba.njit(**OPTIONS)(of_this_version(function))
-    return names
+            _register(value, FunctionType(_with_numbers(value.__code__), names, name, value.__defaults__))
 
 
-def _check(hyperparameters: Hyperparameters) -> Any:
-    checks = [(name, *(STEP if name == "step" else RANGES[name])) for name in hyperparameters.names]
-    return module(check_module(checks))["check"]
+def _register(function: Callable[..., Any], compiled: Any) -> None:
+    """Compile one in the place of the other."""
+    of_this_version(compiled)
+    overload(function, jit_options=OPTIONS, strict=False)(lambda *types, **named: compiled)
+
+
+def _with_numbers(code: CodeType) -> CodeType:
+    """The code, its choices being numbers."""
+    return code.replace(co_consts=tuple(CHOICES.get(each, each) if type(each) is str else each for each in code.co_consts))
 
 
 def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., Any]:
