@@ -36,11 +36,17 @@ from fastopt.backends.numba import compiled
 def loop_module(source: str, rule: str, dtype: str, ndim: int) -> str:
     """Return the text of a module whose ``run_`` takes a rule's arrays, of so many axes, and its host scalars."""
     functions = parse_functions(source)
-    parts = [LOOP_HEADER]
+    parts = [LOOP_HEADER, *forms(functions), inlined("rule_", functions[rule]), loop(functions[rule], ndim, dtype)]
+    return "\n\n".join(parts)
+
+
+def forms(functions: Mapping[str, Function]) -> list[str]:
+    """Return what a rule calls, in a form that looks for weight decay when it runs."""
+    parts = []
     for name, other in zip(FORMS[0], FORMS[-1], strict=True):
         parts += [inlined(f"plain_{name}", functions[name]), inlined(other, functions[other])]
         parts += [_either(name, f"plain_{name}", other, functions[name])]
-    return "\n\n".join([*parts, inlined("rule_", functions[rule]), loop(functions[rule], ndim, dtype)])
+    return parts
 
 
 def _either(name: str, plain: str, decayed: str, function: Function) -> str:
@@ -79,12 +85,12 @@ def call_lines(
     run: str, prepare: str, arrays: Sequence[str], hyperparameters: Sequence[str], scalars: Sequence[str]
 ) -> list[str]:
     """Return the lines that run a loop: by what names it and the function of its host scalars."""
-    rounded = [f"{_rounding(scalar)}(scalars_[{i}])" for i, scalar in enumerate(scalars)]
+    rounded = [f"{rounding_of(scalar)}(scalars_[{i}])" for i, scalar in enumerate(scalars)]
     return [f"scalars_ = {prepare}({', '.join(hyperparameters)})", f"{run}({', '.join([*arrays, *rounded])})"]
 
 
-def _rounding(scalar: str) -> str:
-    """What rounds a host scalar to the compute type: see `fastopt.numba.rounding`."""
+def rounding_of(scalar: str) -> str:
+    """Return what rounds a host scalar to the compute type: see `fastopt.numba.rounding`."""
     if scalar.startswith("eps"):
         return "beside_root" if scalar == "eps" else "kept"
     return "not_vanishing" if scalar == "grad_scale" else "rounded"

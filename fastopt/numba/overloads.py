@@ -25,11 +25,11 @@ from fastopt.numba.scalars import CHOICES
 ELSEWHERE = {"backend", "num_threads", "stream"}
 
 #: What a hyperparameter may be, by its annotation in the public function; and what makes one type of all that it may be,
-#: so that the function of host scalars is compiled once.
+#: so that the function of host scalars is compiled once. (Of a whole number, Numba makes powers by products: other bits.)
 KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
     "Real": ((types.Float, types.Integer, types.Boolean), "a number", "float({})"),
-    "SupportsIndex": ((types.Integer,), "a whole number", "int({})"),
-    "SupportsIndex | None": ((types.Integer,), "a whole number or None", "int({})"),
+    "SupportsIndex": ((types.Integer,), "a whole number", "float({})"),
+    "SupportsIndex | None": ((types.Integer,), "a whole number or None", "float({})"),
     "bool": ((types.Boolean, types.Integer), "True or False", "bool({})"),
 }
 REALS = (types.float32, types.float64)

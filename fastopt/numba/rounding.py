@@ -7,7 +7,9 @@ from math import isfinite, sqrt
 from sys import float_info
 from typing import Any
 
-from fastopt.backends.numba import compiled, float32, float64
+import numba
+
+from fastopt.backends.numba import float32, float64, named_apart
 
 
 def _roundings(real: Any, smallest: float) -> dict[str, Any]:
@@ -36,7 +38,7 @@ def _roundings(real: Any, smallest: float) -> dict[str, Any]:
 
     def named(function: Callable[..., Any]) -> Any:
         function.__name__ = f"{function.__name__}_{real}"  # by which Numba links it
-        return compiled(function)
+        return numba.njit(error_model="numpy", fastmath=False)(named_apart(function))
 
     round_it = named(rounded)
     functions = {"kept": kept, "beside_root": beside_root, "not_vanishing": not_vanishing}

@@ -63,8 +63,9 @@ class _Way:
             made.append(Run(self.condition, self.asked, update, *texts))
 
         function = FunctionType(public.__code__, {**public.__globals__, "host_scalars": self, "run": run})
-        names = public.__code__.co_varnames[: public.__code__.co_argcount]
-        options = {name: _Value(text, self) for name, text in hyperparameters.items()}
-        elsewhere = {"backend": None, "num_threads": None, "stream": None}
-        function(*(_Value(name, self) if name in arrays else None for name in names), **options, **elsewhere)
+        code = public.__code__
+        names, options = code.co_varnames[: code.co_argcount], code.co_varnames[code.co_argcount :]
+        values: dict[str, _Value | None] = dict.fromkeys(options[: code.co_kwonlyargcount])
+        values |= {name: _Value(text, self) for name, text in hyperparameters.items()}
+        function(*(_Value(name, self) if name in arrays else None for name in names), **values)
         return made[0]
