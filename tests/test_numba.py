@@ -11,11 +11,10 @@ from numba.core.errors import TypingError
 
 import fastopt
 import fastopt.numba
-from fastopt import host_scalars
 from fastopt.numba.runs import runs_of
 from fastopt.numba.scalars import CHOICES
 from tests.cases import BY_NAME, CASES
-from tests.support import assert_same_bits, bits, copies, f_order, reversed_axes, run_python, sliced
+from tests.support import assert_same_bits, copies, f_order, reversed_axes, run_python, sliced
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -24,7 +23,7 @@ FEW = ["sgd-decay", "momentum-nesterov", "rmsprop-centered-momentum", "rprop", "
 
 
 def function_of(case, *given):
-    """A user's function that calls a case's update: the hyperparameters that change are arguments, the others numbers."""
+    """A user's function that calls a case's update: hyperparameters that change are arguments, the others numbers."""
     changing = [*case.of_step(1), *given]
     keywords = [f"{name}={name}" for name in changing]
     keywords += [f"{name}={value!r}" for name, value in case.fixed.items() if name not in given]
@@ -59,7 +58,7 @@ def test_bits_of_float32(case):
 @pytest.mark.parametrize("name", FEW)
 def test_bits_of_float64_and_of_strided_arrays(name):
     step = numba.njit(function_of(BY_NAME[name]))
-    for number in (1, 7):
+    for number in (1, 7, 1000):
         check(BY_NAME[name], step, (3, 37), "float64", [np.copy, f_order, sliced, reversed_axes], number)
 
 
@@ -76,18 +75,20 @@ def test_layouts_and_types_together():
 
 @every_case
 def test_host_scalars(case):
-    """In float64 to the last bit: the sum, power and logarithm of Numba are those of Python."""
+    """In float64 to the last bit: powers and logarithms in Numba are those of Python, if the step is a float."""
     parameters = inspect.signature(case.update).parameters.values()
     options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
     options.update(case.fixed)
     run = runs_of(case.update, case.arrays, {name: name for name in options})[0]
     changing = [name for name in run.hyperparameters if name in case.of_step(1)]
-    texts = [name if name in changing else repr(CHOICES.get(options[name], options[name])) for name in run.hyperparameters]
+    texts = [
+        name if name in changing else repr(CHOICES.get(options[name], options[name])) for name in run.hyperparameters
+    ]
     names = {"prepare": run.update.prepare}
     compiled = numba.njit(eval(f"lambda {', '.join(changing)}: prepare({', '.join(texts)})", names))
     for number in (7, 1000, 2**24 + 1):
         values = [{**options, **case.of_step(number)}[name] for name in run.hyperparameters]
-        assert compiled(*(case.of_step(number)[name] for name in changing)) == run.update.prepare(*values)
+        assert compiled(*(float(case.of_step(number)[name]) for name in changing)) == run.update.prepare(*values)
 
 
 def test_every_update_is_there():
@@ -219,7 +220,10 @@ def refused(compiled, arrays, error, message, **options):
         ({"lr": np.nan}, "^lr is out of range"),
         ({"lr": np.inf}, "^lr is out of range"),
         ({"beta1": 1.0}, "^beta1 is out of range; expected a number from 0 to below 1$"),
-        ({"lr": 1e39}, "^a scalar becomes infinite in float32; expected hyperparameters from which every one is finite$"),
+        (
+            {"lr": 1e39},
+            "^a scalar becomes infinite in float32; expected hyperparameters from which every one is finite$",
+        ),
         ({"grad_scale": 1e-40}, "^grad_scale vanishes in float32; expected 0, or a number that does not$"),
     ],
 )
@@ -240,7 +244,13 @@ def test_shapes_and_overlaps(step):
         step(*{**arrays, first: apart[:20], second: apart[20:]}.values(), *GOOD.values())
     columns = np.ones((20, 4), "f4")
     step(*columns.T, *GOOD.values())
-    refused(step, dict(zip(arrays, columns.T[[0, 1, 1, 2]].copy().T.T, strict=True)) | {"m": columns[:, 0], "param": columns[:, 0]}, ValueError, overlap)
+    refused(
+        step,
+        dict(zip(arrays, columns.T[[0, 1, 1, 2]].copy().T.T, strict=True))
+        | {"m": columns[:, 0], "param": columns[:, 0]},
+        ValueError,
+        overlap,
+    )
     same = np.lib.stride_tricks.as_strided(arrays["m"], strides=(0,))
     refused(step, {**arrays, "m": same}, ValueError, "^m overlaps itself in memory; expected no stride of 0$")
 
@@ -260,13 +270,18 @@ def read_only(array):
         ("m", lambda x: None, "m is none; expected an array of float32 or float64"),
         ("v", read_only, r"v is .*, which is read-only; expected an array that may be written"),
         ("v", lambda x: x[None], "v has 2 axes; expected 1, as param has"),
-        ("v", lambda x: np.zeros(len(x), "u1, f4")["f1"], r"v is unaligned array\(float32, 1d, A\); expected an aligned"),
     ],
 )
 def test_types_of_arrays(step, name, change, message):
     arrays = BY_NAME["adam"].make_arrays(20)
     with pytest.raises(TypingError, match=message):
         step(*{**arrays, name: change(arrays[name])}.values(), *GOOD.values())
+
+
+def test_fields_of_packed_records():
+    function = numba.njit(lambda records: fastopt.numba.sgd(records.param, records.grad, lr=0.1))
+    with pytest.raises(TypingError, match=r"param is unaligned array\(float32, 1d, A\); expected an aligned array"):
+        function(np.zeros(3, [("before", "u1"), ("param", "f4"), ("grad", "f4")]))
 
 
 def test_a_read_only_gradient_is_read(step):
@@ -293,8 +308,14 @@ def test_types_of_hyperparameters(step, options, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        ("momentum(a, b, c, lr=0.1, form='sums')", r"form is .*sums.*; expected 'sum' or 'average' or 'step', written out"),
-        ("momentum(a, b, c, lr=0.1, form='step', dampening=0.5)", "dampening is out of range; expected 0 unless form is"),
+        (
+            "momentum(a, b, c, lr=0.1, form='sums')",
+            r"form is .*sums.*; expected 'sum' or 'average' or 'step', written out",
+        ),
+        (
+            "momentum(a, b, c, lr=0.1, form='step', dampening=0.5)",
+            "dampening is out of range; expected 0 unless form is",
+        ),
         ("rmsprop(a, b, c, momentum=0.5)", "momentum is out of range; expected 0, since velocity is None"),
         ("ademamix(a, b, c, d, e, step=1, warmup=0)", "warmup is out of range; expected None or a number of steps"),
         ("sgd(a, b)", "missing a required .*argument: 'lr'"),

@@ -28,8 +28,8 @@ from fastopt.codegen.rule_text import FORMS, source_of
 from fastopt.codegen.to_numba import numba_module
 from fastopt.primitives import fabs, gate, relu, sign, sqrt
 
-__all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined", "kernel", "kernel_of", "named_apart", "panel_kernel",
-           "panel_kernel_of", "relu", "sign", "sqrt"]  # fmt: skip
+__all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined", "kernel", "kernel_of", "named_apart",
+           "panel_kernel", "panel_kernel_of", "relu", "sign", "sqrt"]  # fmt: skip
 
 #: Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms. And
 #: ``fastmath=True`` of a user's function would be handed on to those of this package that it calls.

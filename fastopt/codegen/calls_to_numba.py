@@ -1,14 +1,14 @@
 """Writes the Python modules from which Numba compiles a call of an update in a function of a user's.
 
-One module has the loop of a rule; the other what stands for the public function: it checks arrays, makes host scalars of
-hyperparameters, and runs the loop. Messages are constants, for Numba has no others.
+One module has the loop of a rule; the other what stands for the public function: it checks arrays, makes host scalars
+of hyperparameters, and runs the loop. Messages are constants, for Numba has no others.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .rule_text import FORMS, SHARED_SCALARS, Function, parse_functions
+from .rule_text import FORMS, Function, parse_functions
 from .to_numba import inlined, loop
 
 ORIGIN = '"""Generated from fastopt/{}.py by fastopt/codegen/calls_to_numba.py: change those, not this."""'
@@ -55,7 +55,8 @@ def _either(name: str, plain: str, decayed: str, function: Function) -> str:
     Both took as long as a loop for each form (1.5 us per 1,000 elements of Adam), and compile in half of the time.
     """
     names = ", ".join(function.scalars)
-    return f"@inlined\ndef {name}({names}):\n    return {decayed}({names}) if {function.scalars[-1]} else {plain}({names})\n"
+    choice = f"{decayed}({names}) if {function.scalars[-1]} else {plain}({names})"
+    return f"@inlined\ndef {name}({names}):\n    return {choice}\n"
 
 
 def call_module(
@@ -63,13 +64,15 @@ def call_module(
 ) -> str:
     """Return the text of a module whose ``name`` stands for the public function.
 
-    ``arrays`` says of each whether it is one run of memory, ``flat`` what makes one axis of any of them (if they are not
-    to stay as they are), and ``calls`` are the lines that run loops.
+    ``arrays`` says of each whether it is one run of memory, ``flat`` what makes one axis of any of them (if they are
+    not to stay as they are), and ``calls`` are the lines that run loops.
     """
     param, *others = arrays
     lines = []
     for other in others:
-        lines += _refusal(f"{other}.shape != {param}.shape", f"{other} has another shape than {param}; expected the same")
+        lines += _refusal(
+            f"{other}.shape != {param}.shape", f"{other} has another shape than {param}; expected the same"
+        )
     for array, is_run in arrays.items():
         if not is_run and array != "grad":
             lines += _refusal(f"repeats({array})", f"{array} overlaps itself in memory; expected no stride of 0")

@@ -1,6 +1,6 @@
 """Writes the device functions that a user's CUDA kernel calls: a rule for one element.
 
-Its operators become calls, for Numba's launches contract a * b + c, and a sum of the processor's own kind is kept apart.
+Its operators become calls of operations that have a rounding of their own, for Numba's launches contract a * b + c.
 """
 
 from __future__ import annotations

@@ -10,8 +10,25 @@ from __future__ import annotations
 from typing import Any
 
 from fastopt import (
-    adabelief, adadelta, adagrad, adam, adamax, adamw, adan, ademamix, asgd, lion, momentum, nadam, nadam_mu, radam,
-    rmsprop, rprop, sgd, signum, yogi,
+    adabelief,
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    adan,
+    ademamix,
+    asgd,
+    lion,
+    momentum,
+    nadam,
+    nadam_mu,
+    radam,
+    rmsprop,
+    rprop,
+    sgd,
+    signum,
+    yogi,
 )  # fmt: skip
 from fastopt.numba.overloads import register
 from fastopt.numba.scalars import register_host_scalars

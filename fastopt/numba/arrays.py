@@ -28,5 +28,5 @@ def repeats(a: Any) -> bool:
     """Return whether the elements along one of its axes are all the same one."""
     for axis in range(a.ndim):
         if a.shape[axis] > 1 and a.strides[axis] == 0:
-            return a.size > 0
+            return bool(a.size)
     return False

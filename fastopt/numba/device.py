@@ -3,8 +3,8 @@
 A device function takes an element of each array, and the host scalars, which `host_scalars` computes on the host. It
 returns what is to be stored: param first, then the state. See docs/calling-from-numba.md.
 
-This is `fastopt.numba.cuda`. A module of that name can't be imported beside numba-cuda, whose finder takes all names with
-"numba.cuda" in them for its own.
+This is `fastopt.numba.cuda`. A module of that name can't be imported beside numba-cuda, whose finder takes all names
+with "numba.cuda" in them for its own.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastopt.numba.rounding import ROUNDINGS
 
 RULES = [rule.name for rule in rules_of(parse_functions(inspect.getsource(rules)))]
 
-__all__ = ["host_scalars", *RULES]  # noqa: PLE0604
+__all__ = ["host_scalars", *RULES]
 
 
 def host_scalars(public: Callable[..., None], dtype: str = "float32", /, **options: Any) -> tuple[Any, ...]:
@@ -85,7 +85,7 @@ def _operations() -> dict[str, Any]:
             "sqrt": np.sqrt, "fabs": np.fabs,
             "sign": lambda x: type(x)(1) if x > 0 else (type(x)(-1) if x < 0 else x),
         }  # fmt: skip
-    from llvmlite import ir
+    from numba.core.cgutils import ir  # llvmlite's
     from numba.cuda.cgutils import get_or_insert_function
     from numba.cuda.extending import intrinsic
 

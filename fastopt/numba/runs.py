@@ -24,8 +24,8 @@ class Run(NamedTuple):
 def runs_of(public: Callable[..., None], arrays: Collection[str], hyperparameters: Mapping[str, str]) -> list[Run]:
     """Return the ways that a public function may go with these arrays, the other ones being None.
 
-    There are two where it asks whether a hyperparameter, or what a function of `fastopt.host_scalars` says, is true, and
-    the text does not tell: the first is that of the answer yes.
+    There are two where it asks whether a hyperparameter, or what a function of `fastopt.host_scalars` says, is true,
+    and the text does not tell: the first is that of the answer yes.
     """
     yes, no = (_Way(answer).of(public, arrays, hyperparameters) for answer in (True, False))
     return [yes, no] if yes.condition else [no]

@@ -1,6 +1,6 @@
 """The functions of `fastopt.host_scalars`, compiled by Numba from the code that Python runs.
 
-Only what they call is another: the check of hyperparameters, which Numba compiles from `fastopt.ranges`, and what raises.
+Only what they call is another: the check of hyperparameters, compiled from `fastopt.ranges`, and what raises.
 """
 
 from __future__ import annotations
@@ -44,7 +44,9 @@ def _register(function: Callable[..., Any], compiled: Any) -> None:
 
 def _with_numbers(code: CodeType) -> CodeType:
     """The code, its choices being numbers."""
-    return code.replace(co_consts=tuple(CHOICES.get(each, each) if type(each) is str else each for each in code.co_consts))
+    return code.replace(
+        co_consts=tuple(CHOICES.get(each, each) if type(each) is str else each for each in code.co_consts)
+    )
 
 
 def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import inspect
 
 import numpy as np
@@ -29,6 +30,12 @@ def test_bits(case, dtype):
         assert {type(scalar) for scalar in scalars} == {np.dtype(dtype).type}
         kernel[2, 4](*(arrays[name] for name in update.arrays), scalars)
         assert_same_bits(arrays, wanted, f"{case.name}, step {number}")
+
+
+def test_example():
+    (test,) = doctest.DocTestFinder(recurse=False).find(fastopt.numba.cuda.host_scalars, "host_scalars", globs={})
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_every_rule_is_there():
