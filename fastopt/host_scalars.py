@@ -3,6 +3,8 @@
 Each function checks its hyperparameters and returns the scalars of a kernel: ``grad_scale``, the coupled
 ``weight_decay``, the decoupled ``decay`` (lr * weight_decay, as a rule), and then the rule's others, in the order of
 its signature in ``fastopt/rules.py``. ``step`` counts from 1.
+
+Numba compiles these functions too, for `fastopt.numba`: so they unpack no stars, and format no messages.
 """
 
 from __future__ import annotations
@@ -16,6 +18,11 @@ from fastopt.engine.hyperparameters import Hyperparameters, whole
 #: What eps = 0 becomes where it is added to something other than a root: 0 / 0 is then 0. An `eps` that is added to a
 #: root needs nothing here: the engine sees to it.
 TINY = 2.2250738585072014e-308
+
+
+def refuse(name, value, expected, bound=None):
+    """Raise what names a hyperparameter; ``bound`` is the value of what is expected, where that has a name only."""
+    raise ValueError(f"{name} is {value!r}; expected {expected}{'' if bound is None else f', which is {bound}'}")
 
 
 _sgd = Hyperparameters("lr", "weight_decay", "grad_scale")
@@ -32,14 +39,14 @@ _momentum = Hyperparameters("lr", "momentum", "dampening", "weight_decay", "grad
 def momentum(lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
     lr, momentum, dampening, weight_decay, grad_scale = _momentum(lr, momentum, dampening, weight_decay, grad_scale)
     if dampening and (nesterov or form != "sum"):
-        raise ValueError(f"dampening is {dampening}; expected 0 unless form is 'sum' and nesterov is off")
+        refuse("dampening", dampening, "0 unless form is 'sum' and nesterov is off")
     if form == "sum":
         return grad_scale, weight_decay, 0.0, lr, momentum, 1.0 - dampening
     if form == "average":
         return grad_scale, weight_decay, 0.0, lr, momentum, 1.0 - momentum
-    if form == "step":
-        return grad_scale, weight_decay, 0.0, 1.0, momentum, lr
-    raise ValueError(f"form is {form!r}; expected 'sum', 'average' or 'step'")
+    if form != "step":
+        refuse("form", form, "'sum', 'average' or 'step'")
+    return grad_scale, weight_decay, 0.0, 1.0, momentum, lr
 
 
 _asgd = Hyperparameters("step", "lr", "lambd", "alpha", "t0", "weight_decay", "grad_scale")
@@ -84,7 +91,7 @@ def rprop(eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale):
         eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale
     )
     if step_min > step_max:
-        raise ValueError(f"step_min is {step_min}; expected at most step_max, which is {step_max}")
+        refuse("step_min", step_min, "at most step_max", step_max)
     return grad_scale, weight_decay, 0.0, eta_plus, eta_minus, step_min, step_max, 0.0, 1.0
 
 
@@ -100,10 +107,10 @@ _rmsprop = Hyperparameters("lr", "decay", "eps", "momentum", "weight_decay", "gr
 
 
 def rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
-    *scalars, momentum = rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
-    if momentum:
-        raise ValueError(f"velocity is None; expected an array, since momentum is {momentum}")
-    return tuple(scalars)
+    scalars = rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
+    if scalars[-1]:
+        refuse("momentum", scalars[-1], "0, since velocity is None")
+    return scalars[:-1]
 
 
 def rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
@@ -198,10 +205,8 @@ def nadam(step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_wei
     )
     mu, next_mu = nadam_mu(step, beta1, momentum_decay), nadam_mu(step + 1, beta1, momentum_decay)
     if mu_product > mu * (1.0 + 1e-6):
-        raise ValueError(
-            f"mu_product is {mu_product}; expected at most {mu}: the product of nadam_mu(1) to nadam_mu(step), "
-            f"this step's included"
-        )
+        product = "the product of nadam_mu(1) to nadam_mu(step), at most the last of them"
+        refuse("mu_product", mu_product, product, mu)
     coupled, decay = _coupled_and_not(decoupled_weight_decay, lr, weight_decay)
     return (
         grad_scale, coupled, decay,
@@ -236,14 +241,13 @@ def radam_unrectified(step, lr, beta1, beta2, eps, decoupled_weight_decay, weigh
 
 
 def radam(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
-    grad_scale, coupled, decay, step_size, *averages = radam_unrectified(
+    grad_scale, coupled, decay, step_size, beta1, gain1, beta2, gain2 = radam_unrectified(
         step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
     )
-    beta2 = averages[2]
     longest, length = 2.0 / (1.0 - beta2) - 1.0, _radam_length_at(step, beta2)
     rectification = sqrt((length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length))
     step_size *= rectification * sqrt(1.0 - beta2**step)
-    return grad_scale, coupled, decay, step_size, *averages, float(eps)
+    return grad_scale, coupled, decay, step_size, beta1, gain1, beta2, gain2, float(eps)
 
 
 def adabelief(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
@@ -279,9 +283,10 @@ def _ademamix_warmup(step, warmup, beta1, beta3, alpha):
     done = step / warmup
     if done >= 1.0:
         return alpha, beta3
-    slow, fast = (log(beta) if beta else -inf for beta in (beta3, beta1))
+    slow = log(beta3) if beta3 else -inf
+    fast = log(beta1) if beta1 else -inf
     if fast == -inf:
-        raise ValueError("beta1 is 0; expected more than 0 with a warmup, which starts beta3 there")
+        refuse("beta1", beta1, "more than 0 with a warmup, which starts beta3 there")
     reached = exp(slow * fast / ((1.0 - done) * slow + done * fast)) if slow > -inf else 0.0
     return alpha * done, min(reached, beta3)
 

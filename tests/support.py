@@ -79,6 +79,21 @@ def run_with_stand_in(program: str, folder: Path) -> str:
     return run_python(program, LD_LIBRARY_PATH=path, NUMBA_ENABLE_CUDASIM="0")
 
 
+def users_kernel(device_function: Any, arrays: tuple[str, ...]) -> Any:
+    """A CUDA kernel as a user writes it: a grid-stride loop that calls a device function of `fastopt.numba.cuda`."""
+    from numba import cuda
+
+    elements, written = ([f"{name}[i]" for name in names] for names in (arrays, [x for x in arrays if x != "grad"]))
+    text = (
+        f"def kernel({', '.join(arrays)}, scalars):\n"
+        f"    for i in range(cuda.grid(1), param.size, cuda.gridsize(1)):\n"
+        f"        {', '.join(written)} = update({', '.join(elements)}, scalars)\n"
+    )
+    names = {"cuda": cuda, "update": device_function}
+    exec(text, names)
+    return cuda.jit(names["kernel"])
+
+
 # ---- Layouts: each takes values and returns an array with them, of its own strides
 
 

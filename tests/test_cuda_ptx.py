@@ -6,12 +6,15 @@ import inspect
 import re
 
 import pytest
+from numba import types
 
 import fastopt
+import fastopt.numba
 from fastopt import rules
-from fastopt.codegen.rule_text import parse_functions, rules_of
+from fastopt.codegen.rule_text import SHARED_SCALARS, parse_functions, rules_of
 from fastopt.codegen.to_cuda import LINEAR, LIST, WORDS, unroll
 from tests.ptx import check, contractible, cuda, generations, ptx_of
+from tests.support import users_kernel
 
 RULES = {rule.name: rule for rule in rules_of(parse_functions(inspect.getsource(rules)))}
 #: One tensor, a list, a tensor of two axes; and with the bfloat16 param and grad of mixed precision.
@@ -147,3 +150,21 @@ def users(param, grad, m, /, lr, beta=0.9, weight_decay=0.01):
 def test_a_rule_of_a_users(shape):
     kernel = cuda.Kernel(users.update.rule, 0, ("float32",) * 3, "float32", SHAPES[shape])
     assert ".f64" not in check(kernel, (9, 0))
+
+
+@pytest.mark.parametrize("generation", [(7, 5), (10, 0)])
+@pytest.mark.parametrize("rule", ["adam", "rprop", "rmsprop_centered_momentum"])
+def test_device_functions_in_a_users_kernel(rule, generation):
+    """Nothing is contracted there either, though Numba's launches contract; and all is float32."""
+    from numba import cuda as numba_cuda
+
+    function = RULES[rule]
+    kernel = users_kernel(getattr(fastopt.numba.cuda, rule), function.arrays)
+    scalars = types.UniTuple(types.float32, len({*SHARED_SCALARS, *function.own_scalars}))
+    signature = types.void(*[types.float32[::1]] * len(function.arrays), scalars)
+    text, _ = numba_cuda.compile(kernel.py_func, signature, device=False, abi="numba", cc=generation, output="ptx")
+    text = re.sub(r"//.*", "", text)
+    assert "mul.rn.f32" in text
+    assert contractible(text) == []
+    assert ".f64" not in text
+    assert not re.search(r"(?:div|sqrt)\.(?!rn)\S*f32", text)

@@ -29,3 +29,13 @@ def test_train_digits(tmp_path: Path) -> None:
     picture = (tmp_path / "train_digits.png").read_bytes()
     assert picture.startswith(b"\x89PNG")
     assert len(picture) > 20_000
+
+
+def test_train_in_njit() -> None:
+    command = [sys.executable, "-W", "error", EXAMPLES / "train_in_njit.py"]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    losses = [float(loss) for loss in re.findall(r"loss ([\d.]+)", run.stdout)]
+    assert len(losses) == 5
+    assert losses == sorted(losses, reverse=True)
+    assert losses[-1] < 0.01 * losses[0]

@@ -53,9 +53,9 @@ def _machine_code(text: str) -> bytes:
 
 
 def _compiled(text: str) -> Any:
-    from fastopt.backends.numba_compiler import compiled  # only here, for it imports Numba
+    from fastopt.backends.numba_compiler import c_function  # only here, for it imports Numba
 
-    return compiled(text)
+    return c_function(text)
 
 
 def _covered(text: str) -> list[str]:

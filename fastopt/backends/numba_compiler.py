@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numba
@@ -13,19 +14,33 @@ from numba.extending import overload
 
 from fastopt.primitives import fabs, gate, relu, sign, sqrt
 
-__all__ = ["carray", "fabs", "float32", "float64", "gate", "inlined", "kernel_of", "loop", "panel_kernel_of", "relu",
-           "sign", "sqrt"]  # fmt: skip
+__all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined", "kernel_of", "named_apart",
+           "panel_kernel_of", "relu", "sign", "sqrt"]  # fmt: skip
+
+#: Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms. And
+#: ``fastmath=True`` of a user's function would be handed on to those of this package that it calls.
+OPTIONS = {"error_model": "numpy", "fastmath": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def named_apart(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Put the name of the text's file, which has its digest, into the function's name.
+
+    Machine code is linked by names, in which Numba counts the functions of a process. Code of two functions that two
+    processes compiled, each as its first, would bear the same names in a user's cache; and a third process, loading
+    both, would run the first in the place of the second.
+    """
+    function.__qualname__ = f"{function.__name__}_{Path(function.__code__.co_filename).stem.strip('<>')}"
+    return function
 
 
 def inlined(function: Callable[..., Any]) -> Any:
     """Compile a function that becomes part of those that call it."""
-    # Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms.
-    return numba.njit(error_model="numpy", inline="always")(function)
+    return numba.njit(inline="always", **OPTIONS)(named_apart(function))
 
 
-def loop(function: Callable[..., Any]) -> Any:
-    """Compile a loop over arrays."""
-    return numba.njit(error_model="numpy")(function)
+def compiled(function: Callable[..., Any]) -> Any:
+    """Compile a function that others call: a loop over arrays, say."""
+    return numba.njit(**OPTIONS)(named_apart(function))
 
 
 @overload(sign)  # type: ignore[untyped-decorator]
@@ -76,8 +91,8 @@ def _compile(function: Callable[..., None], signature: Any) -> Any:
 
 
 @cache  # which also keeps the machine code alive
-def compiled(text: str) -> Any:
+def c_function(text: str) -> Any:
     """Return the C function that the text of a module calls its ``kernel``."""
     names: dict[str, Any] = {"__name__": __name__}
-    exec(compile(text, "<a kernel of fastopt>", "exec"), names)
+    exec(compile(text, "<fastopt_kernel>", "exec"), names)
     return names["kernel"]

@@ -26,7 +26,7 @@ SUMS = ("first_", "second_")
 HEADER = '''\
 """Generated from fastopt/norm_rules.py by fastopt/codegen/panels_to_numba.py: change those, not this."""
 
-from fastopt.backends.numba_compiler import carray, float32, float64, gate, inlined, loop, panel_kernel_of, relu
+from fastopt.backends.numba_compiler import carray, compiled, float32, float64, gate, inlined, panel_kernel_of, relu
 '''
 
 
@@ -87,7 +87,7 @@ def _terms(kernel: Loop, row: str) -> str:
 
 def _loop(name: str, arguments: list[str], lines: list[str]) -> str:
     body = textwrap.indent("\n".join(lines), " " * 8)
-    return f"@loop\ndef {name}({', '.join(arguments)}):\n    for i_ in range(n_):\n{body}\n"
+    return f"@compiled\ndef {name}({', '.join(arguments)}):\n    for i_ in range(n_):\n{body}\n"
 
 
 def _arguments(kernel: Loop, elements: dict[str, str]) -> str:

@@ -9,7 +9,7 @@ from .rule_text import SHARED_SCALARS, Function, parse_functions
 HEADER = '''\
 """Generated from fastopt/rules.py by fastopt/codegen/to_numba.py: change those, not this."""
 
-from fastopt.backends.numba_compiler import carray, fabs, inlined, kernel_of, loop, sign, sqrt
+from fastopt.backends.numba_compiler import carray, compiled, fabs, inlined, kernel_of, sign, sqrt
 '''
 
 
@@ -18,7 +18,7 @@ def numba_module(source: str, rule: str, form: tuple[str, str], dtype: str) -> s
     functions = parse_functions(source)
     gradient, descent = (functions[name] for name in form)
     parts = [HEADER, inlined("gradient", gradient), inlined("descend", descent), inlined("rule_", functions[rule])]
-    return "\n\n".join([*parts, _loop(functions[rule]), _kernel(functions[rule], dtype)])
+    return "\n\n".join([*parts, loop(functions[rule]), _kernel(functions[rule], dtype)])
 
 
 def inlined(name: str, function: Function) -> str:
@@ -26,15 +26,20 @@ def inlined(name: str, function: Function) -> str:
     return f"@inlined\ndef {name}({_names(*function.arrays, *function.scalars)}):\n{_indent(function.body)}\n"
 
 
-def _loop(rule: Function) -> str:
-    """The loop over one contiguous run. Its own names end in an underscore, which no name of a rule does."""
-    elements = {name: f"{name}[i_]" for name in rule.arrays}
-    elements["grad"] = "gradient(param[i_], grad[i_], grad_scale, weight_decay)"
-    results = _names(*(f"{name}[i_]" for name in rule.written))
+def loop(rule: Function, ndim: int = 1, convert: str = "") -> str:
+    """Return the loop over all elements, which ``convert`` makes numbers of the compute type.
+
+    Its own names end in an underscore, which no name of a rule does.
+    """
+    axes = range(ndim)
+    at = _names(*(f"i{axis}_" for axis in axes)) or "()"
+    elements = {name: f"{convert}({name}[{at}])" if convert else f"{name}[{at}]" for name in rule.arrays}
+    elements["grad"] = f"gradient({elements['param']}, {elements['grad']}, grad_scale, weight_decay)"
+    results = _names(*(f"{name}[{at}]" for name in rule.written))
+    over = [f"{'    ' * (axis + 1)}for i{axis}_ in range(param.shape[{axis}]):\n" for axis in axes]
     return (
-        f"@loop\ndef run_({_names(*rule.arrays, *SHARED_SCALARS, *rule.own_scalars)}):\n"
-        f"    for i_ in range(len(param)):\n"
-        f"        {results} = rule_({_names(*elements.values(), *rule.scalars)})\n"
+        f"@compiled\ndef run_({_names(*rule.arrays, *SHARED_SCALARS, *rule.own_scalars)}):\n{''.join(over)}"
+        f"{'    ' * (ndim + 1)}{results} = rule_({_names(*elements.values(), *rule.scalars)})\n"
     )
 
 

@@ -1,0 +1,54 @@
+"""The updates in a user's Numba functions: after ``import fastopt.numba``, what `numba.njit` compiles may call them.
+
+These are the public functions themselves. In Python they do what they always do; in a compiled function they become
+part of it. ``fastopt.numba.cuda`` has device functions for kernels, and is imported when it is asked for. See
+docs/calling-from-numba.md.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastopt import (
+    adabelief,
+    adadelta,
+    adagrad,
+    adam,
+    adamax,
+    adamw,
+    adan,
+    ademamix,
+    asgd,
+    lion,
+    momentum,
+    nadam,
+    nadam_mu,
+    radam,
+    rmsprop,
+    rprop,
+    sgd,
+    signum,
+    yogi,
+)  # fmt: skip
+from fastopt.numba.overloads import register
+from fastopt.numba.scalars import register_host_scalars
+
+__all__ = [
+    "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "adan", "ademamix", "asgd", "lion", "momentum",
+    "nadam", "nadam_mu", "radam", "rmsprop", "rprop", "sgd", "signum", "yogi",
+]  # fmt: skip
+
+UPDATES = [globals()[name] for name in __all__ if name != "nadam_mu"]
+
+register_host_scalars()
+for _update in UPDATES:
+    register(_update)
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs numba-cuda when it is first asked for."""
+    if name == "cuda":
+        from fastopt.numba import device
+
+        return device
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,131 @@
+"""The updates in a user's CUDA kernels: device functions, one for each rule, that update one element.
+
+A device function takes an element of each array, and the host scalars, which `host_scalars` computes on the host. It
+returns what is to be stored: param first, then the state. See docs/calling-from-numba.md.
+
+This is `fastopt.numba.cuda`. A module of that name can't be imported beside numba-cuda, whose finder takes all names
+with "numba.cuda" in them for its own.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from fastopt import rules
+from fastopt.backends.cuda import SIMULATED, inlined
+from fastopt.codegen.calls_to_numba import rounding_of
+from fastopt.codegen.elements_to_cuda import element_module
+from fastopt.codegen.rule_text import parse_functions, rules_of
+from fastopt.engine.update import Update
+from fastopt.numba.rounding import ROUNDINGS
+
+RULES = [rule.name for rule in rules_of(parse_functions(inspect.getsource(rules)))]
+
+__all__ = ["host_scalars", *RULES]
+
+
+def host_scalars(public: Callable[..., None], dtype: str = "float32", /, **options: Any) -> tuple[Any, ...]:
+    """Return the host scalars of one step, as the device function takes them.
+
+    Parameters
+    ----------
+    public : function
+        The update: `fastopt.adam`, say.
+    dtype : {"float32", "float64"}
+        The compute type: that of the arrays.
+    options
+        The update's hyperparameters, and ``True`` for each optional array that there is: ``v_max=True``.
+
+    Returns
+    -------
+    tuple of numpy.float32 or numpy.float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        As the update does, for hyperparameters.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> from fastopt.numba import cuda
+    >>> cuda.host_scalars(fastopt.sgd, "float32", lr=0.5, weight_decay=0.25)
+    (np.float32(1.0), np.float32(0.25), np.float32(0.0), np.float32(0.5))
+    """
+    update, hyperparameters = called(public, options)
+    values = zip(update.scalars, update.prepare(*hyperparameters), strict=True)
+    real = getattr(np, dtype)
+    return tuple(real(ROUNDINGS[dtype][rounding_of(name)](float(value))) for name, value in values)
+
+
+def called(public: Any, options: dict[str, Any]) -> tuple[Update, tuple[Any, ...]]:
+    """What a public function runs, and with which hyperparameters."""
+    made = []
+    function = FunctionType(public.__code__, {**public.__globals__, "run": lambda *run: made.append(run)})
+    function.__kwdefaults__ = public.__kwdefaults__
+    parameters = inspect.signature(public).parameters.values()
+    arrays = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
+    given = [each.name if each.default is each.empty else options.pop(each.name, None) for each in arrays]
+    function(*given, **options)
+    update, _, hyperparameters, *_ = made[0]
+    return update, hyperparameters
+
+
+def _operations() -> dict[str, Any]:
+    """The operations of a rule, in the type of their operands, each with a rounding of its own."""
+    if SIMULATED:
+        return {
+            "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
+            "sqrt": np.sqrt, "fabs": np.fabs,
+            "sign": lambda x: type(x)(1) if x > 0 else (type(x)(-1) if x < 0 else x),
+        }  # fmt: skip
+    from numba.core.cgutils import ir  # llvmlite's
+    from numba.cuda.cgutils import get_or_insert_function
+    from numba.cuda.extending import intrinsic
+
+    def operation(generate: Callable[..., Any]) -> Any:
+        def binary(context: Any, a: Any, b: Any) -> Any:
+            return a(a, b), lambda _context, builder, _signature, values: generate(builder, *values)
+
+        return intrinsic(binary)
+
+    def rounded(name: str) -> Callable[..., Any]:
+        def generate(builder: Any, a: Any, b: Any) -> Any:
+            kind = ir.FunctionType(a.type, [a.type, a.type])
+            suffix = "f" if isinstance(a.type, ir.FloatType) else "d"
+            called = get_or_insert_function(builder.module, kind, f"llvm.nvvm.{name}.rn.{suffix}")
+            return builder.call(called, [a, b])
+
+        return generate
+
+    def difference(builder: Any, a: Any, b: Any) -> Any:
+        return rounded("add")(builder, a, builder.fsub(ir.Constant(b.type, -0.0), b))  # NVVM knows no fneg
+
+    def sign(context: Any, x: Any) -> Any:
+        def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+            (value,) = values
+            zero, one, minus_one = (ir.Constant(value.type, each) for each in (0.0, 1.0, -1.0))
+            below = builder.select(builder.fcmp_ordered("<", value, zero), minus_one, value)
+            return builder.select(builder.fcmp_ordered(">", value, zero), one, below)
+
+        return x(x), generate
+
+    return {
+        "add": operation(rounded("add")), "sub": operation(difference), "mul": operation(rounded("mul")),
+        "sqrt": math.sqrt, "fabs": math.fabs, "sign": intrinsic(sign),
+    }  # fmt: skip
+
+
+def _device_function(rule: str, operations: dict[str, Any]) -> Any:
+    names = {"inlined": inlined, **operations}
+    exec(compile(element_module(inspect.getsource(rules), rule), f"<fastopt {rule} for CUDA>", "exec"), names)
+    return names[rule]
+
+
+globals().update({rule: _device_function(rule, operations) for operations in [_operations()] for rule in RULES})

@@ -1,0 +1,23 @@
+"""Modules of generated text, whose functions become part of a user's."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from typing import Any
+
+import fastopt
+from fastopt import host_scalars, primitives, ranges, rules
+
+#: Tells this version's functions from another's: Numba links machine code by names.
+VERSION = hashlib.sha256(
+    chr(0).join([fastopt.__version__, *map(inspect.getsource, (rules, primitives, host_scalars, ranges))]).encode()
+).hexdigest()[:12]
+
+
+def module(text: str, **names: Any) -> dict[str, Any]:
+    """Return the names of a module with this text, which also has the given ones."""
+    names["__name__"] = __name__  # a module that can be imported when Numba reads its cache
+    file = f"<fastopt_{hashlib.sha256((VERSION + text).encode()).hexdigest()[:12]}>"
+    exec(compile(text, file, "exec"), names)
+    return names

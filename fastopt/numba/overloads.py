@@ -1,0 +1,152 @@
+"""What Numba asks when it compiles a call of an update: types are checked, and a function is made in its place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from functools import cache
+from inspect import Parameter, Signature
+from typing import Any
+
+from numba import types
+from numba.core.errors import TypingError
+from numba.extending import overload
+
+from fastopt import host_scalars
+from fastopt.backends.numba_compiler import OPTIONS
+from fastopt.codegen.calls_to_numba import call_lines, call_module, loop_module
+from fastopt.codegen.rule_text import source_of
+from fastopt.numba.modules import module
+from fastopt.numba.rounding import ROUNDINGS
+from fastopt.numba.runs import runs_of
+from fastopt.numba.scalars import CHOICES
+
+#: What of a public function means nothing here: how it runs, the user's function says.
+ELSEWHERE = {"backend", "num_threads", "stream"}
+
+#: What a hyperparameter may be, by its annotation in the public function; and what makes one type of all that it may
+#: be, so that the function of host scalars is compiled once. A step becomes a float as in Python's ``beta**step``, for
+#: Numba multiplies where the exponent is an int: radam's step size was 13 ulp off in float64.
+KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
+    "Real": ((types.Float, types.Integer, types.Boolean), "a number", "float({})"),
+    "SupportsIndex": ((types.Integer,), "a whole number", "float({})"),
+    "SupportsIndex | None": ((types.Integer,), "a whole number or None", "float({})"),
+    "bool": ((types.Boolean, types.Integer), "True or False", "bool({})"),
+}
+REALS = (types.float32, types.float64)
+
+
+def register(public: Callable[..., None]) -> None:
+    """Let functions that Numba compiles call a public one."""
+    parameters = [each for each in inspect.signature(public).parameters.values() if each.name not in ELSEWHERE]
+    signature = Signature(parameters)
+
+    def typed(*positional: Any, **by_name: Any) -> Callable[..., None]:
+        given = signature.bind(*positional, **by_name).arguments
+        arrays, texts = {}, {}
+        for parameter in parameters:
+            if parameter.kind is Parameter.KEYWORD_ONLY:
+                texts[parameter.name] = text_of(parameter, given.get(parameter.name))
+            elif parameter.default is Parameter.empty or not _is_none(given.get(parameter.name)):
+                arrays[parameter.name] = given[parameter.name]
+        check_arrays(arrays)
+        return stand_in(public, tuple(signature.parameters), tuple(arrays.items()), tuple(texts.items()))
+
+    typed.__signature__ = signature  # type: ignore[attr-defined]
+    overload(public, jit_options=OPTIONS, strict=False, prefer_literal=True)(typed)
+
+
+# ---- Checks: what is wrong with a type is an error where the user's function is compiled
+
+
+def text_of(parameter: Parameter, kind: Any) -> str:
+    """Return how a hyperparameter is handed on, or refuse its type; None if the call leaves it out."""
+    name, default = parameter.name, parameter.default
+    if kind is None or (default is None and _is_none(kind)):
+        return repr(CHOICES.get(default, default))
+    if default in CHOICES:
+        return _choice(name, kind)
+    if isinstance(kind, types.Omitted):  # the default of one of the user's arguments, which Numba converts by itself
+        return name
+    kinds, expected, text = KINDS[parameter.annotation]
+    if not isinstance(kind, kinds):
+        raise TypingError(f"{name} is {kind}; expected {expected}")
+    return text.format(name)
+
+
+def _choice(name: str, kind: Any) -> str:
+    """The number of a string, which must be known now."""
+    value = getattr(kind, "literal_value", getattr(kind, "value", None))
+    if value not in CHOICES:
+        raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, CHOICES))}, written out")
+    return repr(CHOICES[value])
+
+
+def check_arrays(arrays: dict[str, Any]) -> None:
+    """Refuse what can't be updated, or read."""
+    param = next(iter(arrays.values()))
+    for name, kind in arrays.items():
+        if not isinstance(kind, types.Array) or kind.dtype not in REALS:
+            raise TypingError(f"{name} is {kind}; expected an array of float32 or float64")
+        if not kind.aligned:
+            raise TypingError(f"{name} is {kind}; expected an aligned array")
+        if not kind.mutable and name != "grad":
+            raise TypingError(f"{name} is {kind}, which is read-only; expected an array that may be written")
+        if kind.ndim != param.ndim:
+            raise TypingError(f"{name} has {kind.ndim} axes; expected {param.ndim}, as param has")
+
+
+def _is_none(kind: Any) -> bool:
+    return kind is None or isinstance(kind, types.NoneType) or (isinstance(kind, types.Omitted) and kind.value is None)
+
+
+# ---- Making the function
+
+
+@cache
+def stand_in(
+    public: Callable[..., None],
+    parameters: tuple[str, ...],
+    arrays: tuple[tuple[str, Any], ...],
+    hyperparameters: tuple[tuple[str, str], ...],
+) -> Callable[..., None]:
+    """Return the function that is compiled in the place of the public one.
+
+    ``arrays`` are those that are given, with their types; ``hyperparameters`` all, with the text that hands them on.
+    """
+    kinds = dict(arrays)
+    layouts = {kind.layout for kind in kinds.values()}
+    ndim, flat = kinds["param"].ndim, ""
+    if ndim != 1 and layouts in ({"C"}, {"F"}):
+        flat = "{0}.reshape({0}.size)" if layouts == {"C"} else "{0}.T.reshape({0}.size)"
+        ndim = 1
+    dtype = "float64" if types.float64 in {kind.dtype for kind in kinds.values()} else "float32"
+    names, calls = dict(ROUNDINGS[dtype]), []
+    runs = runs_of(public, kinds, dict(hyperparameters))
+    for i, run in enumerate(runs):
+        names[f"run_{i}"] = loop_of(run.update.rule, dtype, ndim)
+        names[f"prepare_{i}"] = run.update.prepare
+        names[run.asked] = getattr(host_scalars, run.asked, None)
+        calls.append(call_lines(f"run_{i}", f"prepare_{i}", run.arrays, run.hyperparameters, run.update.scalars))
+    lines = calls[0]
+    if len(runs) == 2:
+        lines = [f"if {runs[0].condition}:", *_indented(calls[0]), "else:", *_indented(calls[1])]
+    text = call_module(
+        public.__name__,
+        [f"{name}=None" for name in parameters],
+        {name: kind.layout in "CF" for name, kind in arrays},
+        flat,
+        lines,
+    )
+    made: Callable[..., None] = module(text, **names)[public.__name__]
+    return made
+
+
+@cache
+def loop_of(rule: Callable[..., Any], dtype: str, ndim: int) -> Any:
+    """Return a rule's loop over arrays of so many axes."""
+    return module(loop_module(source_of(rule), rule.__name__, dtype, ndim))["run_"]
+
+
+def _indented(lines: list[str]) -> list[str]:
+    return [f"    {line}" for line in lines]

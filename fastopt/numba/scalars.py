@@ -1,0 +1,82 @@
+"""The functions of `fastopt.host_scalars`, compiled by Numba from the code that Python runs.
+
+Only what they call is another: the check of hyperparameters, compiled from `fastopt.ranges`, and what raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from types import CodeType, FunctionType
+from typing import Any
+
+from numba.extending import overload
+
+from fastopt import host_scalars
+from fastopt.backends.numba_compiler import OPTIONS
+from fastopt.codegen.calls_to_numba import check_module
+from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.numba.modules import VERSION, module
+from fastopt.ranges import RANGES
+
+#: What a hyperparameter that is a string may be, and the numbers that are compiled in their place: to compare strings,
+#: Numba would compile for two seconds more.
+CHOICES = {"sum": 0, "average": 1, "step": 2}
+
+STEP = (1, 2**63 - 1, "a whole number, 1 or more: steps count from 1")
+
+
+def register_host_scalars() -> None:
+    """Let functions that Numba compiles call those of `fastopt.host_scalars`."""
+    names = dict(vars(host_scalars))
+    for name, value in vars(host_scalars).items():
+        if isinstance(value, Hyperparameters):
+            checks = [(each, *(STEP if each == "step" else RANGES[each])) for each in value.names]
+            names[name] = module(check_module(checks))["check"]
+        elif isinstance(value, FunctionType) and value.__module__ == host_scalars.__name__ and name != "refuse":
+            _register(value, FunctionType(_with_numbers(value.__code__), names, name, value.__defaults__))
+
+
+def _register(function: Callable[..., Any], compiled: Any) -> None:
+    """Compile one in the place of the other."""
+    of_this_version(compiled)
+    overload(function, jit_options=OPTIONS, strict=False)(lambda *types, **named: compiled)
+
+
+def _with_numbers(code: CodeType) -> CodeType:
+    """The code, its choices being numbers."""
+    return code.replace(
+        co_consts=tuple(CHOICES.get(each, each) if type(each) is str else each for each in code.co_consts)
+    )
+
+
+def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., Any]:
+    """Put this version into a function's name, by which Numba links it."""
+    function.__qualname__ = "_".join([function.__name__, VERSION, *more])
+    return function
+
+
+@overload(host_scalars.refuse, jit_options=OPTIONS, prefer_literal=True)  # type: ignore[untyped-decorator]
+def _refuse(name: Any, value: Any, expected: Any, bound: Any = None) -> Callable[..., None]:
+    message = _message(name, expected)
+
+    def refused(name: Any, value: Any, expected: Any, bound: Any = None) -> None:
+        raise ValueError(message)
+
+    return of_this_version(refused, message)
+
+
+@overload(whole, jit_options=OPTIONS, prefer_literal=True)  # type: ignore[untyped-decorator]
+def _whole(name: Any, given: Any, expected: Any) -> Callable[..., Any]:
+    message = _message(name, expected)
+
+    def counted(name: Any, given: Any, expected: Any) -> Any:
+        if given < 1:
+            raise ValueError(message)
+        return given
+
+    return of_this_version(counted, message)
+
+
+def _message(name: Any, expected: Any) -> str:
+    """What to say, of two literals."""
+    return f"{name.literal_value} is out of range; expected {expected.literal_value}"
