@@ -55,8 +55,9 @@ def draw_norms(results: Results, path: Path) -> None:
 def _draw_norm(panel: Axes, results: Results, norm: dict[str, str], position: int) -> None:
     rows = {row.candidate: throughput(row) for row in results.select(measure="norm", **norm)}
     for i, (label, candidates, colour) in enumerate(BARS):
-        speed = max((rows[name] for name in candidates if name in rows), default=0)
-        panel.barh(position + (i - 1) * HEIGHT, speed, HEIGHT, color=colour, label=label)
+        speeds = [rows[name] for name in candidates if name in rows]
+        if speeds:
+            panel.barh(position + (i - 1) * HEIGHT, max(speeds), HEIGHT, color=colour, label=label)
     if "bound" in rows:
         top, bottom = position - 1.7 * HEIGHT, position + 1.7 * HEIGHT
         panel.plot([rows["bound"]] * 2, [top, bottom], color="black", linewidth=1.8, label="the memory's bound")

@@ -48,8 +48,11 @@ def draw_updates(results: Results, path: Path) -> None:
             panel.tick_params(labelbottom=True)
     for panel in axes[:, 0]:
         panel.set_ylabel("GB/s")
+    drawn = {label: line for panel in axes.flat for line, label in zip(*panel.get_legend_handles_labels(), strict=True)}
+    labels = [label for label, _, _ in LINES if label in drawn]
     figure.legend(
-        *axes[0, 0].get_legend_handles_labels(),
+        [drawn[label] for label in labels],
+        labels,
         title="Throughput of in-place updates in float32",
         title_fontsize=13,
         loc="outside upper center",
@@ -69,7 +72,8 @@ def _draw_case(panel: Axes, results: Results, case: str) -> None:
             speeds = [throughput(row) for row in rows if row.candidate in candidates]
             if speeds:
                 points.append((elements, max(speeds)))
-        panel.plot(*zip(*points, strict=True) if points else ((), ()), label=label, **style)
+        if points:
+            panel.plot(*zip(*points, strict=True), label=label, **style)
     panel.set_title(case, fontsize=10)
     panel.set_xscale("log")
     panel.set_yscale("log")
