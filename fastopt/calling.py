@@ -87,7 +87,8 @@ class Kernel:
                 f"expected {self.dtype}, ({len(self.scalars)},): {', '.join(self.scalars)}"
             )
         self._check_form(scalars)
-        run_kernel(self._update, self.address, self.dtype.name, arrays, np.ascontiguousarray(scalars))
+        checked = convert(self._update, tuple(scalars.tolist()), self.dtype.name)
+        run_kernel(self._update, self.address, self.dtype.name, arrays, checked)
 
     def _parameter(self, name: str) -> inspect.Parameter:
         """A hyperparameter with the default that it has in the Python function, if there is one."""

@@ -46,6 +46,23 @@ def test_jax_arrays_are_gradients():
     assert_same_bits(got, wanted)
 
 
+class Variable:
+    """What hands on the attributes that it does not have, as flax.nnx.Variable does."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __getattr__(self, name):
+        return getattr(self.value, name)
+
+
+def test_an_array_of_jax_is_not_written_through_a_wrapper():
+    value = peer("jax").numpy.ones(4)
+    with pytest.raises(TypeError, match="param is read-only"):
+        fastopt.sgd(Variable(value), np.ones(4, "f4"), lr=0.5)
+    assert np.all(np.asarray(value) == 1)
+
+
 class Exporter:
     """What exports another library's array through DLPack, once it has been asked the right way."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import os
+import platform
 import re
 import subprocess
 import sys
@@ -223,6 +224,7 @@ def test_what_there_is_no_kernel_for(call, error, message):
             ValueError,
             "weight_decay is 0.5; expected 0",
         ),
+        (lambda a, s: (a, np.where(np.arange(10) == 3, np.float32("nan"), s)), ValueError, "step_size becomes nan"),
     ],
 )
 def test_a_call_is_refused_before_anything_is_written(change, error, message):
@@ -231,6 +233,14 @@ def test_a_call_is_refused_before_anything_is_written(change, error, message):
     with pytest.raises(error, match=message):
         ADAM(*given, scalars=scalars)
     assert all(np.all(array == 1) for array in [*arrays, *given])
+
+
+def test_a_call_lifts_an_eps_that_would_divide_zero_by_zero():
+    scalars = ADAM.prepare(step=1)
+    scalars[ADAM.scalars.index("eps")] = 0
+    param, *others = np.ones(3, "f4"), *(np.zeros(3, "f4") for _ in range(3))
+    ADAM(param, *others, scalars=scalars)
+    assert np.all(param == 1)
 
 
 # ---- C and C++
@@ -306,6 +316,23 @@ def test_one_compute_type_for_a_list(library, dtypes):
     run_many(ADAMW, [tuple(arrays) for arrays in expected], (3, 1e-3, 0.9, 0.999, 1e-8, 0.01, 1.0), None, 1)
     for got, wanted in zip(called, expected, strict=True):
         assert_same_bits(dict(enumerate(got)), dict(enumerate(wanted)))
+
+
+def test_scalars_are_rounded_to_nearest_whatever_the_caller_does(library):
+    """The number of the mode is of x86-64 and of ARM; elsewhere none is set, and the test is one of plain bits."""
+    mode = {"x86_64": 0x800, "aarch64": 0x400000}.get(platform.machine(), 0)  # upward
+    system = ctypes.CDLL(None)
+    called, expected = ([np.zeros(20, "f4"), np.ones(20, "f4")] for _ in range(2))
+    scalars = fastopt.kernel("sgd", "float64").prepare(lr=0.3)
+    scalars[-1] = np.nextafter(np.float32(0.3), np.float32(0)).astype("f8") * (1 + 2.0**-30)
+    fastopt.sgd(*expected, lr=float(scalars[-1]))
+    assert system.fesetround(mode) == 0
+    try:
+        error = run_list(library, "sgd", scalars, [called], 1)
+    finally:
+        system.fesetround(0)
+    assert error == 0
+    assert_same_bits(dict(enumerate(called)), dict(enumerate(expected)))
 
 
 @pytest.mark.parametrize(("dtype", "form"), [("float32", 1), ("float64", 2)])

@@ -57,6 +57,11 @@ cdef extern from "fastopt.h" nogil:
     int FASTOPT_BAD_SCALAR
     int FASTOPT_NO_MEMORY
 
+cdef extern from "float_mode.h" nogil:
+    ctypedef unsigned long float_mode_t
+    float_mode_t enter_float_mode()
+    void leave_float_mode(float_mode_t)
+
 # ---- The rules
 
 #: For every rule, the updates that it serves: where there are two, the first couples weight decay, the last does not.
@@ -215,7 +220,8 @@ cdef int run(
     cdef task_t task
     cdef job_t own_job
     cdef job_t *jobs = &own_job
-    cdef Py_ssize_t tensor
+    cdef float_mode_t caller
+    cdef Py_ssize_t tensor, wrong
     cdef int i, error, form
     cdef bint is_float64 = False
     if ntensors < 0 or threads < 0:
@@ -229,7 +235,10 @@ cdef int run(
         for i in range(rule.seen.narrays):
             is_float64 |= tensors[tensor].storages[i] == FLOAT64
     form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
-    if seen.kernels[is_float64][form] == NULL or round_scalars(&rule.rounding, scalars, is_float64, &converted) >= 0:
+    caller = enter_float_mode()  # which may round scalars otherwise
+    wrong = round_scalars(&rule.rounding, scalars, is_float64, &converted)
+    leave_float_mode(caller)
+    if seen.kernels[is_float64][form] == NULL or wrong >= 0:
         return FASTOPT_BAD_SCALAR
     describe(&task, seen.narrays, rule.grad, is_float64)
     task.kernel = seen.kernels[is_float64][form]

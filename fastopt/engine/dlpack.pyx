@@ -66,7 +66,9 @@ cdef tuple import_array(producer, str name):
         array, is_bfloat16 = view_of_tensor(&owner.versioned.dl_tensor, owner, False, name)
         return array, is_bfloat16, HOST
     capsule = export(producer, name)
-    read_only = type(producer).__module__.partition(".")[0] in IMMUTABLE
+    # Of a wrapper that hands on what it does not have (flax.nnx.Variable), the method is the wrapped array's.
+    exporter = getattr(producer.__dlpack__, "__self__", producer)
+    read_only = type(exporter).__module__.partition(".")[0] in IMMUTABLE
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
         owner.versioned = <DLManagedTensorVersioned *>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")
