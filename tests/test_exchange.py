@@ -188,3 +188,71 @@ def test_a_parameter_that_has_become_negated_is_refused() -> None:
     with pytest.raises(TypeError, match=r"param_groups\[0\]\['params'\]\[0\] is .*negated"):
         optimizer.step()
     assert param.tolist() == [-0.5, -0.5, -0.5]
+
+
+# ---- What autograd must know
+
+
+def stale(change: Callable[[Any], object]) -> bool:
+    """Whether autograd sees that a tensor, which it has saved, has been changed."""
+    weight = torch.nn.Parameter(torch.ones(4, 3))
+    loss = (weight * weight).sum()
+    change(weight.detach())
+    try:
+        loss.backward()
+    except RuntimeError as error:
+        assert "has been modified by an inplace operation" in str(error)
+        return True
+    return False
+
+
+def rows(scale: float = 1.0) -> Any:
+    return np.full((4, 3), scale, np.float32)
+
+
+def kernel_call(tensor: Any) -> None:
+    kernel = fastopt.kernel("sgd", "float32")
+    kernel(tensor, rows(), scalars=kernel.prepare(lr=0.1))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: fastopt.sgd(tensor, rows(), lr=0.1),
+        lambda tensor: fastopt.sgd(tensor, rows(), lr=0.1, backend="numba"),
+        lambda tensor: fastopt.sgd(tensor, rows(), lr=0.1, backend="reference"),
+        lambda tensor: fastopt.momentum(rows(), rows(), tensor, lr=0.1),
+        lambda tensor: Adam([rows(), tensor]).step([rows(), rows()]),
+        lambda tensor: fastopt.batch_norm_forward(rows(), out=(tensor, None, None)),
+        lambda tensor: fastopt.batch_norm_forward(rows(), running_mean=tensor[0], running_var=np.ones(3, np.float32)),
+        lambda tensor: fastopt.batch_norm_inference(rows(), None, None, rows()[0], rows()[0], out=tensor),
+        lambda tensor: fastopt.layer_norm_backward(
+            rows(), rows(), None, np.zeros(4, np.float32), np.ones(4, np.float32), out=(tensor, None, None)
+        ),
+        kernel_call,
+    ],
+)
+def test_autograd_is_told_of_what_is_written(change: Callable[[Any], object]) -> None:
+    assert stale(change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda tensor: fastopt.sgd(rows(), tensor, lr=0.1),
+        lambda tensor: Adam([rows()]).step([tensor]),
+        lambda tensor: Adam([rows(), tensor]).step([rows(), None]),
+        lambda tensor: fastopt.batch_norm_forward(tensor),
+    ],
+)
+def test_autograd_is_not_told_of_what_is_read(change: Callable[[Any], object]) -> None:
+    assert not stale(change)
+
+
+def test_tensors_of_inference_mode_are_updated() -> None:
+    with torch.inference_mode():
+        param = torch.ones(3)
+    other = torch.ones(3)
+    fastopt.momentum(param, torch.ones(3), other, lr=0.5, momentum=0.0)
+    assert param.tolist() == [0.5, 0.5, 0.5]
+    assert other._version > 0

@@ -9,7 +9,8 @@ from fastopt.device.arrays import View, new
 from fastopt.device.machine import machine
 from fastopt.device.norm_axes import LAYER, Given, Norm
 from fastopt.device.norm_plan import plan
-from fastopt.device.streams import joined, wrote
+from fastopt.device.streams import joined
+from fastopt.engine.exchange import wrote
 
 __all__ = ["LAYER", "Numbers", "Result", "run"]
 

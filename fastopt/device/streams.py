@@ -71,16 +71,6 @@ def streams_of(arrays: Iterable[Any], device: int) -> list[int]:
     return list(handles)
 
 
-def wrote(arrays: Iterable[Any]) -> None:
-    """Tell PyTorch that tensors have changed: what autograd has saved of them is out of date."""
-    torch = sys.modules.get("torch")
-    if torch is None:
-        return
-    for array in arrays:  # one by one: PyTorch took no list at first
-        if isinstance(array, torch.Tensor):
-            torch.autograd.graph.increment_version(array)
-
-
 def is_tensor(array: Any) -> bool:
     """Return whether an array is a PyTorch tensor; PyTorch is not imported to find out."""
     torch = sys.modules.get("torch")

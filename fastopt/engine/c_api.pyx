@@ -17,6 +17,7 @@ from libc.string cimport memcpy, strcmp
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
+from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport HOST, Intake
 from fastopt.engine.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
@@ -323,6 +324,7 @@ def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scala
     call.scalars = cnp.PyArray_DATA(scalars)
     with nogil:
         spread(run_call, &call, 1, 1, 1)
+    wrote_all_but(arrays, update.grad, intake.narrays)
 
 
 describe_rules()

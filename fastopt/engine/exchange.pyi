@@ -1,6 +1,9 @@
+from collections.abc import Iterable
 from typing import Any
 
 def has_table() -> bool: ...
+
+def wrote(arrays: Iterable[Any]) -> None: ...
 
 class Standing:
     def __init__(self, tensors: list[Any]) -> None: ...

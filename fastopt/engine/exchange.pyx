@@ -67,6 +67,47 @@ def has_table():
     return look_for_table()
 
 
+# ---- What autograd must know
+
+
+cdef bint is_tensor(array) noexcept:
+    """True of a tensor of PyTorch, once one has been seen."""
+    return tensor_type is not None and PyObject_TypeCheck(array, <PyTypeObject *>tensor_type)
+
+
+cdef int wrote_all_but(tuple arrays, Py_ssize_t only_read, Py_ssize_t period) except -1:
+    """As `wrote`, of several tensors' arrays, so many each, of which one is only read."""
+    cdef Py_ssize_t i
+    cdef list written = []
+    if tensor_type is None:
+        return 0
+    for i in range(len(arrays)):
+        if i % period != only_read and is_tensor(arrays[i]):
+            written.append(arrays[i])
+    if written:
+        increment_versions(written)
+    return 0
+
+
+def wrote(arrays):
+    """Tell PyTorch which of these arrays are tensors that have changed: what autograd has saved of them is out of date."""
+    wrote_all_but(tuple(arrays), -1, 1)
+
+
+cdef int increment_versions(list tensors) except -1:
+    increment = sys.modules["torch"].autograd.graph.increment_version
+    try:
+        increment(tensors)
+    except (AttributeError, RuntimeError, TypeError):  # an older PyTorch takes one; those of inference mode have none
+        for tensor in tensors:
+            if not tensor.is_inference():
+                increment(tensor)
+    return 0
+
+
+# ---- Whether tensors stand as they did
+
+
 cdef struct spot_t:
     void *data
     DLDataType dtype

@@ -17,6 +17,7 @@ from libc.math cimport isfinite
 from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, npy_intp
 
+from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport (
     HOST,
     BFLOAT16,
@@ -361,8 +362,9 @@ cdef class Call:
         return intake.refuse_overlaps()
 
     cdef tuple results(self, tuple given, tuple positions):
-        """What the call returns: the caller's own objects where there are some."""
+        """What the call returns: the caller's own objects where there are some, which are now written."""
         cdef Py_ssize_t i
+        wrote_all_but(given, -1, 1)
         cdef bint complete = True
         for i in range(len(given)):
             complete &= given[i] is not None
@@ -757,6 +759,7 @@ def forward(
     call.store(call.norm.rstd, at_rstd)
     values = call.norm.per_group * call.norm.space.count
     if at_running_mean != NONE and values:
+        wrote_all_but((running_mean, running_var), -1, 1)
         update_running(call, at_running_mean, call.norm.mean, 1, rate)
         if not is_unbiased:
             update_running(call, at_running_var, call.norm.var, 1, rate)
@@ -929,7 +932,6 @@ cdef tuple run_on_device(
     """Hand a checked call to the device's side of the house: arrays by their roles, results with names and shapes."""
     from fastopt.device import norms
     from fastopt.device.arrays import View
-    from fastopt.device.streams import wrote
 
     cdef Py_ssize_t position, axis
     cdef ndarray array
@@ -952,7 +954,7 @@ cdef tuple run_on_device(
         [norms.Result(*result) for result in results], norms.Numbers(call.norm.eps, rate, is_unbiased, *running),
         call.device, call.stream,
     )
-    wrote([each for each in updated if each is not None])
+    wrote_all_but(updated, -1, 1)
     return returned
 
 

@@ -21,6 +21,7 @@ from libc.stdlib cimport free
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES
 
+from fastopt.engine.exchange cimport is_tensor, wrote_all_but
 from fastopt.engine.intake cimport (
     HOST, Intake, as_ndarray, check_memory, extent_of, extent_t, is_plain, may_share, place, shape_of, stand_between,
 )
@@ -131,6 +132,7 @@ cdef class Plan:
     cdef list values  # of each work: the update and its host scalars
     cdef uint64_t seed
     cdef bint noisy, has_float64, of_torch
+    cdef bint has_tensors  # PyTorch's, among the parameters
     cdef int running  # `forks`, while a step is made
     cdef bint changed  # which jobs run, or their plans, since units were counted: kept, for share_out may raise
     cdef kernel_t average_kernels[2]
@@ -217,6 +219,7 @@ cdef class Plan:
             tensor.straight |= <unsigned>PyArray_IS_C_CONTIGUOUS(array) << slot
             self.arrays.append(array)
         self.given.append(given.arrays[0] if given.copy is None else given.copy)
+        self.has_tensors |= is_tensor(self.given[len(self.given) - 1])
         array = self.arrays[tensor.first]
         tensor.data = tensor.views[tensor.copy].data
         tensor.count, tensor.ndim, tensor.shape = cnp.PyArray_SIZE(array), PyArray_NDIM(array), PyArray_DIMS(array)
@@ -344,6 +347,8 @@ cdef class Plan:
             self.run(wanted)
             for i in range(self.count):
                 self.counts[i] += self.tensors[i].active
+            if self.has_tensors and not self.of_torch:
+                wrote_all_but(tuple([self.given[i] for i in range(self.count) if self.tensors[i].active]), -1, 1)
         finally:
             self.running = 0
         return (norm if measured else None), False

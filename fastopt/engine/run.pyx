@@ -9,6 +9,7 @@ from fastopt.engine.intake import STORAGE_NAMES
 from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, PyArray_DIMS, PyArray_ITEMSIZE, PyArray_NDIM
 
+from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport HOST, Intake
 from fastopt.engine.job cimport (
     LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
@@ -65,16 +66,19 @@ cdef int run_checked(
     intake.refuse_overlaps()
     convert_scalars(update, scalars, intake.has_float64, &converted)
     if intake.device != HOST:
-        return run_on_device(update, intake, given, scalars, &converted, trace, backend, stream)
+        run_on_device(update, intake, given, scalars, &converted, trace, backend, stream)
+        return wrote_all_but(given, update.grad, intake.narrays)
     if trace is not None:
         update.prepare(*hyperparameters)  # raises what names the number
     if stream is not None:
         raise ValueError(f"stream is {stream!r}; expected None, since {update.arrays[0]} is in the host's memory")
     if backend is None:
-        return run_tensors(update, intake, scalars, &converted, wanted)
-    if isinstance(backend, str) and backend == "reference":
-        return run_reference(update, intake, hyperparameters)
-    return run_tensors(update.on(backend), intake, scalars, &converted, wanted)
+        run_tensors(update, intake, scalars, &converted, wanted)
+    elif isinstance(backend, str) and backend == "reference":
+        run_reference(update, intake, hyperparameters)
+    else:
+        run_tensors(update.on(backend), intake, scalars, &converted, wanted)
+    return wrote_all_but(given, update.grad, intake.narrays)
 
 
 cdef int run_reference(Update update, Intake intake, tuple hyperparameters) except -1:
@@ -158,7 +162,6 @@ cdef int run_on_device(
 ) except -1:
     """Plan the jobs, as for the engine, and hand them to the device's side of the house."""
     from fastopt.device.launch import Job, launch
-    from fastopt.device.streams import wrote
 
     cdef list jobs = []
     cdef Py_ssize_t tensor, i
@@ -178,7 +181,6 @@ cdef int run_on_device(
     if jobs:
         values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
         launch(update.rule, form_of(scalars), is_float64, jobs, tuple(values), trace, intake.device, given, stream)
-    wrote([array for i, array in enumerate(given) if i % intake.narrays != update.grad])
     return 0
 
 

@@ -26,8 +26,10 @@ CUDA device it is ``"cuda"``, which None means there.
 **stream** is the CUDA stream that device arrays are updated on: a handle, or an object of PyTorch, CuPy, Numba or
 cuda-core that has one. None means the stream that the arrays are in use on: PyTorch's current one, or what
 ``__cuda_array_interface__`` says, or the legacy default stream. A call returns when the update is in the stream. What
-other streams do with the arrays, the caller orders. Of PyTorch's tensors those that require gradients may be updated;
-autograd learns of it by their version.
+other streams do with the arrays, the caller orders.
+
+**PyTorch's tensors**: autograd learns by their versions that they have changed. One that requires gradients is updated
+on a CUDA device; in the host's memory, it is refused: give its ``detach()``.
 
 **num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
 the process may use, and one where the arrays are small.
