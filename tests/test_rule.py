@@ -261,7 +261,8 @@ def calls_its_own_sign():
 def indented_with_text_at_the_left():
     def commented(param, grad, /, lr):
         """Text.
-        at the left."""
+        at the left.
+        """
         return param - lr * grad**3
 
     return commented
