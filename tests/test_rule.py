@@ -274,7 +274,7 @@ BAD = {
     assigns_a_primitive: (1, "an assignment to sign; expected other names"),
     scales: (0, "the scalar grad_scale, which calls take already"),
     calls_its_own_sign(): (1, "a call of sign(grad); expected one of"),
-    indented_with_text_at_the_left(): (3, "a power; expected products and sqrt"),
+    indented_with_text_at_the_left(): (4, "a power; expected products and sqrt"),
     too_few: (1, "a return of 1 value; expected 2: param, m"),
     foreign_name: (1, "the name FACTOR, which is no argument"),
     text: (1, "the value 'large'; expected numbers only"),
