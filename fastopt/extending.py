@@ -12,7 +12,7 @@ import numpy as np
 from fastopt import primitives
 from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.codegen.rule_text import SHARED_SCALARS
-from fastopt.codegen.user_rule import RuleError, UserRule, read_rule
+from fastopt.codegen.user_rule import TAKEN, RuleError, UserRule, read_rule
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.run import run
 from fastopt.engine.update import Update
@@ -126,8 +126,8 @@ class Rule:
     def _scalars_function(self) -> Callable[..., tuple[float, ...]]:
         """A function of the hyperparameters, each by its name, as `Update` wants it."""
         names = ", ".join(self.hyperparameters)
-        scope: dict[str, Any] = {"scalars": self._scalars}
-        exec(f"def prepare({names}):\n    return scalars({names})\n", scope)
+        scope: dict[str, Any] = {"scalars_": self._scalars}
+        exec(f"def prepare({names}):\n    return scalars_({names})\n", scope)
         function: Callable[..., tuple[float, ...]] = scope["prepare"]
         return function
 
@@ -153,6 +153,8 @@ def _parameters(prepare: Prepare) -> dict[str, Any]:
     parameters = inspect.signature(prepare).parameters.values()
     if odd := [each.name for each in parameters if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]:
         raise RuleError(f"prepare takes *{odd[0]}; expected each hyperparameter by its name")
+    if taken := [each.name for each in parameters if each.name in TAKEN]:
+        raise RuleError(f"prepare takes {taken[0]}, which calls take already; expected another name")
     return {each.name: each.default for each in parameters}
 
 

@@ -91,6 +91,25 @@ def test_host_scalars(case):
         assert compiled(*(float(case.of_step(number)[name]) for name in changing)) == run.update.prepare(*values)
 
 
+def test_a_step_that_is_a_constant_2():
+    """beta**2 is the C library's power: for this beta, the product beta * beta is another number."""
+    numbers = np.random.default_rng(0).uniform(0.9, 1, 100_000).tolist()  # so that 1 - beta**2 keeps the last bit
+    beta = next(x for x in numbers if 1 / (1 - x**2.0) != 1 / (1 - x * x))
+    compiled = numba.njit(lambda a, b, c, d, beta: fastopt.numba.adam(a, b, c, d, step=2, lr=1.0, beta1=beta))
+    for scale in np.arange(1.0, 30.0):  # not every number that follows shows the last bit; param is 0, to round nothing
+        got, wanted = (scale * np.outer([0, 1, 1, 1], np.ones(3)) for _ in range(2))
+        compiled(*got, beta)
+        fastopt.adam(*wanted, step=2, lr=1.0, beta1=beta)
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_learning_rate_may_be_a_bool():
+    got, wanted = np.ones((2, 3)), np.ones((2, 3))
+    numba.njit(lambda a, b, lr: fastopt.numba.sgd(a, b, lr=lr))(*got, True)
+    fastopt.sgd(*wanted, lr=True)
+    np.testing.assert_array_equal(got, wanted)
+
+
 def test_every_update_is_there():
     updates = {name for name in fastopt.__all__ if "fastopt.updates" in getattr(fastopt, name, fastopt).__module__}
     assert {update.__name__ for update in fastopt.numba.UPDATES} == updates

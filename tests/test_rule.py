@@ -230,7 +230,51 @@ def compares_to_true(param, grad, /, lr):
     return param if True else grad
 
 
+def gradient(param, grad, /, lr):
+    return param - lr * grad
+
+
+def assigns_a_literal(param, grad, /, lr):
+    literal_0 = grad
+    return param - 0.5 * lr * literal_0
+
+
+def assigns_a_primitive(param, grad, /, lr):
+    sign = 1.0 if grad > 0 else 0.0
+    return param - lr * sign * np.sign(grad)
+
+
+def scales(param, grad, /, lr, grad_scale):
+    return param - lr * grad_scale * grad
+
+
+def calls_its_own_sign():
+    def sign(x):
+        return 100.0
+
+    def calls_a_closure(param, grad, /, lr):
+        return param - lr * sign(grad)
+
+    return calls_a_closure
+
+
+def indented_with_text_at_the_left():
+    def commented(param, grad, /, lr):
+        """Text.
+        at the left.
+        """
+        return param - lr * grad**3
+
+    return commented
+
+
 BAD = {
+    gradient: (0, "the name of a function that is compiled with it"),
+    assigns_a_literal: (1, "an assignment to literal_0; expected other names"),
+    assigns_a_primitive: (1, "an assignment to sign; expected other names"),
+    scales: (0, "the scalar grad_scale, which calls take already"),
+    calls_its_own_sign(): (1, "a call of sign(grad); expected one of"),
+    indented_with_text_at_the_left(): (4, "a power; expected products and sqrt"),
     too_few: (1, "a return of 1 value; expected 2: param, m"),
     foreign_name: (1, "the name FACTOR, which is no argument"),
     text: (1, "the value 'large'; expected numbers only"),

@@ -12,7 +12,13 @@ import textwrap
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from .rule_text import PRIMITIVES, SHARED_SCALARS
+from .rule_text import FORMS, PRIMITIVES, SHARED_SCALARS
+
+#: Names that a rule can't have: those of the functions that are compiled with it.
+COMPILED_WITH_IT = {name for form in FORMS for name in form}
+
+#: Names that its scalars can't have: of what a call or an optimizer takes beside them.
+TAKEN = ("backend", "grad_scale", "hyperparameters", "names", "num_threads", "params", "self", "stream")
 
 #: What stands in a rule: arithmetic, choices between values, and names for them.
 ALLOWED = (
@@ -20,6 +26,9 @@ ALLOWED = (
     ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.Not, ast.Add, ast.Sub, ast.Mult,
     ast.Div, ast.USub, ast.UAdd, ast.Lt, ast.Gt, ast.LtE, ast.GtE, ast.Eq, ast.NotEq,
 )  # fmt: skip
+
+#: What is said of a name that the text of a rule needs for itself.
+OTHER_NAMES = f"expected other names than own_..., literal_..., ..._ and {', '.join(PRIMITIVES)}"
 
 #: What a statement is called in a message, and what to write in its place.
 INSTEAD = {
@@ -62,11 +71,23 @@ def read_rule(function: Callable[..., Any], functions: dict[Any, str]) -> UserRu
         raise RuleError(
             f"the source of {function!r} can't be read; expected a function in a file, or a notebook"
         ) from error
-    node = ast.parse(textwrap.dedent("".join(lines))).body[0]
+    source = "".join(lines)
+    node = ast.parse(source).body[0] if not source[:1].isspace() else _indented(source)
     where = f"{inspect.getsourcefile(function)}, line "
     if not isinstance(node, ast.FunctionDef):
         raise RuleError(f"{where}{first}: a rule is {type(node).__name__}; expected a function made by def")
     return _Reader(node, function, functions, where, first).read()
+
+
+def _indented(source: str) -> ast.stmt:
+    """Parse an indented function where it stands: a comment or a docstring in it may begin further to the left."""
+    block = ast.parse(f"if True:\n{source}").body[0]
+    assert isinstance(block, ast.If)
+    return ast.increment_lineno(block.body[0], -1)
+
+
+def _is_reserved(name: str) -> bool:
+    return name in PRIMITIVES or name.startswith(("own_", "literal_")) or name.endswith("_")
 
 
 class _Reader(ast.NodeTransformer):
@@ -112,10 +133,12 @@ class _Reader(ast.NodeTransformer):
             raise self.refuse(self.node, "arguments of any number; expected each by its name")
         if len(arguments.defaults) > len(arguments.args):
             raise self.refuse(self.node, "an array with a default; expected none before the /")
-        if odd := [name for name in self.known if name.startswith(("own_", "literal_")) or name.endswith("_")]:
-            raise self.refuse(
-                self.node, f"the argument {odd[0]}; expected other names than own_..., literal_... and ..._"
-            )
+        if self.node.name in COMPILED_WITH_IT:
+            raise self.refuse(self.node, "the name of a function that is compiled with it; expected another one")
+        if odd := [name for name in (*self.arrays, *self.scalars) if _is_reserved(name)]:
+            raise self.refuse(self.node, f"the argument {odd[0]}; {OTHER_NAMES}")
+        if taken := [name for name in self.scalars if name in TAKEN]:
+            raise self.refuse(self.node, f"the scalar {taken[0]}, which calls take already; expected another name")
 
     def defaults(self) -> dict[str, Any]:
         parameters = inspect.signature(self.function).parameters.values()
@@ -168,6 +191,8 @@ class _Reader(ast.NodeTransformer):
             raise self.refuse(
                 node, f"an assignment to {node.id}, which is the same for all elements; expected another name"
             )
+        if _is_reserved(node.id):
+            raise self.refuse(node, f"an assignment to {node.id}; {OTHER_NAMES}")
         self.known.add(node.id)
         return node
 
@@ -209,7 +234,10 @@ class _Reader(ast.NodeTransformer):
     def object_of(self, node: ast.expr) -> Any:
         """What a called name or attribute means in the user's module; None for anything else."""
         if isinstance(node, ast.Name):
-            if node.id in PRIMITIVES and node.id not in self.function.__globals__:
+            if node.id in PRIMITIVES and node.id not in {
+                *self.function.__globals__,
+                *self.function.__code__.co_freevars,
+            }:
                 return node.id
             known = inspect.getclosurevars(self.function)
             return {**known.builtins, **known.globals, **known.nonlocals}.get(node.id)

@@ -19,7 +19,7 @@ from fastopt.codegen.rule_text import source_of
 from fastopt.numba.modules import module
 from fastopt.numba.rounding import ROUNDINGS
 from fastopt.numba.runs import runs_of
-from fastopt.numba.scalars import CHOICES
+from fastopt.numba.scalars import CHOICES, varying
 
 #: What of a public function means nothing here: how it runs, the user's function says.
 ELSEWHERE = {"backend", "num_threads", "stream"}
@@ -27,10 +27,11 @@ ELSEWHERE = {"backend", "num_threads", "stream"}
 #: What a hyperparameter may be, by its annotation in the public function; and what makes one type of all that it may
 #: be, so that the function of host scalars is compiled once. A step becomes a float as in Python's ``beta**step``, for
 #: Numba multiplies where the exponent is an int: radam's step size was 13 ulp off in float64.
+#: ``float`` takes no bool, but a product does.
 KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
-    "Real": ((types.Float, types.Integer, types.Boolean), "a number", "float({})"),
-    "SupportsIndex": ((types.Integer,), "a whole number", "float({})"),
-    "SupportsIndex | None": ((types.Integer,), "a whole number or None", "float({})"),
+    "Real": ((types.Float, types.Integer, types.Boolean), "a number", "({} * 1.0)"),
+    "SupportsIndex": ((types.Integer,), "a whole number", "varying(float({}))"),
+    "SupportsIndex | None": ((types.Integer,), "a whole number or None", "varying(float({}))"),
     "bool": ((types.Boolean, types.Integer), "True or False", "bool({})"),
 }
 REALS = (types.float32, types.float64)
@@ -121,7 +122,7 @@ def stand_in(
         flat = "{0}.reshape({0}.size)" if layouts == {"C"} else "{0}.T.reshape({0}.size)"
         ndim = 1
     dtype = "float64" if types.float64 in {kind.dtype for kind in kinds.values()} else "float32"
-    names, calls = dict(ROUNDINGS[dtype]), []
+    names, calls = {**ROUNDINGS[dtype], "varying": varying}, []
     runs = runs_of(public, kinds, dict(hyperparameters))
     for i, run in enumerate(runs):
         names[f"run_{i}"] = loop_of(run.update.rule, dtype, ndim)

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from types import CodeType, FunctionType
 from typing import Any
 
-from numba.extending import overload
+from llvmlite import ir
+from numba.extending import intrinsic, overload
 
 from fastopt import host_scalars
 from fastopt.backends.numba_compiler import OPTIONS
@@ -23,6 +24,21 @@ from fastopt.ranges import RANGES
 CHOICES = {"sum": 0, "average": 1, "step": 2}
 
 STEP = (1, 2**63 - 1, "a whole number, 1 or more: steps count from 1")
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def varying(_context: Any, number: Any) -> Any:
+    """A float64 that LLVM takes for unknown: of a power with a constant 2 it makes a product.
+
+    That is another number than the C library's, and Python's, for one base in 1,200.
+    """
+
+    def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
+        bits = ir.IntType(64)
+        same = builder.asm(ir.FunctionType(bits, [bits]), "", "=r,0", [builder.bitcast(values[0], bits)], False)
+        return builder.bitcast(same, values[0].type)
+
+    return number(number), generate
 
 
 def register_host_scalars() -> None:
