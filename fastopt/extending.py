@@ -86,6 +86,9 @@ class Rule:
         """Run the function as it was written, element by element, in Python: for debugging."""
         if len(arrays) != len(self.arrays):
             raise ValueError(f"{len(arrays)} arrays given; expected {len(self.arrays)}: {', '.join(self.arrays)}")
+        if odd := [i for i, array in enumerate(arrays) if np.shape(array) != np.shape(arrays[0])]:
+            shape, expected = np.shape(arrays[odd[0]]), np.shape(arrays[0])
+            raise ValueError(f"{self.arrays[odd[0]]} has shape {shape}; expected {expected}, param's")
         scale, decay, _, *scalars = self.update.prepare(*self._values(given))
         own = scalars[: len(self._read.scalars)]
         written = [i for i, name in enumerate(self.arrays) if name != "grad"]

@@ -268,7 +268,52 @@ def indented_with_text_at_the_left():
     return commented
 
 
+TABLE: list[float] = []
+
+
+def returns_a_tuple_of_one(param, grad, /, lr):
+    return (param - lr * grad,)
+
+
+def returns_a_tuple_in_a_tuple(param, grad, m, /, lr):
+    return param - lr * grad, (m, m)
+
+
+def unpacks_a_number(param, grad, /, lr):
+    a, _ = grad
+    return param - lr * a
+
+
+def names_two_values(param, grad, /, lr):
+    a = grad, lr
+    return param - a
+
+
+def calls_a_list(param, grad, /, lr):
+    return param - TABLE(grad)
+
+
+def vanishing_number(param, grad, /, lr):
+    return param - lr * grad / (1e-40 * 1e30)
+
+
+def endless_number(param, grad, /, lr):
+    return param - lr * grad / 1e39
+
+
+def keeps_an_average(param, grad, ema, /, lr):
+    return param - lr * grad, ema
+
+
 BAD = {
+    returns_a_tuple_of_one: (1, "a return of 1 value in a tuple; expected 1: param"),
+    returns_a_tuple_in_a_tuple: (1, "several values where one is expected"),
+    unpacks_a_number: (1, "a, _ = grad; expected as many values as names"),
+    names_two_values: (1, "a = (grad, lr); expected as many values as names"),
+    calls_a_list: (1, "a call of TABLE(grad); expected one of"),
+    vanishing_number: (1, "the number 1e-40, which float32 does not hold"),
+    endless_number: (1, "the number 1e+39, which float32 does not hold"),
+    keeps_an_average: (0, "the state ema, which optimizers keep themselves"),
     gradient: (0, "the name of a function that is compiled with it"),
     assigns_a_literal: (1, "an assignment to literal_0; expected other names"),
     assigns_a_primitive: (1, "an assignment to sign; expected other names"),
@@ -335,3 +380,10 @@ print("numba" in sys.modules)
         printed = run_python(program, str(tmp_path), FASTOPT_CACHE_DIR=str(tmp_path / "cache"))
         assert printed == f"{imported}\n"
         assert len(list((tmp_path / "cache").iterdir())) == 1
+
+
+def test_the_reference_takes_one_shape():
+    param, state = np.ones(3), np.zeros(2)
+    with pytest.raises(ValueError, match=r"state has shape \(2,\); expected \(3,\), param's"):
+        of_everything.reference(param, np.ones(3), state)
+    assert param.tolist() == [1.0, 1.0, 1.0]

@@ -21,6 +21,7 @@ from fastopt.backends.object_code import NotSelfContainedError, emit, load, proc
 from fastopt.codegen.panels_to_numba import panel_module
 from fastopt.codegen.rule_text import FORMS, source_of
 from fastopt.codegen.to_numba import numba_module
+from fastopt.errors import BackendUnavailable
 
 if find_spec("numba") is None:  # which is not imported yet
     raise ModuleNotFoundError("No module named 'numba'")
@@ -53,8 +54,10 @@ def _machine_code(text: str) -> bytes:
 
 
 def _compiled(text: str) -> Any:
-    from fastopt.backends.numba_compiler import c_function  # only here, for it imports Numba
-
+    try:
+        from fastopt.backends.numba_compiler import c_function  # only here, for it imports Numba
+    except ImportError as error:
+        raise BackendUnavailable(f"backend 'numba' needs a Numba that can be imported: {error}") from error
     return c_function(text)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any, NamedTuple
 
 from .rule_text import FORMS, PRIMITIVES, SHARED_SCALARS
@@ -20,9 +20,15 @@ COMPILED_WITH_IT = {name for form in FORMS for name in form}
 #: Names that its scalars can't have: of what a call or an optimizer takes beside them.
 TAKEN = ("backend", "grad_scale", "hyperparameters", "names", "num_threads", "params", "self", "stream")
 
+#: Names that its state can't have: what optimizers keep beside it.
+KEPT = ("ema", "master")
+
+#: What a number may be, so that float32 holds it: 0, or in this range.
+SMALLEST, LARGEST = 2.0**-126, 2.0**128 * (1 - 2.0**-24)
+
 #: What stands in a rule: arithmetic, choices between values, and names for them.
 ALLOWED = (
-    ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.Tuple, ast.Name, ast.Load, ast.Store, ast.Call, ast.Constant,
+    ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.Name, ast.Load, ast.Store, ast.Call, ast.Constant,
     ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.Not, ast.Add, ast.Sub, ast.Mult,
     ast.Div, ast.USub, ast.UAdd, ast.Lt, ast.Gt, ast.LtE, ast.GtE, ast.Eq, ast.NotEq,
 )  # fmt: skip
@@ -39,6 +45,7 @@ INSTEAD = {
     ast.Pow: "a power; expected products and sqrt (x**2 is the only power)",
     ast.FloorDiv: "a floor division; expected + - * /",
     ast.Mod: "a remainder; expected + - * /",
+    ast.Tuple: "several values where one is expected",
 }
 
 
@@ -88,6 +95,13 @@ def _indented(source: str) -> ast.stmt:
 
 def _is_reserved(name: str) -> bool:
     return name in PRIMITIVES or name.startswith(("own_", "literal_")) or name.endswith("_")
+
+
+def _fits(target: ast.expr, value: ast.expr) -> bool:
+    """Whether each name gets one value."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return len(target.elts) == len(value.elts) and all(map(_fits, target.elts, value.elts))
+    return not isinstance(target, ast.Tuple) and not isinstance(value, ast.Tuple)
 
 
 class _Reader(ast.NodeTransformer):
@@ -140,6 +154,9 @@ class _Reader(ast.NodeTransformer):
         if taken := [name for name in self.scalars if name in TAKEN]:
             raise self.refuse(self.node, f"the scalar {taken[0]}, which calls take already; expected another name")
 
+        if kept := [name for name in self.arrays if name in KEPT]:
+            raise self.refuse(self.node, f"the state {kept[0]}, which optimizers keep themselves; expected others")
+
     def defaults(self) -> dict[str, Any]:
         parameters = inspect.signature(self.function).parameters.values()
         return {each.name: each.default for each in parameters if each.name in self.scalars}
@@ -149,9 +166,10 @@ class _Reader(ast.NodeTransformer):
         last = statements[-1] if statements else self.node
         if not isinstance(last, ast.Return) or last.value is None:
             raise self.refuse(last, f"no return at its end; expected it to return {', '.join(expected)}")
+        several = isinstance(last.value, ast.Tuple)
         returned = len(last.value.elts) if isinstance(last.value, ast.Tuple) else 1
-        if returned != len(expected):
-            values = f"{returned} value{'s' * (returned != 1)}"
+        if returned != len(expected) or several != (len(expected) > 1):
+            values = f"{returned} value{'s' * (returned != 1)}{' in a tuple' * several}"
             raise self.refuse(last, f"a return of {values}; expected {len(expected)}: {', '.join(expected)}")
 
     # ---- Nodes
@@ -162,16 +180,34 @@ class _Reader(ast.NodeTransformer):
                 raise self.refuse(node, message)
         if not isinstance(node, ALLOWED):
             raise self.refuse(node, f"{type(node).__name__}: {ast.unparse(node)}; expected arithmetic of its arguments")
-        if isinstance(node, ast.Return) and node is not self.node.body[-1]:
-            raise self.refuse(node, "a return before its end; expected one, at the end")
         if isinstance(node, ast.Expr):
             raise self.refuse(node, f"a value that nothing is done with: {ast.unparse(node)}")
         return super().generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
-        value = self.visit(node.value)
+        for target in node.targets:
+            if not _fits(target, node.value):
+                raise self.refuse(node, f"{ast.unparse(node)}; expected as many values as names")
+        value = self.values(node.value)
         targets = [self.target(target) for target in node.targets]
         return ast.copy_location(ast.Assign(targets, value), node)
+
+    def visit_Return(self, node: ast.Return) -> ast.AST:
+        if node is not self.node.body[-1]:
+            raise self.refuse(node, "a return before its end; expected one, at the end")
+        value = node.value
+        if isinstance(value, ast.Tuple):
+            value = ast.copy_location(ast.Tuple([self.visit(each) for each in value.elts], ast.Load()), value)
+        elif value is not None:
+            value = self.visit(value)
+        return ast.copy_location(ast.Return(value), node)
+
+    def values(self, node: ast.expr) -> ast.expr:
+        """What is assigned: one value, or a tuple of such."""
+        if isinstance(node, ast.Tuple):
+            return ast.copy_location(ast.Tuple([self.values(each) for each in node.elts], ast.Load()), node)
+        value: ast.expr = self.visit(node)
+        return value
 
     def visit_AugAssign(self, node: ast.AugAssign) -> ast.AST:
         read = ast.copy_location(ast.Name(getattr(node.target, "id", ""), ast.Load()), node)
@@ -218,13 +254,16 @@ class _Reader(ast.NodeTransformer):
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         if isinstance(node.value, bool) or not isinstance(node.value, (int, float)):
             raise self.refuse(node, f"the value {node.value!r}; expected numbers only")
+        if node.value and not SMALLEST <= abs(node.value) <= LARGEST:
+            raise self.refuse(node, f"the number {node.value}, which float32 does not hold; expected 1.2e-38 to 3.4e38")
         value = float(node.value)
         name = next((each for each, known in self.literals.items() if known == value), f"literal_{len(self.literals)}")
         self.literals[name] = value
         return ast.copy_location(ast.Name(name, ast.Load()), node)
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        primitive = self.functions.get(self.object_of(node.func))
+        called = self.object_of(node.func)
+        primitive = self.functions.get(called) if isinstance(called, Hashable) else None
         if primitive is None or node.keywords or len(node.args) != PRIMITIVES[primitive]:
             expected = ", ".join(f"{name}({', '.join('xy'[:count])})" for name, count in PRIMITIVES.items())
             raise self.refuse(node, f"a call of {ast.unparse(node)}; expected one of {expected}")

@@ -2,7 +2,6 @@ from collections.abc import Iterable
 from typing import Any
 
 def has_table() -> bool: ...
-
 def wrote(arrays: Iterable[Any]) -> None: ...
 
 class Standing:
