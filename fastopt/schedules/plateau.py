@@ -83,10 +83,10 @@ class ReduceOnPlateau(Schedule):
     cooldown_counter: int = field(init=False)
 
     def __post_init__(self) -> None:
-        worst = -inf if self.mode == "max" else inf
+        super().__post_init__()
+        worst = inf if self.mode == "min" else -inf
         for name, start in {"best": worst, "num_bad_epochs": 0, "cooldown_counter": 0}.items():
             vars(self).setdefault(name, start)  # load_state_dict has set them
-        super().__post_init__()
         if self.mode == "min" and self.threshold_mode == "rel" and self.threshold >= 1:
             raise ValueError(
                 f"threshold is {self.threshold}; expected it below 1 with mode='min' and threshold_mode='rel': "
