@@ -18,6 +18,7 @@ import pytest
 import fastopt
 import fastopt.norm
 import fastopt.optim
+import fastopt.schedules
 import fastopt.updates.descent
 from fastopt.codegen.to_cython import cython_module
 from fastopt.ranges import RANGES
@@ -110,6 +111,7 @@ def test_what_functions_share(package: ModuleType) -> None:
 
 
 CLASSES = [getattr(fastopt.norm, name) for name in fastopt.norm.__all__]
+CLASSES += [getattr(fastopt.schedules, name) for name in fastopt.schedules.__all__]
 CLASSES += [
     each
     for each in map(fastopt.optim.__dict__.get, fastopt.optim.__all__)
@@ -129,12 +131,17 @@ def test_classes(documented: type) -> None:
     assert {name.lstrip("*") for name in entries(parameters[1])} == set(inspect.signature(documented).parameters)
 
 
-def test_what_optimizers_share() -> None:
-    """Its example gives what it says, and its tables name every option."""
-    doc = inspect.getdoc(fastopt.optim) or ""
-    test = doctest.DocTestParser().get_doctest(doc, {}, "fastopt.optim", None, None)
+@pytest.mark.parametrize("package", [fastopt.optim, fastopt.schedules])
+def test_examples_of_packages(package: ModuleType) -> None:
+    """The example of a package gives what it says."""
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(package) or "", {}, package.__name__, None, None)
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_what_optimizers_share() -> None:
+    """Its tables name every option."""
+    doc = inspect.getdoc(fastopt.optim) or ""
     of_all = {*inspect.signature(fastopt.optim.Optimizer).parameters} - {"params", "hyperparameters"}
     of_step = {*inspect.signature(fastopt.optim.Optimizer.step).parameters} - {"self", "grads"}
     assert {name for name in of_all | of_step if f"``{name}``" not in doc} == set()

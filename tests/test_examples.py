@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from fastopt import schedules
+
 EXAMPLES = Path(__file__).parents[1] / "docs" / "examples"
+
+
+def test_plot_schedules(tmp_path: Path) -> None:
+    """It draws every schedule."""
+    pytest.importorskip("matplotlib")
+    drawn = runpy.run_path(str(EXAMPLES / "plot_schedules.py"))
+    assert {*drawn["PANELS"]} == {*schedules.__all__}
+    assert all(code.startswith(f"{name}(") for name, codes in drawn["PANELS"].items() for code in codes)
+    drawn["draw"](tmp_path / "schedules.png")
+    assert (tmp_path / "schedules.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_train_digits(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ cdef class Hyperparameters:
         return values if converted is None else converted
 
 
-cdef double real(str name, given, dict ranges) except? -1.0:
+cpdef double real(str name, given, dict ranges) except? -1.0:
     """Any real scalar as a float: not a complex one without its imaginary part, and not a string of digits."""
     expected = ranges[name][2]
     what = f"{name} is {given!r}, a {type(given).__name__}; expected {expected}"
@@ -89,8 +89,8 @@ def is_on_device(given):
     return hasattr(given, "__cuda_array_interface__") if on_device is None else bool(on_device)
 
 
-def whole(str name, given, str expected, highest=2**63 - 1):
-    """Return a whole number from 1 to ``highest`` as an int, or raise what names it."""
+def whole(str name, given, str expected, highest=2**63 - 1, lowest=1):
+    """Return a whole number from ``lowest`` to ``highest`` as an int, or raise what names it."""
     refuse_device(name, given, expected)
     try:
         number = operator.index(given)
@@ -98,6 +98,6 @@ def whole(str name, given, str expected, highest=2**63 - 1):
         raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected {expected}") from error
     if isinstance(given, (bool, numpy.bool_)) or getattr(getattr(given, "dtype", None), "kind", "i") not in "iu":
         raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected {expected}")
-    if not 1 <= number <= highest:
+    if not lowest <= number <= highest:
         raise ValueError(f"{name} is {number}; expected {expected}")
     return number

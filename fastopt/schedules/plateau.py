@@ -1,0 +1,153 @@
+"""A learning rate that falls when there is no more progress: the one schedule that has state."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from copy import copy
+from dataclasses import dataclass, field
+from math import inf
+from typing import Any, Literal
+
+from fastopt.arguments import Real
+from fastopt.engine.hyperparameters import real
+from fastopt.schedules.schedule import Schedule
+
+
+@dataclass
+class ReduceOnPlateau(Schedule):
+    """Down by a factor, when a metric has not become better for a while.
+
+        better: metric < best * (1 - threshold)      (threshold_mode="abs": best - threshold;
+                                                      mode="max": the other way round, and +)
+        more than patience observations in a row that are not better:
+            lr = max(lr * factor, min_lr)            (if that is lower by more than eps)
+            the next cooldown observations don't count
+
+    `observe` takes the metric, of an epoch say. Called with a step, whichever, the object returns the learning rate as
+    it is then: give it to an optimizer as ``lr``, or to `warmup`.
+
+    Parameters
+    ----------
+    lr : float >= 0
+        Learning rate until something is observed.
+    factor : float in [0, 1)
+        Factor.
+    patience : int >= 0
+        How many observations in a row may be no better.
+    threshold : float >= 0
+        By how much a metric has to be better than the best: below 1 with mode="min" and threshold_mode="rel".
+    threshold_mode : {"rel", "abs"}
+        Whether threshold is a share of the best, or a number. For metrics below 0 take "abs": a share of those points
+        the other way.
+    mode : {"min", "max"}
+        Whether a lower metric is better, or a higher.
+    cooldown : int >= 0
+        How many observations after each fall don't count as no better.
+    min_lr : float >= 0
+        The learning rate does not fall below it.
+    eps : float >= 0
+        It does not fall by this or less.
+
+    Attributes
+    ----------
+    lr, best : float
+        Learning rate, and best metric, as they are now. An infinity is best until a metric is better.
+    num_bad_epochs, cooldown_counter : int
+        How many observations in a row were no better; how many that follow will not count.
+
+    Notes
+    -----
+    PyTorch's ReduceLROnPlateau, in all its arithmetic. A metric that is NaN is no better than any, and never best.
+
+    Examples
+    --------
+    >>> from fastopt.schedules import ReduceOnPlateau
+    >>> rate = ReduceOnPlateau(1.0, factor=0.5, patience=1)
+    >>> [rate.observe(loss) for loss in (0.9, 0.8, 0.8, 0.8)]
+    [False, False, False, True]
+    >>> rate(1), rate(500), rate.best
+    (0.5, 0.5, 0.8)
+    """
+
+    lr: float
+    factor: float = 0.1
+    patience: int = 10
+    threshold: float = 1e-4
+    threshold_mode: Literal["rel", "abs"] = "rel"
+    mode: Literal["min", "max"] = "min"
+    cooldown: int = 0
+    min_lr: float = 0.0
+    eps: float = 1e-8
+    best: float = field(init=False)
+    num_bad_epochs: int = field(init=False)
+    cooldown_counter: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        worst = inf if self.mode == "min" else -inf
+        for name, start in {"best": worst, "num_bad_epochs": 0, "cooldown_counter": 0}.items():
+            vars(self).setdefault(name, start)  # load_state_dict has set them
+        if self.mode == "min" and self.threshold_mode == "rel" and self.threshold >= 1:
+            raise ValueError(
+                f"threshold is {self.threshold}; expected it below 1 with mode='min' and threshold_mode='rel': "
+                "no metric would be low enough"
+            )
+
+    def _after(self, t: int) -> float:
+        return self.lr
+
+    def observe(self, metric: Real) -> bool:
+        """Take in a metric; return whether the learning rate fell."""
+        value = real("metric", metric, {"metric": (-inf, inf, "a number")})
+        if self._is_better(value):
+            self.best = value
+            self.num_bad_epochs = 0
+        else:
+            self.num_bad_epochs += 1
+        if self.cooldown_counter:
+            self.cooldown_counter -= 1
+            self.num_bad_epochs = 0
+        if self.num_bad_epochs <= self.patience:
+            return False
+        self.num_bad_epochs = 0
+        self.cooldown_counter = self.cooldown
+        lower = max(self.lr * self.factor, self.min_lr)
+        if self.lr - lower <= self.eps:
+            return False
+        self.lr = lower
+        return True
+
+    def _is_better(self, metric: float) -> bool:
+        margin = -self.threshold if self.mode == "min" else self.threshold
+        bar = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
+        return metric < bar if self.mode == "min" else metric > bar
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides what follows, arguments included: numbers and strings."""
+        return dict(vars(self))
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become what `state_dict` told of; ``mode`` must be the same. With an error, nothing has changed.
+
+        Examples
+        --------
+        >>> from fastopt.schedules import ReduceOnPlateau
+        >>> old, new = ReduceOnPlateau(0.1), ReduceOnPlateau(0.5, patience=3)
+        >>> _ = old.observe(2.0)
+        >>> new.load_state_dict(old.state_dict())
+        >>> new == old
+        True
+        """
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
+        own = vars(self)
+        if missing := [name for name in own if name not in state]:
+            raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
+        if foreign := [name for name in state if name not in own]:
+            raise ValueError(f"state has {', '.join(map(repr, foreign))}; expected no more than {', '.join(own)}")
+        if state["mode"] != self.mode:
+            raise ValueError(f"mode is {state['mode']!r}; expected {self.mode!r}, which it is here")
+        loaded = copy(self)
+        vars(loaded).update(state)
+        loaded.__post_init__()  # raises what is wrong
+        own.update(vars(loaded))
