@@ -91,6 +91,7 @@ cdef int wrote_all_but(tuple arrays, Py_ssize_t only_read, Py_ssize_t period) ex
 
 def wrote(arrays):
     """Tell PyTorch which of these arrays are tensors that have changed: what autograd has saved of them is out of date."""
+    look_for_table()
     wrote_all_but(tuple(arrays), -1, 1)
 
 
