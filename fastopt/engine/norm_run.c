@@ -239,11 +239,11 @@ static void run_spatial(norm_t *norm, int threads)
 
 /* ---- Stretches of samples (SAMPLES) */
 
-/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 32,768 elements
+/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 16,384 elements
  * of each array, in whole groups of the latter. */
 static ptrdiff_t samples_together(const norm_t *norm)
 {
-    return larger(32768 / norm->channels.count / GROUP, 1) * GROUP;
+    return larger(16384 / norm->channels.count / GROUP, 1) * GROUP;
 }
 
 static void apply_samples(const norm_t *norm, ptrdiff_t sample, ptrdiff_t end_sample, ptrdiff_t begin, ptrdiff_t end)
