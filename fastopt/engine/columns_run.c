@@ -254,7 +254,7 @@ typedef struct {
     ptrdiff_t itemsize;
     ptrdiff_t part, parts; /* samples of one; how many */
     ptrdiff_t stripes;     /* of features */
-    int by_column, by_row; /* samples stand together; or features */
+    int by_row;            /* features stand together, of the compute type */
     double *centre;
     double *gathered;      /* of each part, vectors of all features */
 } gather_t;
@@ -284,6 +284,8 @@ static void add_panel(const gather_t *gather, ptrdiff_t part, ptrdiff_t feature,
     gather->columns->kernels[GATHER](arrays, (ptrdiff_t[]){rows, cols, step});
 }
 
+/* Also where samples stand together: eight features side by side are added up faster than eight samples of one, which wait
+ * for each other (1.1 ns an element, not 2.5, where there are 64 features). */
 static void add_through_blocks(const gather_t *gather, ptrdiff_t part, ptrdiff_t sample, ptrdiff_t end,
                                ptrdiff_t feature, ptrdiff_t features)
 {
@@ -314,9 +316,6 @@ static void gather_unit(const gather_t *gather, ptrdiff_t unit)
     if (gather->by_row)
         add_panel(gather, part, feature, at(gather, sample, feature), end - sample, features,
                   columns->x.strides[SAMPLE] / gather->itemsize);
-    else if (gather->by_column)
-        for (ptrdiff_t f = feature; f < feature + features; f++)
-            add_panel(gather, part, f, at(gather, sample, f), end - sample, 1, 1);
     else
         add_through_blocks(gather, part, sample, end, feature, features);
 }
@@ -381,13 +380,12 @@ void gather_columns(const columns_t *columns, char *scratch, double *const *gath
     gather_t gather = {.columns = columns, .itemsize = storage_size(columns->compute)};
     ptrdiff_t samples = columns->extents[SAMPLE], features = columns->extents[FEATURE];
     const table_t *x = &columns->x;
-    int native = x->storage == columns->compute;
     gather.part = part_of(samples);
     gather.parts = ceil_div(samples, gather.part);
     gather.stripes = ceil_div(features, STRIPE);
-    gather.by_row = native && (x->strides[FEATURE] == gather.itemsize || features == 1) &&
+    gather.by_row = x->storage == columns->compute &&
+                    (x->strides[FEATURE] == gather.itemsize || features == 1) &&
                     (x->strides[SAMPLE] >= 0 || samples == 1);
-    gather.by_column = native && x->strides[SAMPLE] == gather.itemsize;
     gather.centre = (double *)scratch;
     gather.gathered = gather.centre + features;
     float_mode_t caller = enter_float_mode();
