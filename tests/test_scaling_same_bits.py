@@ -79,6 +79,11 @@ def test_backends(dtype):
         for order in ("C", "F"):
             x = np.array(data(shape, dtype), order=order)
             assert_same_bits(results(x, backend="numba"), results(x, backend="cython"), f"{shape}, {order}")
+    for layout in LAYOUTS:
+        for shape in [(1, 1), (1, 9), (9, 1), (37, 11)]:
+            x = layout(data(shape, dtype))
+            made = [StandardScaler(nan="ignore", backend=backend).fit(x) for backend in ("numba", "cython")]
+            assert_same_bits(*({**vars(each._statistics), "y": each.transform(x)} for each in made), layout.__name__)
     with pytest.raises(ValueError, match="x has a NaN in feature 0, sample 7"):
         StandardScaler(backend="numba").fit(x := np.ones((9, 2))).transform(
             np.where(np.arange(9)[:, None] == 7, np.nan, x)

@@ -27,6 +27,12 @@ static inline ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b;
 static inline ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
 static inline ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 
+/* From row to row, in elements. The stride of a single row may be anything. */
+static inline ptrdiff_t step_of(ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t itemsize)
+{
+    return rows == 1 ? cols : stride / itemsize;
+}
+
 /* ---- How a call walks memory */
 
 /* Rows and columns as they stand in memory: either axis may be the columns. */
@@ -121,7 +127,8 @@ static void run_unit(walk_t *walk, ptrdiff_t unit, panel_run_t run, int written)
     _Alignas(64) char block[BLOCK_BYTES];
     if (walk->in_place) {
         tile_t tile = tile_of(walk, &columns->x, at.row, at.rows, at.col, at.cols);
-        run(walk, &(panel_t){tile.data, at.rows, at.cols, tile.row_stride / walk->itemsize, at.row, at.col});
+        ptrdiff_t step = step_of(tile.row_stride, at.rows, at.cols, walk->itemsize);
+        run(walk, &(panel_t){tile.data, at.rows, at.cols, step, at.row, at.col});
         return;
     }
     for (ptrdiff_t r = 0, rows; r < at.rows; r += rows) {
@@ -315,7 +322,7 @@ static void gather_unit(const gather_t *gather, ptrdiff_t unit)
             vector_of(gather, part, i)[f] = i == LOWEST ? INFINITY : (i == HIGHEST ? -INFINITY : 0);
     if (gather->by_row)
         add_panel(gather, part, feature, at(gather, sample, feature), end - sample, features,
-                  columns->x.strides[SAMPLE] / gather->itemsize);
+                  step_of(columns->x.strides[SAMPLE], end - sample, features, gather->itemsize));
     else
         add_through_blocks(gather, part, sample, end, feature, features);
 }
