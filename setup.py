@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent
 sys.path.append(str(ROOT / "fastopt"))
 
 # Not as fastopt.codegen: that package can't be imported before it is built.
+from codegen.columns_to_cython import columns_module  # noqa: E402
 from codegen.panels_to_cython import panels_module  # noqa: E402
 from codegen.to_cython import cython_module  # noqa: E402
 from codegen.to_interface import c_header, cython_declarations, cython_functions  # noqa: E402
@@ -42,11 +43,12 @@ def write(path: Path, text: str) -> None:
 
 
 def kernel_extensions() -> list[Extension]:
-    """For rules and for norms, one module per compute type and instruction set, all from the same text."""
+    """For rules, norms and feature scaling, one module per compute type and instruction set, all from the same text."""
     GENERATED.mkdir(parents=True, exist_ok=True)
     levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else []
     extensions = []
-    for family, write_module in {"rules": cython_module, "norm_rules": panels_module}.items():
+    writers = {"rules": cython_module, "norm_rules": panels_module, "column_rules": columns_module}
+    for family, write_module in writers.items():
         source = (ROOT / "fastopt" / f"{family}.py").read_text()
         for dtype in ("float32", "float64"):
             for isa in ["plain", *levels]:
@@ -92,6 +94,7 @@ def engine_extensions() -> list[Extension]:
         "plan": ["job", "squares"],
         "c_api": ["job"],
         "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
+        "columns": ["columns_run"],
     }
     headers = [*(ROOT / ENGINE).glob("*.h"), ROOT / INCLUDE / "fastopt.h"]
     return [

@@ -17,6 +17,7 @@ from benchmarks.processes import measure_processes
 from benchmarks.report import short
 from benchmarks.results import Result
 from benchmarks.rules import SIZES, measure_first_calls, measure_rule
+from benchmarks.scaling.measure import SCALING_WORKLOADS, measure_scaling
 from benchmarks.updates.measure import measure_storages, measure_update
 from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.updates.zero_gradient import measure_zero_gradient
@@ -27,7 +28,7 @@ BENCHMARKED = [case for case in CASES if case.benchmarked]
 NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
 
 #: What `--only` takes besides the names of cases.
-GROUPS = ("calls", "processes", "models", "norms", *NORMS, "rules", "storage", "zero-gradient")
+GROUPS = ("calls", "processes", "models", "norms", *NORMS, "rules", "scaling", "storage", "zero-gradient")
 
 #: A description, and the function that measures.
 Measurement = tuple[str, Callable[[], Iterator[Result]]]
@@ -68,6 +69,10 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
             if norm in ALLOCATED_BY_TORCH and peers:
                 step = partial(measure_kept_memory, norm, effort, threads)
                 planned.append((f"{norm.name}, {norm.shape}, memory kept", step))
+    for scaler in SCALING_WORKLOADS:
+        if "scaling" in groups and scaler.elements <= effort.largest_norm:
+            step = partial(measure_scaling, scaler, effort, threads)
+            planned.append((f"{scaler.name}, {scaler.shape}", step))
     if "storage" in groups:
         for size in [size for size in effort.sizes if size >= 1_000_000]:
             step = partial(measure_storages, UpdateWorkload(BY_NAME["adam"], size), effort, threads)

@@ -18,12 +18,14 @@ from benchmarks.grid import Grid
 from benchmarks.machine import machine_line
 from benchmarks.report import calls_grid, models_grid, norms_grid, storage_grid, updates_grid, zero_gradient_grid
 from benchmarks.results import Results, read_csv
+from benchmarks.scaling.report import scaling_grid
 
 #: Every table of results.
 GRIDS: dict[str, Callable[[Results], Grid]] = {
     "updates": updates_grid,
     "models": models_grid,
     "norms": norms_grid,
+    "scaling": scaling_grid,
     "cuda-updates": device_updates_grid,
     "cuda-norms": device_norms_grid,
     "storage": storage_grid,

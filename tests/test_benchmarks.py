@@ -29,6 +29,9 @@ from benchmarks.norms.workload import NormWorkload
 from benchmarks.processes import measure_processes
 from benchmarks.report import models_grid
 from benchmarks.results import COLUMNS, Result, Results, read_csv, write_csv
+from benchmarks.scaling.measure import SCALING_WORKLOADS
+from benchmarks.scaling.measure import candidates_for as scalers_for
+from benchmarks.scaling.workload import ScalingWorkload
 from benchmarks.timing import Timing
 from benchmarks.updates.candidates import CYTHON, NAIVE
 from benchmarks.updates.traffic import BOUND
@@ -183,6 +186,25 @@ def test_correct_norms_pass(norm: NormWorkload) -> None:
     verify(NORM_BOUND, norm, threads=2)
     if norm.storage == "float32":
         verify(norm_candidates.NAIVE, norm, threads=2)
+
+
+@pytest.mark.parametrize("scaler", SCALING_WORKLOADS, ids=lambda scaler: f"{scaler.name} {scaler.shape}")
+def test_correct_scalers_pass(scaler: ScalingWorkload) -> None:
+    for candidate in scalers_for(scaler):
+        verify(candidate, scaler, threads=2)
+
+
+@pytest.mark.parametrize("workload", SCALING_WORKLOADS[:2], ids=lambda scaler: scaler.action)
+def test_scalers_that_see_half_are_refused(workload: ScalingWorkload) -> None:
+    for candidate in scalers_for(workload):
+        some = replace(
+            candidate,
+            make=lambda workload, arrays, threads, make=candidate.make: make(
+                workload, {"x": arrays["x"][::2]}, threads
+            ),
+        )
+        with pytest.raises((WrongResultError, ValueError)):
+            verify(some, workload, threads=1)
 
 
 @every_norm

@@ -18,6 +18,7 @@ import pytest
 import fastopt
 import fastopt.norm
 import fastopt.optim
+import fastopt.scaling
 import fastopt.schedules
 import fastopt.updates.descent
 from fastopt.codegen.to_cython import cython_module
@@ -111,6 +112,7 @@ def test_what_functions_share(package: ModuleType) -> None:
 
 
 CLASSES = [getattr(fastopt.norm, name) for name in fastopt.norm.__all__]
+CLASSES += [getattr(fastopt.scaling, name) for name in fastopt.scaling.__all__ if not name.endswith("Error")]
 CLASSES += [getattr(fastopt.schedules, name) for name in fastopt.schedules.__all__]
 CLASSES += [
     each
@@ -131,7 +133,7 @@ def test_classes(documented: type) -> None:
     assert {name.lstrip("*") for name in entries(parameters[1])} == set(inspect.signature(documented).parameters)
 
 
-@pytest.mark.parametrize("package", [fastopt.optim, fastopt.schedules])
+@pytest.mark.parametrize("package", [fastopt.optim, fastopt.scaling, fastopt.schedules])
 def test_examples_of_packages(package: ModuleType) -> None:
     """The example of a package gives what it says."""
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(package) or "", {}, package.__name__, None, None)

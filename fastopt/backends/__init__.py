@@ -53,6 +53,12 @@ def load_panel_kernel(backend: str, name: str, dtype: str, form: int) -> int:
     return address
 
 
+def load_column_kernel(backend: str, name: str, dtype: str) -> int:
+    """Return the address of one of the kernels of feature scaling."""
+    address: int = find_backend(backend).column_kernel(name, dtype)
+    return address
+
+
 def load_codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
     return cython.codecs(dtype)

@@ -60,6 +60,12 @@ def panel_kernel(name: str, dtype: str, form: int) -> int:
     return address
 
 
+def column_kernel(name: str, dtype: str) -> int:
+    """Return the address of one of the kernels of feature scaling."""
+    address: int = _module("column_rules", dtype).addresses[name]
+    return address
+
+
 def codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
     address: int = _module("rules", dtype).codecs

@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import fastopt
-from fastopt import norm_rules, primitives
+from fastopt import column_rules, norm_rules, primitives
 from fastopt.backends.kept import kept
 from fastopt.backends.object_code import NotSelfContainedError, emit, load, processor
+from fastopt.codegen.columns_to_numba import column_module
 from fastopt.codegen.panels_to_numba import panel_module
 from fastopt.codegen.rule_text import FORMS, source_of
 from fastopt.codegen.to_numba import numba_module
@@ -37,6 +38,11 @@ def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
 def panel_kernel(name: str, dtype: str, form: int) -> int:
     """Return the address of one of the norms' kernels, compiled now if it is not in the cache."""
     return _address_of(panel_module(inspect.getsource(norm_rules), name, form, dtype))
+
+
+def column_kernel(name: str, dtype: str) -> int:
+    """Return the address of one of the kernels of feature scaling, compiled now if it is not in the cache."""
+    return _address_of(column_module(inspect.getsource(column_rules), name, dtype))
 
 
 @cache

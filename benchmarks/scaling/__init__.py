@@ -1,0 +1,1 @@
+"""Feature scaling: fitting, and transforms in place."""

@@ -1,0 +1,66 @@
+/* Feature scaling: samples by features, of each of which something is gathered or which are scaled.
+ *
+ * A kernel is a function of column_rules.py compiled into a loop over a panel of x: void kernel(void **arrays, const
+ * ptrdiff_t *sizes). Arrays are x, of the compute type, whose columns stand together, and the function's other values, one
+ * for each column (or row). Sizes are rows, columns, and the elements from row to row. What is gathered is float64. */
+#ifndef FASTOPT_COLUMNS_H
+#define FASTOPT_COLUMNS_H
+#include "codecs.h"
+#include "schedule.h"
+#include <stdatomic.h>
+
+/* Bytes of x's block in the L1 cache, where x can't be worked on in place. */
+#define BLOCK_BYTES 4096
+
+/* The fixed tree of what is gathered: a part of so many samples is added up in order, and then the parts are. There are
+ * MAX_PARTS at most, of more samples then: what waits in scratch memory stays small. */
+#define PART 2048
+#define MAX_PARTS 1024
+
+/* The kernels, in the order of COLUMN_KERNELS in codegen/column_text.py. */
+enum column_kernel { SCALE_COLUMNS, SCALE_ROWS, GATHER, SPOIL, COLUMN_KERNELS };
+
+/* What is gathered of each feature, in the order of the kernel's arguments. */
+enum gathered { COUNT, TOTAL, SQUARES, LOWEST, HIGHEST, GATHERED };
+
+/* The arguments of scale. */
+#define SCALES 4
+
+typedef void (*column_kernel_t)(void **arrays, const ptrdiff_t *sizes);
+
+/* As spread() in schedule.h, which belongs to another module of the package. */
+typedef void (*spread_t)(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
+
+/* An array's memory: bytes from sample to sample, and from feature to feature. */
+enum axis { SAMPLE, FEATURE };
+typedef struct {
+    char *data; /* NULL: there is no such array */
+    enum storage storage;
+    ptrdiff_t strides[2];
+} table_t;
+
+typedef struct {
+    ptrdiff_t extents[2]; /* samples, features */
+    table_t x;
+    table_t out; /* where there is none, x is scaled in place */
+    enum storage compute;
+    const codec_t *codecs;
+    column_kernel_t kernels[COLUMN_KERNELS];
+    spread_t spread;
+    int threads;
+} columns_t;
+
+/* Return false if some x is not finite. */
+int all_finite(const columns_t *columns);
+
+/* Scale x by what each feature has, of the compute type: centre, divisor, factor and shift. */
+void scale_columns(const columns_t *columns, const void *const *scales);
+
+/* The bytes of scratch memory that gathering takes. */
+size_t gather_bytes(const columns_t *columns);
+
+/* Gather of each feature: the values that are no NaN, their mean, the sum of their squared deviations from it, the least
+ * and the greatest. Each of the five is a vector. */
+void gather_columns(const columns_t *columns, char *scratch, double *const *gathered);
+
+#endif

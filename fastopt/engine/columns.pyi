@@ -1,0 +1,25 @@
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+def gather(
+    x: Any, features: int | None, refuse: bool, backend: str | None, num_threads: int | None
+) -> tuple[npt.NDArray[np.float64], ...]: ...
+def scale(
+    x: Any,
+    out: Any,
+    in_place: bool,
+    features: int,
+    scales_of: Callable[[type], Sequence[npt.NDArray[np.float64]]],
+    refuse: bool,
+    backend: str | None,
+    num_threads: int | None,
+) -> Any: ...
+def readable(x: Any, features: int | None, num_threads: int | None) -> npt.NDArray[Any]: ...
+def matrices(
+    x: Any, out: Any, features: int, out_features: int, num_threads: int | None
+) -> tuple[npt.NDArray[Any], npt.NDArray[Any], Any]: ...
+def refusal(value: float, feature: int, sample: int | None = None) -> ValueError: ...
+def as_float(array: npt.NDArray[Any]) -> npt.NDArray[np.float64]: ...

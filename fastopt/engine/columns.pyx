@@ -1,0 +1,337 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Runs feature scaling: a caller's array of samples by features in, checked; panels over threads; results out."""
+
+import numpy
+
+from fastopt.backends import find_host_backend, load_codecs, load_column_kernel
+from fastopt.codegen.column_text import COLUMN_KERNELS as KERNELS
+from fastopt.errors import BackendUnavailable
+
+from libc.stdlib cimport free, malloc
+from numpy cimport ndarray
+
+from fastopt.engine.exchange cimport wrote_all_but
+from fastopt.engine.intake cimport (
+    FLOAT32,
+    FLOAT64,
+    HOST,
+    Intake,
+    as_ndarray,
+    check_memory,
+    place,
+    shape_of,
+    storage,
+)
+from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "columns.h" nogil:
+    enum:
+        SCALES
+        GATHERED
+        COLUMN_KERNELS
+    ctypedef struct codec_t:
+        pass
+    ctypedef void (*column_kernel_t)(void **, const Py_ssize_t *) noexcept
+    ctypedef void (*spread_t)(stretch_t, void *, Py_ssize_t, Py_ssize_t, int) noexcept
+    ctypedef struct table_t:
+        char *data
+        storage storage_of "storage"
+        Py_ssize_t strides[2]
+    ctypedef struct columns_t:
+        Py_ssize_t extents[2]
+        table_t x, out
+        storage compute
+        const codec_t *codecs
+        column_kernel_t kernels[4]
+        spread_t spread
+        int threads
+    bint all_finite(const columns_t *)
+    void scale_columns(const columns_t *, const void **)
+    size_t gather_bytes(const columns_t *)
+    void gather_columns(const columns_t *, char *, double **)
+
+
+cdef class Kernels:
+    """A backend's kernels of one compute type."""
+
+    cdef column_kernel_t kernels[4]
+    cdef const codec_t *codecs
+
+
+cdef dict fetched = {}
+
+
+cdef Kernels kernels_of(backend, bint is_float64):
+    cdef Kernels kernels
+    cdef size_t address
+    cdef int i
+    key = (backend, is_float64)
+    if key not in fetched:
+        dtype = "float64" if is_float64 else "float32"
+        kernels = Kernels.__new__(Kernels)
+        for i in range(COLUMN_KERNELS):
+            address = load_column_kernel(backend, KERNELS[i].name, dtype)
+            kernels.kernels[i] = <column_kernel_t>address
+        address = load_codecs(dtype)
+        kernels.codecs = <const codec_t *>address
+        fetched[key] = kernels
+    return <Kernels>fetched[key]
+
+
+cdef class Call:
+    """One call: its arrays as they are checked, and the plan that they become."""
+
+    cdef columns_t columns
+    cdef ndarray x, out
+    cdef storage stored[2]
+    cdef bint in_place
+
+    def __init__(self, x, out, bint in_place, features, backend, num_threads, out_features=None):
+        """Check everything. ``out`` may be None, and of other features; ``in_place`` says that x is written."""
+        cdef int wanted = threads_wanted(num_threads)
+        if backend is not None and not isinstance(backend, str):
+            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+        if backend == "reference":
+            raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba' for feature scaling")
+        self.in_place = in_place
+        # The caller's own code (__dlpack__, say) runs first, before anything is looked at.
+        self.x = on_host(x, "x", &self.stored[0])
+        self.out = None if out is None else on_host(out, "out", &self.stored[1])
+        self.check(features)
+        backend = "cython" if backend is None else backend
+        find_host_backend(backend, "x")
+        if self.out is not None:
+            self.check_out(out_features)
+        self.plan(kernels_of(backend, self.is_float64()), wanted)
+
+    cdef bint is_float64(self):
+        return self.stored[0] == FLOAT64 or (self.out is not None and self.stored[1] == FLOAT64)
+
+    cdef int check(self, features) except -1:
+        check_memory(self.x, "x", self.in_place)
+        if cnp.PyArray_NDIM(self.x) != 2:
+            raise ValueError(f"x has shape {shape_of(self.x)}; expected two axes: samples, features")
+        if features is not None and cnp.PyArray_DIM(self.x, 1) != features:
+            got = cnp.PyArray_DIM(self.x, 1)
+            raise ValueError(f"x has {got} features; expected {features}, as many as were fitted")
+        return 0
+
+    cdef int check_out(self, features) except -1:
+        cdef Intake intake
+        cdef tuple shape = shape_of(self.x)
+        check_memory(self.out, "out", True)
+        if features is not None:
+            shape = (shape[0], features)
+        if shape_of(self.out) != shape:
+            raise ValueError(f"out has shape {shape_of(self.out)}; expected {shape}")
+        if same_elements(self.x, self.out):  # in place, after all
+            self.out = None
+            self.in_place = True
+            return 0
+        intake = Intake.__new__(Intake)
+        intake.names = ("x", "out")
+        intake.narrays = 2
+        intake.tensors = 1
+        intake.arrays = [self.x, self.out]
+        intake.only_read = 1
+        return intake.refuse_overlaps()
+
+    cdef int plan(self, Kernels kernels, int wanted) except -1:
+        cdef int i
+        cdef Py_ssize_t elements = cnp.PyArray_SIZE(self.x)
+        self.columns.extents[0] = cnp.PyArray_DIM(self.x, 0)
+        self.columns.extents[1] = cnp.PyArray_DIM(self.x, 1)
+        self.columns.x = table_of(self.x, self.stored[0])
+        self.columns.out.data = NULL
+        if self.out is not None:
+            self.columns.out = table_of(self.out, self.stored[1])
+            elements *= 2
+        self.columns.compute = FLOAT64 if self.is_float64() else FLOAT32
+        self.columns.codecs = kernels.codecs
+        for i in range(COLUMN_KERNELS):
+            self.columns.kernels[i] = kernels.kernels[i]
+        self.columns.spread = spread
+        self.columns.threads = choose_threads(elements, wanted)
+        return 0
+
+    cdef bint releases_gil(self):
+        return cnp.PyArray_SIZE(self.x) >= RELEASE_GIL_FROM
+
+    cdef int refuse_other_than_finite(self) except -1:
+        """Raise, naming the feature, unless all x are finite."""
+        cdef bint good
+        if self.releases_gil():
+            with nogil:
+                good = all_finite(&self.columns)
+        else:
+            good = all_finite(&self.columns)
+        if not good:
+            raise self.not_finite()
+        return 0
+
+    cdef object not_finite(self):
+        """The error that tells where the first one is: found in rows that fit the cache."""
+        cdef Py_ssize_t row, rows = max(1, 65536 // max(1, self.columns.extents[1]))
+        for row in range(0, self.columns.extents[0], rows):
+            some = as_float(self.x[row : row + rows])
+            found = numpy.argwhere(~numpy.isfinite(some))
+            if len(found):
+                sample, feature = found[0].tolist()
+                return refusal(some[sample, feature], feature, row + sample)
+        raise AssertionError  # what spoils is there
+
+    cdef int scale(self, list scales) except -1:
+        cdef const void *pointers[4]
+        cdef int i
+        for i in range(SCALES):
+            pointers[i] = cnp.PyArray_DATA(<ndarray>scales[i])
+        if self.releases_gil():
+            with nogil:
+                scale_columns(&self.columns, pointers)
+        else:
+            scale_columns(&self.columns, pointers)
+        return 0
+
+    cdef tuple gather(self):
+        cdef double *pointers[5]
+        cdef int i
+        cdef char *scratch = <char *>malloc(gather_bytes(&self.columns))
+        if scratch == NULL:
+            raise MemoryError
+        try:
+            vectors = [numpy.empty(self.columns.extents[1]) for _ in range(GATHERED)]
+            for i in range(GATHERED):
+                pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>vectors[i])
+            if self.releases_gil():
+                with nogil:
+                    gather_columns(&self.columns, scratch, pointers)
+            else:
+                gather_columns(&self.columns, scratch, pointers)
+        finally:
+            free(scratch)
+        return tuple(vectors)
+
+
+def refusal(value, feature, sample=None):
+    """The error for an x that is not finite."""
+    what = "a NaN" if numpy.isnan(value) else "an infinity"
+    where = "" if sample is None else f", sample {sample}"
+    hint = ", or nan='ignore'" if numpy.isnan(value) else ""
+    return ValueError(f"x has {what} in feature {feature}{where}; expected finite numbers{hint}")
+
+
+def as_float(array):
+    """Return a copy in float64; of bfloat16 from DLPack, which is shown as uint16, too."""
+    if array.dtype.kind == "u":
+        return (array.astype(numpy.uint32) << 16).view(numpy.float32).astype(numpy.float64)
+    return array.astype(numpy.float64)
+
+
+cdef ndarray on_host(array, str name, storage *stored):
+    cdef int device
+    found = as_ndarray(array, name, stored, &device)
+    if device != HOST:
+        raise BackendUnavailable(f"{name} is {place(device)}; this version of fastopt scales features of host arrays only")
+    return found
+
+
+cdef table_t table_of(ndarray array, storage stored):
+    cdef table_t table
+    table.data = <char *>cnp.PyArray_DATA(array)
+    table.storage_of = stored
+    table.strides[0] = cnp.PyArray_STRIDE(array, 0)
+    table.strides[1] = cnp.PyArray_STRIDE(array, 1)
+    return table
+
+
+cdef bint same_elements(ndarray a, ndarray b):
+    """True if two arrays of one shape are the same view."""
+    return (
+        cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b)
+        and cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b)
+        and cnp.PyArray_STRIDE(a, 0) == cnp.PyArray_STRIDE(b, 0)
+        and cnp.PyArray_STRIDE(a, 1) == cnp.PyArray_STRIDE(b, 1)
+    )
+
+
+def gather(x, features, bint refuse, backend, num_threads):
+    """Return of each feature of x: count, mean, sum of squared deviations, lowest and highest, NaN left out.
+
+    Raises for an infinity, and if ``refuse`` is true for a NaN. ``features`` is how many there must be, or None.
+    """
+    cdef Call call = Call(x, None, False, features, backend, num_threads)
+    if call.columns.extents[0] == 0:
+        raise ValueError(f"x has shape {shape_of(call.x)}; expected at least one sample")
+    gathered = call.gather()
+    count, _, _, lowest, highest = gathered
+    infinite = numpy.isinf(lowest) & (count > 0) | numpy.isinf(highest) & (count > 0)
+    if infinite.any() or (refuse and (count < call.columns.extents[0]).any()):
+        if refuse:
+            raise call.not_finite()
+        raise refusal(numpy.inf, int(infinite.argmax()))
+    return gathered
+
+
+def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads):
+    """Scale x, in place or into ``out``, by what ``scales_of`` returns for the compute type; return what was written.
+
+    Raises, if ``refuse`` is true, unless all x are finite.
+    """
+    cdef Call call
+    if not in_place and out is None:
+        out = like(x)
+    call = Call(x, out, in_place, features, backend, num_threads)
+    real = numpy.float64 if call.columns.compute == FLOAT64 else numpy.float32
+    scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
+    if refuse:
+        call.refuse_other_than_finite()
+    written = x if in_place else out
+    wrote_all_but((written,), -1, 1)
+    call.scale(scales)
+    return written
+
+
+def readable(x, features, num_threads):
+    """Return x as an ndarray, checked as by `gather`, all of it finite."""
+    cdef Call call = Call(x, None, False, features, None, num_threads)
+    if call.columns.extents[0] == 0:
+        raise ValueError(f"x has shape {shape_of(call.x)}; expected at least one sample")
+    call.refuse_other_than_finite()
+    return call.x
+
+
+def matrices(x, out, features, out_features, num_threads):
+    """Return x and out as ndarrays, checked as by `scale`, all x finite, and the caller's own out.
+
+    ``out`` may have other features; it may be x itself, or None: a new array.
+    """
+    cdef Call call = Call(x, None if out is x else out, out is x, features, None, num_threads, out_features)
+    if out is None:
+        refuse_bits(call.x, "x")
+        out = numpy.empty((call.columns.extents[0], out_features), call.x.dtype)
+        target = out
+    else:
+        target = call.x if call.out is None else call.out
+        refuse_bits(target, "x" if out is x else "out")
+    call.refuse_other_than_finite()
+    wrote_all_but((out,), -1, 1)
+    return call.x, target, out
+
+
+cdef int refuse_bits(ndarray array, str name) except -1:
+    """Raise for what NumPy could not store numbers in."""
+    if array.dtype.kind == "u":
+        raise TypeError(f"{name} is of bfloat16 and from DLPack; expected an array of another dtype")
+    return 0
+
+
+cdef like(x):
+    """A new array of x's shape, dtype and order."""
+    cdef storage stored
+    array = on_host(x, "x", &stored)
+    refuse_bits(array, "x")
+    return numpy.empty_like(array)

@@ -1,0 +1,65 @@
+"""Feature scaling: what is known of data is gathered in one pass, in one place or many, and applied in another.
+
+>>> import numpy as np
+>>> from fastopt.scaling import StandardScaler
+>>> x = np.array([[1.0, 10.0], [2.0, 10.0], [3.0, 40.0]])
+>>> scaler = StandardScaler().fit(x)
+>>> scaler.transform_(x)
+>>> x.mean(axis=0).round(12).tolist(), x.std(axis=0).round(12).tolist()
+([0.0, 0.0], [1.0, 1.0])
+
+What all scalers share
+======================
+**x** has samples by features: two axes. It is a NumPy array, `np.memmap` included, or any object with the buffer
+protocol or DLPack, of float16, bfloat16, float32 or float64, in any layout. It lies in the host's memory.
+
+**Methods**
+
+``fit(x)``, ``partial_fit(x)``, ``merge(other)``
+    Read x; what they gather, in float64, is in the scaler. ``partial_fit`` adds a batch to those before, ``merge`` what
+    another scaler has seen, in another process, say: scalers can be pickled. They return the scaler.
+``transform_(x)``, ``inverse_transform_(x)``
+    Update x in place, and return None.
+``transform(x, out=None)``, ``inverse_transform(x, out=None)``
+    Read x, and return ``out``, or a new array.
+``state_dict()``, ``load_state_dict(state)``
+    Numbers, strings and arrays from which a scaler goes on elsewhere with the same bits.
+
+**Parameters**
+
+nan : {"refuse", "ignore"}
+    "refuse": a NaN or an infinity in x is a ValueError, with nothing written or fitted. To see that there is none, a
+    transform reads x once before it writes. "ignore": a NaN counts for nothing in what is fitted, and a transform hands
+    NaN and infinities on, each in its own place. What is fitted may have an infinity in neither case.
+backend : {"cython", "numba"}, optional
+    Who compiles the kernels.
+num_threads : int, optional
+    At most so many threads; a small array takes one.
+
+**Constant features**, whose values are all equal, keep their size and become 0 (`MinMaxScaler`: lo). `MaxAbsScaler` has
+no use for that, but for zeros, which stay zeros. A feature of which ``nan="ignore"`` has seen no value becomes NaN.
+
+**The same bits**: what is gathered and written does not depend on threads, layout, instruction set and backend. Sums
+are float64, of deviations from a value of the feature's own. They do depend on how data is cut into batches, in the
+last bits: batches that are merged in the same order have the same, wherever they were fitted. `Whitener` leaves its
+sums to BLAS.
+
+Raises
+------
+ValueError
+    x has other than two axes, no samples to fit, or other features than were fitted; is misaligned, or overlaps ``out``
+    or itself; has a NaN or infinity, as above. What was fitted can't be scaled by in the dtype computed in: a range
+    above 3.4e38 in float32, say.
+fastopt.scaling.NotFittedError
+    A ValueError: there is nothing to transform by, or to merge.
+TypeError
+    x is no array, or of another dtype, integers included; what is to be written is read-only.
+fastopt.BackendUnavailable
+    The backend can't run here, or x is on a CUDA device.
+"""
+
+from fastopt.errors import NotFittedError
+from fastopt.scaling.features import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler
+from fastopt.scaling.whitening import Whitener
+
+__all__ = ["MaxAbsScaler", "MeanNormalizer", "MinMaxScaler", "NotFittedError", "StandardScaler", "Whitener"]

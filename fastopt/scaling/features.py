@@ -1,0 +1,260 @@
+"""Scalers of features, each by itself: to a range, or to a mean and a spread."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from fastopt.arguments import Backend, Real
+from fastopt.engine.hyperparameters import real as real_number
+from fastopt.ranges import ANY
+from fastopt.scaling.scaler import Scaler
+
+
+class MinMaxScaler(Scaler):
+    """To a range: the least value of each feature becomes lo, the greatest hi.
+
+        y = (x - min) / (max - min) * (hi - lo) + lo
+
+    min becomes exactly lo. max becomes exactly hi, where lo is 0, and otherwise hi up to one rounding, of the sum of
+    (hi - lo) and lo. Nothing between them leaves the range by more. A constant feature becomes lo.
+
+    Parameters
+    ----------
+    feature_range : (float, float)
+        lo and hi, which is greater.
+    nan, backend, num_threads : optional
+        See `fastopt.scaling`.
+
+    Notes
+    -----
+    scikit-learn multiplies by ``(hi - lo) / (max - min)``, and so max may miss hi by several roundings. It has
+    ``clip``; here what lies beyond what was fitted leaves the range.
+
+    References
+    ----------
+    J. Han, M. Kamber and J. Pei, "Data Mining: Concepts and Techniques", 3rd edition, 2011, section 3.5.2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.scaling import MinMaxScaler
+    >>> x = np.array([[1.0, 5.0], [2.0, 5.0], [5.0, 5.0]])
+    >>> scaler = MinMaxScaler(feature_range=(-1, 1)).fit(x)
+    >>> scaler.transform_(x)
+    >>> x
+    array([[-1. , -1. ],
+           [-0.5, -1. ],
+           [ 1. , -1. ]])
+    >>> scaler.inverse_transform(x)[:, 0]
+    array([1., 2., 5.])
+    """
+
+    _options = ("feature_range", "nan")
+
+    def __init__(
+        self,
+        *,
+        feature_range: tuple[Real, Real] = (0.0, 1.0),
+        nan: Literal["refuse", "ignore"] = "refuse",
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__(nan, backend, num_threads)
+        try:
+            lo, hi = feature_range
+        except (TypeError, ValueError):
+            raise TypeError(f"feature_range is {feature_range!r}; expected two numbers, lo and hi") from None
+        lo, hi = (_finite("feature_range", each) for each in (lo, hi))
+        if not lo < hi:
+            raise ValueError(f"feature_range is {(lo, hi)}; expected lo below hi")
+        self.feature_range = (lo, hi)
+
+    def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
+        seen, (lo, hi) = self._seen(), self.feature_range
+        return seen.min, seen.max.astype(real) - seen.min.astype(real), hi - lo, lo
+
+
+class MeanNormalizer(Scaler):
+    """Around the mean, by the range: each feature has mean 0, and its greatest value is 1 above its least.
+
+        y = (x - mean) / (max - min)
+
+    A constant feature becomes 0.
+
+    Parameters
+    ----------
+    nan, backend, num_threads : optional
+        See `fastopt.scaling`.
+
+    Notes
+    -----
+    scikit-learn has none such.
+
+    References
+    ----------
+    A. Ng, "Machine Learning", lecture "Gradient Descent in Practice I: Feature Scaling", 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.scaling import MeanNormalizer
+    >>> x = np.array([[1.0], [2.0], [6.0]])
+    >>> MeanNormalizer().fit(x).transform_(x)
+    >>> x[:, 0]
+    array([-0.4, -0.2,  0.6])
+    """
+
+    _options = ("nan",)
+
+    def __init__(
+        self,
+        *,
+        nan: Literal["refuse", "ignore"] = "refuse",
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__(nan, backend, num_threads)
+
+    def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
+        seen = self._seen()
+        divisor: Any = seen.max.astype(real) - seen.min.astype(real)
+        centre, shift = self._about_mean(divisor, real)
+        return centre, divisor, 1.0, shift
+
+
+class StandardScaler(Scaler):
+    """To z-scores: each feature has mean 0 and standard deviation 1; or only one of both (mean 0: centering).
+
+        y = (x - mean) / std
+
+        std = sqrt(m2 / n), or, if unbiased, sqrt(m2 / (n - 1))     with m2 = sum((x - mean)^2)
+
+    A constant feature becomes 0.
+
+    Parameters
+    ----------
+    with_mean : bool
+        False: no mean is subtracted.
+    with_std : bool
+        False: nothing is divided by, which is centering.
+    unbiased : bool
+        Whether the variance is divided by n - 1.
+    nan, backend, num_threads : optional
+        See `fastopt.scaling`.
+
+    Notes
+    -----
+    scikit-learn's, whose options have the same names. It takes a feature for constant whose variance is below what
+    rounding may have made of 0; here only one whose values are all equal is.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, G. Orr and K.-R. Mueller, "Efficient BackProp", 1998, section 4.3. By the standard deviation:
+    to divide by the variance is a slip that is met with.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.scaling import StandardScaler
+    >>> x = np.array([[1.0, 3.0], [2.0, 3.0], [3.0, 3.0], [6.0, 3.0]])
+    >>> scaler = StandardScaler(with_std=False)
+    >>> for batch in np.split(x, 2):
+    ...     _ = scaler.partial_fit(batch)
+    >>> scaler.transform_(x)
+    >>> x[:, 0], scaler.mean, scaler.var
+    (array([-2., -1.,  0.,  3.]), array([3., 3.]), array([3.5, 0. ]))
+    """
+
+    _options = ("with_mean", "with_std", "unbiased", "nan")
+
+    def __init__(
+        self,
+        *,
+        with_mean: bool = True,
+        with_std: bool = True,
+        unbiased: bool = False,
+        nan: Literal["refuse", "ignore"] = "refuse",
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__(nan, backend, num_threads)
+        self.with_mean = _flag("with_mean", with_mean)
+        self.with_std = _flag("with_std", with_std)
+        self.unbiased = _flag("unbiased", unbiased)
+
+    def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
+        seen = self._seen()
+        divisor: Any = 1.0
+        if self.with_std:
+            divisor = np.sqrt(seen.m2 / np.maximum(seen.count - self.unbiased, 1))
+        if not self.with_mean:
+            return 0.0, divisor, 1.0, 0.0
+        centre, shift = self._about_mean(divisor, real)
+        return centre, divisor, 1.0, shift
+
+
+class MaxAbsScaler(Scaler):
+    """By the greatest magnitude: each feature lies between -1 and 1, and zeros stay zeros.
+
+        y = x / max(|x|)
+
+    The value of the greatest magnitude becomes exactly 1 or -1. A feature that is all zeros stays so.
+
+    Parameters
+    ----------
+    nan, backend, num_threads : optional
+        See `fastopt.scaling`.
+
+    Notes
+    -----
+    scikit-learn's.
+
+    References
+    ----------
+    F. Pedregosa et al., "Scikit-learn: Machine Learning in Python", 2011.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.scaling import MaxAbsScaler
+    >>> x = np.array([[1.0, 0.0], [-4.0, 0.0]], dtype="float32")
+    >>> MaxAbsScaler().fit(x).transform_(x)
+    >>> x[:, 0]
+    array([ 0.25, -1.  ], dtype=float32)
+    """
+
+    _options = ("nan",)
+
+    def __init__(
+        self,
+        *,
+        nan: Literal["refuse", "ignore"] = "refuse",
+        backend: Backend = None,
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__(nan, backend, num_threads)
+
+    def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
+        return 0.0, self._max_abs(), 1.0, 0.0
+
+    def _is_constant(self) -> Any:
+        return self._max_abs() == 0
+
+    def _max_abs(self) -> Any:
+        seen = self._seen()
+        return np.maximum(np.abs(seen.min), np.abs(seen.max))
+
+
+def _finite(name: str, given: Any) -> float:
+    number: float = real_number(name, given, {name: ANY})
+    if not ANY[0] <= number <= ANY[1]:
+        raise ValueError(f"{name} has {number}; expected {ANY[2]}")
+    return number
+
+
+def _flag(name: str, given: Any) -> bool:
+    if not isinstance(given, (bool, np.bool_)):
+        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected True or False")
+    return bool(given)

@@ -1,0 +1,263 @@
+"""What all scalers share: fitting, merging, and how their state is told and taken over."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+
+from fastopt.arguments import Array, Backend
+from fastopt.engine import columns
+from fastopt.errors import NotFittedError
+from fastopt.scaling.statistics import ColumnStatistics, CrossProducts, Values
+
+#: The arguments of the rule `scale`.
+SCALES = ("centre", "divisor", "factor", "shift")
+
+_Self = TypeVar("_Self", bound="Fitted")
+
+
+class Fitted:
+    """Something that is fitted to data, in one place or in several."""
+
+    #: The class of what is known of the data.
+    _kind: ClassVar[type[Any]]
+
+    #: The names of the arguments that decide what is computed: they are part of the state.
+    _options: ClassVar[tuple[str, ...]]
+
+    _statistics: Any
+
+    def __init__(self, num_threads: int | None) -> None:
+        self._statistics = None
+        self.num_threads = num_threads
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._options)
+        return f"{type(self).__name__}({options})"
+
+    @property
+    def n_features(self) -> int:
+        """How many features there are."""
+        features: int = self._fitted().features
+        return features
+
+    def fit(self: _Self, x: Array) -> _Self:
+        """Forget what was fitted, and fit x; return the scaler. With an error, nothing has changed."""
+        self._statistics = self._gather(x, None)
+        return self
+
+    def partial_fit(self: _Self, x: Array) -> _Self:
+        """Fit what was fitted before and x together; return the scaler. With an error, nothing has changed."""
+        if self._statistics is None:
+            return self.fit(x)
+        self._statistics = self._statistics.merged(self._gather(x, self.n_features))
+        return self
+
+    def merge(self: _Self, other: _Self) -> _Self:
+        """Fit what was fitted here and by another scaler together; return the scaler.
+
+        It is as if the other's batches were fitted here after those before: one batch each, with the same bits.
+        """
+        if type(other) is not type(self):
+            raise TypeError(f"other is a {type(other).__name__}; expected a {type(self).__name__}")
+        if other._statistics is None:
+            raise NotFittedError(f"other is a {type(self).__name__} that was not fitted")
+        if self._statistics is None:
+            self._statistics = other._statistics
+            return self
+        if other.n_features != self.n_features:
+            raise ValueError(
+                f"other has {other.n_features} features; expected {self.n_features}, as many as were fitted"
+            )
+        self._statistics = self._statistics.merged(other._statistics)
+        return self
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that decides what is computed: arguments, and copies of what was fitted."""
+        statistics = {} if self._statistics is None else vars(self._statistics)
+        state: dict[str, Any] = {"scaler": type(self).__name__}
+        state.update((name, getattr(self, name)) for name in self._options)
+        state.update((name, array.copy()) for name, array in statistics.items())
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Become what `state_dict` told of; it must be of the same class. With an error, nothing has changed."""
+        if not isinstance(state, Mapping):
+            raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
+        if state.get("scaler") != type(self).__name__:
+            raise ValueError(f"state is of {state.get('scaler')!r}; expected {type(self).__name__!r}")
+        arrays = tuple(self._kind.__dataclass_fields__)
+        known = {"scaler", *self._options, *arrays}
+        if foreign := [name for name in state if name not in known]:
+            raise ValueError(f"state has {', '.join(map(repr, foreign))}, which a {type(self).__name__} has not")
+        wanted = self._options + (arrays if any(name in state for name in arrays) else ())
+        if missing := [name for name in wanted if name not in state]:
+            raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
+        loaded = type(self)(**{name: state[name] for name in self._options})  # raises what is wrong
+        if wanted != self._options:
+            loaded._statistics = self._kind(**{name: _loaded(name, state[name]) for name in arrays})
+            _check_shapes(loaded._statistics)
+        for name in (*self._options, "_statistics"):
+            setattr(self, name, getattr(loaded, name))
+
+    def _gather(self, x: Array, features: int | None) -> Any:
+        raise NotImplementedError
+
+    def _fitted(self) -> Any:
+        if self._statistics is None:
+            raise NotFittedError(f"this {type(self).__name__} was not fitted; expected fit or partial_fit before")
+        return self._statistics
+
+
+def _loaded(name: str, given: Any) -> Values:
+    array = np.asarray(given)
+    if array.dtype != np.float64:
+        raise TypeError(f"{name} has dtype {array.dtype}; expected float64")
+    return np.array(array)
+
+
+def _check_shapes(statistics: ColumnStatistics | CrossProducts) -> None:
+    features = statistics.mean.size
+    for name, array in vars(statistics).items():
+        expected: tuple[int, ...] = (features,)
+        if isinstance(statistics, CrossProducts) and name != "mean":
+            expected = () if name == "count" else (features, features)
+        if array.shape != expected:
+            raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+
+
+class Scaler(Fitted):
+    """A scaler whose features have nothing to do with each other: ``(x - centre) / divisor * factor + shift``."""
+
+    _kind = ColumnStatistics
+
+    _statistics: ColumnStatistics | None
+
+    #: The rule's arguments when they were last made (40 us), of what, and for which compute type.
+    _made: tuple[object, tuple[object, ...], list[Values]] | None = None
+
+    def __init__(self, nan: Literal["refuse", "ignore"], backend: Backend, num_threads: int | None) -> None:
+        super().__init__(num_threads)
+        if nan not in ("refuse", "ignore"):
+            raise ValueError(f"nan is {nan!r}; expected 'refuse' or 'ignore'")
+        self.nan = nan
+        self.backend = backend
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "_made"}
+
+    # ---- What was fitted
+
+    @property
+    def count(self) -> Values:
+        """How many values of each feature were seen, NaN left out."""
+        count: Values = self._seen().count.copy()
+        return count
+
+    @property
+    def mean(self) -> Values:
+        """The mean of each feature; NaN of one without values."""
+        seen = self._seen()
+        return np.where(seen.count > 0, seen.mean, np.nan)
+
+    @property
+    def var(self) -> Values:
+        """The variance of each feature, its squared deviations' mean; NaN of one without values."""
+        seen = self._seen()
+        return np.where(seen.count > 0, seen.m2 / np.maximum(seen.count, 1), np.nan)
+
+    @property
+    def min(self) -> Values:
+        """The least value of each feature; NaN of one without values."""
+        seen = self._seen()
+        return np.where(seen.count > 0, seen.min, np.nan)
+
+    @property
+    def max(self) -> Values:
+        """The greatest value of each feature; NaN of one without values."""
+        seen = self._seen()
+        return np.where(seen.count > 0, seen.max, np.nan)
+
+    def _seen(self) -> ColumnStatistics:
+        seen: ColumnStatistics = self._fitted()
+        return seen
+
+    def _gather(self, x: Array, features: int | None) -> ColumnStatistics:
+        count, mean, m2, lowest, highest = columns.gather(
+            x, features, self.nan == "refuse", self.backend, self.num_threads
+        )
+        # Which zero was seen first, +0 or -0, is nothing: + 0.0 makes one of both.
+        return ColumnStatistics(count, mean + 0.0, m2, lowest + 0.0, highest + 0.0)
+
+    # ---- Scaling
+
+    def transform_(self, x: Array) -> None:
+        """Scale x in place: samples by features, of any float dtype, in any layout."""
+        self._run(x, None, True, self._scales)
+
+    def inverse_transform_(self, x: Array) -> None:
+        """Undo `transform_` in place, up to rounding."""
+        self._run(x, None, True, self._inverse_scales)
+
+    def transform(self, x: Array, out: Array | None = None) -> Array:
+        """Scale x, which is only read, into ``out``, or a new array of the same dtype; return it."""
+        return self._run(x, out, False, self._scales)
+
+    def inverse_transform(self, x: Array, out: Array | None = None) -> Array:
+        """Undo `transform`, up to rounding: into ``out``, or a new array; return it."""
+        return self._run(x, out, False, self._inverse_scales)
+
+    def _run(self, x: Array, out: Array | None, in_place: bool, scales_of: Any) -> Array:
+        refuse = self.nan == "refuse"
+        return columns.scale(x, out, in_place, self.n_features, scales_of, refuse, self.backend, self.num_threads)
+
+    def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
+        """Return centre, divisor, factor and shift, in the compute type; a divisor of 0 means a constant feature."""
+        raise NotImplementedError
+
+    def _scales(self, real: type) -> list[Values]:
+        """Return the same, one of each for every feature, with constant features' divisors 1; or raise."""
+        of = (real, *(getattr(self, name) for name in self._options))
+        made = self._made
+        if made is None or made[0] is not self._statistics or made[1] != of:
+            self._made = made = (self._statistics, of, self._make_scales(real))
+        return made[2]
+
+    def _make_scales(self, real: type) -> list[Values]:
+        seen = self._seen()
+        with np.errstate(over="ignore", invalid="ignore", under="ignore"):
+            scales: dict[str, Values] = {
+                name: np.broadcast_to(np.asarray(each, real), seen.mean.shape)
+                for name, each in zip(SCALES, self._constants(real), strict=True)
+            }
+        scales["divisor"] = np.where(self._is_constant(), real(1), scales["divisor"])
+        unseen = seen.count == 0
+        for name, values in scales.items():
+            least = np.finfo(real).tiny if name in ("divisor", "factor") else 0
+            bad = ~unseen & ~(np.isfinite(values) & (np.abs(values) >= least))
+            if bad.any():
+                feature = int(bad.argmax())
+                value = f"{values[feature]:g} in {np.dtype(real).name}"
+                raise ValueError(f"feature {feature} would have a {name} of {value}; expected a finite, normal number")
+        return [np.where(unseen, real(np.nan), values) for values in scales.values()]
+
+    def _inverse_scales(self, real: type) -> list[Values]:
+        centre, divisor, factor, shift = self._scales(real)
+        return [shift, factor, divisor, centre]  # of the same form
+
+    def _is_constant(self) -> Any:
+        """True for each feature that is to be left at its size."""
+        seen = self._seen()
+        return seen.min >= seen.max
+
+    def _about_mean(self, divisor: Any, real: type) -> tuple[Any, Any]:
+        """Return the mean in the compute type, and the shift that makes up for its rounding.
+
+        A mean rounded to float32 is off by up to 0.03 where it is about 1e6. A constant feature is rounded as it is.
+        """
+        mean = self._seen().mean
+        rounded: Values = mean.astype(real)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return rounded, np.where(self._is_constant(), 0.0, (rounded.astype(np.float64) - mean) / divisor)

@@ -1,0 +1,184 @@
+"""Whitening: features that have nothing to do with each other any more."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from fastopt.arguments import Array, Real
+from fastopt.engine import columns
+from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.scaling.scaler import Fitted
+from fastopt.scaling.statistics import CrossProducts, Values
+
+_check_eps = Hyperparameters("eps")
+
+#: Elements of a block of samples: 2 MiB in float64.
+BLOCK = 1 << 18
+
+
+class Whitener(Fitted):
+    """To features that are uncorrelated, each of variance 1.
+
+        y = W (x - mean)         with the covariance's eigenvectors U (columns) and eigenvalues s:
+
+        PCA: W = diag(1 / sqrt(s + eps)) U^T,   by falling eigenvalue
+        ZCA: W = U diag(1 / sqrt(s + eps)) U^T
+
+    The covariance is the sum of products of deviations, divided by n - 1. Of all whitened data, ZCA's is closest to
+    what it was. A component of PCA has the sign with which its largest weight is positive.
+
+    Parameters
+    ----------
+    method : {"zca", "pca"}
+        Which of the two.
+    n_components : int, optional
+        Of PCA: so many components, those with the largest eigenvalues, are kept. Results then have fewer features than
+        x: of `transform` and `inverse_transform`, not in place.
+    eps : float >= 0
+        Is added to eigenvalues: components that are mostly noise are not made as large as the others.
+    num_threads : optional
+        See `fastopt.scaling`. It does not reach NumPy's BLAS.
+
+    Notes
+    -----
+    scikit-learn's ``PCA(whiten=True)``, but for signs; it has no ZCA. All is computed in float64, in blocks of samples
+    (2 MiB of memory, and 2 for results), by NumPy's BLAS and LAPACK, on whose version, threads and processor the last
+    bits depend. x must be finite: there is no policy for NaN.
+
+    References
+    ----------
+    A. Bell and T. Sejnowski, "The 'Independent Components' of Natural Scenes are Edge Filters", 1997.
+    A. Kessy, A. Lewin and K. Strimmer, "Optimal Whitening and Decorrelation", 2018, table 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.scaling import Whitener
+    >>> x = np.random.default_rng(0).normal(size=(100, 3)) @ [[3, 1, 0], [0, 1, 1], [0, 0, 5]]
+    >>> whitener = Whitener(method="pca").fit(x)
+    >>> whitener.transform_(x)
+    >>> np.allclose(np.cov(x.T), np.eye(3))
+    True
+    """
+
+    _kind = CrossProducts
+    _options = ("method", "n_components", "eps")
+    _statistics: CrossProducts | None
+
+    def __init__(
+        self,
+        *,
+        method: Literal["zca", "pca"] = "zca",
+        n_components: int | None = None,
+        eps: Real = 0.0,
+        num_threads: int | None = None,
+    ) -> None:
+        super().__init__(num_threads)
+        if method not in ("zca", "pca"):
+            raise ValueError(f"method is {method!r}; expected 'zca' or 'pca'")
+        if n_components is not None:
+            n_components = whole("n_components", n_components, "None or a whole number, 1 or more")
+            if method != "pca":
+                raise ValueError(f"n_components is {n_components}; expected None with method={method!r}")
+        self.method = method
+        self.n_components = n_components
+        (self.eps,) = _check_eps(eps)
+
+    # ---- What was fitted
+
+    @property
+    def count(self) -> int:
+        """How many samples were seen."""
+        return int(self._seen().count)
+
+    @property
+    def mean(self) -> Values:
+        """The mean of each feature."""
+        mean: Values = self._seen().mean.copy()
+        return mean
+
+    @property
+    def covariance(self) -> Values:
+        """The covariance of the features; of one sample, zeros."""
+        seen = self._seen()
+        return seen.products / max(self.count - 1, 1)
+
+    def _seen(self) -> CrossProducts:
+        seen: CrossProducts = self._fitted()
+        return seen
+
+    def _gather(self, x: Array, features: int | None) -> CrossProducts:
+        array = columns.readable(x, features, self.num_threads)
+        centre = columns.as_float(array[:1])[0]
+        total, products = np.zeros_like(centre), np.zeros((centre.size, centre.size))
+        for rows in _blocks(array):
+            block = columns.as_float(array[rows]) - centre
+            total += block.sum(axis=0)
+            products += block.T @ block
+        shift = total / len(array)
+        return CrossProducts(np.float64(len(array)), centre + shift, products - np.outer(total, shift))
+
+    # ---- Whitening
+
+    def transform_(self, x: Array) -> None:
+        """Whiten x in place: samples by features, of any float dtype, in any layout."""
+        self._refuse_fewer("transform")
+        self._run(x, x, self._seen().mean, self._matrices()[0])
+
+    def inverse_transform_(self, x: Array) -> None:
+        """Undo `transform_` in place, up to rounding."""
+        self._refuse_fewer("inverse_transform")
+        self._run(x, x, None, self._matrices()[1])
+
+    def transform(self, x: Array, out: Array | None = None) -> Array:
+        """Whiten x, which is only read, into ``out``, or a new array of the same dtype; return it."""
+        return self._run(x, out, self._seen().mean, self._matrices()[0])
+
+    def inverse_transform(self, x: Array, out: Array | None = None) -> Array:
+        """Undo `transform`, up to rounding and left out components: into ``out``, or a new array; return it."""
+        return self._run(x, out, None, self._matrices()[1])
+
+    def _refuse_fewer(self, otherwise: str) -> None:
+        if self.n_components not in (None, self.n_features):
+            raise ValueError(f"n_components is {self.n_components}; expected None in place, or {otherwise} instead")
+
+    def _matrices(self) -> tuple[Values, Values]:
+        """Return what whitens a row by multiplication from the right, and what undoes it."""
+        features, kept = self.n_features, self.n_components or self.n_features
+        if kept > features:
+            raise ValueError(f"n_components is {kept}; expected at most {features}, as many as were fitted")
+        covariance = self.covariance
+        if not np.isfinite(covariance).all():
+            raise ValueError("the covariance of what was fitted is not finite in float64; expected smaller numbers")
+        values, vectors = np.linalg.eigh(covariance)
+        values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
+        turned = vectors.max(axis=0, initial=0) < -vectors.min(axis=0, initial=0)
+        vectors = vectors * np.where(turned, -1.0, 1.0)
+        least = values.max(initial=0) * max(features, 1) * np.finfo(np.float64).eps
+        spread = np.maximum(values, 0) + self.eps
+        if (spread <= least).any():
+            rank = int((spread > least).sum())
+            raise ValueError(
+                f"the covariance of what was fitted has rank {rank}, of {features} features; expected eps above 0, "
+                f"or PCA with n_components={max(rank, 1)} at most"
+            )
+        deviation = np.sqrt(spread)
+        away, back = vectors / deviation, (vectors * deviation).T
+        return (away, back) if self.method == "pca" else (away @ vectors.T, vectors @ back)
+
+    def _run(self, x: Array, out: Any, mean: Values | None, matrix: Values) -> Array:
+        source, target, written = columns.matrices(x, out, len(matrix), matrix.shape[1], self.num_threads)
+        for rows in _blocks(source, target.shape[1]):
+            block = columns.as_float(source[rows])
+            made = (block - mean) @ matrix if mean is not None else block @ matrix + self._seen().mean
+            with np.errstate(over="ignore"):  # what is too large for float16 becomes infinite
+                target[rows] = made
+        return written
+
+
+def _blocks(array: np.ndarray[Any, Any], features: int = 1) -> list[slice]:
+    """The rows of an array, some at a time."""
+    some = max(1, BLOCK // max(1, features, array.shape[1]))
+    return [slice(at, at + some) for at in range(0, array.shape[0], some)]

@@ -1,0 +1,496 @@
+"""Feature scaling: formulas, accuracy, merging, constant features and NaN, in place and out of it, state."""
+
+from __future__ import annotations
+
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, NotFittedError, StandardScaler, Whitener
+from tests.support import run_python
+
+# ---- Formulas, in float64
+
+
+def min_max(x, lo=0.0, hi=1.0):
+    return (x - x.min(0)) / (x.max(0) - x.min(0)) * (hi - lo) + lo
+
+
+#: Each scaler, and what it makes of x.
+FORMULAS = [
+    (MinMaxScaler(), min_max),
+    (MinMaxScaler(feature_range=(-3, 5.5)), lambda x: min_max(x, -3, 5.5)),
+    (MeanNormalizer(), lambda x: (x - x.mean(0)) / (x.max(0) - x.min(0))),
+    (StandardScaler(), lambda x: (x - x.mean(0)) / x.std(0)),
+    (StandardScaler(unbiased=True), lambda x: (x - x.mean(0)) / x.std(0, ddof=1)),
+    (StandardScaler(with_std=False), lambda x: x - x.mean(0)),
+    (StandardScaler(with_mean=False), lambda x: x / x.std(0)),
+    (MaxAbsScaler(), lambda x: x / abs(x).max(0)),
+]
+SCALERS = [scaler for scaler, _ in FORMULAS]
+
+formulas = pytest.mark.parametrize(("scaler", "formula"), FORMULAS, ids=[repr(scaler) for scaler in SCALERS])
+scalers = pytest.mark.parametrize("scaler", SCALERS, ids=repr)
+
+
+def fresh(scaler):
+    return pickle.loads(pickle.dumps(scaler))
+
+
+def data(samples, features, dtype="float64", seed=0):
+    rng = np.random.default_rng(seed)
+    spread = 10.0 ** rng.integers(-3, 4, features)
+    return (rng.standard_normal((samples, features)) * spread + rng.normal(size=features) * spread).astype(dtype)
+
+
+SHAPES = [(2, 1), (3, 5), (1000, 1), (513, 3), (100, 64), (70, 700), (5000, 17)]
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@formulas
+def test_formulas(scaler, formula, shape):
+    x = data(*shape)
+    want = formula(x)
+    got = fresh(scaler).fit(x).transform(x)
+    assert np.allclose(got, want, rtol=1e-12, atol=1e-12 * abs(want).max())
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@formulas
+def test_float32_is_rounded_little(scaler, formula, shape):
+    """Subtraction, division, two roundings more: within 4 ulp of the largest result of the feature."""
+    x = data(*shape, dtype="float32")
+    want = formula(x.astype("float64"))
+    got = fresh(scaler).fit(x).transform(x)
+    assert got.dtype == np.float32
+    assert np.all(abs(got - want) <= 4 * np.spacing(abs(want).max(0).astype("float32")))
+
+
+@formulas
+def test_in_place_and_back(scaler, formula):
+    for dtype, digits in (("float64", 1e-13), ("float32", 1e-5)):
+        x = data(700, 9, dtype)
+        before = x.copy()
+        fitted = fresh(scaler).fit(x)
+        assert np.array_equal(x, before)
+        assert fitted.transform_(x) is None
+        assert np.array_equal(x, fitted.transform(before))
+        assert fitted.inverse_transform_(x) is None
+        assert np.all(abs(x - before) <= digits * abs(before).max(0))
+
+
+def test_bounds_are_exact():
+    """Min to lo exactly; max to hi exactly where lo is 0, else within 1 ulp; max-abs to 1 exactly; none beyond."""
+    for dtype in ("float32", "float64"):
+        x = data(3000, 200, dtype)
+        at = np.arange(200)
+        for lo, hi in ((0, 1), (0, 0.7), (-1, 1), (0.1, 0.9), (-7, 255)):
+            y = MinMaxScaler(feature_range=(lo, hi)).fit(x).transform(x)
+            real = y.dtype.type
+            assert np.all(y[x.argmin(0), at] == real(lo))
+            assert np.all(y.min(0) == real(lo))
+            ulps = 0 if lo == 0 else 1
+            assert np.all(abs(y[x.argmax(0), at] - real(hi)) <= ulps * np.spacing(real(hi)))
+            assert np.all(y.max(0) == y[x.argmax(0), at])
+        y = MaxAbsScaler().fit(x).transform(x)
+        assert np.all(abs(y).max(0) == 1)
+
+
+def test_what_was_fitted():
+    x = data(50, 4)
+    scaler = StandardScaler().fit(x)
+    assert scaler.n_features == 4
+    assert np.array_equal(scaler.count, [50] * 4)
+    assert np.array_equal(scaler.min, x.min(0))
+    assert np.array_equal(scaler.max, x.max(0))
+    assert np.allclose(scaler.mean, x.mean(0), rtol=1e-14)
+    assert np.allclose(scaler.var, x.var(0), rtol=1e-13)
+
+
+# ---- Accuracy
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("offset", [1e4, 1e6, -1e6])
+def test_variance_far_from_zero(dtype, offset):
+    x = (np.random.default_rng(0).standard_normal((100_000, 3)) + offset).astype(dtype)
+    exact = x.astype("longdouble")
+    scaler = StandardScaler().fit(x)
+    assert np.all(abs(scaler.var / exact.var(0) - 1) < 1e-9)
+    assert np.all(abs(scaler.mean - exact.mean(0)) < 1e-9)
+    y = scaler.transform(x).astype("float64")
+    assert np.all(abs(y.mean(0)) < 1e-6)  # the mean's rounding to float32 would be 0.03
+    assert np.all(abs(y.std(0) - 1) < 1e-6)
+
+
+@scalers
+def test_large_numbers_stay_finite(scaler):
+    x = np.array([[1e30, -1e30], [-1e30, 0], [3e29, 1e30]], "float32")
+    y = fresh(scaler).fit(x).transform(x)
+    assert np.all(np.isfinite(y))
+    assert abs(y).max() > 0.5
+
+
+def test_what_the_type_cannot_hold_is_refused():
+    x = np.array([[3e38], [-3e38]], "float32")
+    scaler = MinMaxScaler().fit(x)
+    before = x.copy()
+    with pytest.raises(ValueError, match="feature 0 would have a divisor of inf in float32"):
+        scaler.transform_(x)
+    assert np.array_equal(x, before)
+    assert np.array_equal(scaler.transform(x.astype("float64")), [[1], [0]])
+    with pytest.raises(ValueError, match="feature 0 would have a divisor of 0 in float32"):
+        MinMaxScaler().fit(np.array([[1e9], [1e9 + 1]])).transform_(x)
+
+
+# ---- Constant features
+
+
+@scalers
+def test_constant_features(scaler):
+    for dtype in ("float32", "float64"):
+        for value in (0.1, -1e6, 1e30, 0.0):
+            x = np.full((5000, 3), value, dtype)
+            y = fresh(scaler).fit(x).transform(x)
+            if isinstance(scaler, MaxAbsScaler):
+                want = np.sign(value)
+            elif isinstance(scaler, MinMaxScaler):
+                want = scaler.feature_range[0]
+            else:
+                want = 0 if getattr(scaler, "with_mean", True) else x
+            assert np.array_equal(y, np.broadcast_to(np.asarray(want, dtype), x.shape))
+            merged = fresh(scaler)
+            for batch in np.split(x, [1, 3, 700]):
+                merged.partial_fit(batch)
+            assert np.array_equal(merged.transform(x), y)
+            assert np.all(merged.var == 0)
+
+
+def test_constant_features_in_another_type():
+    x = np.full((10, 1), 0.1)
+    assert np.all(StandardScaler().fit(x).transform(x.astype("float32")) == 0)
+
+
+# ---- NaN and infinities
+
+
+@scalers
+def test_nan_is_refused(scaler):
+    x = data(500, 7, "float32")
+    fitted = fresh(scaler).fit(x)
+    before = pickle.dumps(fitted)
+    for bad, what in ((np.nan, "a NaN"), (np.inf, "an infinity"), (-np.inf, "an infinity")):
+        for layout in (np.ascontiguousarray, np.asfortranarray, lambda x: np.repeat(x, 2, axis=1)[:, ::2]):
+            y = layout(x.copy())
+            y[499, 5] = bad
+            kept = y.copy()
+            message = f"x has {what} in feature 5, sample 499"
+            for call in (
+                fitted.fit,
+                fitted.partial_fit,
+                fitted.transform_,
+                fitted.inverse_transform_,
+                fitted.transform,
+            ):
+                with pytest.raises(ValueError, match=message):
+                    call(y)
+            out = np.ones_like(y)
+            with pytest.raises(ValueError, match=message):
+                fitted.transform(y, out)
+            assert np.all(out == 1)
+            assert np.array_equal(y, kept, equal_nan=True)
+    assert pickle.dumps(fitted) == before
+
+
+@formulas
+def test_nan_is_ignored(scaler, formula):
+    x = data(400, 6)
+    x[np.random.default_rng(1).random(x.shape) < 0.3] = np.nan
+    x[:, 2][~np.isnan(x[:, 2])] = 4.0
+    x[:300, 5] = np.nan
+    ignoring = type(scaler)(**{name: getattr(scaler, name) for name in scaler._options if name != "nan"}, nan="ignore")
+    y = ignoring.fit(x).transform(x)
+    assert np.array_equal(ignoring.count, (~np.isnan(x)).sum(0))
+    for feature in (0, 1, 3, 4, 5):
+        known = x[:, [feature]][~np.isnan(x[:, feature])]
+        assert np.allclose(y[~np.isnan(x[:, feature]), feature], formula(known)[:, 0], rtol=1e-11, atol=1e-13)
+    assert np.array_equal(np.isnan(y), np.isnan(x))
+
+
+def test_infinities_are_refused_even_so():
+    x = data(5000, 3)
+    x[4321, 1] = np.inf
+    scaler = StandardScaler(nan="ignore")
+    with pytest.raises(ValueError, match="x has an infinity in feature 1"):
+        scaler.fit(x)
+    scaler.fit(data(5000, 3))
+    y = scaler.transform(x)
+    assert y[4321, 1] == np.inf
+    assert np.isfinite(np.delete(y, 4321, axis=0)).all()
+
+
+def test_a_feature_without_values():
+    x = np.array([[1.0, np.nan], [3.0, np.nan]])
+    scaler = StandardScaler(nan="ignore").fit(x)
+    assert np.isnan([scaler.mean[1], scaler.var[1], scaler.min[1], scaler.max[1]]).all()
+    assert np.array_equal(scaler.transform(np.ones((1, 2))), [[-1, np.nan]], equal_nan=True)
+    scaler.partial_fit(np.array([[2.0, 5.0], [2.0, 7.0]]))
+    assert np.array_equal(scaler.mean, [2, 6])
+    assert np.array_equal(scaler.count, [4, 2])
+
+
+# ---- Batches and merging
+
+
+@given(
+    arrays("float64", st.tuples(st.integers(1, 30), st.integers(1, 4)), elements=st.floats(-1e6, 1e6)),
+    st.lists(st.integers(1, 29), max_size=4),
+)
+def test_batches_are_as_good_as_one(x, cuts):
+    whole, parts = StandardScaler().fit(x), StandardScaler()
+    for batch in np.split(x, sorted({cut for cut in cuts if cut < len(x)})):
+        parts.partial_fit(batch)
+    assert np.array_equal(parts.min, whole.min + 0)
+    assert np.array_equal(parts.max, whole.max + 0)
+    assert np.array_equal(parts.count, whole.count)
+    scale = abs(x).max(0)
+    assert np.all(abs(parts.mean - whole.mean) <= 1e-14 * scale)
+    assert np.all(abs(parts.var - whole.var) <= 1e-13 * scale * scale)
+
+
+def fit_shard(task):
+    scaler, shard = task
+    return scaler.fit(shard)
+
+
+def test_shards_of_other_processes_merge():
+    x = data(9001, 5, "float32")
+    shards = np.split(x, [1000, 1003, 7000])
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as pool:
+        for scaler in (StandardScaler(), MinMaxScaler(nan="ignore"), Whitener(method="pca")):
+            fitted = list(pool.map(fit_shard, [(fresh(scaler), shard) for shard in shards]))
+            merged, here = fresh(scaler), fresh(scaler)
+            for other, shard in zip(fitted, shards, strict=True):
+                merged.merge(other)
+                here.partial_fit(shard)
+            assert same_state(merged, here)
+            whole = fresh(scaler).fit(x)
+            assert np.allclose(merged.transform(x), whole.transform(x), rtol=1e-5, atol=1e-5)
+
+
+def same_state(a, b):
+    left, right = a.state_dict(), b.state_dict()
+    return left.keys() == right.keys() and all(np.array_equal(left[name], right[name]) for name in left)
+
+
+def test_merging_leaves_the_other_alone():
+    a, b = (StandardScaler().fit(data(20, 3, seed=seed)) for seed in (0, 1))
+    state = b.state_dict()
+    a.merge(b)
+    StandardScaler().merge(b).partial_fit(data(5, 3))
+    assert all(np.array_equal(b.state_dict()[name], state[name]) for name in state)
+
+
+# ---- State
+
+
+@pytest.mark.parametrize("scaler", [*SCALERS, Whitener(), Whitener(method="pca", n_components=2, eps=0.5)], ids=repr)
+def test_state(scaler):
+    x = data(200, 4)
+    old = fresh(scaler).fit(x[:150])
+    new = type(scaler)()
+    new.load_state_dict(old.state_dict())
+    for each in (old, new, copied := fresh(old)):
+        each.partial_fit(x[150:])
+    assert same_state(old, new)
+    assert np.array_equal(old.transform(x), new.transform(x))
+    assert np.array_equal(old.transform(x), copied.transform(x))
+    assert repr(new) == repr(old)
+    unfitted = type(scaler)()
+    unfitted.load_state_dict(fresh(scaler).state_dict())
+    with pytest.raises(NotFittedError):
+        unfitted.transform(x)
+
+
+def test_state_goes_through_a_file(tmp_path):
+    x = data(20, 3, "float32")
+    scaler = MinMaxScaler(feature_range=(2, 3)).fit(x)
+    np.savez(tmp_path / "scaler.npz", **scaler.state_dict())
+    with np.load(tmp_path / "scaler.npz") as file:
+        state = {name: file[name] if file[name].ndim else file[name].item() for name in file.files}
+    other = MinMaxScaler()
+    other.load_state_dict({**state, "feature_range": tuple(state["feature_range"])})
+    assert np.array_equal(other.transform(x), scaler.transform(x))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"scaler": "Whitener"}, "state is of 'Whitener'"),
+        ({"mean": None}, "mean has dtype object"),
+        ({"mean": np.ones(3, "f4")}, "mean has dtype float32"),
+        ({"m2": np.ones(2)}, r"m2 has shape \(2,\); expected \(3,\)"),
+        ({"more": 1}, "state has 'more'"),
+        ({"nan": "drop"}, "nan is 'drop'"),
+    ],
+)
+def test_bad_states(change, message):
+    scaler = StandardScaler().fit(data(9, 3))
+    state = scaler.state_dict()
+    other = StandardScaler(with_std=False).fit(data(9, 2))
+    before = pickle.dumps(other)
+    with pytest.raises((TypeError, ValueError), match=message):
+        other.load_state_dict({**state, **change})
+    for name in ("m2", "with_std"):
+        with pytest.raises(ValueError, match=f"state lacks '{name}'"):
+            other.load_state_dict({key: value for key, value in state.items() if key != name})
+    with pytest.raises(TypeError, match="state is a list"):
+        other.load_state_dict([])
+    assert pickle.dumps(other) == before
+
+
+# ---- Files
+
+
+#: Scales a file of many MiB with 8 MiB of memory to spare, and prints by how many bytes its own memory has grown.
+PROGRAM = """
+import re, resource, sys
+from pathlib import Path
+import numpy as np
+from fastopt.scaling import StandardScaler, Whitener
+
+def memory(kind):
+    return 1024 * int(re.search(kind + r":\\s+(\\d+)", Path("/proc/self/status").read_text())[1])
+
+path, samples, features = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+warm = np.random.default_rng(0).standard_normal((1 << 16, features), "f4")
+for scaler in (StandardScaler(), Whitener()):
+    scaler.fit(warm).transform_(warm)  # threads are started
+x = np.memmap(path, "f4", "r+", shape=(samples, features))
+chunk = 100_000
+for at in range(0, samples, chunk):
+    x[at : at + chunk] = 3 + np.arange(at, min(at + chunk, samples))[:, None] % np.arange(5, 5 + features)
+before = memory("RssAnon")
+resource.setrlimit(resource.RLIMIT_DATA, (memory("VmData") + 2**23, resource.RLIM_INFINITY))
+scaler = StandardScaler()
+for at in range(0, samples, chunk):
+    scaler.partial_fit(x[at : at + chunk])
+whole = StandardScaler().fit(x)
+scaler.transform_(x)
+whitener = Whitener().fit(x)
+whitener.transform_(x)
+grown = memory("RssAnon") - before
+resource.setrlimit(resource.RLIMIT_DATA, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+assert np.allclose(scaler.var, whole.var, rtol=1e-9)
+assert np.allclose(x.mean(axis=0, dtype="f8"), 0, atol=1e-5)
+assert np.allclose(x.std(axis=0, dtype="f8"), 1, atol=1e-3)
+print(grown)
+"""
+
+
+def test_a_file_is_scaled_in_constant_memory(tmp_path):
+    path = tmp_path / "x"
+    samples, features = 4_000_000, 8
+    with path.open("wb") as file:
+        file.truncate(4 * samples * features)
+    assert int(run_python(PROGRAM, str(path), str(samples), str(features), OPENBLAS_NUM_THREADS="1")) < 4 << 20
+    path.unlink()
+
+
+def test_a_read_only_map_is_fitted_and_not_written(tmp_path):
+    np.save(tmp_path / "x.npy", data(10, 2))
+    x = np.load(tmp_path / "x.npy", mmap_mode="r")
+    scaler = StandardScaler().fit(x)
+    with pytest.raises(TypeError, match="x is read-only"):
+        scaler.transform_(x)
+    assert np.allclose(scaler.transform(x), StandardScaler().fit(np.array(x)).transform(np.array(x)))
+
+
+# ---- Whitening
+
+
+@pytest.mark.parametrize("method", ["zca", "pca"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whitening(method, dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((5000, 6)) @ rng.standard_normal((6, 6)) + rng.normal(size=6)).astype(dtype)
+    before, close = x.copy(), 1e-4 if dtype == "float32" else 1e-10
+    whitener = Whitener(method=method).fit(x)
+    assert np.allclose(whitener.covariance, np.cov(x.T.astype("float64")), rtol=1e-10, atol=1e-10)
+    whitener.transform_(x)
+    assert np.allclose(np.cov(x.T.astype("float64")), np.eye(6), atol=close)
+    assert np.allclose(x.mean(0, dtype="float64"), 0, atol=close)
+    assert np.array_equal(whitener.transform(before), x)
+    if method == "zca":  # W is symmetric, and the inverse root of the covariance
+        w = whitener.transform(np.eye(6)) - whitener.transform(np.zeros((6, 6)))
+        assert np.allclose(w, w.T, atol=1e-10)
+        assert np.allclose(w @ whitener.covariance @ w, np.eye(6), atol=1e-9)
+    whitener.inverse_transform_(x)
+    assert np.allclose(x, before, atol=close * abs(before).max())
+
+
+def test_few_components():
+    x = data(300, 5) @ np.random.default_rng(3).normal(size=(5, 5))
+    whitener = Whitener(method="pca", n_components=2).fit(x)
+    y = whitener.transform(x)
+    assert y.shape == (300, 2)
+    assert np.allclose(y, Whitener(method="pca").fit(x).transform(x)[:, :2])
+    out = np.full((300, 2), np.nan)
+    assert whitener.transform(x, out) is out
+    assert np.array_equal(out, y)
+    assert whitener.inverse_transform(y).shape == (300, 5)
+    before = x.copy()
+    with pytest.raises(ValueError, match="n_components is 2; expected None in place"):
+        whitener.transform_(x)
+    assert np.array_equal(x, before)
+
+
+def test_features_that_depend_on_each_other():
+    x = data(100, 3)
+    x = np.c_[x, x[:, 0] - x[:, 1]]
+    with pytest.raises(ValueError, match="has rank 3, of 4 features; expected eps above 0"):
+        Whitener().fit(x).transform(x)
+    assert np.isfinite(Whitener(eps=1e-3).fit(x).transform(x)).all()
+    assert Whitener(method="pca", n_components=3).fit(x).transform(x).shape == (100, 3)
+
+
+def test_whitening_far_from_zero():
+    x = np.random.default_rng(0).standard_normal((50_000, 3)) + 1e6
+    assert np.allclose(Whitener().fit(x).covariance, np.cov(x.T), rtol=1e-7, atol=1e-9)
+
+
+# ---- As the package is
+
+
+def test_imported_on_demand():
+    assert run_python("import fastopt, sys; print('fastopt.scaling' in sys.modules)") == "False\n"
+
+
+def test_a_child_of_fork_and_python_threads():
+    program = """
+import os
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
+from fastopt.scaling import StandardScaler
+
+def scaled(seed):
+    x = np.random.default_rng(seed).standard_normal((50_000, 8), "f4")
+    StandardScaler().fit(x).transform_(x)
+    return x.tobytes()
+
+wanted = [scaled(seed) for seed in range(4)]
+with ThreadPoolExecutor(4) as pool:
+    assert list(pool.map(scaled, range(4))) == wanted
+child = os.fork()
+if child == 0:
+    os._exit(0 if scaled(1) == wanted[1] else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("done")
+"""
+    assert run_python("import warnings; warnings.simplefilter('ignore')" + program) == "done\n"
