@@ -21,6 +21,7 @@ sys.path.append(str(ROOT / "fastopt"))
 
 # Not as fastopt.codegen: that package can't be imported before it is built.
 from codegen.panels_to_cython import panels_module  # noqa: E402
+from codegen.random_to_cython import random_module  # noqa: E402
 from codegen.to_cython import cython_module  # noqa: E402
 from codegen.to_interface import c_header, cython_declarations, cython_functions  # noqa: E402
 
@@ -46,7 +47,8 @@ def kernel_extensions() -> list[Extension]:
     GENERATED.mkdir(parents=True, exist_ok=True)
     levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else []
     extensions = []
-    for family, write_module in {"rules": cython_module, "norm_rules": panels_module}.items():
+    writers = {"rules": cython_module, "norm_rules": panels_module, "random_rules": random_module}
+    for family, write_module in writers.items():
         source = (ROOT / "fastopt" / f"{family}.py").read_text()
         for dtype in ("float32", "float64"):
             for isa in ["plain", *levels]:
@@ -60,7 +62,8 @@ def kernel_extensions() -> list[Extension]:
                         include_dirs=["fastopt/codegen", ENGINE],
                         depends=[
                             "fastopt/codegen/primitives.h",
-                            *(f"{ENGINE}/{name}" for name in ("codecs.c", "codecs.h", "philox.h")),
+                            "fastopt/codegen/random_primitives.h",
+                            *(f"{ENGINE}/{name}" for name in ("codecs.c", "codecs.h", "draw.c", "draw.h", "philox.h")),
                         ],
                         extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
                     )
@@ -91,6 +94,7 @@ def engine_extensions() -> list[Extension]:
         "run": ["job"],
         "plan": ["job", "squares"],
         "c_api": ["job"],
+        "random": ["job"],
         "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
     }
     headers = [*(ROOT / ENGINE).glob("*.h"), ROOT / INCLUDE / "fastopt.h"]

@@ -60,6 +60,18 @@ def panel_kernel(name: str, dtype: str, form: int) -> int:
     return address
 
 
+def random_kernel(name: str, dtype: str) -> int:
+    """Return the address of a random rule's kernel."""
+    address: int = _module("random_rules", dtype).addresses[name]
+    return address
+
+
+def draw(dtype: str) -> int:
+    """Return the address of what draws random bits."""
+    address: int = _module("random_rules", dtype).draw
+    return address
+
+
 def codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
     address: int = _module("rules", dtype).codecs

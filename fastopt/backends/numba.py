@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import fastopt
-from fastopt import norm_rules, primitives
+from fastopt import norm_rules, primitives, random_primitives, random_rules
 from fastopt.backends.kept import kept
 from fastopt.backends.object_code import NotSelfContainedError, emit, load, processor
 from fastopt.codegen.panels_to_numba import panel_module
+from fastopt.codegen.random_to_numba import random_module
 from fastopt.codegen.rule_text import FORMS, source_of
 from fastopt.codegen.to_numba import numba_module
 from fastopt.errors import BackendUnavailable
@@ -37,6 +38,11 @@ def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
 def panel_kernel(name: str, dtype: str, form: int) -> int:
     """Return the address of one of the norms' kernels, compiled now if it is not in the cache."""
     return _address_of(panel_module(inspect.getsource(norm_rules), name, form, dtype))
+
+
+def random_kernel(name: str, dtype: str) -> int:
+    """Return the address of a random rule's kernel, compiled now if it is not in the cache."""
+    return _address_of(random_module(inspect.getsource(random_rules), name, dtype))
 
 
 @cache
@@ -64,10 +70,15 @@ def _compiled(text: str) -> Any:
 def _covered(text: str) -> list[str]:
     """All that the machine code depends on: what is compiled, by whom, how, and for which processor."""
     here = Path(__file__)
-    sources = (Path(primitives.__file__), here, *(here.with_name(f"{name}.py") for name in COMPILERS))
+    sources = (
+        Path(primitives.__file__),
+        Path(random_primitives.__file__),
+        here,
+        *(here.with_name(f"{name}.py") for name in COMPILERS),
+    )
     told = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
     return [text, *(source.read_text() for source in sources), fastopt.__version__, *VERSIONS, *processor(), *told]
 
 
 #: The modules that make machine code of a text.
-COMPILERS = ("numba_compiler", "object_code")
+COMPILERS = ("numba_compiler", "numba_random", "object_code")
