@@ -41,14 +41,20 @@ def uniform(dtype: str, low: float, high: float) -> Scalars:
     return (low, high - low, 2.0**-24) if dtype == "float32" else (low, high - low, 2.0**-53, 2.0**26)
 
 
-def normal(dtype: str, mean: float, std: float, bound: float = inf) -> Scalars:
-    """Of ``normal_float32`` and ``normal_float64``, truncated at so many standard deviations."""
+def _constants(dtype: str) -> Scalars:
+    """Of ``normal_float32`` and ``normal_float64``: all from unit on."""
     units = (2.0**-31,) if dtype == "float32" else (2.0**-52, 2.0**21)
     series = (2 / (2 * k + 1) for k in range(1, SERIES[dtype] + 1))
     above, below = RATIO[dtype]
-    return (
-        mean, std, erf(bound / sqrt(2)), erfc(bound / sqrt(2)), *units, 0.5, 1.0, 2.0, -log(2), *series, *above, *below
-    )  # fmt: skip
+    return (*units, 0.5, 1.0, 2.0, -log(2), *series, *above, *below)
+
+
+CONSTANTS = {dtype: _constants(dtype) for dtype in RATIO}
+
+
+def normal(dtype: str, mean: float, std: float, bound: float = inf) -> Scalars:
+    """Of ``normal_float32`` and ``normal_float64``, truncated at so many standard deviations."""
+    return (mean, std, erf(bound / sqrt(2)), erfc(bound / sqrt(2)), *CONSTANTS[dtype])
 
 
 def dropout(dtype: str, p: float, scale: float) -> Scalars:

@@ -1,8 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """Runs what is random: a caller's arrays, a seed and an offset in; kernels over blocks of bits; nothing is remembered."""
 
-from math import isfinite
-
 import numpy
 
 from fastopt import random_reference, random_rules
@@ -10,6 +8,7 @@ from fastopt.backends import find_host_backend, load_random_kernel
 from fastopt.engine.hyperparameters import whole
 from fastopt.random_scalars import dropout as dropout_scalars
 
+from libc.math cimport isfinite
 from libc.string cimport memset
 from numpy cimport ndarray, npy_intp
 
@@ -90,12 +89,15 @@ cdef class Key:
 cdef int convert(tuple names, tuple values, bint is_float64, scalars_t *converted) except -1:
     """Round the host scalars to the compute type, or raise."""
     cdef Py_ssize_t i
+    cdef double value
     for i in range(len(values)):
+        value = values[i]
         if is_float64:
-            converted.float64[i] = values[i]
+            converted.float64[i] = value
         else:
-            converted.float32[i] = <float><double>values[i]
-        if not isfinite(converted.float64[i] if is_float64 else converted.float32[i]):
+            converted.float32[i] = <float>value
+            value = converted.float32[i]
+        if not isfinite(value):
             raise ValueError(f"{names[i]} is {values[i]}; expected a number that is finite in {DTYPES[is_float64]}")
     return 0
 
