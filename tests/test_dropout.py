@@ -11,6 +11,7 @@ import pytest
 
 from fastopt import dropout_backward, dropout_forward
 from fastopt.random_reference import DROPOUT, bits
+from tests.cuda.support import Exported
 from tests.peers import peer
 from tests.support import LAYOUTS, assert_same_bits
 from tests.support import bits as bits_of
@@ -217,6 +218,15 @@ def test_partial_overlap(function):
     square = np.ones((5, 5), "f4")
     refused(function, square, ValueError, "^out overlaps (x|dy) in memory", out=square.T)
     refused(function, np.ones(20, "f4"), ValueError, r"^out has shape \(5,\); expected \(20,\), that of", out=square[0])
+
+
+@both
+def test_device_arrays(function):
+    device = Exported(np.ones((3, 4), "f4"))
+    refused(function, device, ValueError, "^(x|dy) is on CUDA device 0; expected it in the host's memory")
+    refused(
+        function, np.ones((3, 4), "f4"), ValueError, "^out is on CUDA device 0; expected it in the host", out=device
+    )
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from scipy import stats
 
 import fastopt.init
 from fastopt import init
+from tests.cuda.support import Exported
 from tests.support import cpus
 from tests.test_docs import entries
 from tests.test_refusals import BAD_ARRAYS, BAD_TARGETS
@@ -217,6 +218,13 @@ def test_bad_targets(function, bad):
 )
 def test_bad_numbers(function, options, error, message):
     refused(function, np.ones(8, "f4"), error, message, **options)
+
+
+@functions
+def test_device_arrays(function):
+    refused(
+        function, Exported(np.ones((3, 4), "f4")), ValueError, "^param is on CUDA device 0; expected it in the host"
+    )
 
 
 @functions

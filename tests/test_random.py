@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import subprocess
 from math import inf
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 from fastopt import dropout_forward, init, random_reference
 from fastopt.backends.cython import built_isas
 from fastopt.random_reference import DROPOUT, INITIAL, bits, philox
-from tests.support import LAYOUTS, assert_same_bits, cpus, run_python
+from tests.support import LAYOUTS, ROOT, assert_same_bits, cpus, run_python
 
 #: Of the authors' library, Random123: counter, key, and what becomes of them.
 KNOWN = [
@@ -42,6 +44,50 @@ def test_a_known_answer_in_an_array():
             assert (y[element] == 0) == dropped
 
 
+KEY = {"seed": 0x123456789ABCDEF0, "offset": 0x00FEDCBA98765432}
+
+PROGRAM = """
+#define COMPUTE_FLOAT64 0
+#include "codecs.c"
+#include "draw.c"
+void draw(uint64_t place, ptrdiff_t stride, uint64_t seed, uint64_t offset, uint32_t *bits)
+{
+    tile_t places = {(char *)(uintptr_t)place, 1, 1000, 0, stride};
+    source_t source = {seed, offset, DROPOUT};
+    draw_bits(&places, &source, bits);
+}
+"""
+
+
+@pytest.fixture(scope="module")
+def draw(tmp_path_factory):
+    """What draws bits, compiled by itself: for places that no array has which fits into memory."""
+    folder = tmp_path_factory.mktemp("draw")
+    (folder / "draw_alone.c").write_text(PROGRAM)
+    include = f"-I{ROOT / 'fastopt' / 'engine'}"
+    command = ["gcc", "-std=c11", "-O1", "-shared", "-fPIC", include, "-o", "draw.so", "draw_alone.c"]
+    subprocess.run(command, check=True, cwd=folder)
+    function = ctypes.CDLL(str(folder / "draw.so")).draw
+    function.argtypes = [ctypes.c_uint64, ctypes.c_ssize_t, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
+    function.restype = None
+    return function
+
+
+@pytest.mark.parametrize("stride", [1, 3, -5])
+@pytest.mark.parametrize("place", [2**20, 2**34 - 500, 2**34 + 3, 2**60 + 1])
+def test_counters_of_any_size(draw, place, stride):
+    seed, offset = KEY.values()
+    got = np.empty(1000 + 4 * 64, np.uint32)
+    draw(place, stride, seed, offset, got.ctypes.data)
+    for i in (0, 1, 2, 3, 4, 499, 500, 501, 999):
+        at = place + i * stride
+        counter = np.array(
+            [at // 4 & 0xFFFFFFFF, at // 4 >> 32, offset & 0xFFFFFFFF, offset >> 32 | DROPOUT << 24], "u8"
+        )
+        key = np.array([seed & 0xFFFFFFFF, seed >> 32], "u8")
+        assert got[i] == philox(counter, key)[at % 4]
+
+
 FILLS = {
     "normal": lambda param, **options: init.normal_(param, mean=0.5, std=2.0, **options),
     "truncated": lambda param, **options: init.truncated_normal_(param, mean=0.5, std=2.0, bound=1.5, **options),
@@ -50,7 +96,6 @@ FILLS = {
     "dropout in place": lambda param, **options: dropout_forward(filled(param), p=0.4, out=param, **options),
 }
 DTYPES = ["float32", "float64", "float16"]
-KEY = {"seed": 0x123456789ABCDEF0, "offset": 0x00FEDCBA98765432}
 
 fills = pytest.mark.parametrize("fill", FILLS)
 dtypes = pytest.mark.parametrize("dtype", DTYPES)
