@@ -22,6 +22,7 @@ sys.path.append(str(ROOT / "fastopt"))
 # Not as fastopt.codegen: that package can't be imported before it is built.
 from codegen.columns_to_cython import columns_module  # noqa: E402
 from codegen.panels_to_cython import panels_module  # noqa: E402
+from codegen.random_to_cython import random_module  # noqa: E402
 from codegen.to_cython import cython_module  # noqa: E402
 from codegen.to_interface import c_header, cython_declarations, cython_functions  # noqa: E402
 
@@ -47,7 +48,12 @@ def kernel_extensions() -> list[Extension]:
     GENERATED.mkdir(parents=True, exist_ok=True)
     levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else []
     extensions = []
-    writers = {"rules": cython_module, "norm_rules": panels_module, "column_rules": columns_module}
+    writers = {
+        "rules": cython_module,
+        "norm_rules": panels_module,
+        "column_rules": columns_module,
+        "random_rules": random_module,
+    }
     for family, write_module in writers.items():
         source = (ROOT / "fastopt" / f"{family}.py").read_text()
         for dtype in ("float32", "float64"):
@@ -62,7 +68,8 @@ def kernel_extensions() -> list[Extension]:
                         include_dirs=["fastopt/codegen", ENGINE],
                         depends=[
                             "fastopt/codegen/primitives.h",
-                            *(f"{ENGINE}/{name}" for name in ("codecs.c", "codecs.h", "philox.h")),
+                            "fastopt/codegen/random_primitives.h",
+                            *(f"{ENGINE}/{name}" for name in ("codecs.c", "codecs.h", "draw.c", "draw.h", "philox.h")),
                         ],
                         extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
                     )
@@ -93,6 +100,7 @@ def engine_extensions() -> list[Extension]:
         "run": ["job"],
         "plan": ["job", "squares"],
         "c_api": ["job"],
+        "random": ["job"],
         "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
         "columns": ["columns_run"],
     }

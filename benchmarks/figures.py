@@ -16,12 +16,21 @@ from benchmarks.grid import Grid
 from benchmarks.models.figures import MODEL_FIGURES
 from benchmarks.norms.figures import NORM_FIGURES
 from benchmarks.processes import PROCESS_FIGURES
+from benchmarks.random.figures import RANDOM_FIGURES
 from benchmarks.results import Results, read_csv
 from benchmarks.rules import RULE_FIGURES
 from benchmarks.scaling.figures import SCALING_FIGURES
 from benchmarks.updates.figures import UPDATE_FIGURES
 
-FIGURES = [*UPDATE_FIGURES, *RULE_FIGURES, *PROCESS_FIGURES, *MODEL_FIGURES, *NORM_FIGURES, *SCALING_FIGURES]
+FIGURES = [
+    *UPDATE_FIGURES,
+    *RULE_FIGURES,
+    *PROCESS_FIGURES,
+    *MODEL_FIGURES,
+    *NORM_FIGURES,
+    *SCALING_FIGURES,
+    *RANDOM_FIGURES,
+]
 
 
 def _digits(value: float) -> str:

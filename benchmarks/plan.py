@@ -14,6 +14,7 @@ from benchmarks.models.workload import MODELS
 from benchmarks.norms.kept_memory import measure_kept_memory
 from benchmarks.norms.measure import ALLOCATED_BY_TORCH, NORM_WORKLOADS, measure_norm
 from benchmarks.processes import measure_processes
+from benchmarks.random.measure import measure_random, random_workloads
 from benchmarks.report import short
 from benchmarks.results import Result
 from benchmarks.rules import SIZES, measure_first_calls, measure_rule
@@ -28,7 +29,7 @@ BENCHMARKED = [case for case in CASES if case.benchmarked]
 NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
 
 #: What `--only` takes besides the names of cases.
-GROUPS = ("calls", "processes", "models", "norms", *NORMS, "rules", "scaling", "storage", "zero-gradient")
+GROUPS = ("calls", "processes", "models", "norms", *NORMS, "random", "rules", "scaling", "storage", "zero-gradient")
 
 #: A description, and the function that measures.
 Measurement = tuple[str, Callable[[], Iterator[Result]]]
@@ -73,6 +74,9 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
         if "scaling" in groups and scaler.elements <= effort.largest_norm:
             step = partial(measure_scaling, scaler, effort, threads)
             planned.append((f"{scaler.name}, {scaler.shape}", step))
+    for workload in random_workloads(effort.sizes) if "random" in groups else ():
+        step = partial(measure_random, workload, effort, peers, threads)
+        planned.append((f"{workload.name}, {workload.storage}, {short(workload.elements)} elements", step))
     if "storage" in groups:
         for size in [size for size in effort.sizes if size >= 1_000_000]:
             step = partial(measure_storages, UpdateWorkload(BY_NAME["adam"], size), effort, threads)

@@ -9,6 +9,7 @@ from benchmarks.grid import Grid
 from benchmarks.models.measure import CLIPPED, MODEL, OFFLOADED
 from benchmarks.norms.figures import TORCH as NORM_TORCH
 from benchmarks.processes import AT_ONCE, ONE_BY_ONE
+from benchmarks.random.figures import TORCH as RANDOM_TORCH
 from benchmarks.results import Columns, Result, Results
 from benchmarks.rules import COMPILED, KEPT
 from benchmarks.rules import UPDATE as RULE
@@ -85,6 +86,20 @@ def norms_grid(results: Results) -> Grid:
         columns = {"measure": "norm", **norm}
         own = results.median("cython", **columns)
         grid.rows.append((*norm.values(), f"{1e3 * own:.3g}", *_compared(results, NORM_TORCH, columns)))
+    return grid
+
+
+def random_grid(results: Results) -> Grid:
+    """Return the same of random numbers."""
+    grid = Grid(
+        "Random numbers: ms of backend cython, GB/s of each candidate, and the speed of backend cython over others",
+        ("what", "storage", "elements", "ms", *OWN, *RANDOM_TORCH, *COMPARED),
+        words=2,
+    )
+    for row in results.select(measure="random", candidate="cython"):
+        columns = {"measure": "random", "case": row.case, "elements": row.elements, "storage": row.storage}
+        compared_with = _compared(results, RANDOM_TORCH, columns)
+        grid.rows.append((row.case, row.storage, short(row.elements), f"{1e3 * row.median:.3g}", *compared_with))
     return grid
 
 

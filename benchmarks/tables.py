@@ -16,7 +16,15 @@ from benchmarks.device.report import device_figures_grid, device_norms_grid, dev
 from benchmarks.figures import figures_grid
 from benchmarks.grid import Grid
 from benchmarks.machine import machine_line
-from benchmarks.report import calls_grid, models_grid, norms_grid, storage_grid, updates_grid, zero_gradient_grid
+from benchmarks.report import (
+    calls_grid,
+    models_grid,
+    norms_grid,
+    random_grid,
+    storage_grid,
+    updates_grid,
+    zero_gradient_grid,
+)
 from benchmarks.results import Results, read_csv
 from benchmarks.scaling.report import scaling_grid
 
@@ -26,6 +34,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
     "models": models_grid,
     "norms": norms_grid,
     "scaling": scaling_grid,
+    "random": random_grid,
     "cuda-updates": device_updates_grid,
     "cuda-norms": device_norms_grid,
     "storage": storage_grid,

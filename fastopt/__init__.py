@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastopt.dropout import dropout_backward, dropout_forward
 from fastopt.engine.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
 from fastopt.host_scalars import nadam_mu
@@ -42,6 +43,8 @@ __all__ = [
     "batch_norm_backward_inference",
     "batch_norm_forward",
     "batch_norm_inference",
+    "dropout_backward",
+    "dropout_forward",
     "get_include",
     "get_num_threads",
     "group_norm_backward",

@@ -59,6 +59,11 @@ def load_column_kernel(backend: str, name: str, dtype: str) -> int:
     return address
 
 
+def load_random_kernel(backend: str, name: str, dtype: str) -> tuple[int, int, int]:
+    """Return the addresses of a random rule's kernel, of the codecs for its compute type, of what draws bits."""
+    return find_backend(backend).random_kernel(name, dtype), cython.codecs(dtype), cython.draw(dtype)
+
+
 def load_codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
     return cython.codecs(dtype)

@@ -66,6 +66,18 @@ def column_kernel(name: str, dtype: str) -> int:
     return address
 
 
+def random_kernel(name: str, dtype: str) -> int:
+    """Return the address of a random rule's kernel."""
+    address: int = _module("random_rules", dtype).addresses[name]
+    return address
+
+
+def draw(dtype: str) -> int:
+    """Return the address of what draws random bits."""
+    address: int = _module("random_rules", dtype).draw
+    return address
+
+
 def codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
     address: int = _module("rules", dtype).codecs

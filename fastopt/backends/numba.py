@@ -15,11 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import fastopt
-from fastopt import column_rules, norm_rules, primitives
+from fastopt import column_rules, norm_rules, primitives, random_primitives, random_rules
 from fastopt.backends.kept import kept
 from fastopt.backends.object_code import NotSelfContainedError, emit, load, processor
 from fastopt.codegen.columns_to_numba import column_module
 from fastopt.codegen.panels_to_numba import panel_module
+from fastopt.codegen.random_to_numba import random_module
 from fastopt.codegen.rule_text import FORMS, source_of
 from fastopt.codegen.to_numba import numba_module
 from fastopt.errors import BackendUnavailable
@@ -43,6 +44,11 @@ def panel_kernel(name: str, dtype: str, form: int) -> int:
 def column_kernel(name: str, dtype: str) -> int:
     """Return the address of one of the kernels of feature scaling, compiled now if it is not in the cache."""
     return _address_of(column_module(inspect.getsource(column_rules), name, dtype))
+
+
+def random_kernel(name: str, dtype: str) -> int:
+    """Return the address of a random rule's kernel, compiled now if it is not in the cache."""
+    return _address_of(random_module(inspect.getsource(random_rules), name, dtype))
 
 
 @cache
@@ -70,10 +76,15 @@ def _compiled(text: str) -> Any:
 def _covered(text: str) -> list[str]:
     """All that the machine code depends on: what is compiled, by whom, how, and for which processor."""
     here = Path(__file__)
-    sources = (Path(primitives.__file__), here, *(here.with_name(f"{name}.py") for name in COMPILERS))
+    sources = (
+        Path(primitives.__file__),
+        Path(random_primitives.__file__),
+        here,
+        *(here.with_name(f"{name}.py") for name in COMPILERS),
+    )
     told = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
     return [text, *(source.read_text() for source in sources), fastopt.__version__, *VERSIONS, *processor(), *told]
 
 
 #: The modules that make machine code of a text.
-COMPILERS = ("numba_compiler", "object_code")
+COMPILERS = ("numba_compiler", "numba_random", "object_code")

@@ -15,7 +15,7 @@ from numba.extending import overload
 from fastopt.primitives import fabs, gate, relu, sign, sqrt
 
 __all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined", "kernel_of", "named_apart",
-           "panel_kernel_of", "relu", "sign", "sqrt"]  # fmt: skip
+           "panel_kernel_of", "random_kernel_of", "relu", "sign", "sqrt"]  # fmt: skip
 
 #: Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms. And
 #: ``fastmath=True`` of a user's function would be handed on to those of this package that it calls.
@@ -78,6 +78,12 @@ def kernel_of(dtype: str) -> Callable[[Callable[..., None]], Any]:
     """Return a decorator that compiles void (void **arrays, Py_ssize_t n, const dtype *scalars)."""
     real = getattr(types, dtype)
     signature = types.void(types.CPointer(types.CPointer(real)), types.intp, types.CPointer(real))
+    return lambda function: _compile(function, signature)
+
+
+def random_kernel_of(real: Any) -> Callable[[Callable[..., None]], Any]:
+    """Return a decorator that compiles the same of a kernel whose arrays are not all of one type."""
+    signature = types.void(types.CPointer(types.voidptr), types.intp, types.CPointer(real))
     return lambda function: _compile(function, signature)
 
 

@@ -47,6 +47,7 @@ cdef enum:
 
 
 cdef ndarray as_ndarray(object array, str name, storage *stored, int *device)
+cdef ndarray new_like(ndarray array, storage stored, str name)
 cdef str place(int device)
 cdef int check_memory(ndarray array, str name, bint written) except -1
 cdef tuple shape_of(ndarray array)

@@ -22,6 +22,7 @@ cdef extern from "numpy/arrayobject.h":
     int NPY_ARRAY_WRITEABLE
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
     bint PyArray_IS_F_CONTIGUOUS(ndarray)
+    object PyArray_NewLikeArray(ndarray, cnp.NPY_ORDER, void *, int)
 
 STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
@@ -226,6 +227,20 @@ cdef object not_an_array(str name, object array):
     if hasattr(array, "to_numpy"):  # pandas, polars
         return TypeError(f"{name} is {what}; expected an array of {FLOATS}, such as its to_numpy() returns")
     return TypeError(f"{name} is {what}; expected an array of {FLOATS} (NumPy, DLPack, buffer protocol or __cuda_array_interface__)")
+
+
+cdef ndarray new_like(ndarray array, storage stored, str name):
+    """A new array of the same shape, dtype and memory order, for what the caller gave no array by that name."""
+    if stored == BFLOAT16 and array.dtype.kind == "u":  # DLPack's, which NumPy does not know
+        try:
+            import ml_dtypes
+        except ImportError as error:
+            message = f"{name} is None; expected an array for it in out: without ml_dtypes there is no bfloat16 to make"
+            raise TypeError(message) from error
+        import numpy
+
+        return numpy.empty_like(array, dtype=ml_dtypes.bfloat16)
+    return <ndarray>PyArray_NewLikeArray(array, cnp.NPY_KEEPORDER, NULL, 0)
 
 
 cdef inline int storage_of(ndarray array, str name) except -1:

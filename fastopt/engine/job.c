@@ -104,10 +104,12 @@ static ptrdiff_t tiles_along(const layout_t *layout, int axis)
     return (layout->axes[axis].extent + tile - 1) / tile;
 }
 
+/* A job's arrays, and, where something is random, elements' places, which are walked like an array. */
+static int walked_by(const task_t *task) { return task->slots + (task->noise || task->sources); }
+
 void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout)
 {
-    int walked = task->slots + (task->noise != NULL); /* the noise's places are walked like an array */
-    int contiguous = task->slots == task->narrays && !task->noise;
+    int walked = walked_by(task), contiguous = walked == task->narrays;
     job->task = task;
     job->count = 1;
     for (int axis = 0; axis < ndim; axis++)
@@ -202,23 +204,36 @@ static void follow(const task_t *task, void **arrays, const tile_t *tiles)
         arrays[task->copy] = arrays[0];
 }
 
+/* Draw what the kernel takes behind its arrays; the bits that it has of a tile stand in the order of its elements. */
+static void draw_for(const task_t *task, void **arrays, const tile_t *places, uint32_t (*bits)[BITS_ROOM])
+{
+    for (int i = 0; i < task->sources; i++) {
+        task->draw(places, &task->source[i], bits[i]);
+        arrays[task->slots + i] = bits[i];
+    }
+}
+
 static void run_tiles(const job_t *job, ptrdiff_t first, ptrdiff_t last)
 {
     const task_t *task = job->task;
     _Alignas(64) char blocks[MAX_SLOTS][BLOCK_BYTES];
+    _Alignas(64) uint32_t bits[2][BITS_ROOM];
     tile_t tiles[MAX_SLOTS];
     void *arrays[MAX_SLOTS];
     int staged[MAX_SLOTS];
     int rounded = task->noise ? task->copy : -1; /* the array that the noise is for: the copy, or param */
     for (ptrdiff_t unit = first; unit < last; unit++) {
-        find_tile(job, task->slots + (task->noise != NULL), unit, tiles);
+        find_tile(job, walked_by(task), unit, tiles);
         for (int i = 0; i < task->slots; i++) {
+            /* A kernel's arrays never overlap: what is read where it is written, it reads from a block. */
             staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
-                        || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy);
+                        || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy)
+                        || (i && tiles[i].data == tiles[0].data);
             arrays[i] = staged[i] ? blocks[i] : tiles[i].data;
             if (staged[i] && !(task->copy && i == task->copy))
                 task->codecs[job->storage[i]].load(&tiles[i], blocks[i]);
         }
+        draw_for(task, arrays, &tiles[task->slots], bits);
         task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
         if (task->copy && job->storage[0] != task->compute) { /* the copy is of the master as it is stored */
             task->codecs[job->storage[0]].store(&tiles[0], arrays[0]);

@@ -6,6 +6,7 @@
 #ifndef FASTOPT_JOB_H
 #define FASTOPT_JOB_H
 #include "codecs.h"
+#include "draw.h"
 #include "kernel.h"
 
 #define MAX_DIMS 64
@@ -66,6 +67,10 @@ typedef struct task {
     const void *average_scalars;
     int copy; /* param in another storage */
     const noise_t *noise; /* what bfloat16 is rounded by (the copy, or else param); NULL: to the nearest */
+    /* Where a kernel's random bits come from, which it takes behind its arrays, 32 for each element: none or up to two. */
+    int sources;
+    source_t source[2];
+    draw_t draw;
 } task_t;
 
 /* Plan the job over these views; `layout` is the caller's memory, which the job uses if it needs one. */

@@ -23,6 +23,17 @@ cdef extern from "codecs.h" nogil:
         uint64_t seed
         uint64_t step
 
+cdef extern from "draw.h" nogil:
+    enum purpose:
+        INITIAL
+        INITIAL_MORE
+        DROPOUT
+    ctypedef struct source_t:
+        uint64_t seed
+        uint64_t offset
+        purpose purpose
+    ctypedef void (*draw_t)(const void *, const source_t *, uint32_t *)
+
 cdef extern from "job.h" nogil:
     int MAX_SLOTS
     Py_ssize_t LARGEST_CHUNK
@@ -50,6 +61,9 @@ cdef extern from "job.h" nogil:
         const void *average_scalars
         int copy
         const noise_t *noise
+        int sources
+        source_t source[2]
+        draw_t draw
     ctypedef struct job_t:
         char *data[11]
         Py_ssize_t count
@@ -74,3 +88,4 @@ cdef inline void describe(task_t *task, int narrays, int grad, bint is_float64) 
     task.compute = FLOAT64 if is_float64 else FLOAT32
     task.average = task.copy = 0
     task.noise = NULL
+    task.sources = 0

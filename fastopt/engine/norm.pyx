@@ -27,6 +27,7 @@ from fastopt.engine.intake cimport (
     Intake,
     as_ndarray,
     check_memory,
+    new_like,
     place,
     same_shape,
     shape_of,
@@ -37,9 +38,6 @@ from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, st
 cimport numpy as cnp
 
 cnp.import_array()
-
-cdef extern from "numpy/arrayobject.h":
-    object PyArray_NewLikeArray(ndarray, cnp.NPY_ORDER, void *, int)
 
 cdef extern from "codecs.h" nogil:
     ctypedef struct tile_t:
@@ -643,22 +641,6 @@ cdef int update_running(
     return 0
 
 
-# ---- Results that the caller leaves to us
-
-
-cdef ndarray like_x(Call call, str name):
-    """An array of x's shape, dtype and memory order."""
-    cdef ndarray x = <ndarray>call.arrays[0]
-    if call.stored[0] == BFLOAT16 and x.dtype.kind == "u":  # DLPack's, which NumPy does not know
-        try:
-            import ml_dtypes
-        except ImportError as error:
-            message = f"{name} is None; expected an array for it in out: without ml_dtypes there is no bfloat16 to make"
-            raise TypeError(message) from error
-        return numpy.empty_like(x, dtype=ml_dtypes.bfloat16)
-    return <ndarray>PyArray_NewLikeArray(x, cnp.NPY_KEEPORDER, NULL, 0)
-
-
 cdef ndarray statistic(Call call, tuple shape):
     cdef npy_intp dims[64]
     cdef Py_ssize_t i
@@ -734,7 +716,7 @@ def forward(
         )
 
     if call.positions[OUT] == NONE:
-        call.positions[OUT] = call.own(like_x(call, "y"), "y")
+        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "y"), "y")
     if at_mean == NONE:
         at_mean = call.own(statistic(call, call.statistic_shape()), "mean")
     if at_rstd == NONE:
@@ -799,7 +781,7 @@ def inference(
         )[0]
 
     if out is None:
-        call.positions[OUT] = call.own(like_x(call, "out"), "out")
+        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "out"), "out")
     results = call.results((out,), (call.positions[OUT],))
     if call.is_reference:
         call.run_reference(
@@ -888,13 +870,13 @@ cdef tuple run_backward(
         )
 
     if call.positions[OUT] == NONE:
-        call.positions[OUT] = call.own(like_x(call, "dx"), "dx")
+        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "dx"), "dx")
     if at_dweight == NONE:
         at_dweight = call.own(statistic(call, call.channel_shape()), "dweight")
     if at_dbias == NONE:
         at_dbias = call.own(statistic(call, call.channel_shape()), "dbias")
     if with_residual and call.positions[DRESIDUAL] == NONE:
-        call.positions[DRESIDUAL] = call.own(like_x(call, "dresidual"), "dresidual")
+        call.positions[DRESIDUAL] = call.own(new_like(call.arrays[0], call.stored[0], "dresidual"), "dresidual")
     written = (call.positions[OUT], at_dweight, at_dbias, *([call.positions[DRESIDUAL]] if with_residual else []))
     results = call.results(given, written)
     if call.is_reference:

@@ -1,0 +1,26 @@
+from collections.abc import Callable
+from typing import Any
+
+class Filling:
+    def __init__(self, name: str, prepare: Callable[..., Any], reference: Callable[..., Any]) -> None: ...
+
+def fill(
+    filling: Filling,
+    param: Any,
+    hyperparameters: tuple[Any, ...],
+    seed: Any,
+    offset: Any,
+    backend: str | None,
+    num_threads: int | None,
+) -> None: ...
+def drop(
+    x: Any,
+    name: str,
+    out: Any,
+    p: float,
+    scale: float,
+    seed: Any,
+    offset: Any,
+    backend: str | None,
+    num_threads: int | None,
+) -> Any: ...

@@ -1,0 +1,264 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Runs what is random: a caller's arrays, a seed and an offset in; kernels over blocks of bits; nothing is remembered."""
+
+import numpy
+
+from fastopt import random_reference, random_rules
+from fastopt.backends import find_host_backend, load_random_kernel
+from fastopt.engine.hyperparameters import whole
+from fastopt.random_scalars import dropout as dropout_scalars
+
+from libc.math cimport isfinite
+from libc.string cimport memset
+from numpy cimport ndarray, npy_intp
+
+from fastopt.engine.exchange cimport wrote_all_but
+from fastopt.engine.intake cimport HOST, Intake, as_ndarray, check_memory, new_like, place, same_shape, shape_of
+from fastopt.engine.job cimport (
+    BFLOAT16, DROPOUT, FLOAT32, FLOAT64, INITIAL, INITIAL_MORE, LARGEST_CHUNK, codec_t, describe, draw_t, job_t, kernel_t,
+    layout_t, list_t, number_units, plan_job, purpose, run_units, source_t, storage, task_t, view_t,
+)
+from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+DTYPES = ("float32", "float64")
+
+cdef union scalars_t:
+    float float32[64]
+    double float64[64]
+
+
+cdef class Kernel:
+    """A rule of random_rules.py in one compute type, by one backend, and what runs with it."""
+
+    cdef tuple scalars  # their names
+    cdef kernel_t kernel
+    cdef const codec_t *codecs
+    cdef draw_t draw
+
+
+cdef dict fetched = {}
+
+
+cdef Kernel kernel_of(backend, str name, str dtype):
+    cdef Kernel kernel
+    cdef size_t address, codecs, draw
+    key = (backend, name, dtype)
+    if key not in fetched:
+        kernel = Kernel.__new__(Kernel)
+        code = getattr(random_rules, name).__code__
+        kernel.scalars = code.co_varnames[code.co_posonlyargcount : code.co_argcount]
+        address, codecs, draw = load_random_kernel("cython" if backend is None else backend, name, dtype)
+        kernel.kernel, kernel.codecs, kernel.draw = <kernel_t>address, <const codec_t *>codecs, <draw_t>draw
+        fetched[key] = kernel
+    return <Kernel>fetched[key]
+
+
+# ---- What every call gives
+
+
+cdef class Key:
+    """What random numbers follow from, checked; and who computes them, on how many threads."""
+
+    cdef unsigned long long seed, offset
+    cdef object backend
+    cdef int wanted
+    cdef bint is_reference
+
+    def __init__(self, seed, offset, backend, num_threads):
+        self.seed = whole("seed", seed, "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
+        self.offset = whole("offset", offset, "a whole number from 0 to 2**56 - 1", 2**56 - 1, 0)
+        self.wanted = threads_wanted(num_threads)
+        if backend is not None and not isinstance(backend, str):
+            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+        self.backend = backend
+        self.is_reference = backend is not None and backend == "reference"
+
+    cdef int expect_host(self, int device, str name) except -1:
+        """Raise unless an array is in the host's memory and the backend runs there."""
+        if device != HOST:
+            raise ValueError(f"{name} is {place(device)}; expected it in the host's memory")
+        if self.backend is not None and not self.is_reference:
+            find_host_backend(self.backend, name)
+        return 0
+
+
+cdef int convert(tuple names, tuple values, bint is_float64, scalars_t *converted) except -1:
+    """Round the host scalars to the compute type, or raise."""
+    cdef Py_ssize_t i
+    cdef double value
+    for i in range(len(values)):
+        value = values[i]
+        if is_float64:
+            converted.float64[i] = value
+        else:
+            converted.float32[i] = <float>value
+            value = converted.float32[i]
+        if not isfinite(value):
+            raise ValueError(f"{names[i]} is {values[i]}; expected a number that is finite in {DTYPES[is_float64]}")
+    return 0
+
+
+# ---- Filling an array
+
+
+cdef class Filling:
+    """A distribution: the rule of random_rules.py, without the compute type; its host scalars; the plain formula."""
+
+    cdef str name
+    cdef object prepare
+    cdef object reference
+
+    def __init__(self, str name, prepare, reference):
+        self.name, self.prepare, self.reference = name, prepare, reference
+
+
+def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, num_threads):
+    """Fill one array with random numbers, or raise with nothing written."""
+    cdef Key key = Key(seed, offset, backend, num_threads)
+    cdef Intake intake = Intake.__new__(Intake)
+    cdef task_t task
+    cdef scalars_t scalars
+    cdef view_t views[2]
+    cdef Kernel kernel
+    intake.begin(("param",), -1, 1)
+    intake.take((param,))
+    key.expect_host(intake.device, "param")
+    dtype = DTYPES[intake.has_float64]
+    name = f"{filling.name}_{dtype}"
+    kernel = kernel_of(None if key.is_reference else backend, name, dtype)
+    convert(kernel.scalars, filling.prepare(dtype, *hyperparameters), intake.has_float64, &scalars)
+    if key.is_reference:
+        refuse_bfloat16_bits(intake.array(0, 0))
+        shape = shape_of(intake.array(0, 0))
+        store(filling.reference(shape, dtype, key.seed, key.offset, *hyperparameters), intake.array(0, 0))
+    else:
+        describe(&task, 1, -1, intake.has_float64)
+        task.sources = 2 if intake.has_float64 else 1
+        task.source[0] = source_t(key.seed, key.offset, INITIAL)
+        task.source[1] = source_t(key.seed, key.offset, INITIAL_MORE)
+        task.scalars = &scalars
+        views[0] = intake.views[0]
+        run(kernel, &task, views, intake.array(0, 0), key.wanted)
+    wrote_all_but((param,), -1, 1)
+
+
+# ---- Dropout
+
+
+def drop(x, str name, out, double p, double scale, seed, offset, backend, num_threads):
+    """Return x (by name) where it is kept, times scale, and zeros elsewhere; in ``out``, or a new array."""
+    cdef Key key = Key(seed, offset, backend, num_threads)
+    cdef ndarray source, target
+    cdef storage stored[2]
+    cdef int device
+    source = as_ndarray(x, name, &stored[1], &device)
+    key.expect_host(device, name)
+    if out is None:
+        check_memory(source, name, False)
+        target = new_like(source, stored[1], "out")
+        stored[0] = stored[1]
+    else:
+        target = as_ndarray(out, "out", &stored[0], &device)
+        key.expect_host(device, "out")
+        check_memory(source, name, False)
+        check_memory(target, "out", True)
+        if not same_shape(source, target):
+            raise ValueError(f"out has shape {shape_of(target)}; expected {shape_of(source)}, that of {name}")
+        if not (stored[0] == stored[1] and is_same_place(source, target)):
+            refuse_overlap(source, target, name)
+    if key.is_reference:
+        refuse_bfloat16_bits(source)
+        refuse_bfloat16_bits(target)
+        store(random_reference.dropout(source, p, scale, key.seed, key.offset), target)
+    elif scale == 1 and p == 0 and stored[0] == stored[1]:  # bit for bit: also what kernels flush, or make quiet
+        whole_numbers = f"u{cnp.PyArray_ITEMSIZE(source)}"
+        target.view(whole_numbers)[...] = source.view(whole_numbers)
+    else:
+        run_drop(key, source, target, stored, p, scale)
+    if out is None:
+        return target
+    wrote_all_but((out,), -1, 1)
+    return out
+
+
+cdef int run_drop(Key key, ndarray source, ndarray target, storage *stored, double p, double scale) except -1:
+    cdef bint is_float64 = stored[0] == FLOAT64 or stored[1] == FLOAT64
+    cdef Kernel kernel = kernel_of(key.backend, "dropout", DTYPES[is_float64])
+    cdef task_t task
+    cdef scalars_t scalars
+    cdef view_t views[3]
+    convert(kernel.scalars, dropout_scalars(DTYPES[is_float64], p, scale), is_float64, &scalars)
+    describe(&task, 2, 1, is_float64)
+    task.sources = 1
+    task.source[0] = source_t(key.seed, key.offset, DROPOUT)
+    task.scalars = &scalars
+    views[0] = view_t(<char *>cnp.PyArray_DATA(target), cnp.PyArray_STRIDES(target), stored[0])
+    views[1] = view_t(<char *>cnp.PyArray_DATA(source), cnp.PyArray_STRIDES(source), stored[1])
+    run(kernel, &task, views, target, key.wanted)
+    return 0
+
+
+cdef bint is_same_place(ndarray a, ndarray b) noexcept:
+    """True if two arrays of one shape have each element in the same place."""
+    cdef int axis
+    if cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return True
+
+
+cdef int refuse_overlap(ndarray source, ndarray target, str name) except -1:
+    cdef Intake intake = Intake.__new__(Intake)
+    intake.begin((name, "out"), 0, 1)
+    intake.tensors = 1
+    intake.arrays = [source, target]
+    return intake.refuse_overlaps()
+
+
+cdef int store(values, ndarray array) except -1:
+    """Round the reference's numbers into an array."""
+    with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+        array[...] = values.astype(array.dtype)
+    return 0
+
+
+cdef int refuse_bfloat16_bits(ndarray array) except -1:
+    if array.dtype.kind == "u":
+        raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
+    return 0
+
+
+# ---- The engine
+
+
+cdef int run(Kernel kernel, task_t *task, view_t *views, ndarray first, int wanted) except -1:
+    """Plan the job and go. Behind its arrays, ``views`` has room for elements' places, which bits are drawn for."""
+    cdef npy_intp strides[64]
+    cdef npy_intp stride = 1
+    cdef layout_t layout
+    cdef job_t job
+    cdef list_t todo
+    cdef Py_ssize_t units
+    cdef int axis, threads
+    memset(strides, 0, sizeof(strides))
+    for axis in range(cnp.PyArray_NDIM(first) - 1, -1, -1):
+        strides[axis] = stride
+        stride *= cnp.PyArray_DIM(first, axis)
+    views[task.narrays] = view_t(NULL, &strides[0], BFLOAT16)  # of an array itself, Cython copies the elements
+    task.kernel, task.codecs, task.draw = kernel.kernel, kernel.codecs, kernel.draw
+    plan_job(&job, task, views, cnp.PyArray_NDIM(first), cnp.PyArray_DIMS(first), &layout)
+    todo = list_t(&job, 1)
+    units = number_units(&job, 1)
+    threads = choose_threads(job.count * (task.narrays + task.sources), wanted)
+    if job.count < RELEASE_GIL_FROM // 4:
+        spread(run_units, &todo, units, LARGEST_CHUNK, threads)
+    else:
+        with nogil:
+            spread(run_units, &todo, units, LARGEST_CHUNK, threads)
+    return 0

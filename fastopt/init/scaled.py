@@ -1,0 +1,328 @@
+"""Parameters whose scale follows from the fans of a layer, so that signals keep their size from layer to layer."""
+
+from __future__ import annotations
+
+from math import inf, sqrt
+from typing import Literal, SupportsIndex
+
+from fastopt.arguments import Array, Backend
+from fastopt.engine.random import fill
+from fastopt.init.distributions import NORMAL, UNIFORM
+from fastopt.init.fans import Layout, fan_in_of, fans
+
+
+def _fill_normal(
+    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None
+) -> None:
+    fill(NORMAL, param, (0.0, std, inf), seed, offset, backend, num_threads)
+
+
+def _fill_uniform(
+    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None
+) -> None:
+    """Fill with numbers of that standard deviation."""
+    limit = sqrt(3) * std
+    fill(UNIFORM, param, (-limit, limit), seed, offset, backend, num_threads)
+
+
+def _xavier_std(
+    param: Array, mode: str, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None
+) -> float:
+    if mode == "average":
+        return sqrt(2 / sum(fans(param, layout, fan_in, fan_out)))
+    if mode != "fan_in":
+        raise ValueError(f"mode is {mode!r}; expected 'average' or 'fan_in'")
+    if fan_out is not None:
+        raise ValueError(f"fan_out is {fan_out!r}; expected None, since mode is 'fan_in'")
+    return sqrt(1 / fan_in_of(param, layout, fan_in))
+
+
+def lecun_normal_(
+    param: Array,
+    *,
+    layout: Layout = "torch",
+    fan_in: SupportsIndex | None = None,
+    seed: SupportsIndex,
+    offset: SupportsIndex = 0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> None:
+    """Normal numbers for layers whose inputs have mean 0 and variance 1: their sums have it, too.
+
+        param = std * z,  std = 1 / sqrt(fan_in),  z ~ N(0, 1)
+
+    Parameters
+    ----------
+    param : array of float16, bfloat16, float32 or float64
+        Updated; of two axes or more, unless fans are given.
+    layout : {"torch", "keras"}
+        Which axes of param are inputs and outputs: see `fastopt.init`.
+    fan_in : int >= 1, optional
+        In the place of that which follows from param's shape.
+    seed, offset : int
+        What the numbers follow from: see `fastopt.init`.
+    backend, num_threads : optional
+        See `fastopt.init`.
+
+    Raises
+    ------
+    ValueError
+        If layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
+    TypeError, BackendUnavailable
+        As in all of `fastopt.init`.
+
+    Notes
+    -----
+    What SELU networks take. Keras' lecun_normal is truncated, with a std that makes up for it; PyTorch has none by this
+    name.
+
+    References
+    ----------
+    Y. LeCun, L. Bottou, G. Orr and K.-R. Mueller, "Efficient BackProp", 1998, section 4.6, equation 16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.init import lecun_normal_
+    >>> weight = np.empty((100, 400), np.float32)
+    >>> lecun_normal_(weight, seed=1)
+    >>> round(float(weight.std()), 3)
+    0.05
+    """
+    _fill_normal(param, sqrt(1 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads)
+
+
+def xavier_normal_(
+    param: Array,
+    *,
+    mode: Literal["average", "fan_in"] = "average",
+    layout: Layout = "torch",
+    fan_in: SupportsIndex | None = None,
+    fan_out: SupportsIndex | None = None,
+    seed: SupportsIndex,
+    offset: SupportsIndex = 0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> None:
+    """Normal numbers that keep the variance of signals and of gradients, as far as both can be.
+
+        param = std * z,  z ~ N(0, 1)
+        mode="average":  std = sqrt(2 / (fan_in + fan_out))
+        mode="fan_in":   std = sqrt(1 / fan_in)
+
+    Parameters
+    ----------
+    param : array of float16, bfloat16, float32 or float64
+        Updated; of two axes or more, unless fans are given.
+    mode : {"average", "fan_in"}
+        What the scale follows from: the mean of both fans, or fan_in alone.
+    layout : {"torch", "keras"}
+        Which axes of param are inputs and outputs: see `fastopt.init`.
+    fan_in, fan_out : int >= 1, optional
+        In the place of those that follow from param's shape.
+    seed, offset : int
+        What the numbers follow from: see `fastopt.init`.
+    backend, num_threads : optional
+        See `fastopt.init`.
+
+    Raises
+    ------
+    ValueError
+        If mode or layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
+    TypeError, BackendUnavailable
+        As in all of `fastopt.init`.
+
+    Notes
+    -----
+    "average" is Glorot's own form, and what PyTorch and Keras mean by Xavier or Glorot; "fan_in" is Caffe's, which is
+    that of `lecun_normal_`. PyTorch's gain is 1 here. Keras' glorot_normal is truncated.
+
+    References
+    ----------
+    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
+    equation 12.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.init import xavier_normal_
+    >>> weight = np.empty((300, 500), np.float32)
+    >>> xavier_normal_(weight, seed=1)
+    >>> round(float(weight.std()), 2)
+    0.05
+    """
+    _fill_normal(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads)
+
+
+def xavier_uniform_(
+    param: Array,
+    *,
+    mode: Literal["average", "fan_in"] = "average",
+    layout: Layout = "torch",
+    fan_in: SupportsIndex | None = None,
+    fan_out: SupportsIndex | None = None,
+    seed: SupportsIndex,
+    offset: SupportsIndex = 0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> None:
+    """Uniform numbers that keep the variance of signals and of gradients, as far as both can be.
+
+        param = limit * u,  limit = sqrt(3) * std,  u ~ U[-1, 1)
+        mode="average":  std = sqrt(2 / (fan_in + fan_out))
+        mode="fan_in":   std = sqrt(1 / fan_in)
+
+    Parameters
+    ----------
+    param : array of float16, bfloat16, float32 or float64
+        Updated; of two axes or more, unless fans are given.
+    mode : {"average", "fan_in"}
+        What the scale follows from: the mean of both fans, or fan_in alone.
+    layout : {"torch", "keras"}
+        Which axes of param are inputs and outputs: see `fastopt.init`.
+    fan_in, fan_out : int >= 1, optional
+        In the place of those that follow from param's shape.
+    seed, offset : int
+        What the numbers follow from: see `fastopt.init`.
+    backend, num_threads : optional
+        See `fastopt.init`.
+
+    Raises
+    ------
+    ValueError
+        If mode or layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
+    TypeError, BackendUnavailable
+        As in all of `fastopt.init`.
+
+    Notes
+    -----
+    limit is sqrt(6 / (fan_in + fan_out)), or sqrt(3 / fan_in): so that std is the standard deviation. "average" is
+    Keras' default for dense layers (glorot_uniform) and PyTorch's xavier_uniform_, of gain 1; "fan_in" is Caffe's.
+
+    References
+    ----------
+    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
+    equations 12 and 16.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.init import xavier_uniform_
+    >>> weight = np.empty((300, 300), np.float32)
+    >>> xavier_uniform_(weight, seed=1)
+    >>> bool(abs(weight).max() <= 0.1), round(float(weight.std()), 3)
+    (True, 0.058)
+    """
+    _fill_uniform(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads)
+
+
+def he_normal_(
+    param: Array,
+    *,
+    layout: Layout = "torch",
+    fan_in: SupportsIndex | None = None,
+    seed: SupportsIndex,
+    offset: SupportsIndex = 0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> None:
+    """Normal numbers that keep the variance of signals through layers with ReLU.
+
+        param = std * z,  std = sqrt(2 / fan_in),  z ~ N(0, 1)
+
+    Parameters
+    ----------
+    param : array of float16, bfloat16, float32 or float64
+        Updated; of two axes or more, unless fans are given.
+    layout : {"torch", "keras"}
+        Which axes of param are inputs and outputs: see `fastopt.init`.
+    fan_in : int >= 1, optional
+        In the place of that which follows from param's shape.
+    seed, offset : int
+        What the numbers follow from: see `fastopt.init`.
+    backend, num_threads : optional
+        See `fastopt.init`.
+
+    Raises
+    ------
+    ValueError
+        If layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
+    TypeError, BackendUnavailable
+        As in all of `fastopt.init`.
+
+    Notes
+    -----
+    PyTorch's kaiming_normal_, whose default is a leaky ReLU of slope 0: the same. Keras' he_normal is truncated, with a
+    std that makes up for it. To keep the variance of gradients, give fan_out as fan_in.
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren and J. Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
+    Classification", 2015, equation 10.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.init import he_normal_
+    >>> weight = np.empty((64, 32, 5, 5), np.float32)
+    >>> he_normal_(weight, seed=1)
+    >>> round(float(weight.std()), 2)
+    0.05
+    """
+    _fill_normal(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads)
+
+
+def he_uniform_(
+    param: Array,
+    *,
+    layout: Layout = "torch",
+    fan_in: SupportsIndex | None = None,
+    seed: SupportsIndex,
+    offset: SupportsIndex = 0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+) -> None:
+    """Uniform numbers that keep the variance of signals through layers with ReLU.
+
+        param = limit * u,  limit = sqrt(6 / fan_in),  u ~ U[-1, 1)
+
+    Parameters
+    ----------
+    param : array of float16, bfloat16, float32 or float64
+        Updated; of two axes or more, unless fans are given.
+    layout : {"torch", "keras"}
+        Which axes of param are inputs and outputs: see `fastopt.init`.
+    fan_in : int >= 1, optional
+        In the place of that which follows from param's shape.
+    seed, offset : int
+        What the numbers follow from: see `fastopt.init`.
+    backend, num_threads : optional
+        See `fastopt.init`.
+
+    Raises
+    ------
+    ValueError
+        If layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
+    TypeError, BackendUnavailable
+        As in all of `fastopt.init`.
+
+    Notes
+    -----
+    Its standard deviation is that of `he_normal_`. PyTorch's kaiming_uniform_, and Keras' he_uniform. (What PyTorch's
+    layers start from is narrower: its limit is sqrt(1 / fan_in).)
+
+    References
+    ----------
+    K. He, X. Zhang, S. Ren and J. Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
+    Classification", 2015, equation 10.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.init import he_uniform_
+    >>> weight = np.empty((5, 5, 6, 40), np.float32)
+    >>> he_uniform_(weight, layout="keras", seed=1)
+    >>> bool(abs(weight).max() <= 0.2)
+    True
+    """
+    _fill_uniform(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads)

@@ -1,0 +1,259 @@
+"""fastopt.init: distributions and their moments, fans, refusals, documentation."""
+
+from __future__ import annotations
+
+import doctest
+import inspect
+from math import sqrt
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import fastopt.init
+from fastopt import init
+from tests.cuda.support import Exported
+from tests.support import cpus
+from tests.test_docs import entries
+from tests.test_refusals import BAD_ARRAYS, BAD_TARGETS
+
+FUNCTIONS = [getattr(init, name) for name in init.__all__]
+functions = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
+
+#: Numbers of a test of a distribution, and how improbable a result has to be to fail: seeds are fixed.
+MANY, LEAST_P = 200_000, 1e-3
+
+
+# ---- Distributions
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("seed", [0, 1, 2**64 - 1])
+@pytest.mark.parametrize(
+    ("fill", "distribution"),
+    [
+        (lambda param, **key: init.normal_(param, mean=-3.0, std=0.5, **key), stats.norm(-3.0, 0.5)),
+        (
+            lambda param, **key: init.truncated_normal_(param, mean=1.0, std=0.5, **key),
+            stats.truncnorm(-2.0, 2.0, 1.0, 0.5),
+        ),
+        (
+            lambda param, **key: init.truncated_normal_(param, std=1.0, bound=0.3, **key),
+            stats.truncnorm(-0.3, 0.3),
+        ),
+        (lambda param, **key: init.uniform_(param, low=-1.0, high=3.0, **key), stats.uniform(-1.0, 4.0)),
+    ],
+    ids=["normal", "truncated", "narrow", "uniform"],
+)
+def test_distributions(fill, distribution, seed, dtype):
+    """Kolmogorov and Smirnov's test, and moments within five of their standard errors."""
+    param = np.empty(MANY, dtype)
+    fill(param, seed=seed)
+    assert stats.kstest(param, distribution.cdf).pvalue > LEAST_P
+    mean, variance, _, kurtosis = distribution.stats("mvsk")
+    assert abs(param.mean(dtype="f8") - mean) < 5 * sqrt(variance / MANY)
+    assert abs(param.var(dtype="f8") / variance - 1) < 5 * sqrt((kurtosis + 2) / MANY)
+    assert abs(stats.skew(param.astype("f8"))) < 5 * sqrt(15 / MANY)
+
+
+def test_neighbours_and_streams_are_independent():
+    one, two = np.empty(MANY, "f8"), np.empty(MANY, "f8")
+    init.normal_(one, std=1.0, seed=3)
+    init.normal_(two, std=1.0, seed=3, offset=1)
+    for a, b in [(one, two), (one[1:], one[:-1]), (one[4:], one[:-4]), (one[2:], two[:-2])]:
+        assert abs(np.corrcoef(a, b)[0, 1]) < 5 / sqrt(MANY)
+        assert abs(np.corrcoef(a**2, b**2)[0, 1]) < 5 / sqrt(MANY)
+
+
+def test_tails():
+    """Of 40 million, the largest are as far out as normal numbers are."""
+    param = np.empty(40_000_000, "f4")
+    init.normal_(param, std=1.0, seed=5)
+    for bound in (3.0, 4.0, 5.0):
+        for beyond in (np.count_nonzero(param > bound), np.count_nonzero(param < -bound)):
+            expected = param.size * stats.norm.sf(bound)
+            assert abs(beyond - expected) < 5 * sqrt(expected)
+    assert 5.0 < abs(param).max() < 6.34
+
+
+def test_truncation_is_not_clipping():
+    """The outermost values are as rare as their neighbours; nothing is beyond the bound but by its rounding."""
+    param = np.empty(1_000_000, "f4")
+    init.truncated_normal_(param, std=1.0, bound=1.0, seed=1)
+    assert abs(param).max() <= 1 + 1e-6
+    outermost, next_to_it = (np.count_nonzero((abs(param) > a) & (abs(param) <= a + 0.001)) for a in (0.999, 0.998))
+    assert 0.8 < outermost / next_to_it < 1.25
+
+
+def test_a_std_of_0_gives_the_mean():
+    param = np.empty(1000, "f4")
+    init.normal_(param, mean=0.25, std=0.0, seed=1)
+    assert (param == 0.25).all()
+    init.uniform_(param, low=0.5, high=0.5, seed=1)
+    assert (param == 0.5).all()
+
+
+# ---- Fans
+
+#: Shape, layout, fan_in, fan_out.
+FANS = [
+    ((30, 20), "torch", 20, 30),
+    ((30, 20), "keras", 30, 20),
+    ((30, 20, 3, 5), "torch", 300, 450),
+    ((3, 5, 20, 30), "keras", 300, 450),
+    ((7, 20, 30), "keras", 140, 210),
+]
+#: Each function, and the variance of what it makes.
+VARIANCES = {
+    "lecun_normal_": lambda fan_in, fan_out: 1 / fan_in,
+    "he_normal_": lambda fan_in, fan_out: 2 / fan_in,
+    "he_uniform_": lambda fan_in, fan_out: 2 / fan_in,
+    "xavier_normal_": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+    "xavier_uniform_": lambda fan_in, fan_out: 2 / (fan_in + fan_out),
+}
+SCALED = [getattr(init, name) for name in VARIANCES]
+scaled = pytest.mark.parametrize("function", SCALED, ids=lambda function: function.__name__)
+
+
+def expected(function, shape, variance, seed=9):
+    """What the distribution's own function makes of a variance."""
+    param = np.empty(shape, "f4")
+    if "uniform" in function.__name__:
+        init.uniform_(param, low=-sqrt(3) * sqrt(variance), high=sqrt(3) * sqrt(variance), seed=seed)
+    else:
+        init.normal_(param, std=sqrt(variance), seed=seed)
+    return param
+
+
+@pytest.mark.parametrize(("shape", "layout", "fan_in", "fan_out"), FANS)
+@scaled
+def test_fans(function, shape, layout, fan_in, fan_out):
+    param = np.empty(shape, "f4")
+    function(param, layout=layout, seed=9)
+    assert (param == expected(function, shape, VARIANCES[function.__name__](fan_in, fan_out))).all()
+    if layout == "torch":
+        default = np.empty(shape, "f4")
+        function(default, seed=9)
+        assert (default == param).all()
+
+
+@scaled
+def test_fans_that_are_given(function):
+    param = np.empty(50, "f4")
+    given = {"fan_in": 16, "fan_out": 48} if "xavier" in function.__name__ else {"fan_in": 16}
+    function(param, **given, seed=9)
+    assert (param == expected(function, 50, VARIANCES[function.__name__](16, 48))).all()
+
+
+@pytest.mark.parametrize("function", [init.xavier_normal_, init.xavier_uniform_], ids=lambda f: f.__name__)
+def test_xavier_by_fan_in(function):
+    param = np.empty((30, 20), "f4")
+    function(param, mode="fan_in", seed=9)
+    assert (param == expected(function, (30, 20), 1 / 20)).all()
+
+
+# ---- Refusals
+
+
+def refused(function, param, error, message, **options):
+    before = param.tobytes() if isinstance(param, np.ndarray) else None
+    with pytest.raises(error, match=message):
+        function(param, **{"seed": 1, **options})
+    assert before is None or param.tobytes() == before
+
+
+@pytest.mark.parametrize("bad", [name for name in BAD_ARRAYS if "shape" not in BAD_ARRAYS[name][2]])
+@functions
+def test_bad_arrays(function, bad):
+    make, error, message = BAD_ARRAYS[bad]
+    fan = {"fan_in": 3} if "fan_in" in inspect.signature(function).parameters else {}
+    fan |= {"fan_out": 3} if "fan_out" in inspect.signature(function).parameters else {}
+    refused(function, make(np.ones(20, "f4")), error, f"^param {message}", **fan)
+
+
+@pytest.mark.parametrize("bad", BAD_TARGETS)
+@functions
+def test_bad_targets(function, bad):
+    make, error, message = BAD_TARGETS[bad]
+    fan = {"fan_in": 3} if "fan_in" in inspect.signature(function).parameters else {}
+    fan |= {"fan_out": 3} if "fan_out" in inspect.signature(function).parameters else {}
+    refused(function, make(np.ones(20, "f4")), error, f"^param {message}", **fan)
+
+
+@pytest.mark.parametrize(
+    ("function", "options", "error", "message"),
+    [
+        (init.normal_, {"std": -0.1}, ValueError, "std is -0.1; expected a finite number, 0 or more"),
+        (init.normal_, {"std": np.nan}, ValueError, "std is nan; expected"),
+        (init.normal_, {"std": 1e39}, ValueError, r"std is 1e\+39; expected a number that is finite in float32"),
+        (init.normal_, {"mean": np.inf}, ValueError, "mean is inf; expected a finite number"),
+        (init.normal_, {"mean": "0"}, TypeError, "mean is '0', a str; expected"),
+        (init.normal_, {"seed": -1}, ValueError, "seed is -1; expected a whole number from 0 to"),
+        (init.normal_, {"seed": 2**64}, ValueError, "seed is 18446744073709551616; expected"),
+        (init.normal_, {"seed": 1.0}, TypeError, "seed is 1.0, a float; expected a whole number"),
+        (init.normal_, {"seed": None}, TypeError, "seed is None, a NoneType; expected a whole number"),
+        (init.normal_, {"seed": True}, TypeError, "seed is True, a bool; expected"),
+        (init.normal_, {"offset": -1}, ValueError, "offset is -1; expected a whole number from 0 to"),
+        (init.normal_, {"offset": 2**56}, ValueError, "offset is 72057594037927936; expected"),
+        (init.normal_, {"backend": "fortran"}, ValueError, "backend is 'fortran'; expected None or one of"),
+        (init.normal_, {"backend": 3}, TypeError, "backend is 3, a int; expected None or a string"),
+        (init.normal_, {"num_threads": 0}, ValueError, "num_threads is 0; expected"),
+        (init.truncated_normal_, {"bound": 0.0}, ValueError, "bound is 0.0; expected a finite number above 0"),
+        (init.truncated_normal_, {"bound": np.inf}, ValueError, "bound is inf; expected"),
+        (init.uniform_, {"low": 1.0, "high": 0.0}, ValueError, "high is 0.0; expected 1.0 or more, as low is"),
+        (init.uniform_, {"low": -1e308, "high": 1e308}, ValueError, "expected a number that is finite in float32"),
+        (init.he_normal_, {}, ValueError, r"param has shape \(8,\); expected two axes or more, or fan_in to be given"),
+        (init.he_normal_, {"fan_in": 0}, ValueError, "fan_in is 0; expected None or a whole number, 1 or more"),
+        (init.he_normal_, {"fan_in": 2.0}, TypeError, "fan_in is 2.0, a float; expected"),
+        (init.he_normal_, {"layout": "tf"}, ValueError, "layout is 'tf'; expected 'torch' or 'keras'"),
+        (init.xavier_normal_, {"fan_in": 2}, ValueError, "or fan_out to be given"),
+        (init.xavier_normal_, {"mode": "fan_out"}, ValueError, "mode is 'fan_out'; expected 'average' or 'fan_in'"),
+        (
+            init.xavier_normal_,
+            {"mode": "fan_in", "fan_in": 2, "fan_out": 3},
+            ValueError,
+            "fan_out is 3; expected None, since mode is 'fan_in'",
+        ),
+    ],
+)
+def test_bad_numbers(function, options, error, message):
+    refused(function, np.ones(8, "f4"), error, message, **options)
+
+
+@functions
+def test_device_arrays(function):
+    refused(
+        function, Exported(np.ones((3, 4), "f4")), ValueError, "^param is on CUDA device 0; expected it in the host"
+    )
+
+
+@functions
+def test_empty_arrays(function):
+    for shape in [(0, 3), (3, 0), (0, 0, 5)]:
+        function(np.empty(shape, "f4"), seed=1)
+
+
+def test_more_threads_than_elements():
+    with cpus(7):
+        param = np.empty(3, "f4")
+        init.normal_(param, seed=1, num_threads=7)
+
+
+# ---- Documentation
+
+
+@functions
+def test_documentation(function):
+    """Each parameter is documented, in order; and the example gives what it says."""
+    doc = inspect.getdoc(function)
+    section = doc.partition("Parameters\n----------\n")[2].partition("\n\n")[0]
+    assert list(entries(section)) == list(inspect.signature(function).parameters)
+    (test,) = doctest.DocTestFinder(recurse=False).find(function, function.__name__, globs={})
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_example_of_the_package():
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(fastopt.init), {}, "init", None, None)
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
