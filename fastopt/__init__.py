@@ -15,6 +15,7 @@ from fastopt.norm.batch import (
 from fastopt.norm.group import group_norm_backward, group_norm_forward
 from fastopt.norm.instance import instance_norm_backward, instance_norm_forward
 from fastopt.norm.layer import layer_norm_backward, layer_norm_forward
+from fastopt.updates.accumulation import accumulate
 from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix, nadam, radam, yogi
 from fastopt.updates.descent import asgd, momentum, sgd
 from fastopt.updates.signs import lion, rprop, signum
@@ -29,6 +30,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailable",
+    "accumulate",
     "adabelief",
     "adadelta",
     "adagrad",
