@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastopt.batches import minibatches
 from fastopt.engine.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
 from fastopt.host_scalars import nadam_mu
@@ -54,6 +55,7 @@ __all__ = [
     "layer_norm_backward",
     "layer_norm_forward",
     "lion",
+    "minibatches",
     "momentum",
     "nadam",
     "nadam_mu",
