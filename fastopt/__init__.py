@@ -16,6 +16,7 @@ from fastopt.norm.batch import (
 from fastopt.norm.group import group_norm_backward, group_norm_forward
 from fastopt.norm.instance import instance_norm_backward, instance_norm_forward
 from fastopt.norm.layer import layer_norm_backward, layer_norm_forward
+from fastopt.residual import residual_add, residual_add_backward
 from fastopt.updates.accumulation import accumulate
 from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix, nadam, radam, yogi
 from fastopt.updates.descent import asgd, momentum, sgd
@@ -60,6 +61,8 @@ __all__ = [
     "nadam",
     "nadam_mu",
     "radam",
+    "residual_add",
+    "residual_add_backward",
     "rmsprop",
     "rprop",
     "rule",

@@ -23,6 +23,8 @@ DIRECTIONS = {
     "backward": (("x", "dy", "y", "out", "dresidual"), ("mean", "rstd"), ("weight", "dweight", "dbias")),
     "inference": (("x", "residual", "out"), ("mean", "var"), ("weight", "bias")),
     "backward_inference": (("x", "dy", "y", "out", "dresidual"), ("mean", "var"), ("weight", "dweight", "dbias")),
+    "addition": (("x", "residual", "out"), (), ()),
+    "addition_backward": (("dy", "y", "out"), (), ()),
 }
 #: Shape and strides of x: channels first and last, with groups of channels, and samples of features.
 ARRAYS = {
