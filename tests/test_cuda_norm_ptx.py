@@ -57,7 +57,8 @@ def kernels(where, direction, fused=True, storage="float32", dtype="float32"):
     given += [norm_axes.Given(name, dtype, *of_statistics) for name in statistics]
     given += [norm_axes.Given(name, dtype, (shape[1],), (1,)) for name in vectors]
     groups = {"samples": norm_axes.LAYER, "grouped": 8}.get(where, 64)
-    norm = norm_axes.Norm(direction, 3 * fused, dtype, labels, groups, tuple(given), 0, True)
+    form = fused * (1 if direction == "addition_backward" else 3)  # which passes one gradient on, not two
+    norm = norm_axes.Norm(direction, form, dtype, labels, groups, tuple(given), 0, True)
     return list(dict.fromkeys(launch.kernel for launch in norm_plan.plan(norm).launches))
 
 
