@@ -48,6 +48,7 @@ def processors(monkeypatch):
 def kernels(where, direction, fused=True, storage="float32", dtype="float32"):
     """All kernels of a call, each once."""
     labels, shape, strides = ARRAYS[where]
+    labels = ("space",) * len(shape) if direction.startswith("addition") else labels
     like_x, statistics, vectors = DIRECTIONS[direction]
     if not fused:
         like_x = tuple(name for name in like_x if name not in ("residual", "dresidual", "y"))
