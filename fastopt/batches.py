@@ -18,6 +18,7 @@ from fastopt.errors import BackendUnavailable
 Batch: TypeAlias = Any
 
 SEED = "None or a whole number from 0 to 2**64 - 1"
+EPOCH = "a whole number from 0 to 2**56 - 1"
 HOST = 1  # the number of DLPack's device
 
 #: What has to be the same for batches to be the same, beside the seed.
@@ -61,7 +62,7 @@ class MiniBatches:
         self.seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
         self.shuffle = _flag("shuffle", shuffle)
         self.drop_last = _flag("drop_last", drop_last)
-        self.epoch = whole("epoch", epoch, "a whole number, 0 or more", lowest=0)
+        self.epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
         self._indices_only = _flag("indices_only", indices_only)
         self._copy = _flag("copy", copy)
         if num_threads is not None:
@@ -172,7 +173,7 @@ class MiniBatches:
             if state[name] != own[name]:
                 raise ValueError(f"{name} is {state[name]!r}; expected {own[name]!r}, which it is here")
         seed = whole("seed", state["seed"], "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
-        epoch = whole("epoch", state["epoch"], "a whole number, 0 or more", lowest=0)
+        epoch = whole("epoch", state["epoch"], EPOCH, 2**56 - 1, 0)
         last = len(self) - 1
         batch = whole("batch", state["batch"], f"a whole number from 0 to {last}", last, 0)
         self.seed, self.epoch = seed, epoch
@@ -214,8 +215,8 @@ def minibatches(
         Whether an epoch has an order of its own, or that of the arrays.
     drop_last : bool
         Whether the last batch is left out where it would be short.
-    epoch : int >= 0
-        The epoch of the first pass.
+    epoch : int
+        The epoch of the first pass: from 0 to 2**56 - 1.
     indices_only : bool
         Whether a batch is the numbers of its samples (read-only, int64), and nothing is gathered.
     copy : bool
@@ -242,9 +243,9 @@ def minibatches(
     Notes
     -----
     The permutation is Fisher and Yates' shuffle of 0, 1, ..., by 64-bit numbers r that Philox 4x32-10 makes of the key
-    ``seed`` and the counters (0, epoch), (1, epoch), ...: for i from the last place down to 1, place i is swapped with
-    place r mod (i + 1), where an r beyond the last whole multiple of i + 1 is passed over. It is the same on every
-    machine, with every version of NumPy, and on any number of threads.
+    ``seed`` and the counters (0, epoch + 2^58), (1, epoch + 2^58), ...: for i from the last place down to 1, place i is
+    swapped with place r mod (i + 1), where an r beyond the last whole multiple of i + 1 is passed over. It is the same
+    on every machine, with every version of NumPy, and on any number of threads.
 
     A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only after
     ``load_state_dict`` a pass begins amid an epoch. One pass at a time: an older one that asks for its next batch gets
@@ -267,10 +268,10 @@ def minibatches(
     >>> for epoch in range(2):
     ...     for xb, yb in batches:
     ...         print(batches.epoch, yb, xb[:, 0])
-    0 [4 2 1 0] [8. 4. 2. 0.]
-    0 [5 3] [10.  6.]
-    1 [0 3 4 2] [0. 6. 8. 4.]
-    1 [5 1] [10.  2.]
+    0 [5 3 1 0] [10.  6.  2.  0.]
+    0 [2 4] [4. 8.]
+    1 [0 2 3 5] [ 0.  4.  6. 10.]
+    1 [4 1] [8. 2.]
     """
     return MiniBatches(arrays, batch_size, seed, shuffle, drop_last, epoch, indices_only, copy, num_threads)
 

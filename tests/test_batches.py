@@ -28,8 +28,9 @@ def philox(counter: list[int], key: list[int]) -> list[int]:
 
 
 def numbers(seed: int, epoch: int):
+    counter = epoch + 2**58
     for i in itertools.count():
-        words = philox([i & MASK32, i >> 32, epoch & MASK32, epoch >> 32], [seed & MASK32, seed >> 32])
+        words = philox([i & MASK32, i >> 32, counter & MASK32, counter >> 32], [seed & MASK32, seed >> 32])
         yield words[0] | words[1] << 32
         yield words[2] | words[3] << 32
 
@@ -335,7 +336,7 @@ def test_a_pass_that_is_under_way_when_state_is_loaded_ends():
         ({"shuffle": False}, ValueError, "shuffle is False; expected True"),
         ({"drop_last": True}, ValueError, "drop_last is True; expected False"),
         ({"batch": 4}, ValueError, "batch is 4; expected a whole number from 0 to 3"),
-        ({"epoch": -1}, ValueError, "epoch is -1; expected a whole number, 0 or more"),
+        ({"epoch": -1}, ValueError, "epoch is -1; expected a whole number from 0 to"),
         ({"seed": None}, TypeError, "seed is None, a NoneType; expected a whole number from 0"),
         ({"lr": 1}, ValueError, "state has 'lr'; expected no more than seed, epoch, batch"),
     ],
@@ -393,7 +394,7 @@ X = np.zeros((6, 2))
         ((X,), {"seed": -1}, ValueError, "seed is -1; expected None or a whole number from 0"),
         ((X,), {"seed": 2**64}, ValueError, "seed is 18446744073709551616; expected"),
         ((X,), {"seed": 1.5}, TypeError, "seed is 1.5, a float; expected"),
-        ((X,), {"epoch": -1}, ValueError, "epoch is -1; expected a whole number, 0 or more"),
+        ((X,), {"epoch": -1}, ValueError, "epoch is -1; expected a whole number from 0 to"),
         ((X,), {"shuffle": 1}, TypeError, "shuffle is 1, a int; expected True or False"),
         ((X,), {"drop_last": "no"}, TypeError, "drop_last is 'no', a str; expected True or False"),
         ((X,), {"copy": None}, TypeError, "copy is None, a NoneType; expected True or False"),

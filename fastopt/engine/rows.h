@@ -43,7 +43,7 @@ void gather_units(void *gather, int thread, ptrdiff_t first, ptrdiff_t last);
 /* True if every number is from 0 to below rows. */
 int are_rows(const int64_t *numbers, ptrdiff_t count, ptrdiff_t rows);
 
-/* Write 0, 1, ..., count - 1 in the order that belongs to a seed and an epoch: the same on every machine. */
+/* Write 0, 1, ..., count - 1 in the order that belongs to a seed and an epoch below 2^56: the same on every machine. */
 void shuffle_rows(int64_t *numbers, ptrdiff_t count, uint64_t seed, uint64_t epoch);
 
 #endif
