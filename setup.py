@@ -97,6 +97,7 @@ def engine_extensions() -> list[Extension]:
         "intake": [],
         "threads": ["thread_limits", "pool", "schedule"],
         "update": [],
+        "gather": ["rows"],
         "run": ["job"],
         "plan": ["job", "squares"],
         "c_api": ["job"],

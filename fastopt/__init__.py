@@ -3,6 +3,7 @@
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastopt.batches import minibatches
 from fastopt.dropout import dropout_backward, dropout_forward
 from fastopt.engine.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
@@ -16,6 +17,8 @@ from fastopt.norm.batch import (
 from fastopt.norm.group import group_norm_backward, group_norm_forward
 from fastopt.norm.instance import instance_norm_backward, instance_norm_forward
 from fastopt.norm.layer import layer_norm_backward, layer_norm_forward
+from fastopt.residual import residual_add, residual_add_backward
+from fastopt.updates.accumulation import accumulate
 from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix, nadam, radam, yogi
 from fastopt.updates.descent import asgd, momentum, sgd
 from fastopt.updates.signs import lion, rprop, signum
@@ -30,6 +33,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailable",
+    "accumulate",
     "adabelief",
     "adadelta",
     "adagrad",
@@ -55,10 +59,13 @@ __all__ = [
     "layer_norm_backward",
     "layer_norm_forward",
     "lion",
+    "minibatches",
     "momentum",
     "nadam",
     "nadam_mu",
     "radam",
+    "residual_add",
+    "residual_add_backward",
     "rmsprop",
     "rprop",
     "rule",

@@ -14,6 +14,7 @@ from typing import SupportsIndex
 
 from fastopt.arguments import Real
 from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.ranges import ANY
 
 #: What eps = 0 becomes where it is added to something other than a root: 0 / 0 is then 0. An `eps` that is added to a
 #: root needs nothing here: the engine sees to it.
@@ -65,6 +66,23 @@ _average = Hyperparameters("decay")
 def average(decay):
     (decay,) = _average(decay)
     return 1.0, 0.0, 0.0, decay, 1.0 - decay
+
+
+_accumulate = Hyperparameters("alpha", "beta", ranges={"alpha": ANY, "beta": ANY})
+
+
+def accumulate(alpha, beta):
+    alpha, beta = _accumulate(alpha, beta)
+    return alpha, 0.0, 0.0, beta
+
+
+def accumulate_anew(alpha, beta):
+    return accumulate(alpha, beta)[:3]
+
+
+def goes_on(beta: Real) -> bool:
+    """True if a sum goes on from what there is, False if it starts anew."""
+    return bool(_accumulate(1.0, beta)[1] != 0.0)
 
 
 _signum = Hyperparameters("lr", "beta", "weight_decay", "grad_scale")

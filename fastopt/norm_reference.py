@@ -175,3 +175,16 @@ def _split(array, groups, axis):
         return None
     before, channels, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]
     return array.reshape(*before, groups, channels // groups, *after)
+
+
+# A residual connection without a norm.
+
+
+def residual_add(x, residual, *, activation):
+    """Return F(x) + x, or relu of it (He et al. 2016, equation 1 and the text below it)."""
+    return _output(x, None, None, (), residual, activation)
+
+
+def residual_add_backward(dy, y, *, activation):
+    """Return the gradient of either term."""
+    return dy.copy() if activation is None else np.where(y <= 0, 0, dy)

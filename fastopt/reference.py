@@ -60,6 +60,14 @@ def asgd(param, grad, average, *, step, lr, lambd, alpha, t0, weight_decay, grad
     average += mu * (param - average)
 
 
+# The sum of several backward passes.
+
+
+def accumulate(acc, grad, *, alpha, beta):
+    """The operation axpby of Blackford et al. 2002: acc = beta acc + alpha grad, where 0 acc is nothing."""
+    acc[...] = alpha * grad + beta * acc if beta != 0 else alpha * grad
+
+
 # Descent by signs.
 
 

@@ -1,8 +1,8 @@
 """The arithmetic of every update, written once: scalar functions that the compilers make kernels of.
 
-How to read a rule. Names before ``/`` are per element (arrays in a kernel): ``param``, ``grad``, then the
-state. Names after it are host scalars: uniform over the array, computed once a step in float64 by
-``fastopt/host_scalars.py``. What is returned is written back: ``param`` first, then the state in order. ``grad`` is
+How to read a rule. Names before ``/`` are per element (arrays in a kernel): ``param`` (or what else is written),
+``grad``, then the state. Names after it are host scalars: uniform over the array, computed once a step in float64 by
+``fastopt/host_scalars.py``. What is returned is written back: the first array, then the state in order. ``grad`` is
 only read, and is the gradient after loss scale and coupled weight decay (``gradient`` below). A rule with decoupled
 weight decay has the scalar ``decay`` and ends in ``descend``.
 
@@ -78,6 +78,17 @@ def asgd(param, grad, average, /, decay, lr, follow, mu):
 
 def average(param, grad, /, keep, gain):
     return keep * param + gain * grad
+
+
+# ---- The sum of several backward passes. Without beta, what acc holds is not looked at: it may be NaN, or nothing yet.
+
+
+def accumulate(acc, grad, /, beta):
+    return beta * acc + grad
+
+
+def accumulate_anew(acc, grad, /):
+    return grad
 
 
 # ---- Only the sign of the gradient

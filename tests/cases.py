@@ -28,16 +28,18 @@ class Case:
     start: dict[str, float] = field(default_factory=dict)
     #: True if a benchmark of all optimizers includes this row.
     benchmarked: bool = True
+    #: The array that is written first.
+    target: str = "param"
 
     @property
     def arrays(self) -> tuple[str, ...]:
-        """The names of all arrays, param and grad first."""
-        return ("param", "grad", *self.state)
+        """The names of all arrays, the target and grad first."""
+        return (self.target, "grad", *self.state)
 
     @property
     def written(self) -> tuple[str, ...]:
         """The names of the arrays that the update writes."""
-        return ("param", *self.state)
+        return (self.target, *self.state)
 
     def hyperparameters(self, step: int) -> Hyperparameters:
         """Return the keyword arguments of one step."""
@@ -52,7 +54,7 @@ class Case:
     ) -> dict[str, np.ndarray]:
         """Return arrays in the middle of a training (state of plausible size), or with the state of its start."""
         rng = np.random.default_rng(seed)
-        arrays = {name: np.array(rng.standard_normal(shape)).astype(dtype) for name in ("param", "grad")}
+        arrays = {name: np.array(rng.standard_normal(shape)).astype(dtype) for name in (self.target, "grad")}
         for name in self.state:
             if zero_state:
                 arrays[name] = np.full(shape, self.start.get(name, 0.0), dtype)
@@ -95,6 +97,8 @@ CASES = [
         benchmarked=False,
     ),
     Case("asgd", fastopt.asgd, ("average",), {"t0": 2, **WD}, _step),
+    Case("accumulate", fastopt.accumulate, fixed={"alpha": 0.25, "beta": 0.5}, benchmarked=False, target="acc"),
+    Case("accumulate-anew", fastopt.accumulate, fixed={"alpha": 0.25, "beta": 0}, benchmarked=False, target="acc"),
     Case("signum", fastopt.signum, ("m",), {"lr": 1e-2, **WD}),
     Case("lion", fastopt.lion, ("m",), {"lr": 1e-2, **WD}),
     Case("rprop", fastopt.rprop, ("prev_grad", "step_size"), start={"step_size": 0.01}),

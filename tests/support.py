@@ -86,7 +86,7 @@ def users_kernel(device_function: Any, arrays: tuple[str, ...]) -> Any:
     elements, written = ([f"{name}[i]" for name in names] for names in (arrays, [x for x in arrays if x != "grad"]))
     text = (
         f"def kernel({', '.join(arrays)}, scalars):\n"
-        f"    for i in range(cuda.grid(1), param.size, cuda.gridsize(1)):\n"
+        f"    for i in range(cuda.grid(1), {arrays[0]}.size, cuda.gridsize(1)):\n"
         f"        {', '.join(written)} = update({', '.join(elements)}, scalars)\n"
     )
     names = {"cuda": cuda, "update": device_function}

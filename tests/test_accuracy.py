@@ -34,7 +34,7 @@ def assert_accurate(case, before, step, got, **options):
             moved[name] = np.maximum(moved[name], np.abs(array - wanted[name]))
     for name in case.written:
         value = np.maximum(np.abs(wanted[name]), np.abs(before[name].astype("f8")))
-        allowed = (1 if name == "param" else 2) * ULP * value + 4 * moved[name] + np.finfo("f4").tiny
+        allowed = (1 if name == case.target else 2) * ULP * value + 4 * moved[name] + np.finfo("f4").tiny
         excess = np.abs(got[name].astype("f8") - wanted[name]) / allowed
         worst = int(np.argmax(excess)) if excess.size else 0
         assert not np.any(excess > 1), (
@@ -70,7 +70,7 @@ def test_the_reference_backend_is_the_oracle_rounded_once(case):
 
 
 @pytest.mark.parametrize("scale", [-1.0, 1 / 1024, 0.0])
-@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+@pytest.mark.parametrize("case", [case for case in CASES if case.target == "param"], ids=lambda case: case.name)
 def test_grad_scale_multiplies_the_gradient(case, scale):
     arrays = case.make_arrays(257)
     before = copies(arrays)

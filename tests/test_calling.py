@@ -33,6 +33,7 @@ RULES = {
     "rmsprop-momentum": "rmsprop_momentum",
     "rmsprop-centered-momentum": "rmsprop_centered_momentum",
     "adam-amsgrad": "amsgrad",
+    "accumulate-anew": "accumulate_anew",
     "adamw": "adam",
     "adamw-amsgrad": "amsgrad",
 }

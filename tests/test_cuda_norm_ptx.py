@@ -23,6 +23,8 @@ DIRECTIONS = {
     "backward": (("x", "dy", "y", "out", "dresidual"), ("mean", "rstd"), ("weight", "dweight", "dbias")),
     "inference": (("x", "residual", "out"), ("mean", "var"), ("weight", "bias")),
     "backward_inference": (("x", "dy", "y", "out", "dresidual"), ("mean", "var"), ("weight", "dweight", "dbias")),
+    "addition": (("x", "residual", "out"), (), ()),
+    "addition_backward": (("dy", "y", "out"), (), ()),
 }
 #: Shape and strides of x: channels first and last, with groups of channels, and samples of features.
 ARRAYS = {
@@ -46,6 +48,7 @@ def processors(monkeypatch):
 def kernels(where, direction, fused=True, storage="float32", dtype="float32"):
     """All kernels of a call, each once."""
     labels, shape, strides = ARRAYS[where]
+    labels = ("space",) * len(shape) if direction.startswith("addition") else labels
     like_x, statistics, vectors = DIRECTIONS[direction]
     if not fused:
         like_x = tuple(name for name in like_x if name not in ("residual", "dresidual", "y"))
@@ -55,7 +58,8 @@ def kernels(where, direction, fused=True, storage="float32", dtype="float32"):
     given += [norm_axes.Given(name, dtype, *of_statistics) for name in statistics]
     given += [norm_axes.Given(name, dtype, (shape[1],), (1,)) for name in vectors]
     groups = {"samples": norm_axes.LAYER, "grouped": 8}.get(where, 64)
-    norm = norm_axes.Norm(direction, 3 * fused, dtype, labels, groups, tuple(given), 0, True)
+    form = fused * (1 if direction == "addition_backward" else 3)  # which passes one gradient on, not two
+    norm = norm_axes.Norm(direction, form, dtype, labels, groups, tuple(given), 0, True)
     return list(dict.fromkeys(launch.kernel for launch in norm_plan.plan(norm).launches))
 
 

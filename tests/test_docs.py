@@ -71,9 +71,10 @@ def test_examples(name: str) -> None:
 
 @pytest.mark.parametrize("name", UPDATES)
 def test_sections(name: str) -> None:
-    """Every update has a formula for param, and all sections."""
+    """Every update has a formula for what it updates first, and all sections."""
     documented = sections(name)
-    assert re.search(r"^    .*param.* -?= ", documented[""], re.M)
+    target = next(iter(inspect.signature(getattr(fastopt, name)).parameters))
+    assert re.search(rf"^    .*{target}.* -?= ", documented[""], re.M)
     assert list(documented) == ["", "Parameters", "Raises", "Notes", "References", "Examples"]
 
 
@@ -83,7 +84,7 @@ def test_arrays(name: str) -> None:
     documented = entries(sections(name)["Parameters"])
     parameters = inspect.signature(getattr(fastopt, name)).parameters.values()
     param, grad, *state = (p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
-    assert "param is updated, grad is read" in documented[param]
+    assert f"{param} is updated, grad is read" in documented[param]
     assert documented[param] == documented[grad]
     for array in state:
         assert re.search(r" : array(, optional)?\n    Updated; starts? from ", documented[array])

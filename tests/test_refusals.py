@@ -255,8 +255,8 @@ def test_a_missing_or_superfluous_argument_is_pythons_error(case):
     arrays = case.make_arrays(3)
     with pytest.raises(TypeError, match="unexpected keyword argument 'learning_rate'"):
         case.run(arrays, 1, learning_rate=1)
-    del arrays["param"]
-    with pytest.raises(TypeError, match=re.escape("param")):
+    del arrays[case.target]
+    with pytest.raises(TypeError, match=re.escape(case.target)):
         case.run(arrays, 1)
 
 

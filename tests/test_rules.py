@@ -14,13 +14,16 @@ from fastopt.codegen.to_cython import cython_module
 from fastopt.codegen.to_numba import numba_module
 from fastopt.engine import plan
 from fastopt.engine.update import Update
-from fastopt.updates import adam, descent, signs, squares
+from fastopt.updates import accumulation, adam, descent, signs, squares
 
 SOURCE = inspect.getsource(rules)
 FUNCTIONS = parse_functions(SOURCE)
 RULES = [rule.name for rule in rules_of(FUNCTIONS)]
 UPDATES = [
-    u for module in (descent, signs, squares, adam, plan) for u in vars(module).values() if isinstance(u, Update)
+    u
+    for module in (accumulation, descent, signs, squares, adam, plan)
+    for u in vars(module).values()
+    if isinstance(u, Update)
 ]
 
 ALLOWED = (
@@ -57,7 +60,8 @@ def test_a_literal_would_be_found(body):
 def test_a_rule_returns_what_its_signature_says(name):
     rule = FUNCTIONS[name]
     function = getattr(rules, name)
-    assert rule.arrays[:2] == ("param", "grad")
+    assert rule.arrays[0] == ("acc" if name.startswith("accumulate") else "param")
+    assert rule.arrays[1] == "grad"
     returned = function(*(float(i + 1) for i in range(len(rule.arrays + rule.scalars))))
     assert len(np.atleast_1d(returned)) == len(rule.written)
 

@@ -8,12 +8,17 @@ import pytest
 from fastopt.backends.cython import built_isas
 from fastopt.engine.run import run_many
 from fastopt.engine.update import Update
-from fastopt.updates import adam, descent, signs, squares
+from fastopt.updates import accumulation, adam, descent, signs, squares
 from tests.cases import BY_NAME, CASES
 from tests.support import assert_same_bits, copies, cpus, run_python
 
 SIZES = [1, 2, 31, 1023, 1024, 1025, 100_003]
-UPDATES = [u for module in (descent, signs, squares, adam) for u in vars(module).values() if isinstance(u, Update)]
+UPDATES = [
+    u
+    for module in (accumulation, descent, signs, squares, adam)
+    for u in vars(module).values()
+    if isinstance(u, Update)
+]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

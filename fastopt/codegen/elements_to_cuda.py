@@ -20,7 +20,8 @@ def element_module(source: str, rule: str) -> str:
     """Return the text of a module with a function named as the rule: of an element of each array, and host scalars."""
     functions = parse_functions(source)
     function = functions[rule]
-    values = {name: name for name in function.arrays} | {"grad": "gradient(param, grad, grad_scale, weight_decay)"}
+    values = {name: name for name in function.arrays}
+    values["grad"] = f"gradient({function.arrays[0]}, grad, grad_scale, weight_decay)"
     text = (
         f"@inlined\ndef {rule}({', '.join(function.arrays)}, scalars_):\n"
         f"    {', '.join(SHARED_SCALARS + function.own_scalars)} = scalars_\n"

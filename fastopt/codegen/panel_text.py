@@ -51,7 +51,7 @@ class Panel:
         """The forms that make a difference: bit 0 says relu, bit 1 residual."""
         if self.function == "deviations":
             return range(1)
-        return range(2) if self.sums else range(4)
+        return range(2) if self.sums or self.function == "unchanged_gradient" else range(4)
 
 
 #: In the order of ``enum panel_kernel`` in engine/panel.h. Rows: a row has one statistic (planes of channels);
@@ -65,6 +65,8 @@ PANELS = (
     Panel("input_gradient_samples", "input_gradient", (ROW, ROW, ROW, ROW, COLUMN)),
     Panel("input_gradient_fixed_rows", "input_gradient_fixed", (ROW, ROW)),
     Panel("input_gradient_fixed_columns", "input_gradient_fixed", (COLUMN, COLUMN)),
+    Panel("unchanged", "unchanged", ()),
+    Panel("unchanged_gradient", "unchanged_gradient", ()),
     Panel("deviations", "deviations", (COLUMN,)),
     Panel("wide_deviations", "deviations", (COLUMN,), wide=True),
     Panel("gradient_terms", "gradient_terms", (COLUMN, COLUMN)),

@@ -168,7 +168,7 @@ class _Writer:
     def _update(self, k: str) -> str:
         """The rule, called with a thread's k-th elements."""
         values = {name: f"{name}_{k}_" for name in self.rule.arrays}
-        values["grad"] = f"gradient({values['param']}, {values['grad']}, grad_scale, weight_decay)"
+        values["grad"] = f"gradient({values[self.rule.arrays[0]]}, {values['grad']}, grad_scale, weight_decay)"
         results = ", ".join(f"{name}_{k}_" for name in self.rule.written)
         return f"{results} = rule_({', '.join([*values.values(), *self.rule.scalars])})"
 

@@ -84,7 +84,7 @@ def _kernel(rule: Function, gradient: str, descent: str) -> str:
     name = f"{_name(rule, gradient, descent)}_kernel"
     scalars = SHARED_SCALARS + rule.own_scalars
     elements = {array: f"{array}[i_]" for array in rule.arrays}
-    elements["grad"] = f"{gradient}(param[i_], grad[i_], grad_scale, weight_decay)"
+    elements["grad"] = f"{gradient}({rule.arrays[0]}[i_], grad[i_], grad_scale, weight_decay)"
     results = ", ".join(f"{array}[i_]" for array in rule.written)
     return (
         f"cdef inline void {name}_loop(Py_ssize_t n_, {', '.join(f'run_t {array}' for array in rule.arrays)}, "

@@ -34,9 +34,9 @@ def loop(rule: Function, ndim: int = 1, convert: str = "") -> str:
     axes = range(ndim)
     at = _names(*(f"i{axis}_" for axis in axes)) or "()"
     elements = {name: f"{convert}({name}[{at}])" if convert else f"{name}[{at}]" for name in rule.arrays}
-    elements["grad"] = f"gradient({elements['param']}, {elements['grad']}, grad_scale, weight_decay)"
+    elements["grad"] = f"gradient({elements[rule.arrays[0]]}, {elements['grad']}, grad_scale, weight_decay)"
     results = _names(*(f"{name}[{at}]" for name in rule.written))
-    over = [f"{'    ' * (axis + 1)}for i{axis}_ in range(param.shape[{axis}]):\n" for axis in axes]
+    over = [f"{'    ' * (axis + 1)}for i{axis}_ in range({rule.arrays[0]}.shape[{axis}]):\n" for axis in axes]
     return (
         f"@compiled\ndef run_({_names(*rule.arrays, *SHARED_SCALARS, *rule.own_scalars)}):\n{''.join(over)}"
         f"{'    ' * (ndim + 1)}{results} = rule_({_names(*elements.values(), *rule.scalars)})\n"

@@ -31,7 +31,7 @@ class Given(NamedTuple):
 class Norm(NamedTuple):
     """What decides which kernels run: all of a call but addresses and numbers."""
 
-    #: "forward", "inference", "backward" or "backward_inference".
+    #: "forward", "inference", "backward", "backward_inference", "addition" or "addition_backward".
     direction: str
     #: Bit 0 says relu, bit 1 residual.
     form: int
@@ -68,7 +68,7 @@ class NormAxes:
     def read_axes(self) -> None:
         """Sort x's axes, with every array's strides along them."""
         features = 0
-        for i, (label, extent) in enumerate(zip(self.norm.labels, self.given["x"].shape, strict=True)):
+        for i, (label, extent) in enumerate(zip(self.norm.labels, self.norm.arrays[0].shape, strict=True)):
             strides = {name: self.given[name].strides[i] for name in LIKE_X if name in self.given}
             if label == "space":
                 self.space.append(Axis(extent, strides))

@@ -92,7 +92,8 @@ class _Planner(NormAxes):
     def plan(self) -> Plan:
         """Put the launches together."""
         {"forward": self.forward, "inference": self.inference, "backward": self.backward,
-         "backward_inference": self.backward_inference}[self.norm.direction]()  # fmt: skip
+         "backward_inference": self.backward_inference, "addition": self.addition,
+         "addition_backward": self.addition_backward}[self.norm.direction]()  # fmt: skip
         return Plan(tuple(self.launches), self.scratch_used, self.values)
 
     def forward(self) -> None:
@@ -146,6 +147,14 @@ class _Planner(NormAxes):
             self.gradients(is_fixed=True)
             self.apply("input_gradient_fixed", [own[1], self.operand_or("weight", "one")])
         self.totals()
+
+    def addition(self) -> None:
+        """Elements."""
+        self.apply("unchanged", [])
+
+    def addition_backward(self) -> None:
+        """Elements."""
+        self.apply("unchanged_gradient", [])
 
     def gate(self) -> list[str]:
         return ["y"] if self.norm.form & 1 else []
@@ -364,9 +373,9 @@ class _Planner(NormAxes):
     def shaped_like_x(self, function: str) -> list[str]:
         """The arrays of x's shape that a function reads and writes, in the form that is asked for."""
         relu, residual = self.norm.form & 1, self.norm.form & 2
-        if function == "normalise":
+        if function in ("normalise", "unchanged"):
             return ["x", *["residual"] * bool(residual), "out"]
-        read = ["dy"] if function == "input_gradient_fixed" else ["dy", "x"]
+        read = ["dy"] if function in ("input_gradient_fixed", "unchanged_gradient") else ["dy", "x"]
         return [*read, *["y"] * bool(relu), "out", *["dresidual"] * bool(residual)]
 
     # ---- Launches

@@ -43,14 +43,15 @@ def run(
 ) -> tuple[Any, ...]:  # fmt: skip
     """Put the kernels of one call into the stream; return its results at once. Nothing waits.
 
-    ``given`` are the caller's arrays as they came, ``views`` where they stand.
+    ``given`` are the caller's arrays as they came, ``views`` where they stand, x (or dy, where there is none) first.
     """
+    like = next(iter(views.values()))
     with joined([array for array in given if array is not None], device, stream) as handle:
         returned = []
         for result in results:
             array = result.given
             if array is None:
-                array, views[result.name] = _made(result, x, views["x"], dtype, device, handle)
+                array, views[result.name] = _made(result, x, like, dtype, device, handle)
             returned.append(array)
         arrays = tuple(Given(name, view.storage, view.shape, view.strides) for name, view in views.items())
         _launch(Norm(direction, form, dtype, labels, groups, arrays, device, numbers.unbiased), views, numbers, handle)

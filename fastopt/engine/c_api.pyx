@@ -8,7 +8,7 @@ import numpy
 
 from fastopt.backends import cython
 from fastopt.engine.plan import AVERAGE
-from fastopt.updates import adam, descent, signs, squares
+from fastopt.updates import accumulation, adam, descent, signs, squares
 
 from cpython.mem cimport PyMem_Calloc
 from cpython.pycapsule cimport PyCapsule_New
@@ -111,7 +111,7 @@ cdef int describe_rule(rule_t *rule, Update update) except -1:
 cdef int describe_rules() except -1:
     global rules, nrules
     cdef size_t address
-    for module in (descent, signs, squares, adam):
+    for module in (accumulation, descent, signs, squares, adam):
         for update in vars(module).values():
             if isinstance(update, Update):
                 UPDATES.setdefault(update.rule.__name__, []).append(update)

@@ -14,7 +14,7 @@ cdef class Hyperparameters:
     """Checks the values of hyperparameters with these names, and returns them as floats (``step`` as an int)."""
 
     cdef readonly tuple names
-    cdef dict ranges
+    cdef readonly dict ranges
     cdef Py_ssize_t count
     cdef Py_ssize_t step
     cdef double lowest[16]

@@ -78,7 +78,7 @@ cdef class Intake:
             array = <ndarray>self.arrays[first + i]
             check_memory(array, self.names[i], not self.only_read >> i & 1)
             if not same_shape(array, param):
-                raise ValueError(f"{self.names[i]} has shape {shape_of(array)}; expected {shape_of(param)}, param's")
+                raise ValueError(f"{self.names[i]} has shape {shape_of(array)}; expected {shape_of(param)}, {self.names[0]}'s")
             self.has_float64 |= stored[i] == FLOAT64
             view[i].data = <char *>cnp.PyArray_DATA(array)
             view[i].strides = cnp.PyArray_STRIDES(array)

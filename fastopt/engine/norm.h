@@ -54,7 +54,8 @@ enum walk {
     SAMPLES, /* no space: rows are outer, columns channels */
 };
 
-enum pass { MOMENTS, FORWARD, INFERENCE, BACKWARD, BACKWARD_INFERENCE };
+/* Additions are residual connections without a norm: elements and no statistics, whatever their axes, all in space. */
+enum pass { MOMENTS, FORWARD, INFERENCE, ADDITION, ADDITION_BACKWARD, BACKWARD, BACKWARD_INFERENCE };
 
 typedef struct {
     /* Filled in by the caller. */

@@ -74,6 +74,18 @@ def backward_inference(
     num_threads: int | None,
     stream: Any = None,
 ) -> tuple[Any, ...]: ...
+def add(
+    x: Any,
+    residual: Any,
+    out: Any,
+    activation: str | None,
+    backend: str | None,
+    num_threads: int | None,
+    stream: Any = None,
+) -> Any: ...
+def add_backward(
+    dy: Any, y: Any, out: Any, activation: str | None, backend: str | None, num_threads: int | None, stream: Any = None
+) -> Any: ...
 def moments(
     x: Any, axis: Any, backend: str | None, num_threads: int | None
 ) -> tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]: ...

@@ -71,6 +71,8 @@ cdef extern from "norm.h" nogil:
         MOMENTS
         FORWARD
         INFERENCE
+        ADDITION
+        ADDITION_BACKWARD
         BACKWARD
         BACKWARD_INFERENCE
     ctypedef struct axes_t:
@@ -135,7 +137,7 @@ cdef class Kernels:
 
     cdef str backend
     cdef str dtype
-    cdef panel_kernel_t kernels[13][4]
+    cdef panel_kernel_t kernels[15][4]
     cdef const codec_t *codecs
 
     cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
@@ -184,6 +186,7 @@ cdef enum:
     BATCH_KIND = 0
     GROUP_KIND = 2
     LAYER_KIND = 3
+    ADDITION_KIND = 4  # no norm
 
 REFERENCE_FORWARD = (
     norm_reference.batch_norm_forward,
@@ -281,6 +284,9 @@ cdef class Call:
         cdef ndarray x = <ndarray>self.arrays[0]
         cdef npy_intp *dims = cnp.PyArray_DIMS(x)
         cdef int ndim = cnp.PyArray_NDIM(x), least = 1 if self.kind == LAYER_KIND else 2, i
+        self.norm.groups = 1
+        if self.kind == ADDITION_KIND:
+            return 0
         if ndim < least:
             plural = "axis" if least == 1 else "axes"
             raise ValueError(f"x has shape {self.x_shape()}; expected at least {least} {plural}")
@@ -307,7 +313,7 @@ cdef class Call:
     cdef int expect_like_x(self, Py_ssize_t position) except -1:
         """Raise unless the array has x's shape, if it is given."""
         if position != NONE and not same_shape(<ndarray>self.arrays[position], <ndarray>self.arrays[0]):
-            self.refuse_shape(position, self.x_shape(), "x's")
+            self.refuse_shape(position, self.x_shape(), f"{self.names[0]}'s")
         return 0
 
     cdef int expect_channels(self, Py_ssize_t position) except -1:
@@ -341,10 +347,10 @@ cdef class Call:
         """Raise if the backend can't run."""
         if self.device != HOST:
             if self.backend is not None and self.backend != "cuda":
-                raise ValueError(f"backend is {self.backend!r}; expected None or 'cuda', since x is on a CUDA device")
+                raise ValueError(f"backend is {self.backend!r}; expected None or 'cuda', since {self.names[0]} is on a CUDA device")
             return 0
         if self.stream is not None:
-            raise ValueError(f"stream is {self.stream!r}; expected None, since x is in the host's memory")
+            raise ValueError(f"stream is {self.stream!r}; expected None, since {self.names[0]} is in the host's memory")
         self.is_reference = self.backend is not None and self.backend == "reference"
         if not self.is_reference:
             self.kernels = kernels_of(self.backend, self.has_float64)
@@ -358,6 +364,21 @@ cdef class Call:
         intake.arrays = self.arrays
         intake.only_read = self.only_read
         return intake.refuse_overlaps()
+
+    cdef int refuse_overlaps_but_in_place(self) except -1:
+        """The same, but that out may be the very array that is read: out is then left out, and that one is written."""
+        cdef Py_ssize_t out = self.positions[OUT], i
+        kept = self.arrays, self.names, self.only_read
+        for i in range(out if out != NONE else 0):
+            if self.stored[i] == self.stored[out] and same_places(<ndarray>self.arrays[i], <ndarray>self.arrays[out]):
+                self.arrays, self.names = self.arrays[:out], self.names[:out]
+                self.only_read &= ~(<unsigned long long>1 << i)
+                break
+        try:
+            self.refuse_overlaps()
+        finally:
+            self.arrays, self.names, self.only_read = kept
+        return 0
 
     cdef tuple results(self, tuple given, tuple positions):
         """What the call returns: the caller's own objects where there are some, which are now written."""
@@ -386,6 +407,10 @@ cdef class Call:
                 norm.storage_of[slot] = self.stored[self.positions[slot]]
         norm.outer.count = norm.channels.count = norm.space.count = 1
         norm.outer.ndim = norm.channels.ndim = norm.space.ndim = 0
+        if self.kind == ADDITION_KIND:
+            self.add_axes_in_memory_order()
+            norm.per_group = 1
+            return 0
         self.add_axes()
         norm.per_group = norm.channels.count // norm.groups if norm.groups else 1
         # An array without elements may have any number of channels or samples.
@@ -420,6 +445,26 @@ cdef class Call:
             else:
                 axes = &self.norm[0].space
             add_axis(self.norm, axes, cnp.PyArray_DIM(x, axis), strides)
+        return 0
+
+    cdef int add_axes_in_memory_order(self) except -1:
+        """All axes are space: those along which the first array's neighbours stand far apart are walked outside."""
+        cdef Py_ssize_t strides[7]
+        cdef int order[64]
+        cdef int axis, slot, k
+        cdef ndarray x = <ndarray>self.arrays[0]
+        for axis in range(cnp.PyArray_NDIM(x)):
+            k = axis
+            while k > 0 and abs(cnp.PyArray_STRIDE(x, order[k - 1])) < abs(cnp.PyArray_STRIDE(x, axis)):
+                order[k] = order[k - 1]
+                k -= 1
+            order[k] = axis
+        for k in range(cnp.PyArray_NDIM(x)):
+            for slot in range(ARRAYS):
+                strides[slot] = 0
+                if self.positions[slot] != NONE:
+                    strides[slot] = cnp.PyArray_STRIDE(<ndarray>self.arrays[self.positions[slot]], order[k])
+            add_axis(self.norm, &self.norm[0].space, cnp.PyArray_DIM(x, order[k]), strides)
         return 0
 
     cdef double *vector(self, Py_ssize_t count) noexcept:
@@ -507,6 +552,15 @@ cdef bint has_dims(ndarray array, int ndim, const npy_intp *dims) noexcept:
         if cnp.PyArray_DIM(array, axis) != dims[axis]:
             return False
     return True
+
+
+cdef bint same_places(ndarray a, ndarray b) noexcept:
+    """True if each element of one array stands where that of the other does."""
+    cdef int axis
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b)
 
 
 cdef object as_int(str name, value):
@@ -899,6 +953,62 @@ cdef tuple run_backward(
     return results
 
 
+def add(x, residual, out, activation, backend, num_threads, stream=None):
+    """Return x + residual, after the activation."""
+    cdef norm_t norm
+    cdef Call call = start(&norm, ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
+    call.positions[X] = call.need(x, "x")
+    call.positions[RESIDUAL] = call.need(residual, "residual")
+    return run_addition(
+        call, ADDITION, (x, residual, out), {"x": call.positions[X], "residual": call.positions[RESIDUAL]},
+        norm_reference.residual_add, activation,
+    )
+
+
+def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
+    """Return what of dy the activation passed on."""
+    cdef norm_t norm
+    cdef Call call = start(&norm, ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
+    cdef Py_ssize_t at_y
+    call.positions[DY] = call.need(dy, "dy")
+    at_y = call.add(y, "y", False)
+    if activation is not None:
+        if y is None:
+            raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
+        call.positions[Y] = at_y
+    return run_addition(
+        call, ADDITION_BACKWARD, (dy, y, out), {"dy": call.positions[DY], "y": at_y},
+        norm_reference.residual_add_backward, activation,
+    )
+
+
+cdef object run_addition(Call call, pass_t direction, tuple given, dict positions, reference, activation):
+    """Check the arrays that a call has taken, and out, which may be one of them; run it, and return out."""
+    cdef object out = given[2]
+    call.positions[OUT] = call.add(out, "out", True)
+    call.look()
+    for position in positions.values():
+        call.expect_like_x(position)
+    call.find_backend()
+    if direction == ADDITION_BACKWARD and call.norm.form == 0 and out is None:
+        return given[0]
+    call.refuse_overlaps_but_in_place()
+    if call.device != HOST:
+        return run_on_device(
+            call, "addition" if direction == ADDITION else "addition_backward",
+            {**positions, "y": call.positions[Y], "out": call.positions[OUT]}, given, (("out", out, None),), (), 0, True,
+        )[0]
+    if out is None:
+        call.positions[OUT] = call.own(like_x(call, "out"), "out")
+    results = call.results((out,), (call.positions[OUT],))
+    if call.is_reference:
+        call.run_reference(reference, positions, (call.positions[OUT],), {"activation": activation})
+        return results[0]
+    call.plan(direction)
+    call.run()
+    return results[0]
+
+
 cdef dict STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
 
@@ -925,7 +1035,9 @@ cdef tuple run_on_device(
             stored = STORAGE_NAMES[call.stored[position]]
             views[role] = View(stored, <size_t>cnp.PyArray_DATA(array), shape_of(array), strides_of(array))
     for axis in range(cnp.PyArray_NDIM(<ndarray>call.arrays[0])):
-        if axis == call.channel or (call.kind == LAYER_KIND and axis > call.channel):
+        if call.kind == ADDITION_KIND:
+            labels.append("space")
+        elif axis == call.channel or (call.kind == LAYER_KIND and axis > call.channel):
             labels.append("channel")
         else:
             labels.append("outer" if call.kind == LAYER_KIND or (call.kind != BATCH_KIND and axis == 0) else "space")

@@ -61,6 +61,8 @@ static int own_parameters(const norm_t *norm)
 {
     if (norm->pass == BACKWARD_INFERENCE)
         return 2;
+    if (is_addition(norm))
+        return 0;
     return norm->walk != SAMPLES ? 5 : (is_backward(norm) ? 4 : 3);
 }
 

@@ -10,6 +10,11 @@ static inline ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) 
 
 static inline int is_backward(const norm_t *norm) { return norm->pass >= BACKWARD; }
 
+static inline int is_addition(const norm_t *norm)
+{
+    return norm->pass == ADDITION || norm->pass == ADDITION_BACKWARD;
+}
+
 /* How many elements from this one on stand at one distance from each other. */
 static inline ptrdiff_t run_from(const axes_t *axes, ptrdiff_t index)
 {

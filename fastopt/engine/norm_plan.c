@@ -32,9 +32,27 @@ ptrdiff_t col_stride(const norm_t *norm, int array)
     return axes->ndim ? inner_stride(axes, array) : storage_size(norm->storage[array]);
 }
 
+/* Of an addition, the last axis is that of columns; those that did not merge with it are rows. */
+static void set_rows_apart(norm_t *norm)
+{
+    axes_t *space = &norm->space, *rows = &norm->channels;
+    int last = space->ndim - 1;
+    if (last < 1)
+        return;
+    *rows = *space;
+    rows->ndim = last;
+    rows->count = space->count / space->shape[last];
+    space->ndim = 1;
+    space->count = space->shape[0] = space->shape[last];
+    for (int i = 0; i < ARRAYS; i++)
+        space->strides[i][0] = space->strides[i][last];
+}
+
 /* Memory order decides, by the array that is read in every pass. */
 static enum walk choose_walk(const norm_t *norm)
 {
+    if (is_addition(norm))
+        return PLANES;
     if (norm->space.count == 1 && norm->per_group > 1)
         return SAMPLES;
     if (norm->channels.ndim == 0)
@@ -64,7 +82,7 @@ static void choose_panels(norm_t *norm)
 {
     int staged = 0, crossing = 0;
     norm->stream = goes_past_caches(norm);
-    norm->far = bytes_of(norm, X) >= FAR_FROM;
+    norm->far = norm->data[X] && bytes_of(norm, X) >= FAR_FROM;
     norm->nused = norm->nread = 0;
     for (int i = 0; i < ARRAYS; i++) { /* those that are written stand last in enum slot, too */
         if (!norm->data[i])
@@ -74,6 +92,8 @@ static void choose_panels(norm_t *norm)
         ptrdiff_t along = col_stride(norm, i), across = inner_stride(row_axes(norm), i);
         norm->native[i] = norm->storage[i] == norm->compute && along == norm->itemsize && across >= 0;
         if ((i == OUT || i == DRESIDUAL) && norm->stream)
+            norm->native[i] = 0;
+        if (i < OUT && norm->data[i] == norm->data[OUT]) /* an addition in place: a kernel's arrays are apart */
             norm->native[i] = 0;
         staged |= !norm->native[i];
         crossing |= along != storage_size(norm->storage[i]);
@@ -97,6 +117,14 @@ static void choose_kernels(norm_t *norm)
     case INFERENCE:
         norm->sums = PANEL_KERNELS;
         norm->elements = NORMALISE_ROWS + norm->walk;
+        break;
+    case ADDITION:
+        norm->sums = PANEL_KERNELS;
+        norm->elements = UNCHANGED;
+        break;
+    case ADDITION_BACKWARD:
+        norm->sums = PANEL_KERNELS;
+        norm->elements = UNCHANGED_GRADIENT;
         break;
     case BACKWARD:
         norm->sums = norm->walk == SAMPLES ? WEIGHTED_GRADIENT_TERMS : GRADIENT_TERMS;
@@ -131,6 +159,8 @@ static size_t carve_scratch(norm_t *norm, int threads)
     ptrdiff_t doubles = sizeof(double);
     ptrdiff_t channels = norm->outer.count * norm->channels.count, statistics = norm->outer.count * norm->groups;
     int samples = norm->walk == SAMPLES;
+    if (is_addition(norm))
+        return 64;
     ptrdiff_t sums = (samples ? statistics : channels) * norm->parts;
     norm->first = carve(norm, &used, norm->sums == PANEL_KERNELS ? 0 : sums * doubles);
     norm->second = carve(norm, &used, norm->sums == PANEL_KERNELS ? 0 : sums * doubles);
@@ -154,6 +184,8 @@ size_t plan_norm(norm_t *norm, int threads)
 {
     if (!norm->scratch) {
         norm->itemsize = storage_size(norm->compute);
+        if (is_addition(norm))
+            set_rows_apart(norm);
         norm->walk = choose_walk(norm);
         norm->values = norm->per_group * norm->space.count;
         norm->per_value = norm->values ? 1 / (double)norm->values : 0;

@@ -17,8 +17,10 @@
 /* Where arrays run across each other, so many channels share a cache line. */
 #define ACROSS 16
 
-/* Elements of a unit that has nothing to sum up: 256 KiB of float32, in the order of memory. */
+/* Elements of a unit that has nothing to sum up: 256 KiB of float32, in the order of memory. An addition is as often
+ * small, and has more units than threads from 32,768 elements on. */
 #define UNIT 65536
+#define ADDITION_UNIT 8192
 
 /* A call's units: blocks of channels, and spans of space; or stretches of samples. */
 typedef struct {
@@ -180,14 +182,20 @@ static void set_blocks(call_t *call, ptrdiff_t channels, ptrdiff_t span)
 static void set_blocks_in_order(call_t *call)
 {
     const norm_t *norm = call->norm;
-    ptrdiff_t channels = norm->channels.count;
+    ptrdiff_t channels = norm->channels.count, unit = is_addition(norm) ? ADDITION_UNIT : UNIT;
     if (norm->walk == PLANES) {
-        ptrdiff_t span = smaller(run_from(&norm->space, 0), UNIT);
-        set_blocks(call, larger(1, smaller(channels, UNIT / span)), span);
+        ptrdiff_t span = smaller(run_from(&norm->space, 0), unit);
+        set_blocks(call, larger(1, smaller(channels, unit / span)), span);
     } else {
-        ptrdiff_t width = smaller(channels, UNIT);
-        set_blocks(call, width, UNIT / width);
+        ptrdiff_t width = smaller(channels, unit);
+        set_blocks(call, width, unit / width);
     }
+}
+
+static void apply_in_order(call_t *call, int threads)
+{
+    set_blocks_in_order(call);
+    call->norm->spread(apply_units, call, units_of(call), 64, threads);
 }
 
 static int ask_for_second(const norm_t *norm)
@@ -231,10 +239,15 @@ static void run_spatial(norm_t *norm, int threads)
             norm->spread(sum_units, &call, units_of(&call), 64, threads);
             norm->spread(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
         } while (second);
-    if (norm->elements != PANEL_KERNELS) {
-        set_blocks_in_order(&call);
-        norm->spread(apply_units, &call, units_of(&call), 64, threads);
-    }
+    if (norm->elements != PANEL_KERNELS)
+        apply_in_order(&call, threads);
+}
+
+static void run_addition(norm_t *norm, int threads)
+{
+    call_t call = {norm, 0, 0, 0, FIRST, NULL};
+    if (norm->channels.count * norm->space.count != 0)
+        apply_in_order(&call, threads);
 }
 
 /* ---- Stretches of samples (SAMPLES) */
@@ -361,7 +374,9 @@ static void finish_channels(void *argument, int thread, ptrdiff_t first, ptrdiff
 void run_norm(norm_t *norm, int threads)
 {
     float_mode_t caller = enter_float_mode();
-    if (norm->walk == SAMPLES)
+    if (is_addition(norm))
+        run_addition(norm, threads);
+    else if (norm->walk == SAMPLES)
         run_sampled(norm, threads);
     else
         run_spatial(norm, threads);

@@ -16,6 +16,7 @@ cdef class Update:
     cdef readonly object rule
     cdef readonly object prepare
     cdef readonly object reference
+    cdef readonly str scale
     cdef readonly str backend
     cdef readonly tuple arrays
     cdef readonly tuple scalars

@@ -5,6 +5,7 @@ class Update:
     rule: Callable[..., Any]
     prepare: Callable[..., tuple[float, ...]]
     reference: Callable[..., None] | None
+    scale: str
     backend: str
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
@@ -15,5 +16,6 @@ class Update:
         prepare: Callable[..., Any],
         reference: Callable[..., None] | None = None,
         *,
+        scale: str = "grad_scale",
         backend: str = "cython",
     ) -> None: ...

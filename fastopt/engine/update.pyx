@@ -21,14 +21,17 @@ cdef class Update:
         From the hyperparameters to the host scalars: ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own.
     reference : function, optional
         The plain formula, called with the rule's arrays and prepare's hyperparameters by name.
+    scale : str
+        The hyperparameter that scales grad, as the public function has it.
     """
 
-    def __init__(self, rule, prepare, reference=None, *, str backend="cython"):
+    def __init__(self, rule, prepare, reference=None, *, str scale="grad_scale", str backend="cython"):
         code = rule.__code__
         names = code.co_varnames[: code.co_argcount]
         self.rule = rule
         self.prepare = prepare
         self.reference = reference
+        self.scale = scale
         self.backend = backend
         self.arrays = names[: code.co_posonlyargcount]
         own_scalars = [name for name in names[code.co_posonlyargcount :] if name not in SHARED_SCALARS]
@@ -51,7 +54,7 @@ cdef class Update:
             raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
         if backend not in self.siblings:
             find_host_backend(backend, self.arrays[0])
-            self.siblings[backend] = Update(self.rule, self.prepare, self.reference, backend=backend)
+            self.siblings[backend] = Update(self.rule, self.prepare, self.reference, scale=self.scale, backend=backend)
         return self.siblings[backend]
 
     cdef int load(self, bint is_float64, int form) except -1:
@@ -79,10 +82,11 @@ cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_
 
 cdef int refuse_scalar(Update update, Py_ssize_t i, double value, bint is_float64) except -1:
     dtype = "float64" if is_float64 else "float32"
+    name = update.scalars[i] if i else update.scale
     if i == 0 and isfinite(value) and abs(value) < 1.0:
-        raise ValueError(f"grad_scale vanishes in {dtype} (it is {value})")
+        raise ValueError(f"{name} vanishes in {dtype} (it is {value})")
     raise ValueError(
-        f"{update.scalars[i]} becomes {value if is_float64 else <float>value} in {dtype} (it is {value}); "
+        f"{name} becomes {value if is_float64 else <float>value} in {dtype} (it is {value}); "
         f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
     )
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastopt import (
+    accumulate,
     adabelief,
     adadelta,
     adagrad,
@@ -34,8 +35,8 @@ from fastopt.numba.overloads import register
 from fastopt.numba.scalars import register_host_scalars
 
 __all__ = [
-    "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "adan", "ademamix", "asgd", "lion", "momentum",
-    "nadam", "nadam_mu", "radam", "rmsprop", "rprop", "sgd", "signum", "yogi",
+    "accumulate", "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "adan", "ademamix", "asgd", "lion",
+    "momentum", "nadam", "nadam_mu", "radam", "rmsprop", "rprop", "sgd", "signum", "yogi",
 ]  # fmt: skip
 
 UPDATES = [globals()[name] for name in __all__ if name != "nadam_mu"]

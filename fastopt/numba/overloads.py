@@ -85,7 +85,7 @@ def _choice(name: str, kind: Any) -> str:
 
 def check_arrays(arrays: dict[str, Any]) -> None:
     """Refuse what can't be updated, or read."""
-    param = next(iter(arrays.values()))
+    first, param = next(iter(arrays.items()))
     for name, kind in arrays.items():
         if not isinstance(kind, types.Array) or kind.dtype not in REALS:
             raise TypingError(f"{name} is {kind}; expected an array of float32 or float64")
@@ -94,7 +94,7 @@ def check_arrays(arrays: dict[str, Any]) -> None:
         if not kind.mutable and name != "grad":
             raise TypingError(f"{name} is {kind}, which is read-only; expected an array that may be written")
         if kind.ndim != param.ndim:
-            raise TypingError(f"{name} has {kind.ndim} axes; expected {param.ndim}, as param has")
+            raise TypingError(f"{name} has {kind.ndim} axes; expected {param.ndim}, as {first} has")
 
 
 def _is_none(kind: Any) -> bool:
@@ -117,7 +117,7 @@ def stand_in(
     """
     kinds = dict(arrays)
     layouts = {kind.layout for kind in kinds.values()}
-    ndim, flat = kinds["param"].ndim, ""
+    ndim, flat = arrays[0][1].ndim, ""
     if ndim != 1 and layouts in ({"C"}, {"F"}):
         flat = "{0}.reshape({0}.size)" if layouts == {"C"} else "{0}.T.reshape({0}.size)"
         ndim = 1

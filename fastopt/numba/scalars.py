@@ -17,7 +17,6 @@ from fastopt.backends.numba_compiler import OPTIONS
 from fastopt.codegen.calls_to_numba import check_module
 from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.numba.modules import VERSION, module
-from fastopt.ranges import RANGES
 
 #: What a hyperparameter that is a string may be, and the numbers that are compiled in their place: to compare strings,
 #: Numba would compile for two seconds more.
@@ -46,7 +45,7 @@ def register_host_scalars() -> None:
     names = dict(vars(host_scalars))
     for name, value in vars(host_scalars).items():
         if isinstance(value, Hyperparameters):
-            checks = [(each, *(STEP if each == "step" else RANGES[each])) for each in value.names]
+            checks = [(each, *(STEP if each == "step" else value.ranges[each])) for each in value.names]
             names[name] = module(check_module(checks))["check"]
         elif isinstance(value, FunctionType) and value.__module__ == host_scalars.__name__ and name != "refuse":
             _register(value, FunctionType(_with_numbers(value.__code__), names, name, value.__defaults__))

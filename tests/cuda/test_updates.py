@@ -43,7 +43,7 @@ def test_so_have_those_of_float64_and_16_bits(case):
     both(case, case.make_arrays(9, "float64"))
     for dtype in ("float16", BFLOAT16):
         arrays = case.make_arrays(9)
-        arrays.update(param=arrays["param"].astype(dtype), grad=arrays["grad"].astype(dtype))
+        arrays.update({name: arrays[name].astype(dtype) for name in (case.target, "grad")})
         both(case, arrays)
 
 

@@ -1,0 +1,78 @@
+"""The sum of the gradients of several backward passes."""
+
+from __future__ import annotations
+
+from fastopt import host_scalars, reference, rules
+from fastopt.arguments import Array, Backend, Real, Stream
+from fastopt.engine.run import run
+from fastopt.engine.update import Update
+
+ACCUMULATE = Update(rules.accumulate, host_scalars.accumulate, reference.accumulate, scale="alpha")
+ACCUMULATE_ANEW = Update(rules.accumulate_anew, host_scalars.accumulate_anew, reference.accumulate, scale="alpha")
+
+
+def accumulate(
+    acc: Array,
+    grad: Array,
+    *,
+    alpha: Real = 1.0,
+    beta: Real = 1.0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+    stream: Stream = None,
+) -> None:
+    """Add a gradient to the sum of others: several backward passes, one step.
+
+        acc = beta * acc + alpha * grad         (beta = 0: acc = alpha * grad)
+
+    Parameters
+    ----------
+    acc, grad : array of float16, bfloat16, float32 or float64
+        acc is updated, grad is read; any shape, which all arrays share. With beta = 0, what acc holds does not matter:
+        it may be NaN, or memory that nobody has written yet.
+    alpha : float
+        What grad is multiplied by: the weight of its batch, 1 / the number of batches, or 1 / loss scale.
+    beta : float
+        What acc is multiplied by: 1 goes on, 0 starts anew.
+    backend, num_threads, stream : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If alpha or beta is not finite, or grad has another shape than acc.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    With a float32 acc, gradients of 16 bits are summed as float32: of 1,000 bfloat16 gradients of 1, a bfloat16 sum is
+    256, for 257 is no bfloat16. PyTorch's ``backward()`` adds to a ``.grad`` of the parameter's own type.
+
+    Only beta = 0 leaves a factor out: alpha = 0 makes NaN of an infinite element of grad. beta decides which kernel
+    runs, so it is not read from a CUDA device: a number there is refused.
+
+    References
+    ----------
+    L. S. Blackford et al., "An Updated Set of Basic Linear Algebra Subprograms (BLAS)", 2002: axpby. That what beta = 0
+    multiplies need not be set is a convention of J. J. Dongarra et al., "A Set of Level 3 Basic Linear Algebra
+    Subprograms", 1990.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import accumulate
+    >>> acc = np.empty(2, np.float32)
+    >>> for number, grad in enumerate([[1.0, 2.0], [3.0, 6.0]]):
+    ...     accumulate(acc, np.array(grad, np.float16), alpha=0.5, beta=0.0 if number == 0 else 1.0)
+    >>> acc
+    array([2., 4.], dtype=float32)
+    """
+    run(
+        ACCUMULATE if host_scalars.goes_on(beta) else ACCUMULATE_ANEW,
+        (acc, grad),
+        (alpha, beta),
+        backend,
+        num_threads,
+        stream,
+    )
