@@ -999,7 +999,7 @@ cdef object run_addition(Call call, pass_t direction, tuple given, dict position
             {**positions, "y": call.positions[Y], "out": call.positions[OUT]}, given, (("out", out, None),), (), 0, True,
         )[0]
     if out is None:
-        call.positions[OUT] = call.own(like_x(call, "out"), "out")
+        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "out"), "out")
     results = call.results((out,), (call.positions[OUT],))
     if call.is_reference:
         call.run_reference(reference, positions, (call.positions[OUT],), {"activation": activation})
