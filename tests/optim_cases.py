@@ -8,7 +8,8 @@ import numpy as np
 
 import fastopt
 from fastopt import optim
-from tests.cases import CASES, Case
+from tests.cases import CASES as CASES_OF_UPDATES
+from tests.cases import Case
 
 CLASSES = {
     "sgd": optim.SGD, "momentum": optim.Momentum, "asgd": optim.ASGD, "signum": optim.Signum, "lion": optim.Lion,
@@ -16,6 +17,9 @@ CLASSES = {
     "adam": optim.Adam, "adamw": optim.AdamW, "adamax": optim.Adamax, "nadam": optim.NAdam, "radam": optim.RAdam,
     "adabelief": optim.AdaBelief, "yogi": optim.Yogi, "ademamix": optim.AdEMAMix, "adan": optim.Adan,
 }  # fmt: skip
+
+#: What updates parameters.
+CASES = [case for case in CASES_OF_UPDATES if case.target == "param"]
 
 #: The options of an object that a function takes as arrays.
 BY_STATE = {"v_max": "amsgrad", "grad_avg": "centered"}

@@ -13,6 +13,7 @@ from scipy import stats
 import fastopt.init
 from fastopt import init
 from tests.cuda.support import Exported
+from tests.peers import peer
 from tests.support import cpus
 from tests.test_docs import entries
 from tests.test_refusals import BAD_ARRAYS, BAD_TARGETS
@@ -143,6 +144,22 @@ def test_fans_that_are_given(function):
     given = {"fan_in": 16, "fan_out": 48} if "xavier" in function.__name__ else {"fan_in": 16}
     function(param, **given, seed=9)
     assert (param == expected(function, 50, VARIANCES[function.__name__](16, 48))).all()
+
+
+@pytest.mark.parametrize("shape", [(30, 20), (30, 20, 3, 5), (7, 20, 30)])
+@scaled
+def test_pytorch_has_the_same_scale(function, shape):
+    """Of as many numbers, the standard deviations are near, and so are the largest."""
+    torch = peer("torch")
+    name = function.__name__.replace("he_", "kaiming_")
+    options = {"nonlinearity": "linear" if "lecun" in name else "relu"} if "xavier" not in name else {}
+    theirs = torch.empty(400, *shape[1:]) if "xavier" not in name else torch.empty(shape)
+    param = np.empty(tuple(theirs.shape), "f4")
+    torch.manual_seed(0)
+    getattr(torch.nn.init, name.replace("lecun_", "kaiming_"))(theirs, **options)
+    function(param, seed=1)
+    assert abs(param.std() / theirs.numpy().std() - 1) < 7 / sqrt(2 * param.size)
+    assert abs(abs(param).max() / abs(theirs.numpy()).max() - 1) < 0.4
 
 
 @pytest.mark.parametrize("function", [init.xavier_normal_, init.xavier_uniform_], ids=lambda f: f.__name__)

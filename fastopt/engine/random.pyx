@@ -3,7 +3,7 @@
 
 import numpy
 
-from fastopt import random_reference, random_rules
+from fastopt import random_rules
 from fastopt.backends import find_host_backend, load_random_kernel
 from fastopt.engine.hyperparameters import whole
 from fastopt.random_scalars import dropout as dropout_scalars
@@ -173,6 +173,8 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
     if key.is_reference:
         refuse_bfloat16_bits(source)
         refuse_bfloat16_bits(target)
+        from fastopt import random_reference  # only here: importing fastopt should not take longer for it
+
         store(random_reference.dropout(source, p, scale, key.seed, key.offset), target)
     elif scale == 1 and p == 0 and stored[0] == stored[1]:  # bit for bit: also what kernels flush, or make quiet
         whole_numbers = f"u{cnp.PyArray_ITEMSIZE(source)}"
