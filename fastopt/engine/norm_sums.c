@@ -41,10 +41,15 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round ro
         return;
     }
     ptrdiff_t o = at / norm->groups, group = at % norm->groups;
-    for (ptrdiff_t k = 0; k < count; k++) {
-        char *first = norm->data[X] + offset_of(&norm->outer, X, o);
-        centres[k] = value_at(norm, first + offset_of(&norm->channels, X, group * norm->per_group));
-        if (++group == norm->groups) {
+    ptrdiff_t step = norm->per_group * inner_stride(&norm->channels, X);
+    for (ptrdiff_t k = 0, run; k < count; k += run) { /* groups that stand at one distance */
+        ptrdiff_t channel = group * norm->per_group;
+        char *first = norm->data[X] + offset_of(&norm->outer, X, o) + offset_of(&norm->channels, X, channel);
+        run = smaller(smaller(count - k, norm->groups - group), ceil_div(run_from(&norm->channels, channel), norm->per_group));
+        for (ptrdiff_t i = 0; i < run; i++)
+            centres[k + i] = value_at(norm, first + i * step);
+        group += run;
+        if (group == norm->groups) {
             group = 0;
             o++;
         }

@@ -41,7 +41,11 @@ cdef int choose_threads(Py_ssize_t array_elements, int wanted) noexcept nogil:
 
 cdef int threads_wanted(num_threads) except -1:
     """How many threads a call asks for: 0 if it does not say."""
-    return 0 if num_threads is None else whole("num_threads", num_threads, "a whole number, 1 or more", MANY)
+    if num_threads is None:
+        return 0
+    if type(num_threads) is int and 1 <= num_threads <= MANY:  # 0.1 us sooner
+        return num_threads
+    return whole("num_threads", num_threads, "a whole number, 1 or more", MANY)
 
 
 def set_num_threads(num_threads: int | None) -> None:
