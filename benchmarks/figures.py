@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.around import AROUND_FIGURES
 from benchmarks.figure import Figure
 from benchmarks.grid import Grid
 from benchmarks.models.figures import MODEL_FIGURES
@@ -20,7 +21,7 @@ from benchmarks.results import Results, read_csv
 from benchmarks.rules import RULE_FIGURES
 from benchmarks.updates.figures import UPDATE_FIGURES
 
-FIGURES = [*UPDATE_FIGURES, *RULE_FIGURES, *PROCESS_FIGURES, *MODEL_FIGURES, *NORM_FIGURES]
+FIGURES = [*UPDATE_FIGURES, *RULE_FIGURES, *PROCESS_FIGURES, *MODEL_FIGURES, *NORM_FIGURES, *AROUND_FIGURES]
 
 
 def _digits(value: float) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.around import around_grid
 from benchmarks.device.report import device_figures_grid, device_norms_grid, device_updates_grid
 from benchmarks.figures import figures_grid
 from benchmarks.grid import Grid
@@ -24,6 +25,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
     "updates": updates_grid,
     "models": models_grid,
     "norms": norms_grid,
+    "around": around_grid,
     "cuda-updates": device_updates_grid,
     "cuda-norms": device_norms_grid,
     "storage": storage_grid,
