@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from benchmarks.around import AROUND_FIGURES
 from benchmarks.figure import Figure
 from benchmarks.grid import Grid
 from benchmarks.models.figures import MODEL_FIGURES
@@ -30,6 +31,7 @@ FIGURES = [
     *NORM_FIGURES,
     *SCALING_FIGURES,
     *RANDOM_FIGURES,
+    *AROUND_FIGURES,
 ]
 
 

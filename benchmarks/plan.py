@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 
+from benchmarks.around import GATHERED, measure_around, workloads
 from benchmarks.calls import measure_calls
 from benchmarks.effort import FULL, QUICK, Effort
 from benchmarks.models.measure import measure_model
@@ -29,7 +30,10 @@ BENCHMARKED = [case for case in CASES if case.benchmarked]
 NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
 
 #: What `--only` takes besides the names of cases.
-GROUPS = ("calls", "processes", "models", "norms", *NORMS, "random", "rules", "scaling", "storage", "zero-gradient")
+GROUPS = (
+    *("batches", "calls", "processes", "models", "norms", *NORMS, "random", "rules", "scaling", "storage"),
+    "zero-gradient",
+)
 
 #: A description, and the function that measures.
 Measurement = tuple[str, Callable[[], Iterator[Result]]]
@@ -77,6 +81,11 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
     for workload in random_workloads(effort.sizes) if "random" in groups else ():
         step = partial(measure_random, workload, effort, peers, threads)
         planned.append((f"{workload.name}, {workload.storage}, {short(workload.elements)} elements", step))
+    if "batches" in groups:
+        sizes = [size for size in effort.sizes if size >= 100_000]
+        for work in [*(each for size in sizes for each in workloads(size)), *GATHERED]:
+            step = partial(measure_around, work, effort, peers, threads)
+            planned.append((f"{work.name}, {work.shape}", step))
     if "storage" in groups:
         for size in [size for size in effort.sizes if size >= 1_000_000]:
             step = partial(measure_storages, UpdateWorkload(BY_NAME["adam"], size), effort, threads)

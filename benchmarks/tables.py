@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+from benchmarks.around import around_grid
 from benchmarks.device.report import device_figures_grid, device_norms_grid, device_updates_grid
 from benchmarks.figures import figures_grid
 from benchmarks.grid import Grid
@@ -35,6 +36,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
     "norms": norms_grid,
     "scaling": scaling_grid,
     "random": random_grid,
+    "around": around_grid,
     "cuda-updates": device_updates_grid,
     "cuda-norms": device_norms_grid,
     "storage": storage_grid,

@@ -14,7 +14,7 @@ import pytest
 pytest.importorskip("rich")
 pytest.importorskip("matplotlib")
 
-from benchmarks import competition, processes, rules, tables
+from benchmarks import around, competition, processes, rules, tables
 from benchmarks.candidates import Candidate
 from benchmarks.competition import compete
 from benchmarks.effort import QUICK
@@ -129,6 +129,15 @@ def test_pages_of_the_documentation_have_known_markers(out: Path) -> None:
     results = read_csv(out / "benchmarks.csv")
     for page in ("README.md", "docs/benchmarks.md"):
         tables.update((ROOT / page).read_text(), results)
+
+
+@pytest.mark.parametrize("work", [*around.workloads(100_000), *around.GATHERED], ids=lambda work: work.shape)
+def test_what_stands_around_a_step_is_right_before_it_is_timed(work: around.Around) -> None:
+    for candidate in (around.CYTHON, around.NUMPY):
+        verify(candidate, work, threads=2)
+    wrong = replace(around.NUMPY, make=lambda workload, arrays, threads: lambda: None)
+    with pytest.raises(WrongResultError, match=work.name.replace("+", r"\+")):
+        verify(wrong, work, threads=2)
 
 
 def test_figures_come_from_the_medians() -> None:

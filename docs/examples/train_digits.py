@@ -56,8 +56,12 @@ class Digits:
     def load(cls) -> Digits:
         """Load the 1,797 images, keep a quarter of each digit for the test, and scale 0..16 to -1..1."""
         pixels, labels = load_digits(return_X_y=True)
-        x = (pixels / 8 - 1).astype(np.float32)
-        train_x, test_x, train_y, test_y = train_test_split(x, labels, test_size=0.25, stratify=labels, random_state=0)
+        return cls.split((pixels / 8 - 1).astype(np.float32), labels)
+
+    @classmethod
+    def split(cls, x: np.ndarray, y: np.ndarray) -> Digits:
+        """Keep a quarter of each digit for the test."""
+        train_x, test_x, train_y, test_y = train_test_split(x, y, test_size=0.25, stratify=y, random_state=0)
         return cls(train_x, train_y, test_x, test_y)
 
 

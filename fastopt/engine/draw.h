@@ -3,11 +3,7 @@
 #ifndef FASTOPT_DRAW_H
 #define FASTOPT_DRAW_H
 #include "codecs.h"
-#include <stdint.h>
-
-/* What bits are for: two purposes never share them, whatever their seeds and offsets. Rounding at random (codecs.c) has
- * steps in the place of it, below 2^24 or so. */
-enum purpose { INITIAL = 1, INITIAL_MORE, DROPOUT };
+#include "philox.h"
 
 typedef struct {
     uint64_t seed;

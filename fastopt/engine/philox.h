@@ -8,6 +8,10 @@
 #define FASTOPT_PHILOX_H
 #include <stdint.h>
 
+/* What bits are for, in the counter's highest byte: two purposes never share them, whatever their seeds and offsets.
+ * Rounding at random (codecs.c) has steps in the place of it, below 2^24 or so. */
+enum purpose { INITIAL = 1, INITIAL_MORE, DROPOUT, SHUFFLE };
+
 /* WORD is uint64_t or a vector of them, PRODUCT of two of them that of their lower halves. */
 #define PHILOX(name, WORD, N, PRODUCT)                                                            \
     static inline void name(WORD x[4][N], WORD key0, WORD key1)                                   \

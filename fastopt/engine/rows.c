@@ -149,10 +149,6 @@ void gather_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 /* Swaps whose places are drawn, and asked for, before they are made: of ten million numbers 0.51 -> 0.13 s. */
 #define DRAWN 64
 
-/* In the highest byte of the counter: what a seed's bits are for. Of 1 to 3 are those of initial values and dropout, so
- * that one seed may serve all. */
-#define PURPOSE ((uint64_t)4 << 56)
-
 /* Random numbers of 64 bits, two from each counter. */
 typedef struct {
     uint64_t seed, epoch, counter;
@@ -188,7 +184,7 @@ static uint64_t next_below(stream_t *stream, uint64_t bound)
 
 void shuffle_rows(int64_t *numbers, ptrdiff_t count, uint64_t seed, uint64_t epoch)
 {
-    stream_t stream = {seed, epoch | PURPOSE, 0, {0}, 0};
+    stream_t stream = {seed, epoch | (uint64_t)SHUFFLE << 56, 0, {0}, 0};
     ptrdiff_t places[DRAWN];
     for (ptrdiff_t i = 0; i < count; i++)
         numbers[i] = i;
