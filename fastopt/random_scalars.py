@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from math import erf, erfc, inf, log, sqrt
+from typing import Any
+
+import numpy as np
 
 #: z / x as a ratio of two polynomials in w = -log(1 - x^2), where x = erf(z / sqrt(2)). All coefficients are positive,
 #: so that nothing cancels. Fitted (Lawson's iteration, in 70 digits) for the smallest relative error over all w that
@@ -38,7 +41,21 @@ Scalars = tuple[float, ...]
 
 def uniform(dtype: str, low: float, high: float) -> Scalars:
     """Of ``uniform_float32`` and ``uniform_float64``."""
-    return (low, high - low, 2.0**-24) if dtype == "float32" else (low, high - low, 2.0**-53, 2.0**26)
+    units = (2.0**-24,) if dtype == "float32" else (2.0**-53, 2.0**26)
+    return (low, _width(np.float32 if dtype == "float32" else np.float64, low, high, 1 - units[0]), *units)
+
+
+def _width(real: type[np.floating[Any]], low: float, high: float, largest: float) -> float:
+    """Return high - low, or so much less that low and the largest part of it do not add up to more than high.
+
+    Each is rounded: from -32.6 to -1.9, numbers of float32 came to lie 3 units of the last place above high.
+    """
+    if not high - low <= np.finfo(real).max:
+        raise ValueError(f"high - low is {high - low}; expected a number that is finite in {real.__name__}")
+    width = real(high - low)
+    while real(low) + width * real(largest) > real(high):
+        width = np.nextafter(width, real(0))
+    return float(width)
 
 
 def _constants(dtype: str) -> Scalars:

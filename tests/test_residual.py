@@ -51,6 +51,27 @@ def test_forward_and_backward(activation, dtype, backend):
             same(array, kept)
 
 
+#: Arrays of shape (5, 0) whose strides are not those of a new one.
+EMPTY = [
+    lambda: np.ones((5, 8), "f4")[:, :0],
+    lambda: np.ones((5, 8), "f4")[:, 8:],
+    lambda: np.ones((0,), "f4").reshape(5, 0),
+    lambda: np.ones((0, 5), "f4").T,
+    lambda: np.ones((8, 5), "f4")[:0].T,
+    lambda: np.ones((5, 0), "f4"),
+]
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+def test_empty_arrays_of_any_strides(backend):
+    for x in EMPTY:
+        for other in EMPTY:
+            for out in [lambda: None, *EMPTY]:
+                assert fastopt.residual_add(x(), other(), out=out(), backend=backend).shape == (5, 0)
+                options = {"activation": "relu", "out": out(), "backend": backend}
+                assert fastopt.residual_add_backward(x(), y=other(), **options).shape == (5, 0)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 def test_the_reference_backend(activation):
     x, residual, dy = (values((7, 3), seed=seed) for seed in range(3))
@@ -179,6 +200,16 @@ def test_out_may_be_an_array_that_is_read(dtype, layout, backend):
             np.testing.assert_array_equal(out, wanted_dx)
 
 
+def test_out_may_be_all_that_is_read():
+    x = values((70, 130))
+    wanted = formula(x, x, "relu"), np.where(x <= 0, np.zeros_like(x), x)
+    summed, gated = x.copy(), x.copy()
+    fastopt.residual_add(summed, summed, activation="relu", out=summed)
+    fastopt.residual_add_backward(gated, y=gated, activation="relu", out=gated)
+    for got, each in zip((summed, gated), wanted, strict=True):
+        same(got, each)
+
+
 def test_in_place_on_several_threads():
     x, residual = values(3_000_001), values(3_000_001, seed=1)
     wanted = formula(x, residual, "relu")
@@ -249,7 +280,7 @@ def test_out_overlaps_nothing_that_it_is_not(shift):
     others = {1: memory[11:21], -1: memory[9:19], "reversed": x[::-1], "other dtype": memory.view("f8")[5:15]}
     with pytest.raises(ValueError, match="overlaps x in memory"):
         fastopt.residual_add(x, residual, out=others[shift])
-    with pytest.raises(ValueError, match="overlaps x in memory"):
+    with pytest.raises(ValueError, match="out overlaps residual in memory"):
         fastopt.residual_add(x, memory[12:22], out=x)
     same(memory, before)
 

@@ -53,7 +53,7 @@ cdef class Hyperparameters:
             if converted is None:
                 converted = list(values)
             converted[i] = number
-        return values if converted is None else converted
+        return values if converted is None else tuple(converted)
 
 
 cpdef double real(str name, given, dict ranges) except? -1.0:

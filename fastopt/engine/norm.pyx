@@ -369,14 +369,19 @@ cdef class Call:
         return intake.refuse_overlaps()
 
     cdef int refuse_overlaps_but_in_place(self) except -1:
-        """The same, but that out may be the very array that is read: out is then left out, and that one is written."""
+        """The same, but that what is read may be out itself: each such array is left out."""
         cdef Py_ssize_t out = self.positions[OUT], i
+        cdef list others
         kept = self.arrays, self.names, self.only_read
-        for i in range(out if out != NONE else 0):
-            if self.stored[i] == self.stored[out] and same_places(<ndarray>self.arrays[i], <ndarray>self.arrays[out]):
-                self.arrays, self.names = self.arrays[:out], self.names[:out]
-                self.only_read &= ~(<unsigned long long>1 << i)
-                break
+        if out != NONE:
+            others = [
+                i for i in range(out)
+                if self.stored[i] != self.stored[out]
+                or not same_places(<ndarray>self.arrays[i], <ndarray>self.arrays[out])
+            ]
+            self.arrays = [self.arrays[i] for i in (*others, out)]
+            self.names = [self.names[i] for i in (*others, out)]
+            self.only_read = (<unsigned long long>1 << len(others)) - 1  # all but out
         try:
             self.refuse_overlaps()
         finally:

@@ -37,7 +37,7 @@ static void set_rows_apart(norm_t *norm)
 {
     axes_t *space = &norm->space, *rows = &norm->channels;
     int last = space->ndim - 1;
-    if (last < 1)
+    if (last < 1 || space->count == 0)
         return;
     *rows = *space;
     rows->ndim = last;

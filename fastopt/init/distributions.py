@@ -53,8 +53,8 @@ def normal_(
 
     Notes
     -----
-    z is the normal quantile of a random number of 32 bits (in float64, of 53), right to 4e-7 of itself (1e-14); no z is
-    beyond 6.3 (8.2) standard deviations. PyTorch's std is 1 unless given, and Keras' 0.05.
+    z is the normal quantile of a random number of 32 bits (in float64, of 53), right to 6e-7 of itself (1e-14); no z is
+    beyond 6.34 (8.3) standard deviations. PyTorch's std is 1 unless given, and Keras' 0.05.
 
     References
     ----------
@@ -114,8 +114,8 @@ def truncated_normal_(
     -----
     The truncation is exact: z is a quantile of the truncated distribution itself. Nothing is clipped, so that no value
     is more frequent than its neighbours; and nothing is drawn again, so that an element's value stays its own. Where z
-    is rounded, it may be beyond the bound by that much. PyTorch's bounds are absolute, from -2 to 2 unless given, and
-    its std 1; Keras truncates at two standard deviations, and its std is 0.05.
+    or param is rounded, param may be beyond the bound by that much. PyTorch's bounds are absolute, from -2 to 2 unless
+    given, and its std 1; Keras truncates at two standard deviations, and its std is 0.05.
 
     References
     ----------
@@ -167,8 +167,9 @@ def uniform_(
 
     Notes
     -----
-    u is a multiple of 2^-24, in float64 of 2^-53. From 0 to 1, param is u, and below 1; elsewhere, and in 16 bits,
-    rounding may give high. Keras' range is -0.05 to 0.05 unless given; PyTorch's is 0 to 1, too.
+    u is a multiple of 2^-24, in float64 of 2^-53. From 0 to 1, param is u, and below 1; elsewhere, rounding may give
+    high as param's type has it, but nothing beyond. Keras' range is -0.05 to 0.05 unless given; PyTorch's is 0 to 1,
+    too.
 
     References
     ----------

@@ -17,7 +17,7 @@ LAYOUTS = ("torch", "keras")
 
 def fans(param: Array, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None) -> tuple[int, int]:
     """Return fan_in and fan_out: those that are given, else those of param's shape."""
-    if layout not in LAYOUTS:
+    if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"layout is {layout!r}; expected 'torch' or 'keras'")
     given = [
         None if fan is None else whole(name, fan, "None or a whole number, 1 or more")

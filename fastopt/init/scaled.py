@@ -28,10 +28,10 @@ def _fill_uniform(
 def _xavier_std(
     param: Array, mode: str, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None
 ) -> float:
+    if not isinstance(mode, str) or mode not in ("average", "fan_in"):
+        raise ValueError(f"mode is {mode!r}; expected 'average' or 'fan_in'")
     if mode == "average":
         return sqrt(2 / sum(fans(param, layout, fan_in, fan_out)))
-    if mode != "fan_in":
-        raise ValueError(f"mode is {mode!r}; expected 'average' or 'fan_in'")
     if fan_out is not None:
         raise ValueError(f"fan_out is {fan_out!r}; expected None, since mode is 'fan_in'")
     return sqrt(1 / fan_in_of(param, layout, fan_in))
