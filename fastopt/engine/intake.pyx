@@ -303,6 +303,17 @@ cdef bint same_shape(ndarray a, ndarray b) noexcept:
     return True
 
 
+cdef bint same_places(ndarray a, ndarray b) noexcept:
+    """True if two arrays have one shape, and each element in the same place. Whether they store it alike is not asked."""
+    cdef int axis
+    if not same_shape(a, b) or cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b):
+        return False
+    for axis in range(cnp.PyArray_NDIM(a)):
+        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return True
+
+
 cdef tuple shape_of(ndarray array):
     return tuple([cnp.PyArray_DIM(array, axis) for axis in range(cnp.PyArray_NDIM(array))])
 

@@ -29,6 +29,7 @@ from fastopt.engine.intake cimport (
     check_memory,
     new_like,
     place,
+    same_places,
     same_shape,
     shape_of,
     storage,
@@ -560,15 +561,6 @@ cdef bint has_dims(ndarray array, int ndim, const npy_intp *dims) noexcept:
         if cnp.PyArray_DIM(array, axis) != dims[axis]:
             return False
     return True
-
-
-cdef bint same_places(ndarray a, ndarray b) noexcept:
-    """True if each element of one array stands where that of the other does."""
-    cdef int axis
-    for axis in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
-            return False
-    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b)
 
 
 cdef object as_int(str name, value):

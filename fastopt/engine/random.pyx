@@ -13,7 +13,9 @@ from libc.string cimport memset
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
-from fastopt.engine.intake cimport HOST, Intake, as_ndarray, check_memory, new_like, place, same_shape, shape_of
+from fastopt.engine.intake cimport (
+    HOST, Intake, as_ndarray, check_memory, new_like, place, same_places, same_shape, shape_of,
+)
 from fastopt.engine.job cimport (
     BFLOAT16, DROPOUT, FLOAT32, FLOAT64, INITIAL, INITIAL_MORE, LARGEST_CHUNK, codec_t, describe, draw_t, job_t, kernel_t,
     layout_t, list_t, number_units, plan_job, purpose, run_units, source_t, storage, task_t, view_t,
@@ -168,7 +170,7 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
         check_memory(target, "out", True)
         if not same_shape(source, target):
             raise ValueError(f"out has shape {shape_of(target)}; expected {shape_of(source)}, that of {name}")
-        if not (stored[0] == stored[1] and is_same_place(source, target)):
+        if not (stored[0] == stored[1] and same_places(source, target)):
             refuse_overlap(source, target, name)
     if key.is_reference:
         refuse_bfloat16_bits(source)
@@ -202,17 +204,6 @@ cdef int run_drop(Key key, ndarray source, ndarray target, storage *stored, doub
     views[1] = view_t(<char *>cnp.PyArray_DATA(source), cnp.PyArray_STRIDES(source), stored[1])
     run(kernel, &task, views, target, key.wanted)
     return 0
-
-
-cdef bint is_same_place(ndarray a, ndarray b) noexcept:
-    """True if two arrays of one shape have each element in the same place."""
-    cdef int axis
-    if cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b):
-        return False
-    for axis in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
-            return False
-    return True
 
 
 cdef int refuse_overlap(ndarray source, ndarray target, str name) except -1:
