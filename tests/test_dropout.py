@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
 from math import sqrt
 
 import numpy as np
@@ -13,7 +11,7 @@ from fastopt import dropout_backward, dropout_forward
 from fastopt.random_reference import DROPOUT, bits
 from tests.cuda.support import Exported
 from tests.peers import peer
-from tests.support import LAYOUTS, assert_same_bits
+from tests.support import LAYOUTS, assert_same_bits, run_python
 from tests.support import bits as bits_of
 from tests.test_refusals import BAD_ARRAYS, BAD_TARGETS
 
@@ -249,12 +247,19 @@ def test_bad_numbers(function, options, error, message):
     refused(function, np.ones(8, "f4"), error, message, out=np.ones(8, "f4"), **options)
 
 
+FORK = """
+import os, signal
+import numpy as np
+from fastopt import dropout_forward
+x = np.ones(1_000_000, "f4")
+wanted = dropout_forward(x, seed=1, num_threads=2)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    os._exit(0 if (dropout_forward(x, seed=1, num_threads=2) == wanted).all() else 1)
+print(os.waitpid(child, 0)[1])
+"""
+
+
 def test_in_a_child_of_fork():
-    x = np.ones(1_000_000, "f4")
-    wanted = dropout_forward(x, seed=1, num_threads=2)
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)
-        same = (dropout_forward(x, seed=1, num_threads=2) == wanted).all()
-        os._exit(0 if same else 1)
-    assert os.waitpid(child, 0)[1] == 0
+    assert run_python(FORK) == "0\n"

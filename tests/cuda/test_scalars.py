@@ -27,10 +27,11 @@ def number(value):
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_a_step_is_the_same(case, dtype):
     hyperparameters = case.hyperparameters(3)
-    if "eta_plus" not in hyperparameters and case.name != "rprop":
-        hyperparameters.setdefault("lr", 0.01)
-    hyperparameters["grad_scale"] = 0.5
-    moved = {"lr", "step", "grad_scale"} & set(hyperparameters)
+    if case.target == "param":
+        hyperparameters["grad_scale"] = 0.5
+        if case.name != "rprop":
+            hyperparameters.setdefault("lr", 0.01)
+    moved = {"lr", "step", "grad_scale", "alpha"} & set(hyperparameters)
     host, device = case.make_arrays(9, dtype), case.make_arrays(9, dtype)
     case.update(**host, **hyperparameters)
     for names in (moved, *({name} for name in moved)):
