@@ -245,6 +245,18 @@ def test_a_feature_without_values():
     assert np.array_equal(scaler.count, [4, 2])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_variance_after_many_nans(dtype, order):
+    """Deviations are measured from a feature's first value, however late it comes."""
+    x = np.array(np.random.default_rng(0).standard_normal((60_000, 2)) + 1e6, dtype, order=order)
+    x[:2048, 0] = x[:50_000, 1] = np.nan
+    exact = np.nanvar(x.astype("longdouble"), axis=0)
+    for backend in ("cython", "numba"):
+        scaler = StandardScaler(nan="ignore", backend=backend).fit(x)
+        assert np.all(abs(scaler.var / exact - 1) < 1e-9)
+
+
 # ---- Batches and merging
 
 
