@@ -9,7 +9,7 @@ import numpy as np
 from fastopt.arguments import Array, Real
 from fastopt.engine import columns
 from fastopt.engine.hyperparameters import Hyperparameters, whole
-from fastopt.scaling.scaler import Fitted
+from fastopt.scaling.scaler import Fitted, one_of
 from fastopt.scaling.statistics import CrossProducts, Values
 
 _check_eps = Hyperparameters("eps")
@@ -65,6 +65,7 @@ class Whitener(Fitted):
 
     _kind = CrossProducts
     _options = ("method", "n_components", "eps")
+    _optional = ("n_components",)
     _statistics: CrossProducts | None
 
     def __init__(
@@ -76,13 +77,11 @@ class Whitener(Fitted):
         num_threads: int | None = None,
     ) -> None:
         super().__init__(num_threads)
-        if method not in ("zca", "pca"):
-            raise ValueError(f"method is {method!r}; expected 'zca' or 'pca'")
+        self.method = one_of("method", method, "zca", "pca")
         if n_components is not None:
             n_components = whole("n_components", n_components, "None or a whole number, 1 or more")
             if method != "pca":
                 raise ValueError(f"n_components is {n_components}; expected None with method={method!r}")
-        self.method = method
         self.n_components = n_components
         (self.eps,) = _check_eps(eps)
 
