@@ -63,6 +63,7 @@ def test_state_goes_through_a_file(scaler, tmp_path):
         ({"min": np.array([-1e9, np.nan, -1e9])}, "min has nan for feature 1; expected a finite number"),
         ({"max": np.array([1e9, 1e9, np.inf])}, "max has inf for feature 2; expected a finite number"),
         ({"max": np.array([-1e9, 1e9, 1e9])}, "max has -1e.09 for feature 0; expected min or more"),
+        ({"mean": np.array([0.0, np.nan, 0])}, "mean has nan for feature 1; expected a finite number"),
         ({"mean": np.array([0.0, 1e9, 0])}, "mean has 1e.09 for feature 1; expected a number from min to max"),
     ],
 )

@@ -47,7 +47,7 @@ class ColumnStatistics:
         return ColumnStatistics(count, mean, m2, lowest, highest)
 
     def check(self) -> None:
-        """Raise for what no values have. A mean and squares that are not finite are what overflows."""
+        """Raise for what no values have. Sums may have overflown: where a mean has, its squares have."""
         _check_shapes(self, (self.features,))
         _refuse("count", self.count, ~_is_whole(self.count), "a whole number, 0 or more")
         _refuse("m2", self.m2, self.m2 < 0, "0 or more")
@@ -58,6 +58,7 @@ class ColumnStatistics:
         with np.errstate(over="ignore", invalid="ignore"):
             rounding = 1e-6 * (self.max - self.min) + 1e-15 * np.abs(self.mean)
             outside = (self.mean < self.min - rounding) | (self.mean > self.max + rounding)
+        _refuse("mean", self.mean, seen & ~np.isfinite(self.mean) & np.isfinite(self.m2), "a finite number")
         _refuse("mean", self.mean, seen & outside & np.isfinite(self.mean), "a number from min to max")
 
 
