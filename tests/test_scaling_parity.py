@@ -71,3 +71,21 @@ def test_whitening(components):
     signs = np.sign((got * theirs).sum(0))
     assert np.allclose(got, theirs * signs, atol=1e-9)
     assert np.allclose(ours.inverse_transform(got), want.inverse_transform(theirs), atol=1e-9)
+
+
+@pytest.mark.parity
+def test_bfloat16_of_torch():
+    """A new array is of the same dtype, though NumPy knows none such; whitening writes none from DLPack."""
+    torch = peer("torch")
+    x = torch.arange(12.0).reshape(6, 2).to(torch.bfloat16)
+    scaler = MinMaxScaler(feature_range=(0, 5)).fit(x)
+    y = scaler.transform(x)
+    assert y.dtype.name == "bfloat16"
+    assert np.array_equal(y.astype("float32"), np.repeat(np.arange(6.0), 2).reshape(6, 2))
+    out = torch.zeros_like(x)
+    assert scaler.transform(x, out) is out
+    assert np.array_equal(out.float().numpy(), y.astype("float32"))
+    whitener = Whitener(eps=1).fit(x)
+    with pytest.raises(TypeError, match="x is of bfloat16 and from DLPack"):
+        whitener.transform(x)
+    assert np.isfinite(whitener.transform(x, np.zeros((6, 2)))).all()

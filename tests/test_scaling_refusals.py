@@ -109,6 +109,22 @@ def test_bad_outs(kind):
 
 
 @kinds
+def test_outs_that_are_x(kind):
+    """The same elements, though by another view: x may be read-only; one row may have any stride."""
+    x = data()
+    scaler = kind().fit(x)
+    y = scaler.transform(x)
+    read = x[:]
+    read.flags.writeable = False
+    assert scaler.transform(read, x) is x
+    assert np.array_equal(x, y)
+    x = data()
+    row = np.lib.stride_tricks.as_strided(x, (1, 3), (72, 8))
+    assert scaler.transform(x[:1], row) is row
+    assert np.array_equal(x[:1], y[:1])
+
+
+@kinds
 def test_empty_batches(kind):
     scaler = kind().fit(data())
     before = pickle.dumps(scaler)

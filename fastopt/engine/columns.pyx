@@ -18,6 +18,7 @@ from fastopt.engine.intake cimport (
     Intake,
     as_ndarray,
     check_memory,
+    new_like,
     place,
     shape_of,
     storage,
@@ -129,7 +130,7 @@ cdef class Call:
         if shape_of(self.out) != shape:
             raise ValueError(f"out has shape {shape_of(self.out)}; expected {shape}")
         if same_elements(self.x, self.out):  # in place, after all
-            self.out = None
+            self.x, self.out = self.out, None  # of both, the one that may be written
             self.in_place = True
             return 0
         intake = Intake.__new__(Intake)
@@ -249,13 +250,14 @@ cdef table_t table_of(ndarray array, storage stored):
 
 
 cdef bint same_elements(ndarray a, ndarray b):
-    """True if two arrays of one shape are the same view."""
-    return (
-        cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b)
-        and cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b)
-        and cnp.PyArray_STRIDE(a, 0) == cnp.PyArray_STRIDE(b, 0)
-        and cnp.PyArray_STRIDE(a, 1) == cnp.PyArray_STRIDE(b, 1)
-    )
+    """True if two arrays are the same view: of one shape, and with the same strides, where there is a second element."""
+    cdef int axis
+    for axis in range(2):
+        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
+            return False
+        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+            return False
+    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b) and cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b)
 
 
 def gather(x, features, bint refuse, backend, num_threads):
@@ -282,8 +284,10 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
     Raises, if ``refuse`` is true, unless all x are finite.
     """
     cdef Call call
+    cdef storage stored
     if not in_place and out is None:
-        out = like(x)
+        array = on_host(x, "x", &stored)
+        out = new_like(array, stored, "out")
     call = Call(x, out, in_place, features, backend, num_threads)
     real = numpy.float64 if call.columns.compute == FLOAT64 else numpy.float32
     scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
@@ -304,19 +308,21 @@ def readable(x, features, num_threads):
     return call.x
 
 
-def matrices(x, out, features, out_features, num_threads):
-    """Return x and out as ndarrays, checked as by `scale`, all x finite, and the caller's own out.
+def matrices(x, out, bint in_place, features, out_features, num_threads):
+    """Return x and out as ndarrays, checked as by `scale`, all x finite, and what is written as the caller knows it.
 
-    ``out`` may have other features; it may be x itself, or None: a new array.
+    ``out`` may have other features than x.
     """
-    cdef Call call = Call(x, None if out is x else out, out is x, features, None, num_threads, out_features)
-    if out is None:
+    cdef Call call = Call(x, out, in_place, features, None, num_threads, out_features)
+    if in_place:
         refuse_bits(call.x, "x")
-        out = numpy.empty((call.columns.extents[0], out_features), call.x.dtype)
-        target = out
+        target, out = call.x, x
+    elif out is None:
+        refuse_bits(call.x, "x")
+        target = out = numpy.empty((call.columns.extents[0], out_features), call.x.dtype)
     else:
         target = call.x if call.out is None else call.out
-        refuse_bits(target, "x" if out is x else "out")
+        refuse_bits(target, "out")
     call.refuse_other_than_finite()
     wrote_all_but((out,), -1, 1)
     return call.x, target, out
@@ -327,11 +333,3 @@ cdef int refuse_bits(ndarray array, str name) except -1:
     if array.dtype.kind == "u":
         raise TypeError(f"{name} is of bfloat16 and from DLPack; expected an array of another dtype")
     return 0
-
-
-cdef like(x):
-    """A new array of x's shape, dtype and order."""
-    cdef storage stored
-    array = on_host(x, "x", &stored)
-    refuse_bits(array, "x")
-    return numpy.empty_like(array)

@@ -334,24 +334,23 @@ static void gather_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
         gather_unit(argument, first);
 }
 
-/* A value of each feature's own, from the first samples; 0 where there is none. */
-static void choose_centres(const gather_t *gather)
+/* The first finite value of a feature; 0 where there is none. Mostly it is the very first: others are looked for in blocks. */
+static double first_value(const gather_t *gather, ptrdiff_t feature)
 {
     const columns_t *columns = gather->columns;
     const codec_t *codec = &columns->codecs[columns->x.storage];
-    for (ptrdiff_t f = 0; f < columns->extents[FEATURE]; f++) {
-        gather->centre[f] = 0;
-        for (ptrdiff_t s = 0; s < smaller(columns->extents[SAMPLE], PART); s++) {
-            double value;
-            _Alignas(8) char block[sizeof(double)];
-            codec->load(&(tile_t){(char *)at(gather, s, f), 1, 1, 0, 0}, block);
-            value = gather->itemsize == 8 ? *(double *)block : *(float *)block;
-            if (isfinite(value)) {
-                gather->centre[f] = value;
-                break;
-            }
+    ptrdiff_t samples = columns->extents[SAMPLE], some;
+    _Alignas(64) char block[BLOCK_BYTES];
+    for (ptrdiff_t sample = 0; sample < samples; sample += some) {
+        some = sample == 0 ? 1 : smaller(samples - sample, BLOCK_BYTES / gather->itemsize);
+        codec->load(&(tile_t){(char *)at(gather, sample, feature), 1, some, 0, columns->x.strides[SAMPLE]}, block);
+        for (ptrdiff_t s = 0; s < some; s++) {
+            double value = gather->itemsize == 8 ? ((double *)block)[s] : ((float *)block)[s];
+            if (isfinite(value))
+                return value;
         }
     }
+    return 0;
 }
 
 static void join_parts(const gather_t *gather, double *const *gathered)
@@ -396,7 +395,8 @@ void gather_columns(const columns_t *columns, char *scratch, double *const *gath
     gather.centre = (double *)scratch;
     gather.gathered = gather.centre + features;
     float_mode_t caller = enter_float_mode();
-    choose_centres(&gather);
+    for (ptrdiff_t f = 0; f < features; f++)
+        gather.centre[f] = first_value(&gather, f);
     columns->spread(gather_units, &gather, gather.parts * gather.stripes, 64, columns->threads);
     join_parts(&gather, gathered);
     leave_float_mode(caller);

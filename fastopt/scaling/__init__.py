@@ -23,7 +23,8 @@ protocol or DLPack, of float16, bfloat16, float32 or float64, in any layout. It 
 ``transform(x, out=None)``, ``inverse_transform(x, out=None)``
     Read x, and return ``out``, or a new array.
 ``state_dict()``, ``load_state_dict(state)``
-    Numbers, strings and arrays from which a scaler goes on elsewhere with the same bits.
+    Numbers, bools, strings and arrays, which ``np.savez`` saves, and from which a scaler goes on elsewhere with the
+    same bits.
 
 **Parameters**
 
@@ -36,20 +37,22 @@ backend : {"cython", "numba"}, optional
 num_threads : int, optional
     At most so many threads; a small array takes one.
 
-**Constant features**, whose values are all equal, keep their size and become 0 (`MinMaxScaler`: lo). `MaxAbsScaler` has
-no use for that, but for zeros, which stay zeros. A feature of which ``nan="ignore"`` has seen no value becomes NaN.
+**Constant features**, whose values are all equal, keep their size and become 0 (`MinMaxScaler`: lo; `StandardScaler`
+with ``with_mean=False``: they stay). `MaxAbsScaler` has no use for that, but for zeros, which stay zeros. `Whitener`
+refuses them, unless its eps is above 0. A feature of which ``nan="ignore"`` has seen no value becomes NaN; with
+``nan="refuse"``, which takes one over only from another scaler, it is a ValueError.
 
 **The same bits**: what is gathered and written does not depend on threads, layout, instruction set and backend. Sums
 are float64, of deviations from a value of the feature's own. They do depend on how data is cut into batches, in the
-last bits: batches that are merged in the same order have the same, wherever they were fitted. `Whitener` leaves its
-sums to BLAS.
+last bits, and on the order in which these are merged, but not on where they were fitted. `Whitener` leaves its sums to
+BLAS.
 
 Raises
 ------
 ValueError
     x has other than two axes, no samples to fit, or other features than were fitted; is misaligned, or overlaps ``out``
-    or itself; has a NaN or infinity, as above. What was fitted can't be scaled by in the dtype computed in: a range
-    above 3.4e38 in float32, say.
+    or itself; has a NaN or infinity, as above. What was fitted can't be scaled by in the dtype computed in: a range, or
+    a distance from the mean, above 3.4e38 in float32, say.
 fastopt.scaling.NotFittedError
     A ValueError: there is nothing to transform by, or to merge.
 TypeError

@@ -10,6 +10,7 @@ from fastopt.arguments import Backend, Real
 from fastopt.engine.hyperparameters import real as real_number
 from fastopt.ranges import ANY
 from fastopt.scaling.scaler import Scaler
+from fastopt.scaling.statistics import LEAST_VARIANCE
 
 
 class MinMaxScaler(Scaler):
@@ -17,8 +18,9 @@ class MinMaxScaler(Scaler):
 
         y = (x - min) / (max - min) * (hi - lo) + lo
 
-    min becomes exactly lo. max becomes exactly hi, where lo is 0, and otherwise hi up to one rounding, of the sum of
-    (hi - lo) and lo. Nothing between them leaves the range by more. A constant feature becomes lo.
+    min becomes exactly lo. max becomes exactly hi where lo is 0, and otherwise hi up to the rounding of (hi - lo):
+    within 1 ulp of the larger of abs(lo) and abs(hi), which is many of hi where hi is small. Nothing between them
+    becomes more than max does, or less than lo. A constant feature becomes lo.
 
     Parameters
     ----------
@@ -62,17 +64,27 @@ class MinMaxScaler(Scaler):
         num_threads: int | None = None,
     ) -> None:
         super().__init__(nan, backend, num_threads)
+        self.feature_range = feature_range
+
+    @property
+    def feature_range(self) -> tuple[float, float]:
+        """What min and max become: lo and hi."""
+        return self._feature_range
+
+    @feature_range.setter
+    def feature_range(self, given: tuple[Real, Real]) -> None:
         try:
-            lo, hi = feature_range
+            lo, hi = given
         except (TypeError, ValueError):
-            raise TypeError(f"feature_range is {feature_range!r}; expected two numbers, lo and hi") from None
+            raise TypeError(f"feature_range is {given!r}; expected two numbers, lo and hi") from None
         lo, hi = (_finite("feature_range", each) for each in (lo, hi))
         if not lo < hi:
             raise ValueError(f"feature_range is {(lo, hi)}; expected lo below hi")
-        self.feature_range = (lo, hi)
+        self._feature_range = (lo, hi)
 
     def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
-        seen, (lo, hi) = self._seen(), self.feature_range
+        seen = self._seen()
+        lo, hi = np.array(self.feature_range).astype(real).astype(np.float64)  # so that hi - lo is rounded only once
         return seen.min, seen.max.astype(real) - seen.min.astype(real), hi - lo, lo
 
 
@@ -131,7 +143,8 @@ class StandardScaler(Scaler):
 
         std = sqrt(m2 / n), or, if unbiased, sqrt(m2 / (n - 1))     with m2 = sum((x - mean)^2)
 
-    A constant feature becomes 0.
+    A constant feature becomes 0; with ``with_mean=False``, it stays as it is. Where std is below 1e-146, the squares
+    are lost, and it is a ValueError: multiply x by a power of 2 before.
 
     Parameters
     ----------
@@ -188,7 +201,8 @@ class StandardScaler(Scaler):
         seen = self._seen()
         divisor: Any = 1.0
         if self.with_std:
-            divisor = np.sqrt(seen.m2 / np.maximum(seen.count - self.unbiased, 1))
+            variance = seen.m2 / np.maximum(seen.count - self.unbiased, 1)
+            divisor = np.sqrt(np.where(variance < LEAST_VARIANCE, 0, variance))
         if not self.with_mean:
             return 0.0, divisor, 1.0, 0.0
         centre, shift = self._about_mean(divisor, real)

@@ -10,7 +10,7 @@ import numpy as np
 from fastopt.arguments import Array, Backend
 from fastopt.engine import columns
 from fastopt.errors import NotFittedError
-from fastopt.scaling.statistics import ColumnStatistics, CrossProducts, Values
+from fastopt.scaling.statistics import ColumnStatistics, Values
 
 #: The arguments of the rule `scale`.
 SCALES = ("centre", "divisor", "factor", "shift")
@@ -26,6 +26,9 @@ class Fitted:
 
     #: The names of the arguments that decide what is computed: they are part of the state.
     _options: ClassVar[tuple[str, ...]]
+
+    #: Those of them that may be None, and are left out of the state then.
+    _optional: ClassVar[tuple[str, ...]] = ()
 
     _statistics: Any
 
@@ -58,7 +61,8 @@ class Fitted:
     def merge(self: _Self, other: _Self) -> _Self:
         """Fit what was fitted here and by another scaler together; return the scaler.
 
-        It is as if the other's batches were fitted here after those before: one batch each, with the same bits.
+        What the other knows, of one batch or several, is taken as one batch: the bits are those of `partial_fit` of it
+        here, if it was one. Options, such as ``nan`` and ``feature_range``, stay this scaler's.
         """
         if type(other) is not type(self):
             raise TypeError(f"other is a {type(other).__name__}; expected a {type(self).__name__}")
@@ -75,30 +79,40 @@ class Fitted:
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides what is computed: arguments, and copies of what was fitted."""
+        """Return all that decides what is computed: arguments, and copies of what was fitted.
+
+        Values are numbers, bools, strings and arrays of numbers: ``np.savez(file, **state)`` saves them. An argument
+        that is None is left out.
+        """
         statistics = {} if self._statistics is None else vars(self._statistics)
         state: dict[str, Any] = {"scaler": type(self).__name__}
-        state.update((name, getattr(self, name)) for name in self._options)
+        options = {name: getattr(self, name) for name in self._options}
+        state.update((name, _told(value)) for name, value in options.items() if value is not None)
         state.update((name, array.copy()) for name, array in statistics.items())
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become what `state_dict` told of; it must be of the same class. With an error, nothing has changed."""
+        """Become what `state_dict` told of; it must be of the same class. With an error, nothing has changed.
+
+        Arrays without axes, which ``np.load`` makes of numbers and strings, are as good as these.
+        """
         if not isinstance(state, Mapping):
             raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
-        if state.get("scaler") != type(self).__name__:
-            raise ValueError(f"state is of {state.get('scaler')!r}; expected {type(self).__name__!r}")
+        of = _plain(state.get("scaler"))
+        if not isinstance(of, str) or of != type(self).__name__:
+            raise ValueError(f"state is of {of!r}; expected {type(self).__name__!r}")
         arrays = tuple(self._kind.__dataclass_fields__)
         known = {"scaler", *self._options, *arrays}
         if foreign := [name for name in state if name not in known]:
             raise ValueError(f"state has {', '.join(map(repr, foreign))}, which a {type(self).__name__} has not")
         wanted = self._options + (arrays if any(name in state for name in arrays) else ())
-        if missing := [name for name in wanted if name not in state]:
+        if missing := [name for name in wanted if name not in state and name not in self._optional]:
             raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
-        loaded = type(self)(**{name: state[name] for name in self._options})  # raises what is wrong
+        options = {name: _plain(state[name]) for name in self._options if name in state}
+        loaded = type(self)(**options)  # raises what is wrong
         if wanted != self._options:
             loaded._statistics = self._kind(**{name: _loaded(name, state[name]) for name in arrays})
-            _check_shapes(loaded._statistics)
+            loaded._statistics.check()
         for name in (*self._options, "_statistics"):
             setattr(self, name, getattr(loaded, name))
 
@@ -118,14 +132,19 @@ def _loaded(name: str, given: Any) -> Values:
     return np.array(array)
 
 
-def _check_shapes(statistics: ColumnStatistics | CrossProducts) -> None:
-    features = statistics.mean.size
-    for name, array in vars(statistics).items():
-        expected: tuple[int, ...] = (features,)
-        if isinstance(statistics, CrossProducts) and name != "mean":
-            expected = () if name == "count" else (features, features)
-        if array.shape != expected:
-            raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+def _told(option: Any) -> Any:
+    return np.array(option) if isinstance(option, tuple) else option
+
+
+def _plain(given: Any) -> Any:
+    return given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
+
+
+def one_of(name: str, given: Any, *choices: str) -> Any:
+    """Return an option that is one of some strings; or raise."""
+    if not isinstance(given, str) or given not in choices:
+        raise ValueError(f"{name} is {given!r}; expected {' or '.join(map(repr, choices))}")
+    return given
 
 
 class Scaler(Fitted):
@@ -140,9 +159,7 @@ class Scaler(Fitted):
 
     def __init__(self, nan: Literal["refuse", "ignore"], backend: Backend, num_threads: int | None) -> None:
         super().__init__(num_threads)
-        if nan not in ("refuse", "ignore"):
-            raise ValueError(f"nan is {nan!r}; expected 'refuse' or 'ignore'")
-        self.nan = nan
+        self.nan = one_of("nan", nan, "refuse", "ignore")
         self.backend = backend
 
     def __getstate__(self) -> dict[str, Any]:
@@ -164,7 +181,10 @@ class Scaler(Fitted):
 
     @property
     def var(self) -> Values:
-        """The variance of each feature, its squared deviations' mean; NaN of one without values."""
+        """The variance of each feature, its squared deviations' mean; NaN of one without values.
+
+        Below 1e-292 it is too small: squares below 2.2e-308 count as zeros.
+        """
         seen = self._seen()
         return np.where(seen.count > 0, seen.m2 / np.maximum(seen.count, 1), np.nan)
 
@@ -232,9 +252,16 @@ class Scaler(Fitted):
                 name: np.broadcast_to(np.asarray(each, real), seen.mean.shape)
                 for name, each in zip(SCALES, self._constants(real), strict=True)
             }
+            # What is seen in float64 may lie beyond all that a float32 is.
+            highest, lowest = (np.clip(each, np.finfo(real).min, np.finfo(real).max) for each in (seen.max, seen.min))
+            centre = scales["centre"]
+            farthest = np.maximum(highest.astype(real) - centre, centre - lowest.astype(real))
         scales["divisor"] = np.where(self._is_constant(), real(1), scales["divisor"])
         unseen = seen.count == 0
-        for name, values in scales.items():
+        if self.nan == "refuse" and unseen.any():
+            feature = int(unseen.argmax())
+            raise ValueError(f"feature {feature} has no value of those that were fitted; expected nan='ignore'")
+        for name, values in {**scales, "deviation": farthest}.items():
             least = np.finfo(real).tiny if name in ("divisor", "factor") else 0
             bad = ~unseen & ~(np.isfinite(values) & (np.abs(values) >= least))
             if bad.any():

@@ -10,12 +10,16 @@ import numpy as np
 #: Numbers of features, in float64.
 Values: TypeAlias = np.ndarray[Any, Any]
 
+#: Squares below the least normal number are lost, or some of their digits: that is less than a rounding of their mean
+#: from here on.
+LEAST_VARIANCE = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
+
 
 @dataclass(frozen=True, eq=False)
 class ColumnStatistics:
     """Of each feature: how many values, their mean, the sum of squared deviations from it, the least, the greatest.
 
-    Where there are no values, mean and m2 are 0, and the least is greater than the greatest.
+    Where there are no values, mean and m2 are 0, and the least is infinity and the greatest -infinity.
     """
 
     count: Values
@@ -42,6 +46,21 @@ class ColumnStatistics:
         m2 = np.select([self.count == 0, other.count == 0, lowest == highest], [other.m2, self.m2, 0.0], m2)
         return ColumnStatistics(count, mean, m2, lowest, highest)
 
+    def check(self) -> None:
+        """Raise for what no values have. Sums may have overflown: where a mean has, its squares have."""
+        _check_shapes(self, (self.features,))
+        _refuse("count", self.count, ~_is_whole(self.count), "a whole number, 0 or more")
+        _refuse("m2", self.m2, self.m2 < 0, "0 or more")
+        seen = self.count > 0
+        _refuse("min", self.min, seen & ~np.isfinite(self.min), "a finite number")
+        _refuse("max", self.max, seen & ~np.isfinite(self.max), "a finite number")
+        _refuse("max", self.max, seen & (self.max < self.min), "min or more")
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounding = 1e-6 * (self.max - self.min) + 1e-15 * np.abs(self.mean)
+            outside = (self.mean < self.min - rounding) | (self.mean > self.max + rounding)
+        _refuse("mean", self.mean, seen & ~np.isfinite(self.mean) & np.isfinite(self.m2), "a finite number")
+        _refuse("mean", self.mean, seen & outside & np.isfinite(self.mean), "a number from min to max")
+
 
 @dataclass(frozen=True, eq=False)
 class CrossProducts:
@@ -60,7 +79,35 @@ class CrossProducts:
         """Return those of both together."""
         count = self.count + other.count
         share = other.count / count
-        delta = other.mean - self.mean
         with np.errstate(over="ignore", invalid="ignore"):
+            delta = other.mean - self.mean
             products = self.products + other.products + np.outer(delta, delta) * (self.count * share)
             return CrossProducts(count, self.mean + delta * share, products)
+
+    def check(self) -> None:
+        """Raise for what no samples have."""
+        _check_shapes(self, (self.features,), count=(), products=(self.features, self.features))
+        _refuse("count", self.count, ~_is_whole(self.count) | (self.count == 0), "a whole number, 1 or more")
+        squares = np.diag(self.products)
+        _refuse("products", squares, squares < 0, "0 or more, by itself")
+        _refuse("mean", self.mean, ~np.isfinite(self.mean) & np.isfinite(squares), "a finite number")
+
+
+def _check_shapes(statistics: object, shape: tuple[int, ...], **others: tuple[int, ...]) -> None:
+    for name, array in vars(statistics).items():
+        expected = others.get(name, shape)
+        if array.shape != expected:
+            raise ValueError(f"{name} has shape {array.shape}; expected {expected}")
+
+
+def _is_whole(count: Values) -> Values:
+    whole: Values = np.isfinite(count) & (count >= 0) & (count == np.floor(count))
+    return whole
+
+
+def _refuse(name: str, values: Values, bad: Values, expected: str) -> None:
+    """Raise for the first value that is bad."""
+    if bad.any():
+        at = int(bad.argmax())
+        where = f" for feature {at}" if bad.ndim else ""
+        raise ValueError(f"{name} has {values.flat[at]:g}{where}; expected {expected}")

@@ -1,0 +1,116 @@
+"""Whitening: formulas, covariances that have no inverse, fewer components."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from fastopt.scaling import Whitener
+from tests.test_scaling import data
+
+
+@pytest.mark.parametrize("method", ["zca", "pca"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_whitening(method, dtype):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((5000, 6)) @ rng.standard_normal((6, 6)) + rng.normal(size=6)).astype(dtype)
+    before, close = x.copy(), 1e-4 if dtype == "float32" else 1e-10
+    whitener = Whitener(method=method).fit(x)
+    assert np.allclose(whitener.covariance, np.cov(x.T.astype("float64")), rtol=1e-10, atol=1e-10)
+    whitener.transform_(x)
+    assert np.allclose(np.cov(x.T.astype("float64")), np.eye(6), atol=close)
+    assert np.allclose(x.mean(0, dtype="float64"), 0, atol=close)
+    assert np.array_equal(whitener.transform(before), x)
+    if method == "zca":  # W is symmetric, and the inverse root of the covariance
+        w = whitener.transform(np.eye(6)) - whitener.transform(np.zeros((6, 6)))
+        assert np.allclose(w, w.T, atol=1e-10)
+        assert np.allclose(w @ whitener.covariance @ w, np.eye(6), atol=1e-9)
+    whitener.inverse_transform_(x)
+    assert np.allclose(x, before, atol=close * abs(before).max())
+
+
+def test_few_components():
+    x = data(300, 5) @ np.random.default_rng(3).normal(size=(5, 5))
+    whitener = Whitener(method="pca", n_components=2).fit(x)
+    y = whitener.transform(x)
+    assert y.shape == (300, 2)
+    assert np.allclose(y, Whitener(method="pca").fit(x).transform(x)[:, :2])
+    out = np.full((300, 2), np.nan)
+    assert whitener.transform(x, out) is out
+    assert np.array_equal(out, y)
+    assert whitener.inverse_transform(y).shape == (300, 5)
+    before = x.copy()
+    with pytest.raises(ValueError, match="n_components is 2; expected None in place"):
+        whitener.transform_(x)
+    assert np.array_equal(x, before)
+
+
+def test_features_that_depend_on_each_other():
+    x = data(100, 3)
+    x = np.c_[x, x[:, 0] - x[:, 1]]
+    with pytest.raises(ValueError, match="has rank 3 numerically, of 4 features; expected eps above"):
+        Whitener().fit(x).transform(x)
+    assert np.isfinite(Whitener(eps=1e-3).fit(x).transform(x)).all()
+    assert Whitener(method="pca", n_components=3).fit(x).transform(x).shape == (100, 3)
+
+
+def test_whitening_far_from_zero():
+    x = np.random.default_rng(0).standard_normal((50_000, 3)) + 1e6
+    assert np.allclose(Whitener().fit(x).covariance, np.cov(x.T), rtol=1e-7, atol=1e-9)
+
+
+@pytest.mark.parametrize("outlier", [1, 100])
+@pytest.mark.parametrize(("samples", "features", "rank"), [(200_000, 2, 1), (100_000, 3, 2), (5000, 10, 9)])
+def test_rounding_is_not_taken_for_variance(samples, features, rank, outlier):
+    """Nor where the first sample lies far away, from which nothing is measured therefore."""
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        x = rng.standard_normal((samples, rank)) @ rng.standard_normal((rank, features))
+        x[0] *= outlier
+        with pytest.raises(ValueError, match=f"has rank {rank} numerically, of {features} features"):
+            Whitener().fit(x).transform(x)
+
+
+def test_a_covariance_of_rank_0():
+    """Of constant features, of one sample, and of squares that have few digits left."""
+    for x in (np.full((9, 2), 3.0), np.ones((1, 2)), data(9, 2) * 1e-158):
+        with pytest.raises(ValueError, match=r"rank 0 numerically, of 2 features; expected eps above 1[.0-9]*e-292$"):
+            Whitener().fit(x).transform(x)
+        assert np.allclose(Whitener(eps=1).fit(x).transform(x), 0)
+
+
+def test_eps_that_is_lost():
+    x = data(100, 2)
+    x = np.c_[x, x[:, 0]]
+    whitener = Whitener(eps=1e-30).fit(x)
+    with pytest.raises(ValueError, match="expected eps above ") as error:
+        whitener.transform(x)
+    enough = float(re.search("eps above (.*),", str(error.value))[1])
+    assert 1e-30 < enough < 1e-12 * whitener.covariance.max()
+    assert np.isfinite(Whitener(eps=2 * enough).fit(x).transform(x)).all()
+
+
+def test_what_overflows_is_refused_without_warnings():
+    x = np.array([[1e200, 1], [-1e200, 2], [1e200, 4]])
+    for whitener in (Whitener().fit(x), Whitener().fit(x[:2]).partial_fit(x[2:])):
+        with pytest.raises(ValueError, match="the covariance of what was fitted is not finite in float64"):
+            whitener.transform(x)
+
+
+@pytest.mark.parametrize("components", [1, 2])
+def test_outs_of_few_components(components):
+    """What overlaps x, or has x's shape, is refused: though it begin where x does, and could be broadcast to."""
+    x = data(6, 4)
+    whitener = Whitener(method="pca", n_components=components).fit(x)
+    before = x.copy()
+    for out in (x[:, :components], x[:, 1 : 1 + components]):
+        with pytest.raises(ValueError, match="out overlaps x in memory"):
+            whitener.transform(x, out)
+    for out in (x, x[:]):
+        with pytest.raises(ValueError, match=rf"out has shape \(6, 4\); expected \(6, {components}\)"):
+            whitener.transform(x, out)
+    with pytest.raises(ValueError, match="out overlaps x in memory"):
+        whitener.inverse_transform(x[:, :components], x)
+    assert np.array_equal(x, before)
