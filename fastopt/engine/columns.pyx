@@ -20,6 +20,7 @@ from fastopt.engine.intake cimport (
     check_memory,
     new_like,
     place,
+    same_places,
     shape_of,
     storage,
 )
@@ -129,7 +130,7 @@ cdef class Call:
             shape = (shape[0], features)
         if shape_of(self.out) != shape:
             raise ValueError(f"out has shape {shape_of(self.out)}; expected {shape}")
-        if same_elements(self.x, self.out):  # in place, after all
+        if cnp.PyArray_TYPE(self.x) == cnp.PyArray_TYPE(self.out) and same_places(self.x, self.out):  # in place, after all
             self.x, self.out = self.out, None  # of both, the one that may be written
             self.in_place = True
             return 0
@@ -247,17 +248,6 @@ cdef table_t table_of(ndarray array, storage stored):
     table.strides[0] = cnp.PyArray_STRIDE(array, 0)
     table.strides[1] = cnp.PyArray_STRIDE(array, 1)
     return table
-
-
-cdef bint same_elements(ndarray a, ndarray b):
-    """True if two arrays are the same view: of one shape, and with the same strides, where there is a second element."""
-    cdef int axis
-    for axis in range(2):
-        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
-            return False
-        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
-            return False
-    return cnp.PyArray_DATA(a) == cnp.PyArray_DATA(b) and cnp.PyArray_TYPE(a) == cnp.PyArray_TYPE(b)
 
 
 def gather(x, features, bint refuse, backend, num_threads):
