@@ -127,9 +127,7 @@ class MiniBatches:
             return _empty(self._arrays, count)
         if self._buffers is None:
             self._buffers = _empty(self._arrays, min(self.batch_size, self.samples))
-        if count == len(self._buffers[0]):
-            return self._buffers
-        return tuple(buffer[:count] for buffer in self._buffers)
+        return tuple(buffer[:count] for buffer in self._buffers)  # new views, whose shape and dtype may be set
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the next batch comes from, and what that depends on: numbers and flags.

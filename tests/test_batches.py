@@ -241,6 +241,28 @@ def test_what_is_given_is_never_written_nor_shared(copy):
     np.testing.assert_array_equal(x, before)
 
 
+def set_dtype(batch):
+    batch.dtype = "i4"
+
+
+def set_shape(batch):
+    batch.shape = (1, -1)
+
+
+def set_read_only(batch):
+    batch.flags.writeable = False
+
+
+@pytest.mark.parametrize("change", [set_dtype, set_shape, set_read_only])
+@pytest.mark.filterwarnings("ignore:Setting the (dtype|shape):DeprecationWarning")
+def test_what_is_done_to_a_batch_stays_with_it(change):
+    x = np.arange(12, dtype="f4").reshape(6, 2)
+    for number, batch in enumerate(fastopt.minibatches(x, batch_size=2, shuffle=False)):
+        np.testing.assert_array_equal(batch, x[2 * number : 2 * number + 2])
+        assert (batch.dtype, batch.flags.writeable) == (x.dtype, True)
+        change(batch)
+
+
 def test_numbers_alone():
     batches = fastopt.minibatches(np.zeros((9, 4)), batch_size=4, seed=1, indices_only=True)
     for batch in batches:
