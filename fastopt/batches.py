@@ -77,9 +77,9 @@ class MiniBatches:
             )
         self._numbers = np.arange(self.samples, dtype=np.int64)
         self._buffers: tuple[NDArray[Any], ...] | None = None
-        #: Where the next batch comes from, and whether the next pass goes on there, or begins an epoch.
-        self._position, self._goes_on = (self.epoch, 0), True
-        self._passes = 0
+        #: Where the next batch comes from, and the pass that is under way, if any.
+        self._position = (self.epoch, 0)
+        self._pass: object = None
 
     def __repr__(self) -> str:
         made = f"{len(self)} batches of {self.batch_size} from {self.samples} samples"
@@ -91,23 +91,30 @@ class MiniBatches:
         return int(whole_batches + (rest > 0 and not self.drop_last))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Walk the next epoch; where a loop was left before its end, that epoch's other batches are passed over."""
-        self._passes += 1
-        this_pass = self._passes
+        """Walk the epoch of the next batch to its end; a pass that is left before its end leaves its epoch's rest out."""
+        if self._pass is not None:
+            self._leave()
+        this_pass = self._pass = object()
         epoch, first = self._position
-        if not self._goes_on and first:
-            epoch, first = epoch + 1, 0
-        self.epoch, self._goes_on = epoch, False
-        if self.shuffle:
-            shuffle(self._numbers, self.seed, epoch)
-        for number in range(first, len(self)):
-            if self._passes != this_pass:
-                raise RuntimeError(
-                    "another pass over these batches has begun; expected one at a time: they share memory"
-                )
-            batch = self._batch(self._numbers[number * self.batch_size : (number + 1) * self.batch_size])
-            self._position = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
-            yield batch
+        self.epoch = epoch
+        try:
+            if self.shuffle:
+                shuffle(self._numbers, self.seed, epoch)
+            for number in range(first, len(self)):
+                if self._pass is not this_pass:
+                    raise RuntimeError(
+                        "another pass over these batches has begun; expected one at a time: they share memory"
+                    )
+                batch = self._batch(self._numbers[number * self.batch_size : (number + 1) * self.batch_size])
+                self._position = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
+                yield batch
+        finally:  # also where a loop is left: Python then closes its iterator, unless someone keeps it
+            if self._pass is this_pass:
+                self._leave()
+
+    def _leave(self) -> None:
+        """End the pass that is under way: the next batch is the next epoch's first."""
+        self._pass, self._position = None, (self.epoch + 1, 0)
 
     def _batch(self, numbers: NDArray[np.int64]) -> Batch:
         if self._indices_only:
@@ -131,6 +138,9 @@ class MiniBatches:
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the next batch comes from, and what that depends on: numbers and flags.
+
+        In a loop over the batches that is the next one of this epoch; after it, the first of the next epoch, whether the
+        loop came to its end or was left. An iterator that is kept is in its loop until it is closed or let go of.
 
         Examples
         --------
@@ -175,8 +185,7 @@ class MiniBatches:
         last = len(self) - 1
         batch = whole("batch", state["batch"], f"a whole number from 0 to {last}", last, 0)
         self.seed, self.epoch = seed, epoch
-        self._position, self._goes_on = (epoch, batch), True
-        self._passes += 1  # a pass that is under way has no next batch
+        self._pass, self._position = None, (epoch, batch)
 
 
 def minibatches(
@@ -246,8 +255,8 @@ def minibatches(
     on every machine, with every version of NumPy, and on any number of threads.
 
     A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only after
-    ``load_state_dict`` a pass begins amid an epoch. One pass at a time: an older one that asks for its next batch gets
-    a RuntimeError.
+    ``load_state_dict`` of a state that was taken in a loop a pass begins amid an epoch. One pass at a time: an older one
+    that asks for its next batch gets a RuntimeError.
 
     PyTorch's DataLoader makes a new batch each time, of single samples that it puts together, and draws its order from
     a generator: what comes out depends on what else has drawn from it.

@@ -341,6 +341,74 @@ def test_a_training_goes_on_amid_an_epoch(stop):
     assert [next(walked) for _ in range(12)] == list(itertools.islice(walk(second), 12))
 
 
+def walk_steps(batches, epochs, steps):
+    """Of each epoch so many batches."""
+    seen = []
+    for _ in range(epochs):
+        for step, batch in enumerate(batches):
+            seen.append((batches.epoch, batch.tolist()))
+            if step + 1 == steps:
+                break
+    return seen
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_training_of_so_many_steps_an_epoch_goes_on(steps, first):
+    uninterrupted = walk_steps(fastopt.minibatches(10, batch_size=3, seed=9, indices_only=True), 6, steps)
+    batches = fastopt.minibatches(10, batch_size=3, seed=9, indices_only=True)
+    again = fastopt.minibatches(10, batch_size=3, indices_only=True)
+    seen = walk_steps(batches, first, steps)
+    again.load_state_dict(batches.state_dict())
+    assert seen + walk_steps(again, 6 - first, steps) == uninterrupted
+
+
+def leave_by_break(batches):
+    for _ in batches:
+        break
+
+
+def leave_by_error(batches):
+    with pytest.raises(ZeroDivisionError):
+        for _ in batches:
+            1 / 0  # noqa: B018
+
+
+def leave_by_close(batches):
+    walk = iter(batches)
+    next(walk)
+    walk.close()
+
+
+def leave_inside_others(batches):
+    list(zip(range(1), itertools.islice(batches, 1), strict=True))
+
+
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_error, leave_by_close, leave_inside_others])
+def test_state_after_a_loop_that_is_left_is_the_next_epochs(leave):
+    batches = fastopt.minibatches(10, batch_size=3, seed=9, epoch=5, indices_only=True)
+    leave(batches)
+    state = batches.state_dict()
+    assert (state["epoch"], state["batch"]) == (6, 0)
+    batches.load_state_dict(state)
+    assert order_of(batches).tolist() == permutation(10, 9, 6)
+
+
+def test_an_iterator_that_is_kept_is_under_way():
+    batches = fastopt.minibatches(10, batch_size=3, seed=9, indices_only=True)
+    walk = iter(batches)
+    assert batches.state_dict()["batch"] == 0
+    for _ in walk:
+        break
+    assert (batches.state_dict()["epoch"], batches.state_dict()["batch"]) == (0, 1)
+    assert len(list(walk)) == 3
+    for _ in batches:
+        assert (batches.state_dict()["epoch"], batches.state_dict()["batch"]) == (1, 1)
+        del walk  # of an older pass: nothing changes
+        break
+    assert (batches.state_dict()["epoch"], batches.state_dict()["batch"]) == (2, 0)
+
+
 def test_a_pass_that_is_under_way_when_state_is_loaded_ends():
     batches = fastopt.minibatches(10, batch_size=3, seed=1, indices_only=True)
     walk = iter(batches)
@@ -348,6 +416,8 @@ def test_a_pass_that_is_under_way_when_state_is_loaded_ends():
     batches.load_state_dict(batches.state_dict())
     with pytest.raises(RuntimeError, match="another pass over these batches has begun"):
         next(walk)
+    assert batches.state_dict()["batch"] == 1  # it has left nothing out
+    assert order_of(batches).tolist() == permutation(10, 1, 0)[3:]
 
 
 @pytest.mark.parametrize(
