@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arguments import Array
+from fastopt.engine.dlpack import HOST, import_array
 from fastopt.engine.gather import gather, shuffle
 from fastopt.engine.hyperparameters import whole
 from fastopt.errors import BackendUnavailable
@@ -19,7 +20,6 @@ Batch: TypeAlias = Any
 
 SEED = "None or a whole number from 0 to 2**64 - 1"
 EPOCH = "a whole number from 0 to 2**56 - 1"
-HOST = 1  # the number of DLPack's device
 
 #: What has to be the same for batches to be the same, beside the seed.
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
@@ -213,7 +213,8 @@ def minibatches(
     arrays : array, several, or one dict of them
         Read; of any dtype without Python objects, shape and strides, in the host's memory (NumPy, DLPack or buffer
         protocol). The first axis counts samples, and all have as many. A `numpy.memmap` is read where a batch's samples
-        are. With ``indices_only``, a number of samples may stand in their place.
+        are. bfloat16 that comes through DLPack is batches of uint16, the same bits. With ``indices_only``, a number of
+        samples may stand in their place.
     batch_size : int >= 1
         Samples of a batch. More than there are make one short batch.
     seed : int, optional
@@ -245,7 +246,7 @@ def minibatches(
     TypeError
         If something is no array, or holds Python objects; if a number is not a whole one, or a flag not True or False.
     BackendUnavailable
-        If an array lies on a device.
+        If an array lies on a CUDA device.
 
     Notes
     -----
@@ -332,12 +333,14 @@ def _view(name: str, given: Any) -> NDArray[Any]:
         raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
     if isinstance(given, np.ndarray):
         return given.view(np.ndarray)
-    if hasattr(given, "__dlpack_device__") and given.__dlpack_device__()[0] != HOST:
+    if hasattr(given, "__dlpack__"):
+        array, _, device = import_array(given, name)
+        if device == HOST:
+            return array
+    if hasattr(given, "__dlpack__") or hasattr(given, "__cuda_array_interface__"):
         raise BackendUnavailable(f"{name} is on a device; this version of fastopt gathers rows of host arrays only")
     try:
-        if hasattr(given, "__dlpack__"):
-            return np.from_dlpack(given)
         return np.asarray(memoryview(given))
-    except (TypeError, ValueError, BufferError, RuntimeError) as error:
+    except (TypeError, ValueError, BufferError) as error:
         what = "None" if given is None else f"a {type(given).__name__}"
         raise TypeError(f"{name} is {what}; expected {expected} ({error})") from error

@@ -12,6 +12,7 @@ import pytest
 
 import fastopt
 from fastopt.engine.gather import gather
+from tests.cuda.support import Exported, OnDevice
 from tests.peers import peer
 from tests.support import LAYOUTS, bits, cpus, run_python
 
@@ -215,6 +216,44 @@ def test_pytorchs_tensors():
     x = torch.arange(12.0).reshape(6, 2)
     for batch, label in fastopt.minibatches(x, torch.arange(6), batch_size=4, seed=0):
         np.testing.assert_array_equal(batch, x.numpy()[label])
+
+
+@pytest.mark.parity
+def test_every_dtype_of_pytorchs():
+    torch = peer("torch")
+    names = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 complex64 complex128".split()
+    for name in names:
+        x = torch.arange(12).reshape(2, 6).T.to(getattr(torch, name))
+        for batch, rows in fastopt.minibatches(x, np.arange(6), batch_size=4, seed=0):
+            assert batch.dtype.name == name
+            np.testing.assert_array_equal(batch, x.numpy()[rows])
+    x = torch.arange(12.0).reshape(6, 2).bfloat16()
+    for batch, rows in fastopt.minibatches(x, np.arange(6), batch_size=4, seed=0):
+        assert batch.dtype == np.uint16
+        assert torch.equal(torch.from_numpy(batch).view(torch.bfloat16), x[torch.from_numpy(rows)])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["conj", "neg_view", "requires_grad_"])
+def test_tensors_that_are_more_than_their_memory_are_refused(name):
+    torch = peer("torch")
+    x = torch.ones(6, dtype=torch.complex64)
+    view = torch.Tensor._neg_view(x) if name == "neg_view" else getattr(x, name)()
+    with pytest.raises(TypeError, match=r"arrays\[0\] is a Tensor that can't be exported through DLPack"):
+        fastopt.minibatches(view, batch_size=2)
+
+
+def test_memory_that_a_device_can_reach_is_the_hosts():
+    class Pinned(Exported):
+        def __dlpack_device__(self):
+            return 3, 0
+
+        def __dlpack__(self, *, max_version=None):
+            return self.memory.__dlpack__()
+
+    x = np.arange(6.0)
+    (batch,) = fastopt.minibatches(Pinned(x), batch_size=6, shuffle=False)
+    np.testing.assert_array_equal(batch, x)
 
 
 # ---- Memory
@@ -500,16 +539,22 @@ def test_bad_input_is_refused_by_name(arrays, options, error, message):
         fastopt.minibatches(*arrays, **{"batch_size": 2, **options})
 
 
-def test_an_array_on_a_device_is_refused():
-    class OnDevice:
+@pytest.mark.parametrize("kind", [OnDevice, Exported])
+def test_an_array_on_a_device_is_refused(kind):
+    with pytest.raises(fastopt.BackendUnavailable, match=r"arrays\[1\] is on a device"):
+        fastopt.minibatches(X, kind(X), batch_size=2)
+
+
+def test_a_tensor_that_is_nowhere_is_refused():
+    class Elsewhere:
         def __dlpack_device__(self):
-            return (2, 0)
+            raise ValueError("Unknown device type meta")
 
         def __dlpack__(self, **_):
             raise AssertionError
 
-    with pytest.raises(fastopt.BackendUnavailable, match=r"arrays\[0\] is on a device"):
-        fastopt.minibatches(OnDevice(), batch_size=2)
+    with pytest.raises(TypeError, match=r"arrays\[0\] is a Elsewhere that can't be exported through DLPack: Unknown"):
+        fastopt.minibatches(Elsewhere(), batch_size=2)
 
 
 @pytest.mark.parametrize("number", [-1, 6, 2**62])
