@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
@@ -36,6 +37,10 @@ class MiniBatches:
         The seed, also where none was given.
     epoch : int
         The epoch of the pass that is under way, or of the last one; before any, of the first.
+    shuffle, drop_last : bool
+        Whether an epoch has an order of its own; whether a short batch is left out.
+
+    All of them are only read: another epoch is what ``load_state_dict`` is for.
 
     Examples
     --------
@@ -58,18 +63,18 @@ class MiniBatches:
         copy: bool,
         num_threads: int | None,
     ):
-        self.batch_size = whole("batch_size", batch_size, "a whole number, 1 or more")
-        self.seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
-        self.shuffle = _flag("shuffle", shuffle)
-        self.drop_last = _flag("drop_last", drop_last)
-        self.epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
+        self._batch_size = whole("batch_size", batch_size, "a whole number, 1 or more")
+        self._seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
+        self._shuffle = _flag("shuffle", shuffle)
+        self._drop_last = _flag("drop_last", drop_last)
+        self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
         self._indices_only = _flag("indices_only", indices_only)
         self._copy = _flag("copy", copy)
         if num_threads is not None:
             whole("num_threads", num_threads, "a whole number, 1 or more")
         self._num_threads = num_threads
         self._names = tuple(arrays[0]) if len(arrays) == 1 and isinstance(arrays[0], Mapping) else None
-        self._arrays, self.samples = _checked(arrays, self._indices_only)
+        self._arrays, self._samples = _checked(arrays, self._indices_only)
         if self.drop_last and self.samples < self.batch_size:
             raise ValueError(
                 f"batch_size is {self.batch_size}; expected at most {self.samples}, the number of samples, "
@@ -81,6 +86,13 @@ class MiniBatches:
         self._position = (self.epoch, 0)
         self._pass: object = None
 
+    samples = property(attrgetter("_samples"))
+    batch_size = property(attrgetter("_batch_size"))
+    seed = property(attrgetter("_seed"))
+    epoch = property(attrgetter("_epoch"))
+    shuffle = property(attrgetter("_shuffle"))
+    drop_last = property(attrgetter("_drop_last"))
+
     def __repr__(self) -> str:
         made = f"{len(self)} batches of {self.batch_size} from {self.samples} samples"
         return f"<{made}, seed {self.seed}, epoch {self.epoch}>"
@@ -91,12 +103,12 @@ class MiniBatches:
         return int(whole_batches + (rest > 0 and not self.drop_last))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Walk the epoch of the next batch to its end; a pass that is left before its end leaves its epoch's rest out."""
+        """Walk the epoch of the next batch to its end. A pass that is left before leaves the rest of its epoch out."""
         if self._pass is not None:
             self._leave()
         this_pass = self._pass = object()
         epoch, first = self._position
-        self.epoch = epoch
+        self._epoch = epoch
         try:
             if self.shuffle:
                 shuffle(self._numbers, self.seed, epoch)
@@ -139,8 +151,8 @@ class MiniBatches:
     def state_dict(self) -> dict[str, Any]:
         """Return where the next batch comes from, and what that depends on: numbers and flags.
 
-        In a loop over the batches that is the next one of this epoch; after it, the first of the next epoch, whether the
-        loop came to its end or was left. An iterator that is kept is in its loop until it is closed or let go of.
+        In a loop over the batches that is the next one of this epoch; after it, the first of the next epoch, whether
+        the loop came to its end or was left. An iterator that is kept is in its loop until it is closed or let go of.
 
         Examples
         --------
@@ -184,7 +196,7 @@ class MiniBatches:
         epoch = whole("epoch", state["epoch"], EPOCH, 2**56 - 1, 0)
         last = len(self) - 1
         batch = whole("batch", state["batch"], f"a whole number from 0 to {last}", last, 0)
-        self.seed, self.epoch = seed, epoch
+        self._seed, self._epoch = seed, epoch
         self._pass, self._position = None, (epoch, batch)
 
 
@@ -255,9 +267,9 @@ def minibatches(
     swapped with place r mod (i + 1), where an r beyond the last whole multiple of i + 1 is passed over. It is the same
     on every machine, with every version of NumPy, and on any number of threads.
 
-    A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only after
-    ``load_state_dict`` of a state that was taken in a loop a pass begins amid an epoch. One pass at a time: an older one
-    that asks for its next batch gets a RuntimeError.
+    A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only with a
+    state that was taken in a loop, and loaded, a pass begins amid an epoch. One pass at a time: an older one that asks
+    for its next batch gets a RuntimeError.
 
     PyTorch's DataLoader makes a new batch each time, of single samples that it puts together, and draws its order from
     a generator: what comes out depends on what else has drawn from it.

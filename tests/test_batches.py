@@ -221,8 +221,8 @@ def test_pytorchs_tensors():
 @pytest.mark.parity
 def test_every_dtype_of_pytorchs():
     torch = peer("torch")
-    names = "bool uint8 uint16 uint32 uint64 int8 int16 int32 int64 float16 float32 float64 complex64 complex128".split()
-    for name in names:
+    whole_numbers = [f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)]
+    for name in ["bool", *whole_numbers, "float16", "float32", "float64", "complex64", "complex128"]:
         x = torch.arange(12).reshape(2, 6).T.to(getattr(torch, name))
         for batch, rows in fastopt.minibatches(x, np.arange(6), batch_size=4, seed=0):
             assert batch.dtype.name == name
@@ -300,6 +300,14 @@ def test_what_is_done_to_a_batch_stays_with_it(change):
         np.testing.assert_array_equal(batch, x[2 * number : 2 * number + 2])
         assert (batch.dtype, batch.flags.writeable) == (x.dtype, True)
         change(batch)
+
+
+@pytest.mark.parametrize("name", ["samples", "batch_size", "seed", "epoch", "shuffle", "drop_last"])
+def test_what_decides_the_batches_is_only_read(name):
+    batches = fastopt.minibatches(10, batch_size=3, seed=1, epoch=2, indices_only=True)
+    with pytest.raises(AttributeError, match=name):
+        setattr(batches, name, 7)
+    assert order_of(batches).tolist() == permutation(10, 1, 2)
 
 
 def test_numbers_alone():
@@ -409,8 +417,7 @@ def leave_by_break(batches):
 
 def leave_by_error(batches):
     with pytest.raises(ZeroDivisionError):
-        for _ in batches:
-            1 / 0  # noqa: B018
+        list(map(lambda batch: 1 / 0, batches))  # noqa: C417
 
 
 def leave_by_close(batches):
