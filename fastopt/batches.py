@@ -21,6 +21,7 @@ Batch: TypeAlias = Any
 
 SEED = "None or a whole number from 0 to 2**64 - 1"
 EPOCH = "a whole number from 0 to 2**56 - 1"
+SAMPLES = "arrays, or a number of samples from 1 to 2**59"
 
 #: What has to be the same for batches to be the same, beside the seed.
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
@@ -63,7 +64,7 @@ class MiniBatches:
         copy: bool,
         num_threads: int | None,
     ):
-        self._batch_size = whole("batch_size", batch_size, "a whole number, 1 or more")
+        self._batch_size = whole("batch_size", batch_size, "a whole number from 1 to 2**63 - 1")
         self._seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
         self._shuffle = _flag("shuffle", shuffle)
         self._drop_last = _flag("drop_last", drop_last)
@@ -97,6 +98,10 @@ class MiniBatches:
         made = f"{len(self)} batches of {self.batch_size} from {self.samples} samples"
         return f"<{made}, seed {self.seed}, epoch {self.epoch}>"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a copy go on where this object is, in memory of its own."""
+        return {**self.__dict__, "_numbers": self._numbers.copy(), "_buffers": None, "_pass": None}
+
     def __len__(self) -> int:
         """Return how many batches an epoch has."""
         whole_batches, rest = divmod(self.samples, self.batch_size)
@@ -106,9 +111,9 @@ class MiniBatches:
         """Walk the epoch of the next batch to its end. A pass that is left before leaves the rest of its epoch out."""
         if self._pass is not None:
             self._leave()
-        this_pass = self._pass = object()
         epoch, first = self._position
-        self._epoch = epoch
+        self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
+        this_pass = self._pass = object()
         try:
             if self.shuffle:
                 shuffle(self._numbers, self.seed, epoch)
@@ -193,7 +198,7 @@ class MiniBatches:
             if state[name] != own[name]:
                 raise ValueError(f"{name} is {state[name]!r}; expected {own[name]!r}, which it is here")
         seed = whole("seed", state["seed"], "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
-        epoch = whole("epoch", state["epoch"], EPOCH, 2**56 - 1, 0)
+        epoch = whole("epoch", state["epoch"], "a whole number from 0 to 2**56", 2**56, 0)  # 2**56: none is left
         last = len(self) - 1
         batch = whole("batch", state["batch"], f"a whole number from 0 to {last}", last, 0)
         self._seed, self._epoch = seed, epoch
@@ -226,9 +231,9 @@ def minibatches(
         Read; of any dtype without Python objects, shape and strides, in the host's memory (NumPy, DLPack or buffer
         protocol). The first axis counts samples, and all have as many. A `numpy.memmap` is read where a batch's samples
         are. bfloat16 that comes through DLPack is batches of uint16, the same bits. With ``indices_only``, a number of
-        samples may stand in their place.
-    batch_size : int >= 1
-        Samples of a batch. More than there are make one short batch.
+        samples may stand in their place, up to 2**59.
+    batch_size : int
+        Samples of a batch, from 1 to 2**63 - 1. More than there are make one short batch.
     seed : int, optional
         From 0 to 2**64 - 1. None draws one, which is ``.seed`` then.
     shuffle : bool
@@ -254,7 +259,8 @@ def minibatches(
     ------
     ValueError
         If there are no samples, or not as many in all arrays; if an array has no axis; if batch_size is below 1, or
-        with drop_last above the number of samples; if seed or epoch is out of its range.
+        with drop_last above the number of samples; if seed or epoch is out of its range. In a pass after epoch
+        2**56 - 1, the last one.
     TypeError
         If something is no array, or holds Python objects; if a number is not a whole one, or a flag not True or False.
     BackendUnavailable
@@ -269,7 +275,7 @@ def minibatches(
 
     A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only with a
     state that was taken in a loop, and loaded, a pass begins amid an epoch. One pass at a time: an older one that asks
-    for its next batch gets a RuntimeError.
+    for its next batch gets a RuntimeError. A copy (`copy.copy`) goes on by itself from where its original is.
 
     PyTorch's DataLoader makes a new batch each time, of single samples that it puts together, and draws its order from
     a generator: what comes out depends on what else has drawn from it.
@@ -315,8 +321,8 @@ def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[
         raise TypeError("arrays are none; expected one or more, or a dict of them")
     if len(given) == 1 and isinstance(given[0], Mapping):
         by_name = {f"arrays[{name!r}]": array for name, array in given[0].items()}
-    elif indices_only and len(given) == 1 and hasattr(given[0], "__index__") and not hasattr(given[0], "shape"):
-        return (), whole("arrays[0]", given[0], "arrays, or a number of samples, 1 or more")
+    elif indices_only and len(given) == 1 and hasattr(given[0], "__index__") and getattr(given[0], "shape", ()) == ():
+        return (), whole("arrays[0]", given[0], SAMPLES, 2**59)
     else:
         by_name = {f"arrays[{i}]": array for i, array in enumerate(given)}
     arrays = {name: _as_array(name, array) for name, array in by_name.items()}

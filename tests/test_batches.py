@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import copy
 import itertools
 import json
+import pickle
 
 import ml_dtypes
 import numpy as np
@@ -320,6 +322,12 @@ def test_numbers_alone():
     assert np.concatenate(kept).tolist() == permutation(9, 1, 0)
 
 
+@pytest.mark.parametrize("number", [np.int64(9), np.uint8(9), np.array(9)], ids=repr)
+def test_a_number_of_samples_may_be_numpys(number):
+    batches = fastopt.minibatches(number, batch_size=4, seed=1, indices_only=True)
+    assert order_of(batches).tolist() == permutation(9, 1, 0)
+
+
 def test_an_epoch_allocates_nothing_that_grows():
     program = """
 import numpy as np, tracemalloc, fastopt
@@ -491,6 +499,32 @@ def test_states_of_others_are_refused(change, error, message):
         batches.load_state_dict([])
 
 
+def test_after_the_last_epoch_there_is_none():
+    batches = fastopt.minibatches(10, batch_size=3, seed=1, epoch=2**56 - 1, indices_only=True)
+    assert order_of(batches).tolist() == permutation(10, 1, 2**56 - 1)
+    again = fastopt.minibatches(10, batch_size=3, indices_only=True)
+    again.load_state_dict(batches.state_dict())
+    for ended in (batches, again):
+        with pytest.raises(ValueError, match=r"epoch is 72057594037927936; expected .* to 2\*\*56 - 1"):
+            next(iter(ended))
+        assert ended.state_dict()["epoch"] == 2**56
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda batches: pickle.loads(pickle.dumps(batches))])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_copy_goes_on_by_itself(duplicate, shuffle):
+    order = permutation(10, 1, 0) if shuffle else list(range(10))
+    batches = fastopt.minibatches(np.arange(10), batch_size=3, seed=1, shuffle=shuffle)
+    walk = iter(batches)
+    first = next(walk)
+    other = duplicate(batches)
+    assert other.state_dict() == batches.state_dict()
+    assert order_of(other).tolist() == order[3:]
+    assert len(list(other)) == 4  # in another order
+    assert first.tolist() == order[:3]
+    assert order_of(walk).tolist() == order[3:]
+
+
 def test_one_pass_at_a_time():
     batches = fastopt.minibatches(np.arange(10), batch_size=3)
     first, second = iter(batches), iter(batches)
@@ -523,7 +557,8 @@ X = np.zeros((6, 2))
         ((np.zeros(()),), {}, ValueError, r"arrays\[0\] has shape \(\); expected one axis or more"),
         ((X, X[:5]), {}, ValueError, r"arrays\[1\] has 5 samples; expected 6, as arrays\[0\] has"),
         ((np.zeros((0, 3)),), {}, ValueError, r"arrays\[0\] has no samples: its shape is \(0, 3\)"),
-        ((X,), {"batch_size": 0}, ValueError, "batch_size is 0; expected a whole number, 1 or more"),
+        ((X,), {"batch_size": 0}, ValueError, r"batch_size is 0; expected a whole number from 1 to 2\*\*63 - 1"),
+        ((X,), {"batch_size": 2**70}, ValueError, r"batch_size is 1180591620717411303424; .* to 2\*\*63 - 1"),
         ((X,), {"batch_size": -3}, ValueError, "batch_size is -3; expected"),
         ((X,), {"batch_size": 2.0}, TypeError, "batch_size is 2.0, a float; expected a whole number"),
         ((X,), {"batch_size": True}, TypeError, "batch_size is True, a bool; expected"),
@@ -538,6 +573,14 @@ X = np.zeros((6, 2))
         ((X,), {"copy": None}, TypeError, "copy is None, a NoneType; expected True or False"),
         ((X,), {"num_threads": 0}, ValueError, "num_threads is 0; expected a whole number, 1 or more"),
         ((0,), {"indices_only": True}, ValueError, r"arrays\[0\] is 0; expected arrays, or a number of samples"),
+        ((2**62,), {"indices_only": True}, ValueError, r"arrays\[0\] is 4611686018427387904; .* to 2\*\*59"),
+        ((np.int64(-5),), {"indices_only": True}, ValueError, r"arrays\[0\] is -5; expected arrays, or a number"),
+        (
+            (np.array(1.5),),
+            {"indices_only": True},
+            TypeError,
+            r"arrays\[0\] is array\(1.5\), a ndarray; expected arrays",
+        ),
         ((True,), {"indices_only": True}, TypeError, r"arrays\[0\] is True, a bool; expected arrays"),
     ],
 )
