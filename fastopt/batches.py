@@ -114,16 +114,17 @@ class MiniBatches:
         epoch, first = self._position
         self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
         this_pass = self._pass = object()
+        size, batches = self.batch_size, len(self)
         try:
             if self.shuffle:
                 shuffle(self._numbers, self.seed, epoch)
-            for number in range(first, len(self)):
+            for number in range(first, batches):
                 if self._pass is not this_pass:
                     raise RuntimeError(
                         "another pass over these batches has begun; expected one at a time: they share memory"
                     )
-                batch = self._batch(self._numbers[number * self.batch_size : (number + 1) * self.batch_size])
-                self._position = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
+                batch = self._batch(self._numbers[number * size : (number + 1) * size])
+                self._position = (epoch, number + 1) if number + 1 < batches else (epoch + 1, 0)
                 yield batch
         finally:  # also where a loop is left: Python then closes its iterator, unless someone keeps it
             if self._pass is this_pass:
@@ -151,7 +152,7 @@ class MiniBatches:
             return _empty(self._arrays, count)
         if self._buffers is None:
             self._buffers = _empty(self._arrays, min(self.batch_size, self.samples))
-        return tuple(buffer[:count] for buffer in self._buffers)  # new views, whose shape and dtype may be set
+        return tuple([buffer[:count] for buffer in self._buffers])  # new views, whose shape and dtype may be set
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the next batch comes from, and what that depends on: numbers and flags.
