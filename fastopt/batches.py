@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
+from operator import attrgetter
 from typing import Any, SupportsIndex, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arguments import Array
+from fastopt.engine.dlpack import HOST, import_array
 from fastopt.engine.gather import gather, shuffle
 from fastopt.engine.hyperparameters import whole
 from fastopt.errors import BackendUnavailable
@@ -19,7 +21,7 @@ Batch: TypeAlias = Any
 
 SEED = "None or a whole number from 0 to 2**64 - 1"
 EPOCH = "a whole number from 0 to 2**56 - 1"
-HOST = 1  # the number of DLPack's device
+SAMPLES = "arrays, or a number of samples from 1 to 2**59"
 
 #: What has to be the same for batches to be the same, beside the seed.
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
@@ -36,6 +38,10 @@ class MiniBatches:
         The seed, also where none was given.
     epoch : int
         The epoch of the pass that is under way, or of the last one; before any, of the first.
+    shuffle, drop_last : bool
+        Whether an epoch has an order of its own; whether a short batch is left out.
+
+    All of them are only read: another epoch is what ``load_state_dict`` is for.
 
     Examples
     --------
@@ -58,18 +64,18 @@ class MiniBatches:
         copy: bool,
         num_threads: int | None,
     ):
-        self.batch_size = whole("batch_size", batch_size, "a whole number, 1 or more")
-        self.seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
-        self.shuffle = _flag("shuffle", shuffle)
-        self.drop_last = _flag("drop_last", drop_last)
-        self.epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
+        self._batch_size = whole("batch_size", batch_size, "a whole number from 1 to 2**63 - 1")
+        self._seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
+        self._shuffle = _flag("shuffle", shuffle)
+        self._drop_last = _flag("drop_last", drop_last)
+        self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
         self._indices_only = _flag("indices_only", indices_only)
         self._copy = _flag("copy", copy)
         if num_threads is not None:
             whole("num_threads", num_threads, "a whole number, 1 or more")
         self._num_threads = num_threads
         self._names = tuple(arrays[0]) if len(arrays) == 1 and isinstance(arrays[0], Mapping) else None
-        self._arrays, self.samples = _checked(arrays, self._indices_only)
+        self._arrays, self._samples = _checked(arrays, self._indices_only)
         if self.drop_last and self.samples < self.batch_size:
             raise ValueError(
                 f"batch_size is {self.batch_size}; expected at most {self.samples}, the number of samples, "
@@ -77,13 +83,24 @@ class MiniBatches:
             )
         self._numbers = np.arange(self.samples, dtype=np.int64)
         self._buffers: tuple[NDArray[Any], ...] | None = None
-        #: Where the next batch comes from, and whether the next pass goes on there, or begins an epoch.
-        self._position, self._goes_on = (self.epoch, 0), True
-        self._passes = 0
+        #: Where the next batch comes from, and the pass that is under way, if any.
+        self._position = (self.epoch, 0)
+        self._pass: object = None
+
+    samples = property(attrgetter("_samples"))
+    batch_size = property(attrgetter("_batch_size"))
+    seed = property(attrgetter("_seed"))
+    epoch = property(attrgetter("_epoch"))
+    shuffle = property(attrgetter("_shuffle"))
+    drop_last = property(attrgetter("_drop_last"))
 
     def __repr__(self) -> str:
         made = f"{len(self)} batches of {self.batch_size} from {self.samples} samples"
         return f"<{made}, seed {self.seed}, epoch {self.epoch}>"
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Let a copy go on where this object is, in memory of its own."""
+        return {**self.__dict__, "_numbers": self._numbers.copy(), "_buffers": None, "_pass": None}
 
     def __len__(self) -> int:
         """Return how many batches an epoch has."""
@@ -91,23 +108,31 @@ class MiniBatches:
         return int(whole_batches + (rest > 0 and not self.drop_last))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Walk the next epoch; where a loop was left before its end, that epoch's other batches are passed over."""
-        self._passes += 1
-        this_pass = self._passes
+        """Walk the epoch of the next batch to its end. A pass that is left before leaves the rest of its epoch out."""
+        if self._pass is not None:
+            self._leave()
         epoch, first = self._position
-        if not self._goes_on and first:
-            epoch, first = epoch + 1, 0
-        self.epoch, self._goes_on = epoch, False
-        if self.shuffle:
-            shuffle(self._numbers, self.seed, epoch)
-        for number in range(first, len(self)):
-            if self._passes != this_pass:
-                raise RuntimeError(
-                    "another pass over these batches has begun; expected one at a time: they share memory"
-                )
-            batch = self._batch(self._numbers[number * self.batch_size : (number + 1) * self.batch_size])
-            self._position = (epoch, number + 1) if number + 1 < len(self) else (epoch + 1, 0)
-            yield batch
+        self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
+        this_pass = self._pass = object()
+        size, batches = self.batch_size, len(self)
+        try:
+            if self.shuffle:
+                shuffle(self._numbers, self.seed, epoch)
+            for number in range(first, batches):
+                if self._pass is not this_pass:
+                    raise RuntimeError(
+                        "another pass over these batches has begun; expected one at a time: they share memory"
+                    )
+                batch = self._batch(self._numbers[number * size : (number + 1) * size])
+                self._position = (epoch, number + 1) if number + 1 < batches else (epoch + 1, 0)
+                yield batch
+        finally:  # also where a loop is left: Python then closes its iterator, unless someone keeps it
+            if self._pass is this_pass:
+                self._leave()
+
+    def _leave(self) -> None:
+        """End the pass that is under way: the next batch is the next epoch's first."""
+        self._pass, self._position = None, (self.epoch + 1, 0)
 
     def _batch(self, numbers: NDArray[np.int64]) -> Batch:
         if self._indices_only:
@@ -127,12 +152,13 @@ class MiniBatches:
             return _empty(self._arrays, count)
         if self._buffers is None:
             self._buffers = _empty(self._arrays, min(self.batch_size, self.samples))
-        if count == len(self._buffers[0]):
-            return self._buffers
-        return tuple(buffer[:count] for buffer in self._buffers)
+        return tuple([buffer[:count] for buffer in self._buffers])  # new views, whose shape and dtype may be set
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the next batch comes from, and what that depends on: numbers and flags.
+
+        In a loop over the batches that is the next one of this epoch; after it, the first of the next epoch, whether
+        the loop came to its end or was left. An iterator that is kept is in its loop until it is closed or let go of.
 
         Examples
         --------
@@ -173,12 +199,11 @@ class MiniBatches:
             if state[name] != own[name]:
                 raise ValueError(f"{name} is {state[name]!r}; expected {own[name]!r}, which it is here")
         seed = whole("seed", state["seed"], "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
-        epoch = whole("epoch", state["epoch"], EPOCH, 2**56 - 1, 0)
+        epoch = whole("epoch", state["epoch"], "a whole number from 0 to 2**56", 2**56, 0)  # 2**56: none is left
         last = len(self) - 1
         batch = whole("batch", state["batch"], f"a whole number from 0 to {last}", last, 0)
-        self.seed, self.epoch = seed, epoch
-        self._position, self._goes_on = (epoch, batch), True
-        self._passes += 1  # a pass that is under way has no next batch
+        self._seed, self._epoch = seed, epoch
+        self._pass, self._position = None, (epoch, batch)
 
 
 def minibatches(
@@ -206,9 +231,10 @@ def minibatches(
     arrays : array, several, or one dict of them
         Read; of any dtype without Python objects, shape and strides, in the host's memory (NumPy, DLPack or buffer
         protocol). The first axis counts samples, and all have as many. A `numpy.memmap` is read where a batch's samples
-        are. With ``indices_only``, a number of samples may stand in their place.
-    batch_size : int >= 1
-        Samples of a batch. More than there are make one short batch.
+        are. bfloat16 that comes through DLPack is batches of uint16, the same bits. With ``indices_only``, a number of
+        samples may stand in their place, up to 2**59.
+    batch_size : int
+        Samples of a batch, from 1 to 2**63 - 1. More than there are make one short batch.
     seed : int, optional
         From 0 to 2**64 - 1. None draws one, which is ``.seed`` then.
     shuffle : bool
@@ -234,11 +260,12 @@ def minibatches(
     ------
     ValueError
         If there are no samples, or not as many in all arrays; if an array has no axis; if batch_size is below 1, or
-        with drop_last above the number of samples; if seed or epoch is out of its range.
+        with drop_last above the number of samples; if seed or epoch is out of its range. In a pass after epoch
+        2**56 - 1, the last one.
     TypeError
         If something is no array, or holds Python objects; if a number is not a whole one, or a flag not True or False.
     BackendUnavailable
-        If an array lies on a device.
+        If an array lies on a CUDA device.
 
     Notes
     -----
@@ -247,9 +274,9 @@ def minibatches(
     swapped with place r mod (i + 1), where an r beyond the last whole multiple of i + 1 is passed over. It is the same
     on every machine, with every version of NumPy, and on any number of threads.
 
-    A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only after
-    ``load_state_dict`` a pass begins amid an epoch. One pass at a time: an older one that asks for its next batch gets
-    a RuntimeError.
+    A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only with a
+    state that was taken in a loop, and loaded, a pass begins amid an epoch. One pass at a time: an older one that asks
+    for its next batch gets a RuntimeError. A copy (`copy.copy`) goes on by itself from where its original is.
 
     PyTorch's DataLoader makes a new batch each time, of single samples that it puts together, and draws its order from
     a generator: what comes out depends on what else has drawn from it.
@@ -295,8 +322,8 @@ def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[
         raise TypeError("arrays are none; expected one or more, or a dict of them")
     if len(given) == 1 and isinstance(given[0], Mapping):
         by_name = {f"arrays[{name!r}]": array for name, array in given[0].items()}
-    elif indices_only and len(given) == 1 and hasattr(given[0], "__index__") and not hasattr(given[0], "shape"):
-        return (), whole("arrays[0]", given[0], "arrays, or a number of samples, 1 or more")
+    elif indices_only and len(given) == 1 and hasattr(given[0], "__index__") and getattr(given[0], "shape", ()) == ():
+        return (), whole("arrays[0]", given[0], SAMPLES, 2**59)
     else:
         by_name = {f"arrays[{i}]": array for i, array in enumerate(given)}
     arrays = {name: _as_array(name, array) for name, array in by_name.items()}
@@ -325,12 +352,14 @@ def _view(name: str, given: Any) -> NDArray[Any]:
         raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
     if isinstance(given, np.ndarray):
         return given.view(np.ndarray)
-    if hasattr(given, "__dlpack_device__") and given.__dlpack_device__()[0] != HOST:
+    if hasattr(given, "__dlpack__"):
+        array, _, device = import_array(given, name)
+        if device == HOST:
+            return array
+    if hasattr(given, "__dlpack__") or hasattr(given, "__cuda_array_interface__"):
         raise BackendUnavailable(f"{name} is on a device; this version of fastopt gathers rows of host arrays only")
     try:
-        if hasattr(given, "__dlpack__"):
-            return np.from_dlpack(given)
         return np.asarray(memoryview(given))
-    except (TypeError, ValueError, BufferError, RuntimeError) as error:
+    except (TypeError, ValueError, BufferError) as error:
         what = "None" if given is None else f"a {type(given).__name__}"
         raise TypeError(f"{name} is {what}; expected {expected} ({error})") from error

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import array
+import copy
 import itertools
 import json
+import pickle
 
 import ml_dtypes
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 import fastopt
 from fastopt.engine.gather import gather
+from tests.cuda.support import Exported, OnDevice
 from tests.peers import peer
 from tests.support import LAYOUTS, bits, cpus, run_python
 
@@ -217,6 +220,44 @@ def test_pytorchs_tensors():
         np.testing.assert_array_equal(batch, x.numpy()[label])
 
 
+@pytest.mark.parity
+def test_every_dtype_of_pytorchs():
+    torch = peer("torch")
+    whole_numbers = [f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)]
+    for name in ["bool", *whole_numbers, "float16", "float32", "float64", "complex64", "complex128"]:
+        x = torch.arange(12).reshape(2, 6).T.to(getattr(torch, name))
+        for batch, rows in fastopt.minibatches(x, np.arange(6), batch_size=4, seed=0):
+            assert batch.dtype.name == name
+            np.testing.assert_array_equal(batch, x.numpy()[rows])
+    x = torch.arange(12.0).reshape(6, 2).bfloat16()
+    for batch, rows in fastopt.minibatches(x, np.arange(6), batch_size=4, seed=0):
+        assert batch.dtype == np.uint16
+        assert torch.equal(torch.from_numpy(batch).view(torch.bfloat16), x[torch.from_numpy(rows)])
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("name", ["conj", "neg_view", "requires_grad_"])
+def test_tensors_that_are_more_than_their_memory_are_refused(name):
+    torch = peer("torch")
+    x = torch.ones(6, dtype=torch.complex64)
+    view = torch.Tensor._neg_view(x) if name == "neg_view" else getattr(x, name)()
+    with pytest.raises(TypeError, match=r"arrays\[0\] is a Tensor that can't be exported through DLPack"):
+        fastopt.minibatches(view, batch_size=2)
+
+
+def test_memory_that_a_device_can_reach_is_the_hosts():
+    class Pinned(Exported):
+        def __dlpack_device__(self):
+            return 3, 0
+
+        def __dlpack__(self, *, max_version=None):
+            return self.memory.__dlpack__()
+
+    x = np.arange(6.0)
+    (batch,) = fastopt.minibatches(Pinned(x), batch_size=6, shuffle=False)
+    np.testing.assert_array_equal(batch, x)
+
+
 # ---- Memory
 
 
@@ -241,6 +282,36 @@ def test_what_is_given_is_never_written_nor_shared(copy):
     np.testing.assert_array_equal(x, before)
 
 
+def set_dtype(batch):
+    batch.dtype = "i4"
+
+
+def set_shape(batch):
+    batch.shape = (1, -1)
+
+
+def set_read_only(batch):
+    batch.flags.writeable = False
+
+
+@pytest.mark.parametrize("change", [set_dtype, set_shape, set_read_only])
+@pytest.mark.filterwarnings("ignore:Setting the (dtype|shape):DeprecationWarning")
+def test_what_is_done_to_a_batch_stays_with_it(change):
+    x = np.arange(12, dtype="f4").reshape(6, 2)
+    for number, batch in enumerate(fastopt.minibatches(x, batch_size=2, shuffle=False)):
+        np.testing.assert_array_equal(batch, x[2 * number : 2 * number + 2])
+        assert (batch.dtype, batch.flags.writeable) == (x.dtype, True)
+        change(batch)
+
+
+@pytest.mark.parametrize("name", ["samples", "batch_size", "seed", "epoch", "shuffle", "drop_last"])
+def test_what_decides_the_batches_is_only_read(name):
+    batches = fastopt.minibatches(10, batch_size=3, seed=1, epoch=2, indices_only=True)
+    with pytest.raises(AttributeError, match=name):
+        setattr(batches, name, 7)
+    assert order_of(batches).tolist() == permutation(10, 1, 2)
+
+
 def test_numbers_alone():
     batches = fastopt.minibatches(np.zeros((9, 4)), batch_size=4, seed=1, indices_only=True)
     for batch in batches:
@@ -249,6 +320,12 @@ def test_numbers_alone():
             batch[0] = 1
     kept = list(fastopt.minibatches(9, batch_size=4, seed=1, indices_only=True, copy=True))
     assert np.concatenate(kept).tolist() == permutation(9, 1, 0)
+
+
+@pytest.mark.parametrize("number", [np.int64(9), np.uint8(9), np.array(9)], ids=repr)
+def test_a_number_of_samples_may_be_numpys(number):
+    batches = fastopt.minibatches(number, batch_size=4, seed=1, indices_only=True)
+    assert order_of(batches).tolist() == permutation(9, 1, 0)
 
 
 def test_an_epoch_allocates_nothing_that_grows():
@@ -319,6 +396,73 @@ def test_a_training_goes_on_amid_an_epoch(stop):
     assert [next(walked) for _ in range(12)] == list(itertools.islice(walk(second), 12))
 
 
+def walk_steps(batches, epochs, steps):
+    """Of each epoch so many batches."""
+    seen = []
+    for _ in range(epochs):
+        for step, batch in enumerate(batches):
+            seen.append((batches.epoch, batch.tolist()))
+            if step + 1 == steps:
+                break
+    return seen
+
+
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_training_of_so_many_steps_an_epoch_goes_on(steps, first):
+    uninterrupted = walk_steps(fastopt.minibatches(10, batch_size=3, seed=9, indices_only=True), 6, steps)
+    batches = fastopt.minibatches(10, batch_size=3, seed=9, indices_only=True)
+    again = fastopt.minibatches(10, batch_size=3, indices_only=True)
+    seen = walk_steps(batches, first, steps)
+    again.load_state_dict(batches.state_dict())
+    assert seen + walk_steps(again, 6 - first, steps) == uninterrupted
+
+
+def leave_by_break(batches):
+    for _ in batches:
+        break
+
+
+def leave_by_error(batches):
+    with pytest.raises(ZeroDivisionError):
+        list(map(lambda batch: 1 / 0, batches))  # noqa: C417
+
+
+def leave_by_close(batches):
+    walk = iter(batches)
+    next(walk)
+    walk.close()
+
+
+def leave_inside_others(batches):
+    list(zip(range(1), itertools.islice(batches, 1), strict=True))
+
+
+@pytest.mark.parametrize("leave", [leave_by_break, leave_by_error, leave_by_close, leave_inside_others])
+def test_state_after_a_loop_that_is_left_is_the_next_epochs(leave):
+    batches = fastopt.minibatches(10, batch_size=3, seed=9, epoch=5, indices_only=True)
+    leave(batches)
+    state = batches.state_dict()
+    assert (state["epoch"], state["batch"]) == (6, 0)
+    batches.load_state_dict(state)
+    assert order_of(batches).tolist() == permutation(10, 9, 6)
+
+
+def test_an_iterator_that_is_kept_is_under_way():
+    batches = fastopt.minibatches(10, batch_size=3, seed=9, indices_only=True)
+    walk = iter(batches)
+    assert batches.state_dict()["batch"] == 0
+    for _ in walk:
+        break
+    assert (batches.state_dict()["epoch"], batches.state_dict()["batch"]) == (0, 1)
+    assert len(list(walk)) == 3
+    for _ in batches:
+        assert (batches.state_dict()["epoch"], batches.state_dict()["batch"]) == (1, 1)
+        del walk  # of an older pass: nothing changes
+        break
+    assert (batches.state_dict()["epoch"], batches.state_dict()["batch"]) == (2, 0)
+
+
 def test_a_pass_that_is_under_way_when_state_is_loaded_ends():
     batches = fastopt.minibatches(10, batch_size=3, seed=1, indices_only=True)
     walk = iter(batches)
@@ -326,6 +470,8 @@ def test_a_pass_that_is_under_way_when_state_is_loaded_ends():
     batches.load_state_dict(batches.state_dict())
     with pytest.raises(RuntimeError, match="another pass over these batches has begun"):
         next(walk)
+    assert batches.state_dict()["batch"] == 1  # it has left nothing out
+    assert order_of(batches).tolist() == permutation(10, 1, 0)[3:]
 
 
 @pytest.mark.parametrize(
@@ -351,6 +497,32 @@ def test_states_of_others_are_refused(change, error, message):
         batches.load_state_dict({})
     with pytest.raises(TypeError, match="state is a list; expected a dict"):
         batches.load_state_dict([])
+
+
+def test_after_the_last_epoch_there_is_none():
+    batches = fastopt.minibatches(10, batch_size=3, seed=1, epoch=2**56 - 1, indices_only=True)
+    assert order_of(batches).tolist() == permutation(10, 1, 2**56 - 1)
+    again = fastopt.minibatches(10, batch_size=3, indices_only=True)
+    again.load_state_dict(batches.state_dict())
+    for ended in (batches, again):
+        with pytest.raises(ValueError, match=r"epoch is 72057594037927936; expected .* to 2\*\*56 - 1"):
+            next(iter(ended))
+        assert ended.state_dict()["epoch"] == 2**56
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda batches: pickle.loads(pickle.dumps(batches))])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_a_copy_goes_on_by_itself(duplicate, shuffle):
+    order = permutation(10, 1, 0) if shuffle else list(range(10))
+    batches = fastopt.minibatches(np.arange(10), batch_size=3, seed=1, shuffle=shuffle)
+    walk = iter(batches)
+    first = next(walk)
+    other = duplicate(batches)
+    assert other.state_dict() == batches.state_dict()
+    assert order_of(other).tolist() == order[3:]
+    assert len(list(other)) == 4  # in another order
+    assert first.tolist() == order[:3]
+    assert order_of(walk).tolist() == order[3:]
 
 
 def test_one_pass_at_a_time():
@@ -385,7 +557,8 @@ X = np.zeros((6, 2))
         ((np.zeros(()),), {}, ValueError, r"arrays\[0\] has shape \(\); expected one axis or more"),
         ((X, X[:5]), {}, ValueError, r"arrays\[1\] has 5 samples; expected 6, as arrays\[0\] has"),
         ((np.zeros((0, 3)),), {}, ValueError, r"arrays\[0\] has no samples: its shape is \(0, 3\)"),
-        ((X,), {"batch_size": 0}, ValueError, "batch_size is 0; expected a whole number, 1 or more"),
+        ((X,), {"batch_size": 0}, ValueError, r"batch_size is 0; expected a whole number from 1 to 2\*\*63 - 1"),
+        ((X,), {"batch_size": 2**70}, ValueError, r"batch_size is 1180591620717411303424; .* to 2\*\*63 - 1"),
         ((X,), {"batch_size": -3}, ValueError, "batch_size is -3; expected"),
         ((X,), {"batch_size": 2.0}, TypeError, "batch_size is 2.0, a float; expected a whole number"),
         ((X,), {"batch_size": True}, TypeError, "batch_size is True, a bool; expected"),
@@ -400,6 +573,14 @@ X = np.zeros((6, 2))
         ((X,), {"copy": None}, TypeError, "copy is None, a NoneType; expected True or False"),
         ((X,), {"num_threads": 0}, ValueError, "num_threads is 0; expected a whole number, 1 or more"),
         ((0,), {"indices_only": True}, ValueError, r"arrays\[0\] is 0; expected arrays, or a number of samples"),
+        ((2**62,), {"indices_only": True}, ValueError, r"arrays\[0\] is 4611686018427387904; .* to 2\*\*59"),
+        ((np.int64(-5),), {"indices_only": True}, ValueError, r"arrays\[0\] is -5; expected arrays, or a number"),
+        (
+            (np.array(1.5),),
+            {"indices_only": True},
+            TypeError,
+            r"arrays\[0\] is array\(1.5\), a ndarray; expected arrays",
+        ),
         ((True,), {"indices_only": True}, TypeError, r"arrays\[0\] is True, a bool; expected arrays"),
     ],
 )
@@ -408,16 +589,22 @@ def test_bad_input_is_refused_by_name(arrays, options, error, message):
         fastopt.minibatches(*arrays, **{"batch_size": 2, **options})
 
 
-def test_an_array_on_a_device_is_refused():
-    class OnDevice:
+@pytest.mark.parametrize("kind", [OnDevice, Exported])
+def test_an_array_on_a_device_is_refused(kind):
+    with pytest.raises(fastopt.BackendUnavailable, match=r"arrays\[1\] is on a device"):
+        fastopt.minibatches(X, kind(X), batch_size=2)
+
+
+def test_a_tensor_that_is_nowhere_is_refused():
+    class Elsewhere:
         def __dlpack_device__(self):
-            return (2, 0)
+            raise ValueError("Unknown device type meta")
 
         def __dlpack__(self, **_):
             raise AssertionError
 
-    with pytest.raises(fastopt.BackendUnavailable, match=r"arrays\[0\] is on a device"):
-        fastopt.minibatches(OnDevice(), batch_size=2)
+    with pytest.raises(TypeError, match=r"arrays\[0\] is a Elsewhere that can't be exported through DLPack: Unknown"):
+        fastopt.minibatches(Elsewhere(), batch_size=2)
 
 
 @pytest.mark.parametrize("number", [-1, 6, 2**62])

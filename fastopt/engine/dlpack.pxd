@@ -50,9 +50,12 @@ cdef struct DLPackExchangeAPI:
     void *current_work_stream
 
 cdef enum:
+    COMPLEX_CODE = 5
+
+cdef enum:
     CPU = 1
     CUDA = 2
     CUDA_HOST = 3
 
 
-cdef tuple import_array(producer, str name)
+cpdef tuple import_array(producer, str name)

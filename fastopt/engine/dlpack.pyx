@@ -23,6 +23,13 @@ HOST = -1
 # Libraries whose arrays never change, and that export them as if they could (JAX 0.10, TensorFlow).
 IMMUTABLE = {"jax", "jaxlib", "tensorflow"}
 
+# NumPy's numbers of the types that it has, by DLPack's code and bits, beside floats.
+OTHER_NUMBERS = {
+    (0, 8): cnp.NPY_INT8, (0, 16): cnp.NPY_INT16, (0, 32): cnp.NPY_INT32, (0, 64): cnp.NPY_INT64,
+    (1, 8): cnp.NPY_UINT8, (1, 16): cnp.NPY_UINT16, (1, 32): cnp.NPY_UINT32, (1, 64): cnp.NPY_UINT64,
+    (COMPLEX_CODE, 64): cnp.NPY_COMPLEX64, (COMPLEX_CODE, 128): cnp.NPY_COMPLEX128, (6, 8): cnp.NPY_BOOL,
+}
+
 # Of types: those that have so many bits, and those of one size.
 CODE_NAMES = {0: "int", 1: "uint", 2: "float", 3: "handle", 4: "bfloat", 5: "complex"}
 SIZED_NAMES = dict(enumerate((
@@ -53,7 +60,7 @@ cdef class Owner:
             self.versioned.deleter(self.versioned)
 
 
-cdef tuple import_array(producer, str name):
+cpdef tuple import_array(producer, str name):
     """Return an ndarray over the producer's memory, whether its numbers are bfloat16 (then shown as uint16), and where it is.
 
     That is HOST, or the number of a CUDA device; the ndarray's elements then must not be looked at.
@@ -133,6 +140,8 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
         number = NPY_HALF if bits == 16 else (cnp.NPY_FLOAT if bits == 32 else cnp.NPY_DOUBLE)
     elif tensor.dtype.lanes == 1 and code == BFLOAT_CODE and bits == 16:
         number = cnp.NPY_UINT16
+    elif tensor.dtype.lanes == 1 and (code, bits) in OTHER_NUMBERS:
+        number = OTHER_NUMBERS[code, bits]
     else:
         what = SIZED_NAMES.get(code) or f"{CODE_NAMES.get(code, 'type')}{bits}"
         raise TypeError(f"{name} has dtype {what}; expected float16, bfloat16, float32 or float64")

@@ -13,7 +13,7 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 
-from fastopt.engine.dlpack cimport CPU, CUDA_HOST, DLDataType, DLManagedTensorVersioned, DLPackExchangeAPI, DLTensor
+from fastopt.engine.dlpack cimport COMPLEX_CODE, CPU, CUDA_HOST, DLDataType, DLManagedTensorVersioned, DLPackExchangeAPI, DLTensor
 
 cdef extern from "Python.h":
     bint PyObject_TypeCheck(object, PyTypeObject *)
@@ -56,7 +56,8 @@ cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL:
     if table.managed_tensor_from_py_object_no_sync(<void *>producer, &managed) != 0:
         PyErr_Clear()
         return NULL
-    if managed.dl_tensor.device.device_type not in (CPU, CUDA_HOST):
+    # A complex view may be conjugated, which is not said here; __dlpack__ refuses it.
+    if managed.dl_tensor.device.device_type not in (CPU, CUDA_HOST) or managed.dl_tensor.dtype.code == COMPLEX_CODE:
         managed.deleter(managed)
         return NULL
     return managed
