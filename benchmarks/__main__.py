@@ -89,7 +89,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", type=names, metavar="NAME[,NAME]", help=f"cases, or {', '.join(GROUPS)}")
     parser.add_argument("--device", choices=CSV, default="host", help="whose arrays; default: %(default)s")
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and samples: a minute or two")
+    parser.add_argument("--quick", action="store_true", help="fewer sizes and samples: a few minutes")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave PyTorch out")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results/")
     parser.add_argument(
