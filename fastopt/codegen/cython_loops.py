@@ -7,9 +7,10 @@ from .panel_text import ARRAYS, PARAMETER, ROW, STEP, Loop
 #: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
 #: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.
 #:
-#: ask_for: what will be read soon is asked for. Sums do little with an element, planes are short, and by itself a
-#: processor waits at the start of each. To ask for several KiB at a time makes all else wait (batch norm backward, NCHW
-#: 32x64x56x56: 2.1 ms, not 1.8): hence groups ask for the one that stands AHEAD elements behind them.
+#: ask_for: what will be read soon is asked for, where one array's planes are summed up, and for a residual. Planes are
+#: short, and by itself a processor waits at the start of each. To ask for several KiB at a time makes all else wait:
+#: hence groups ask for the one that stands AHEAD elements behind them. Where two arrays are summed up, or rows of
+#: pixels, it does harm: see sums_to_cython.py.
 PREAMBLE = """\
 cdef extern from *:
     \"\"\"
