@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastopt.backends.cython import built_isas
-from tests.norm_cases import ALONE, DTYPES, EXTREMES, NormCase
+from tests.norm_cases import ALONE, BY_NAME, DTYPES, EXTREMES, NormCase
 from tests.support import Arrays, assert_same_bits, copies, cpus, run_python
 
 # Work for several threads, as they share it: whole groups of values in cache, or one pass after the other; many
@@ -126,6 +126,30 @@ def test_large_arrays_in_any_layout_give_the_same_bits(case):
             given = copies(arrays)
             given |= {name: at_an_odd_place(array, order) for name, array in given.items() if array.ndim == 4}
             assert_same_bits(case.run(given, backend=backend), wanted, f"{order}, {backend}")
+
+
+def behind_a_line(array: np.ndarray, elements: int) -> np.ndarray:
+    """Return an array of the same shape that begins so many elements behind a cache line's beginning."""
+    memory = np.full(array.size + 32, np.nan, array.dtype)
+    elements += -(memory.ctypes.data // array.itemsize) % (64 // array.itemsize)
+    return memory[elements : elements + array.size].reshape(array.shape)
+
+
+@pytest.mark.parametrize("name", ["batch", "batch-last", "inference-last", "layer", "instance"])
+@pytest.mark.parametrize(
+    ("channels", "place", "dtype"),
+    [*((*each, "f4") for each in [(1, 1), (3, 5), (33, 9), (64, 4), (72, 15), (256, 3), (520, 7)]), (64, 3, "f8")],
+)
+def test_results_go_past_the_caches_wherever_they_begin(name, channels, place, dtype):
+    """Over 32 MiB a call. Cython's kernels store lines, and apart what is beside them; Numba's go through blocks."""
+    case = BY_NAME[f"{name}+both"]
+    arrays = case.make_arrays((3_000_000 // 49 // channels, channels, 7, 7), dtype)
+    made = case.forward(copies(arrays), backend="numba")
+    y = case.forward(copies(arrays), out=behind_a_line(made["y"], place))["y"]
+    assert_same_bits({"y": y}, {"y": made["y"]}, "forward")
+    wanted = case.backward(arrays, made, backend="numba")
+    out = [behind_a_line(array, place + i) for i, array in enumerate(wanted.values())]
+    assert_same_bits(case.backward(arrays, made, out=tuple(out)), wanted, "backward")
 
 
 @pytest.mark.parametrize("case", [case for case in ALONE if case.norm == "batch"], ids=lambda case: case.name)

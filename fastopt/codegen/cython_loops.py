@@ -7,10 +7,13 @@ from .panel_text import ARRAYS, PARAMETER, ROW, STEP, Loop
 #: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
 #: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.
 #:
-#: ask_for: what will be read soon is asked for, where one array's planes are summed up, and for a residual. Planes are
-#: short, and by itself a processor waits at the start of each. To ask for several KiB at a time makes all else wait:
-#: hence groups ask for the one that stands AHEAD elements behind them. Where two arrays are summed up, or rows of
-#: pixels, it does harm: see sums_to_cython.py.
+#: ask_for: what will be read soon is asked for, where one array's planes are summed up. Planes are short, and by itself
+#: a processor waits at the start of each. To ask for several KiB at a time makes all else wait: hence groups ask for
+#: the one that stands AHEAD elements behind them. Where two arrays are summed up, or rows of pixels, it does harm: see
+#: sums_to_cython.py.
+#:
+#: AT_ONCE: elements that are computed before they are put past the caches. 1 KiB is under way anyway; with 2 KiB,
+#: memory is read, then written, by turns (a sum, then a sum of two arrays of 32x64x56x56: 1.9 ms, and 2.5).
 PREAMBLE = """\
 cdef extern from *:
     \"\"\"
@@ -33,8 +36,23 @@ cdef extern from *:
         (void)row, (void)columns;
     #endif
     }
+
+    #define LINE (64 / (Py_ssize_t)sizeof(real_t))
+    #define AT_ONCE (1024 / (Py_ssize_t)sizeof(real_t))
+    typedef struct {
+        _Alignas(64) real_t x[1024 / sizeof(real_t)];
+    } past_t;
+
+    static inline Py_ssize_t before_line(const real_t *place)
+    {
+        return (Py_ssize_t)(-(uintptr_t)place % 64 / sizeof(real_t));
+    }
     \"\"\"
-    Py_ssize_t STRIP, AHEAD
+    ctypedef struct past_t:
+        real *x
+    Py_ssize_t STRIP, AHEAD, AT_ONCE, LINE
+    Py_ssize_t before_line(const real *place) noexcept nogil
+    void stream_row(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
     void ask_for(run_t row, Py_ssize_t columns) noexcept nogil"""
 
 

@@ -15,6 +15,7 @@ SUM = PARAMETER + 5
 ROWS, COLUMNS, STEP = range(3)
 SUM_STEP = STEP + len(ARRAYS)
 FAR_AWAY = SUM_STEP + 1
+PAST = FAR_AWAY + 1
 
 #: Rows whose terms are added up before they join the sums of their columns, as GROUP there. Float64 sums of every row
 #: would take two to three times as long; and eight float32 terms lose little.

@@ -214,7 +214,7 @@ static inline void stream_line(char *to, const char *from)
 #endif
 }
 
-static void stream_row(char *to, const char *from, ptrdiff_t bytes)
+static inline void stream_row(char *to, const char *from, ptrdiff_t bytes)
 {
     ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)to & 63);
     head = head < bytes ? head : bytes;
@@ -231,6 +231,7 @@ static void stream_real(const tile_t *to, const void *block)
         stream_row(to->data + r * to->row_stride, (const char *)block + r * row_bytes, row_bytes);
 }
 #else
+static inline void stream_row(char *to, const char *from, ptrdiff_t bytes) { memcpy(to, from, (size_t)bytes); }
 #define stream_real NULL
 #endif
 

@@ -67,6 +67,7 @@ typedef struct {
     enum storage compute;
     int form;
     const codec_t *codecs;
+    int kernels_go_past; /* kernels can put results past the caches themselves */
     double eps;
     const double *weight, *bias; /* of each channel; NULL: ones, zeros */
     /* Of each (outer, group). Forward writes them; the others read mean and rstd, in inference mean and var, which is
@@ -77,6 +78,7 @@ typedef struct {
     /* Worked out by plan_norm. */
     enum walk walk;
     ptrdiff_t itemsize;     /* of the compute type */
+    ptrdiff_t line;         /* elements of a cache line */
     ptrdiff_t parts;        /* of a sum's tree */
     ptrdiff_t values;       /* of one statistic */
     double per_value;       /* 1 / values */
@@ -88,7 +90,8 @@ typedef struct {
     int reads[3], nreads;   /* those that are summed up */
     int sums_in_place;      /* all of them are native */
     ptrdiff_t max_rows, max_cols; /* of a panel */
-    int stream;             /* results go past the caches */
+    int past;               /* results go past the caches: by the kernel itself */
+    int stream;             /* ... or through blocks, where it can't */
     int far;                /* what is read does not fit the caches */
     enum panel_kernel sums, elements; /* the kernels of the pass; PANEL_KERNELS: none */
     int sums_form;

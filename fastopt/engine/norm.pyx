@@ -92,6 +92,7 @@ cdef extern from "norm.h" nogil:
         storage compute
         int form
         const codec_t *codecs
+        bint kernels_go_past
         double eps
         const double *weight
         const double *bias
@@ -143,6 +144,7 @@ cdef class Kernels:
     cdef str dtype
     cdef panel_kernel_t kernels[15][4]
     cdef const codec_t *codecs
+    cdef bint go_past  # the caches, by themselves
 
     cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
         cdef size_t address
@@ -171,6 +173,7 @@ cdef Kernels kernels_of(backend, bint is_float64):
     find_host_backend(kernels.backend, "x")
     codecs = load_codecs(kernels.dtype)
     kernels.codecs = <const codec_t *>codecs
+    kernels.go_past = kernels.backend == "cython"
     fetched[key] = kernels
     default_float32 = fetched.get((None, False))
     return kernels
@@ -409,6 +412,7 @@ cdef class Call:
         norm.pass_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
         norm.codecs = self.kernels.codecs
+        norm.kernels_go_past = self.kernels.go_past
         for slot in range(ARRAYS):
             norm.data[slot] = NULL
             if self.positions[slot] != NONE:

@@ -33,6 +33,12 @@ static inline tile_t part_of(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, 
     return (tile_t){data, rows, cols, tile->row_stride, tile->col_stride};
 }
 
+/* Elements from here to where a cache line begins. */
+static ptrdiff_t before_line(const norm_t *norm, const void *place)
+{
+    return in_elements(norm, (ptrdiff_t)(-(uintptr_t)place % 64));
+}
+
 static int is_streamed(const norm_t *norm, int array, const tile_t *tile)
 {
     return norm->stream && norm->codecs[norm->storage[array]].stream && tile->col_stride == norm->itemsize;
@@ -92,39 +98,60 @@ static int rows_end_to_end(const norm_t *norm, const panel_t *panel)
     return 1;
 }
 
-static void repeat_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t rows)
+/* Give parameters for so many columns, and those of a line more. */
+static void repeat_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t columns)
 {
-    ptrdiff_t bytes = panel->sizes[COLUMNS] * norm->itemsize;
-    panel->repeats = smaller(JOINED / panel->sizes[COLUMNS], rows);
+    ptrdiff_t bytes = (columns + norm->line) * norm->itemsize, period = panel->sizes[COLUMNS] * norm->itemsize;
+    panel->repeated_columns = columns;
     for (int i = 0; i < own_parameters(norm); i++) {
-        memcpy(panel->repeated[i], panel->arrays[PARAMETER + i], (size_t)bytes);
-        for (ptrdiff_t done = 1; done < panel->repeats; done *= 2)
-            memcpy(panel->repeated[i] + done * bytes, panel->repeated[i],
-                   (size_t)(smaller(done, panel->repeats - done) * bytes));
+        memcpy(panel->repeated[i], panel->arrays[PARAMETER + i], (size_t)smaller(period, bytes));
+        for (ptrdiff_t done = period; done < bytes; done *= 2)
+            memcpy(panel->repeated[i] + done, panel->repeated[i], (size_t)smaller(done, bytes - done));
     }
 }
 
-/* Several pixels as one row: their channels' parameters repeat. */
-static void run_joined(const norm_t *norm, panel_t *panel)
+/* Run the kernel on rows x columns elements, which stand end to end, and move on behind them. */
+static void run_and_move(const norm_t *norm, panel_t *panel, ptrdiff_t rows, ptrdiff_t columns)
 {
-    ptrdiff_t rows = panel->sizes[ROWS], cols = panel->sizes[COLUMNS];
-    if (!panel->repeats)
-        repeat_parameters(norm, panel, rows);
-    ptrdiff_t times = smaller(rows, panel->repeats), done = rows / times * times;
+    panel->sizes[ROWS] = rows;
+    panel->sizes[COLUMNS] = columns;
+    for (int i = 0; i < ARRAYS; i++)
+        panel->sizes[STEP + i] = columns;
+    if (rows * columns)
+        norm->elements_kernel(panel->arrays, panel->sizes);
+    for (int n = 0; n < norm->nused; n++)
+        panel->arrays[norm->used[n]] = (char *)panel->arrays[norm->used[n]] + rows * columns * norm->itemsize;
+}
+
+/* Several pixels as one row: their channels' parameters repeat. Results that go past the caches begin with a line. */
+static void run_joined(const norm_t *norm, panel_t *panel, ptrdiff_t columns)
+{
+    ptrdiff_t total = panel->sizes[ROWS] * panel->sizes[COLUMNS];
+    ptrdiff_t head = smaller(norm->past ? before_line(norm, panel->arrays[OUT]) : 0, total);
+    if (panel->repeated_columns != columns)
+        repeat_parameters(norm, panel, columns);
     for (int i = 0; i < own_parameters(norm); i++)
         panel->arrays[PARAMETER + i] = panel->repeated[i];
-    panel->sizes[ROWS] = rows / times;
-    panel->sizes[COLUMNS] = cols * times;
-    for (int i = 0; i < ARRAYS; i++)
-        panel->sizes[STEP + i] = cols * times;
-    norm->elements_kernel(panel->arrays, panel->sizes);
-    if (done == rows)
-        return;
-    for (int n = 0; n < norm->nused; n++)
-        panel->arrays[norm->used[n]] = (char *)panel->arrays[norm->used[n]] + done * cols * norm->itemsize;
-    panel->sizes[ROWS] = 1;
-    panel->sizes[COLUMNS] = (rows - done) * cols;
-    norm->elements_kernel(panel->arrays, panel->sizes);
+    run_and_move(norm, panel, 1, head);
+    for (int i = 0; i < own_parameters(norm); i++)
+        panel->arrays[PARAMETER + i] = panel->repeated[i] + head * norm->itemsize;
+    run_and_move(norm, panel, (total - head) / columns, columns);
+    run_and_move(norm, panel, 1, (total - head) % columns);
+}
+
+/* Columns of the rows that pixels should be joined to, or 0. Where results go past the caches, rows are whole lines, if
+ * that is possible: all rows of 64 or more columns are joined for nothing else. */
+static ptrdiff_t joined_columns(const norm_t *norm, const panel_t *panel)
+{
+    ptrdiff_t cols = panel->sizes[COLUMNS], rows = panel->sizes[ROWS], pixels = 1;
+    if (norm->walk != PIXELS || rows < 2 || !rows_end_to_end(norm, panel))
+        return 0;
+    while (norm->past && pixels * cols % norm->line)
+        pixels *= 2;
+    if (cols >= JOINED_BELOW)
+        return norm->past && pixels * cols <= JOINED ? pixels * cols : 0;
+    ptrdiff_t most = JOINED / cols;
+    return cols * smaller(pixels <= most ? most / pixels * pixels : most, rows);
 }
 
 /* Compute rows x cols elements, from a row and a column of these tiles on. */
@@ -133,6 +160,7 @@ static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, p
 {
     panel->sizes[ROWS] = rows;
     panel->sizes[COLUMNS] = cols;
+    panel->sizes[PAST] = norm->past;
     for (int n = 0; n < norm->nused; n++) {
         int i = norm->used[n];
         tile_t tile = part_of(&tiles[i], row, rows, col, cols);
@@ -141,8 +169,9 @@ static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, p
         if (!norm->native[i] && n < norm->nread)
             load_tile(norm, i, &tile, panel->blocks[i]);
     }
-    if (norm->walk == PIXELS && rows > 1 && cols < JOINED_BELOW && rows_end_to_end(norm, panel))
-        run_joined(norm, panel);
+    ptrdiff_t together = joined_columns(norm, panel);
+    if (together)
+        run_joined(norm, panel, together);
     else
         norm->elements_kernel(panel->arrays, panel->sizes);
     for (int n = norm->nread; n < norm->nused; n++) {
@@ -158,7 +187,7 @@ static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, p
 static ptrdiff_t past_line(const norm_t *norm, const tile_t *out, ptrdiff_t row, ptrdiff_t col)
 {
     uintptr_t address = (uintptr_t)(out->data + row * out->row_stride + col * out->col_stride);
-    return is_streamed(norm, OUT, out) ? in_elements(norm, (ptrdiff_t)(address % 64)) : 0;
+    return norm->past || is_streamed(norm, OUT, out) ? in_elements(norm, (ptrdiff_t)(address % 64)) : 0;
 }
 
 /* Cut into panels a rectangle in which neighbours along either axis are at one distance. */
@@ -175,7 +204,7 @@ static void apply_rectangle(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptr
         for (ptrdiff_t c = 0, some; c < cols; c += some) {
             some = smaller(cols - c, max_cols - (max_rows == 1 ? past_line(norm, &tiles[OUT], r, c) : 0));
             point_to_parameters(norm, panel, o, row + r, col + c);
-            panel->repeats = max_cols < cols ? 0 : panel->repeats;
+            panel->repeated_columns = max_cols < cols ? 0 : panel->repeated_columns;
             run_panel(norm, panel, tiles, r, smaller(rows - r, max_rows), c, some);
         }
 }
@@ -185,7 +214,7 @@ void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows
     panel_t panel;
     for (ptrdiff_t cols; col < cols_end; col += cols) {
         cols = smaller(cols_end - col, run_from(col_axes(norm), col));
-        panel.repeats = 0; /* columns change */
+        panel.repeated_columns = 0; /* columns change */
         for (ptrdiff_t r = row, rows; r < rows_end; r += rows) {
             rows = smaller(rows_end - r, run_from(row_axes(norm), r));
             apply_rectangle(norm, &panel, o, r, rows, col, cols);

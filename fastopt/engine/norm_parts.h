@@ -87,8 +87,8 @@ typedef struct {
     _Alignas(64) char blocks[ARRAYS][BLOCK_BYTES];
     void *arrays[SLOTS];
     ptrdiff_t sizes[SIZES];
-    ptrdiff_t repeats; /* of the parameters of pixels that are joined; 0: not made yet */
-    _Alignas(64) char repeated[5][JOINED * sizeof(double)];
+    ptrdiff_t repeated_columns; /* of the rows that pixels are joined to; 0: parameters are not made yet */
+    _Alignas(64) char repeated[5][JOINED * sizeof(double) + 64];
 } panel_t;
 
 /* Part of an array, all of whose neighbours stand at one distance, at these rows and columns. */

@@ -36,7 +36,7 @@ typedef struct {
 static void order_streams(const norm_t *norm)
 {
 #ifdef __SSE2__
-    if (norm->stream)
+    if (norm->past || norm->stream)
         _mm_sfence();
 #endif
     (void)norm;

@@ -9,7 +9,9 @@
  * added up column by column, in order, and then join the column's sums, which are float64. Where SUM_STEP is not 0,
  * columns have as many sums as there are lanes (norm.h), so far apart, to which rows belong in turn; GROUP rows of each
  * lane at most. Where FAR_AWAY is not 0, what is added up comes from beyond a core's own caches, and so do the elements
- * that follow in memory. */
+ * that follow in memory.
+ *
+ * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (kernels_go_past in norm.h). */
 #ifndef FASTOPT_PANEL_H
 #define FASTOPT_PANEL_H
 #include <stddef.h>
@@ -21,7 +23,7 @@
 enum slot { X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS, PARAMETER = ARRAYS, SUM = PARAMETER + 5, SLOTS = SUM + 2 };
 
 /* Where in sizes things stand. */
-enum size { ROWS, COLUMNS, STEP, SUM_STEP = STEP + ARRAYS, FAR_AWAY, SIZES };
+enum size { ROWS, COLUMNS, STEP, SUM_STEP = STEP + ARRAYS, FAR_AWAY, PAST, SIZES };
 
 typedef void (*panel_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
