@@ -87,4 +87,4 @@ def _covered(text: str) -> list[str]:
 
 
 #: The modules that make machine code of a text.
-COMPILERS = ("numba_compiler", "numba_random", "object_code")
+COMPILERS = ("numba_compiler", "numba_random", "typed_random", "reinterpretation", "object_code")
