@@ -51,6 +51,7 @@ cdef ndarray new_like(ndarray array, storage stored, str name)
 cdef str place(int device)
 cdef int check_memory(ndarray array, str name, bint written) except -1
 cdef tuple shape_of(ndarray array)
+cdef tuple elements_of(ndarray array, storage stored)
 cdef bint same_places(ndarray a, ndarray b) noexcept
 cdef bint same_shape(ndarray a, ndarray b) noexcept
 cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept

@@ -355,6 +355,13 @@ cdef bint overlaps_itself(ndarray array) noexcept:
     return False
 
 
+cdef tuple elements_of(ndarray array, storage stored):
+    """Where elements stand, as `fastopt.device.arrays.View` has it: strides are counted in elements."""
+    cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array)
+    strides = tuple([stride // itemsize for stride in strides_of(array)])
+    return STORAGE_NAMES[stored], <size_t>cnp.PyArray_DATA(array), shape_of(array), strides
+
+
 cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept:
     """The bytes from the array's lowest element to behind its highest; none if it is empty."""
     cdef extent_t extent

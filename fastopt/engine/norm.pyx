@@ -20,13 +20,12 @@ from numpy cimport ndarray, npy_intp
 from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport (
     HOST,
-    BFLOAT16,
-    FLOAT16,
     FLOAT32,
     FLOAT64,
     Intake,
     as_ndarray,
     check_memory,
+    elements_of,
     new_like,
     place,
     same_places,
@@ -1018,15 +1017,6 @@ cdef object run_addition(Call call, pass_t direction, tuple given, dict position
     return results[0]
 
 
-cdef dict STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
-
-
-cdef tuple strides_of(ndarray array):
-    """The strides, counted in elements."""
-    cdef Py_ssize_t axis, itemsize = cnp.PyArray_ITEMSIZE(array)
-    return tuple([cnp.PyArray_STRIDE(array, axis) // itemsize for axis in range(cnp.PyArray_NDIM(array))])
-
-
 cdef tuple run_on_device(
     Call call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
 ):
@@ -1035,14 +1025,11 @@ cdef tuple run_on_device(
     from fastopt.device.arrays import View
 
     cdef Py_ssize_t position, axis
-    cdef ndarray array
     cdef list labels = []
     views = {}
     for role, position in positions.items():
         if position != NONE:
-            array = <ndarray>call.arrays[position]
-            stored = STORAGE_NAMES[call.stored[position]]
-            views[role] = View(stored, <size_t>cnp.PyArray_DATA(array), shape_of(array), strides_of(array))
+            views[role] = View(*elements_of(<ndarray>call.arrays[position], call.stored[position]))
     for axis in range(cnp.PyArray_NDIM(<ndarray>call.arrays[0])):
         if call.kind == ADDITION_KIND:
             labels.append("space")
