@@ -6,7 +6,7 @@ from typing import Literal, SupportsIndex
 
 import numpy as np
 
-from fastopt.arguments import Array, Backend, Real
+from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.random import drop
 
@@ -38,6 +38,7 @@ def dropout_forward(
     out: Array | None = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> Array:
     """Dropout: zeros in the place of elements taken at random.
 
@@ -64,7 +65,7 @@ def dropout_forward(
         False at test time: nothing is dropped.
     out : array, optional
         Written and returned; of x's shape, any dtype and strides. It may be x itself; else it overlaps it nowhere.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Returns
@@ -105,7 +106,7 @@ def dropout_forward(
     (True, [0.0, 2.0])
     """
     probability, scale = _probability_and_scale(p, mode, training)
-    return drop(x, "x", out, probability, scale, seed, offset, backend, num_threads)
+    return drop(x, "x", out, probability, scale, seed, offset, backend, num_threads, stream)
 
 
 def dropout_backward(
@@ -119,6 +120,7 @@ def dropout_backward(
     out: Array | None = None,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> Array:
     """Gradient of dropout: dy where forward kept x, times what it was multiplied by; else 0.
 
@@ -139,7 +141,7 @@ def dropout_backward(
         As in `dropout_forward`.
     out : array, optional
         Written and returned; of dy's shape, any dtype and strides. It may be dy itself; else it overlaps it nowhere.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Returns
@@ -172,4 +174,4 @@ def dropout_backward(
            [0., 0., 0.]], dtype=float32)
     """
     probability, scale = _probability_and_scale(p, mode, training)
-    return drop(dy, "dy", out, probability, scale, seed, offset, backend, num_threads)
+    return drop(dy, "dy", out, probability, scale, seed, offset, backend, num_threads, stream)

@@ -83,10 +83,15 @@ print([name for name in sys.modules if name.startswith(("numba", "cuda", "fastop
 def test_every_function_has_the_option(name):
     import inspect
 
+    from fastopt import dropout, init, residual
     from fastopt.norm import batch, group, instance, layer
     from fastopt.updates import adam, descent, signs, squares
 
-    for module in (descent, signs, squares, adam, batch, layer, instance, group):
-        for function in vars(module).values():
-            if inspect.isfunction(function) and function.__module__ == module.__name__:
-                assert inspect.signature(getattr(fastopt, function.__name__)).parameters[name].default is None
+    functions = [getattr(init, name) for name in init.__all__]
+    for module in (descent, signs, squares, adam, batch, layer, instance, group, residual, dropout):
+        own = [
+            each for each in vars(module).values() if inspect.isfunction(each) and each.__module__ == module.__name__
+        ]
+        functions += [getattr(fastopt, each.__name__) for each in own if not each.__name__.startswith("_")]
+    for function in functions:
+        assert inspect.signature(function).parameters[name].default is None

@@ -220,11 +220,14 @@ def test_partial_overlap(function):
 
 @both
 def test_device_arrays(function):
-    device = Exported(np.ones((3, 4), "f4"))
-    refused(function, device, ValueError, "^(x|dy) is on CUDA device 0; expected it in the host's memory")
-    refused(
-        function, np.ones((3, 4), "f4"), ValueError, "^out is on CUDA device 0; expected it in the host", out=device
-    )
+    """By those backends that run on the host; tests/cuda has the rest."""
+    host, device = np.ones((3, 4), "f4"), Exported(np.ones((3, 4), "f4"))
+    for backend in ("cython", "numba", "reference"):
+        message = f"^backend is '{backend}'; expected None or 'cuda', since (x|dy) is on a CUDA device"
+        refused(function, device, ValueError, message, backend=backend)
+    refused(function, host, ValueError, "^out is on CUDA device 0; expected it in the host", out=device)
+    refused(function, device, ValueError, "^out is in the host's memory; expected it on CUDA device 0", out=host)
+    refused(function, host, ValueError, "^stream is 5; expected None, since (x|dy) is in the host's", stream=5)
 
 
 @pytest.mark.parametrize(

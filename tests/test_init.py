@@ -263,9 +263,11 @@ def test_bad_numbers(function, options, error, message):
 
 @functions
 def test_device_arrays(function):
-    refused(
-        function, Exported(np.ones((3, 4), "f4")), ValueError, "^param is on CUDA device 0; expected it in the host"
-    )
+    """By those backends that run on the host; tests/cuda has the rest."""
+    for backend in ("cython", "numba", "reference"):
+        message = f"^backend is '{backend}'; expected None or 'cuda', since param is on a CUDA device"
+        refused(function, Exported(np.ones((3, 4), "f4")), ValueError, message, backend=backend)
+    refused(function, np.ones((3, 4), "f4"), ValueError, "^stream is 5; expected None, since param", stream=5)
 
 
 @functions

@@ -18,6 +18,8 @@ from fastopt.codegen.norm_elements_to_cuda import Elements
 from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
 from fastopt.codegen.norm_sums_to_cuda import Sums
 from fastopt.codegen.norms_to_cuda import NAMES, THREADS
+from fastopt.codegen.random_to_cuda import NAMES as RANDOM_NAMES
+from fastopt.codegen.random_to_cuda import Random
 from fastopt.codegen.rule_text import FORMS, SHARED_SCALARS, source_of
 from fastopt.codegen.to_cuda import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
 from fastopt.errors import BackendUnavailable
@@ -31,10 +33,11 @@ except PackageNotFoundError as error:
 
 import numba  # noqa: E402
 import numpy as np  # noqa: E402
-from numba import config, cuda, types  # noqa: E402
+from numba import cuda, types  # noqa: E402
 
-#: Numba runs the kernels in Python, thread by thread, where NUMBA_ENABLE_CUDASIM was set before it was imported.
-SIMULATED = bool(config.ENABLE_CUDASIM)
+from fastopt.backends import cuda_random, cuda_target, cuda_vectors, reinterpretation, typed_random  # noqa: E402
+from fastopt.backends.cuda_target import SIMULATED as SIMULATED  # noqa: E402
+from fastopt.backends.cuda_target import inlined as inlined  # noqa: E402
 
 #: How kernels are linked: no contraction of a * b + c, quotients and roots rounded as IEEE 754 says, and subnormal
 #: float32 numbers flushed, as the engine has it on the host. So a device's result has the same bits.
@@ -48,9 +51,8 @@ REGISTERS = ("-maxrregcount=64",)
 #: on; before, PTX that was linked for 8.0 and 9.0 from the LTO-IR of 7.5 was the same in all of 30 kernels.
 DIALECTS = ((7, 5), (10, 0))
 
-# In the simulator a function remains what it is. Elsewhere Numba inlines it before it asks what types there are: no
-# other way compiles without a device.
-inlined = (lambda function: function) if SIMULATED else cuda.jit(device=True, inline="always")
+#: What machine code depends on beside the text of its kernel.
+SOURCES = (sys.modules[__name__], cuda_random, cuda_target, cuda_vectors, reinterpretation, typed_random)
 
 
 class Kernel(NamedTuple):
@@ -85,12 +87,6 @@ class Kernel(NamedTuple):
             words += [types.uint64] * (self.axes - 1 + len(pointers) * (self.axes + 1))
         real = getattr(types, self.dtype)
         return [*pointers, *words, *([types.CPointer(real)] if self.from_memory else [real] * self.scalars)]
-
-    @property
-    def format(self) -> str:
-        """The same for the `struct` module: all arguments, one behind the other."""
-        words = len(self.signature) - self.scalars
-        return f"={words}Q{self.scalars}{'f' if self.dtype == 'float32' else 'd'}"
 
     @property
     def scalar_type(self) -> str:
@@ -142,11 +138,6 @@ class ScalarsKernel(NamedTuple):
         return [*pointers, *[types.float64] * self.scalars]
 
     @property
-    def format(self) -> str:
-        """The same for the `struct` module: all arguments, one behind the other."""
-        return f"={len(self.numbers) + 1}Q{self.scalars}d"
-
-    @property
     def name(self) -> str:
         """What it is, for whoever reads a traceback."""
         return "scalars"
@@ -185,11 +176,6 @@ class WordsKernel(NamedTuple):
     def signature(self) -> list[Any]:
         """The Numba types of its arguments: where they go, and they."""
         return [types.CPointer(types.uint64), *[types.uint64] * self.words]
-
-    @property
-    def format(self) -> str:
-        """The same for the `struct` module: all arguments, one behind the other."""
-        return f"={1 + self.words}Q"
 
     @property
     def name(self) -> str:
@@ -232,11 +218,6 @@ class NormKernel(NamedTuple):
         return [*pointers, *[types.uint64] * len(self.writer.words), *[types.float64] * self.scalars]
 
     @property
-    def format(self) -> str:
-        """The same for the `struct` module: all arguments, one behind the other."""
-        return f"={len(self.signature) - self.scalars}Q{self.scalars}d"
-
-    @property
     def name(self) -> str:
         """What it is, for whoever reads a traceback."""
         return getattr(self.writer, "function", type(self.writer).__name__.lower())
@@ -255,11 +236,62 @@ class NormKernel(NamedTuple):
         return {**names, "sqrt64": np.sqrt if SIMULATED else math.sqrt, "threads": THREADS, "unrolled": unrolled}
 
 
+class RandomKernel(NamedTuple):
+    """Which kernel of random bits: what writes its text knows all about it (`fastopt.codegen.random_to_cuda`)."""
+
+    writer: Random
+
+    @property
+    def dtype(self) -> str:
+        """The compute type."""
+        return self.writer.dtype
+
+    @property
+    def scalars(self) -> int:
+        """How many host scalars it takes."""
+        return len(self.writer.rule.scalars)
+
+    @property
+    def scalar_type(self) -> str:
+        """What those are: of the compute type."""
+        return self.dtype
+
+    @property
+    def signature(self) -> list[Any]:
+        """The Numba types of its arguments: pointers, sizes and counters, scalars."""
+        pointers = [types.CPointer(_STORED[storage]) for storage in self.writer.storages]
+        scalars = [getattr(types, self.dtype)] * self.scalars
+        return [*pointers, *[types.uint64] * len(self.writer.words), *scalars]
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return self.writer.rule.name
+
+    def text(self) -> str:
+        """The Python module that has it."""
+        return self.writer.text()
+
+    def names(self) -> dict[str, Any]:
+        """What the text refers to, beside codecs."""
+        names: dict[str, Any] = {name: np.uint64(number) for name, number in RANDOM_NAMES.items()}
+        names.update(load_four=cuda_vectors.load_four, store_four=cuda_vectors.store_four)
+        if self.writer.bits:
+            names.update(cuda_random.primitives(self.dtype), draw=cuda_random.draw, draw_one=cuda_random.draw_one)
+        return names
+
+
 #: All of them can be compiled, loaded and launched alike.
-AnyKernel: TypeAlias = Kernel | ScalarsKernel | WordsKernel | NormKernel
+AnyKernel: TypeAlias = Kernel | ScalarsKernel | WordsKernel | NormKernel | RandomKernel
 
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
 _STORED = {"float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16}
+
+
+def packing(kernel: AnyKernel) -> str:
+    """Return how its arguments stand one behind the other, as the `struct` module has it: words, then numbers."""
+    number = "f" if kernel.scalar_type == "float32" else "d"
+    return f"={len(kernel.signature) - kernel.scalars}Q{kernel.scalars}{number}"
 
 
 @cache
@@ -288,7 +320,7 @@ def _covered(kernel: AnyKernel, compute_capability: tuple[int, int]) -> list[str
     constants = sorted((name, repr(value)) for name, value in kernel.names().items() if not callable(value))
     return [
         kernel.text(), kernel.dtype, str(kernel.signature), str(constants), str(compute_capability),
-        str(_options(kernel)), inspect.getsource(sys.modules[__name__]),
+        str(_options(kernel)), *map(inspect.getsource, SOURCES),
         fastopt.__version__, NUMBA_CUDA, numba.__version__, LINKER,
     ]  # fmt: skip
 
@@ -364,7 +396,9 @@ def _primitives(dtype: str) -> dict[str, Any]:
 def _codecs(dtype: str) -> dict[str, Any]:
     """From what arrays store to the compute type, and back with one rounding, to nearest and to even."""
     real, uint16, uint32 = getattr(np, dtype), np.uint16, np.uint32
-    float32_of, bits_of = _reinterpretations()
+    float32_of, bits_of = (
+        cuda_target.reinterpretation(*each) for each in (("uint32", "float32"), ("float32", "uint32"))
+    )
     sixteen, one, half = uint32(16), uint32(1), uint32(0x7FFF)
     magnitude, infinite, quiet = uint32(0x7FFFFFFF), uint32(0x7F800000), uint32(0x00400000)
 
@@ -406,21 +440,3 @@ def _codecs(dtype: str) -> dict[str, Any]:
         "load_float16": inlined(load), "store_float16": inlined(store_float16),
         "load_float32": inlined(load), "store_float32": inlined(store_float32),
     }  # fmt: skip
-
-
-def _reinterpretations() -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """Return what makes a float32 of 32 bits, and bits of a float32."""
-    if SIMULATED:
-        return (lambda bits: bits.view(np.float32)), (lambda x: x.view(np.uint32))
-    from numba.cuda.extending import intrinsic
-
-    def reinterpretation(given: Any, wanted: Any) -> Any:
-        def typed(typing_context: Any, value: Any) -> Any:
-            def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
-                return builder.bitcast(values[0], context.get_value_type(wanted))
-
-            return wanted(given), generate
-
-        return intrinsic(typed)
-
-    return reinterpretation(types.uint32, types.float32), reinterpretation(types.float32, types.uint32)

@@ -54,8 +54,9 @@ class DeviceArray:
 
 
 def new(
-    like: Any, name: str, storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int
-) -> tuple[Any, View]:
+    like: Any, name: str, storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int,
+    like_name: str = "x",
+) -> tuple[Any, View]:  # fmt: skip
     """Return a new array of the kind that ``like`` is, on a device, and where its elements stand.
 
     Its axes stand in memory as those of the strides do.
@@ -69,7 +70,7 @@ def new(
         return array, View(storage, int(array.data.ptr), shape, kept)
     if storage not in _TYPESTRS:
         what = f"a {type(like).__name__} whose bfloat16 comes through DLPack"
-        raise TypeError(f"{name} is None; expected an array for it in out, since x is {what}")
+        raise TypeError(f"{name} is None; expected an array for it in out, since {like_name} is {what}")
     array = DeviceArray(device, stream, storage, shape, kept)
     return _as_numbas(array) if type(like).__module__.partition(".")[0] == "numba" else array, array.view
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from cuda.bindings import driver as cu
 
-from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, WordsKernel, machine_code
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, WordsKernel, machine_code, packing
 from fastopt.codegen.to_cuda import WORDS
 from fastopt.device.streams import LEGACY
 from fastopt.errors import BackendUnavailable
@@ -158,7 +158,7 @@ class _Device:
             with self.current():
                 library = call(cu.cuLibraryLoadData, binary, [], [], 0, [], [], 0)
                 function = call(cu.cuKernelGetFunction, call(cu.cuLibraryGetKernel, library, name.encode()))
-            found = self.kernels[kernel] = function, struct.Struct(kernel.format)
+            found = self.kernels[kernel] = function, struct.Struct(packing(kernel))
         return found
 
 

@@ -12,6 +12,7 @@ def fill(
     offset: Any,
     backend: str | None,
     num_threads: int | None,
+    stream: Any,
 ) -> None: ...
 def drop(
     x: Any,
@@ -23,4 +24,5 @@ def drop(
     offset: Any,
     backend: str | None,
     num_threads: int | None,
+    stream: Any,
 ) -> Any: ...

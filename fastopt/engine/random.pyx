@@ -1,5 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs what is random: a caller's arrays, a seed and an offset in; kernels over blocks of bits; nothing is remembered."""
+"""Runs what is random: a caller's arrays, a seed and an offset in; kernels over blocks of bits, or on a device.
+
+Nothing is remembered.
+"""
 
 import numpy
 
@@ -14,7 +17,7 @@ from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport (
-    HOST, Intake, as_ndarray, check_memory, new_like, place, same_places, same_shape, shape_of,
+    HOST, Intake, as_ndarray, check_memory, elements_of, new_like, place, same_places, same_shape, shape_of,
 )
 from fastopt.engine.job cimport (
     BFLOAT16, DROPOUT, FLOAT32, FLOAT64, INITIAL, INITIAL_MORE, LARGEST_CHUNK, codec_t, describe, draw_t, job_t, kernel_t,
@@ -36,7 +39,6 @@ cdef union scalars_t:
 cdef class Kernel:
     """A rule of random_rules.py in one compute type, by one backend, and what runs with it."""
 
-    cdef tuple scalars  # their names
     cdef kernel_t kernel
     cdef const codec_t *codecs
     cdef draw_t draw
@@ -51,8 +53,6 @@ cdef Kernel kernel_of(backend, str name, str dtype):
     key = (backend, name, dtype)
     if key not in fetched:
         kernel = Kernel.__new__(Kernel)
-        code = getattr(random_rules, name).__code__
-        kernel.scalars = code.co_varnames[code.co_posonlyargcount : code.co_argcount]
         address, codecs, draw = load_random_kernel("cython" if backend is None else backend, name, dtype)
         kernel.kernel, kernel.codecs, kernel.draw = <kernel_t>address, <const codec_t *>codecs, <draw_t>draw
         fetched[key] = kernel
@@ -63,35 +63,46 @@ cdef Kernel kernel_of(backend, str name, str dtype):
 
 
 cdef class Key:
-    """What random numbers follow from, checked; and who computes them, on how many threads."""
+    """What random numbers follow from, checked; and who computes them, on how many threads or which stream."""
 
     cdef unsigned long long seed, offset
-    cdef object backend
+    cdef object backend, stream
     cdef int wanted
     cdef bint is_reference
 
-    def __init__(self, seed, offset, backend, num_threads):
+    def __init__(self, seed, offset, backend, num_threads, stream):
         self.seed = whole("seed", seed, "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
         self.offset = whole("offset", offset, "a whole number from 0 to 2**56 - 1", 2**56 - 1, 0)
         self.wanted = threads_wanted(num_threads)
         if backend is not None and not isinstance(backend, str):
             raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
-        self.backend = backend
+        self.backend, self.stream = backend, stream
         self.is_reference = backend is not None and backend == "reference"
 
-    cdef int expect_host(self, int device, str name) except -1:
-        """Raise unless an array is in the host's memory and the backend runs there."""
+    cdef int expect_at(self, int device, str name) except -1:
+        """Raise unless the backend runs where an array is, and the stream is of there."""
         if device != HOST:
-            raise ValueError(f"{name} is {place(device)}; expected it in the host's memory")
+            if self.backend is not None and self.backend != "cuda":
+                raise ValueError(f"backend is {self.backend!r}; expected None or 'cuda', since {name} is on a CUDA device")
+            return 0
+        if self.stream is not None:
+            raise ValueError(f"stream is {self.stream!r}; expected None, since {name} is in the host's memory")
         if self.backend is not None and not self.is_reference:
             find_host_backend(self.backend, name)
         return 0
 
+    cdef object work(self, rule, bint is_float64, tuple purposes, tuple scalars):
+        """What a device's side of the house is told to make (`fastopt.device.random.Work`)."""
+        from fastopt.device.random import Work
 
-cdef int convert(tuple names, tuple values, bint is_float64, scalars_t *converted) except -1:
-    """Round the host scalars to the compute type, or raise."""
+        return Work(rule, DTYPES[is_float64], self.seed, self.offset, purposes, scalars)
+
+
+cdef tuple convert(str rule, tuple values, bint is_float64, scalars_t *converted):
+    """Round a rule's host scalars to the compute type, or raise; return them, too."""
     cdef Py_ssize_t i
     cdef double value
+    cdef list rounded = []
     for i in range(len(values)):
         value = values[i]
         if is_float64:
@@ -100,8 +111,11 @@ cdef int convert(tuple names, tuple values, bint is_float64, scalars_t *converte
             converted.float32[i] = <float>value
             value = converted.float32[i]
         if not isfinite(value):
-            raise ValueError(f"{names[i]} is {values[i]}; expected a number that is finite in {DTYPES[is_float64]}")
-    return 0
+            code = getattr(random_rules, rule).__code__
+            name = code.co_varnames[code.co_posonlyargcount + i]
+            raise ValueError(f"{name} is {values[i]}; expected a number that is finite in {DTYPES[is_float64]}")
+        rounded.append(value)
+    return tuple(rounded)
 
 
 # ---- Filling an array
@@ -118,75 +132,98 @@ cdef class Filling:
         self.name, self.prepare, self.reference = name, prepare, reference
 
 
-def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, num_threads):
+def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, num_threads, stream):
     """Fill one array with random numbers, or raise with nothing written."""
-    cdef Key key = Key(seed, offset, backend, num_threads)
+    cdef Key key = Key(seed, offset, backend, num_threads, stream)
     cdef Intake intake = Intake.__new__(Intake)
-    cdef task_t task
     cdef scalars_t scalars
-    cdef view_t views[2]
-    cdef Kernel kernel
+    cdef tuple values
     intake.begin(("param",), -1, 1)
     intake.take((param,))
-    key.expect_host(intake.device, "param")
+    key.expect_at(intake.device, "param")
     dtype = DTYPES[intake.has_float64]
-    name = f"{filling.name}_{dtype}"
-    kernel = kernel_of(None if key.is_reference else backend, name, dtype)
-    convert(kernel.scalars, filling.prepare(dtype, *hyperparameters), intake.has_float64, &scalars)
-    if key.is_reference:
+    rule = f"{filling.name}_{dtype}"
+    values = convert(rule, filling.prepare(dtype, *hyperparameters), intake.has_float64, &scalars)
+    if intake.device != HOST:
+        fill_on_device(key, rule, intake, values, param)
+    elif key.is_reference:
         refuse_bfloat16_bits(intake.array(0, 0))
         shape = shape_of(intake.array(0, 0))
         store(filling.reference(shape, dtype, key.seed, key.offset, *hyperparameters), intake.array(0, 0))
     else:
-        describe(&task, 1, -1, intake.has_float64)
-        task.sources = 2 if intake.has_float64 else 1
-        task.source[0] = source_t(key.seed, key.offset, INITIAL)
-        task.source[1] = source_t(key.seed, key.offset, INITIAL_MORE)
-        task.scalars = &scalars
-        views[0] = intake.views[0]
-        run(kernel, &task, views, intake.array(0, 0), key.wanted)
+        run_fill(key, rule, intake, &scalars)
     wrote_all_but((param,), -1, 1)
+
+
+cdef int run_fill(Key key, str rule, Intake intake, scalars_t *scalars) except -1:
+    cdef task_t task
+    cdef view_t views[2]
+    cdef Kernel kernel = kernel_of(key.backend, rule, DTYPES[intake.has_float64])
+    describe(&task, 1, -1, intake.has_float64)
+    task.sources = 2 if intake.has_float64 else 1
+    task.source[0] = source_t(key.seed, key.offset, INITIAL)
+    task.source[1] = source_t(key.seed, key.offset, INITIAL_MORE)
+    task.scalars = scalars
+    views[0] = intake.views[0]
+    return run(kernel, &task, views, intake.array(0, 0), key.wanted)
+
+
+cdef int fill_on_device(Key key, str rule, Intake intake, tuple scalars, param) except -1:
+    from fastopt.device import random
+    from fastopt.device.arrays import View
+
+    cdef tuple purposes = (<int>INITIAL, <int>INITIAL_MORE)
+    if not intake.has_float64:
+        purposes = purposes[:1]
+    view = View(*elements_of(intake.array(0, 0), intake.views[0].storage))
+    random.fill(key.work(rule, intake.has_float64, purposes, scalars), param, view, intake.device, key.stream)
+    return 0
 
 
 # ---- Dropout
 
 
-def drop(x, str name, out, double p, double scale, seed, offset, backend, num_threads):
+def drop(x, str name, out, double p, double scale, seed, offset, backend, num_threads, stream):
     """Return x (by name) where it is kept, times scale, and zeros elsewhere; in ``out``, or a new array."""
-    cdef Key key = Key(seed, offset, backend, num_threads)
+    cdef Key key = Key(seed, offset, backend, num_threads, stream)
     cdef ndarray source, target
     cdef storage stored[2]
-    cdef int device
+    cdef int device, device_of_out
+    cdef bint is_copy
     source = as_ndarray(x, name, &stored[1], &device)
-    key.expect_host(device, name)
+    key.expect_at(device, name)
     if out is None:
         check_memory(source, name, False)
-        target = new_like(source, stored[1], "out")
         stored[0] = stored[1]
+        target = new_like(source, stored[1], "out") if device == HOST else None
     else:
-        target = as_ndarray(out, "out", &stored[0], &device)
-        key.expect_host(device, "out")
+        target = as_ndarray(out, "out", &stored[0], &device_of_out)
+        if device_of_out != device:
+            raise ValueError(f"out is {place(device_of_out)}; expected it {place(device)}, where {name} is")
         check_memory(source, name, False)
         check_memory(target, "out", True)
         if not same_shape(source, target):
             raise ValueError(f"out has shape {shape_of(target)}; expected {shape_of(source)}, that of {name}")
         if not (stored[0] == stored[1] and same_places(source, target)):
             refuse_overlap(source, target, name)
-    if key.is_reference:
+    is_copy = scale == 1 and p == 0 and stored[0] == stored[1]  # bit for bit: also what kernels flush, or make quiet
+    made = target if out is None else out
+    if device != HOST:
+        made = drop_on_device(key, x, name, source, out, target, stored, p, scale, is_copy, device)
+    elif key.is_reference:
         refuse_bfloat16_bits(source)
         refuse_bfloat16_bits(target)
         from fastopt import random_reference  # only here: importing fastopt should not take longer for it
 
         store(random_reference.dropout(source, p, scale, key.seed, key.offset), target)
-    elif scale == 1 and p == 0 and stored[0] == stored[1]:  # bit for bit: also what kernels flush, or make quiet
+    elif is_copy:
         whole_numbers = f"u{cnp.PyArray_ITEMSIZE(source)}"
         target.view(whole_numbers)[...] = source.view(whole_numbers)
     else:
         run_drop(key, source, target, stored, p, scale)
-    if out is None:
-        return target
-    wrote_all_but((out,), -1, 1)
-    return out
+    if out is not None:
+        wrote_all_but((out,), -1, 1)
+    return made
 
 
 cdef int run_drop(Key key, ndarray source, ndarray target, storage *stored, double p, double scale) except -1:
@@ -195,15 +232,30 @@ cdef int run_drop(Key key, ndarray source, ndarray target, storage *stored, doub
     cdef task_t task
     cdef scalars_t scalars
     cdef view_t views[3]
-    convert(kernel.scalars, dropout_scalars(DTYPES[is_float64], p, scale), is_float64, &scalars)
+    convert("dropout", dropout_scalars(DTYPES[is_float64], p, scale), is_float64, &scalars)
     describe(&task, 2, 1, is_float64)
     task.sources = 1
     task.source[0] = source_t(key.seed, key.offset, DROPOUT)
     task.scalars = &scalars
     views[0] = view_t(<char *>cnp.PyArray_DATA(target), cnp.PyArray_STRIDES(target), stored[0])
     views[1] = view_t(<char *>cnp.PyArray_DATA(source), cnp.PyArray_STRIDES(source), stored[1])
-    run(kernel, &task, views, target, key.wanted)
-    return 0
+    return run(kernel, &task, views, target, key.wanted)
+
+
+cdef object drop_on_device(
+    Key key, x, str name, ndarray source, out, ndarray target, storage *stored, double p, double scale, bint is_copy,
+    int device
+):
+    """Return out, or a new array, after a kernel that writes it is in the stream."""
+    from fastopt.device import random
+    from fastopt.device.arrays import View
+
+    cdef bint is_float64 = stored[0] == FLOAT64 or stored[1] == FLOAT64
+    cdef scalars_t converted
+    cdef tuple scalars = convert("dropout", dropout_scalars(DTYPES[is_float64], p, scale), is_float64, &converted)
+    work = key.work(None, is_float64, (), ()) if is_copy else key.work("dropout", is_float64, (<int>DROPOUT,), scalars)
+    goal = None if out is None else View(*elements_of(target, stored[0]))
+    return random.drop(work, x, name, View(*elements_of(source, stored[1])), out, goal, device, key.stream)
 
 
 cdef int refuse_overlap(ndarray source, ndarray target, str name) except -1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import SupportsIndex
 
 from fastopt import random_reference, random_scalars
-from fastopt.arguments import Array, Backend, Real
+from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.random import Filling, fill
 
@@ -26,6 +26,7 @@ def normal_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Normal numbers.
 
@@ -41,7 +42,7 @@ def normal_(
         Standard deviation.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -70,7 +71,7 @@ def normal_(
     >>> bool(abs(weight.mean()) < 0.01), round(float(weight.std()), 2)
     (True, 0.5)
     """
-    fill(NORMAL, param, _of_normal(mean, std), seed, offset, backend, num_threads)
+    fill(NORMAL, param, _of_normal(mean, std), seed, offset, backend, num_threads, stream)
 
 
 def truncated_normal_(
@@ -83,6 +84,7 @@ def truncated_normal_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Normal numbers, none of which is farther from the mean than ``bound`` standard deviations.
 
@@ -100,7 +102,7 @@ def truncated_normal_(
         Where it is truncated, in standard deviations to either side.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -130,7 +132,7 @@ def truncated_normal_(
     >>> bool(abs(weight).max() <= 1.0), round(float(weight.std()), 2)
     (True, 0.44)
     """
-    fill(NORMAL, param, _of_truncated(mean, std, bound), seed, offset, backend, num_threads)
+    fill(NORMAL, param, _of_truncated(mean, std, bound), seed, offset, backend, num_threads, stream)
 
 
 def uniform_(
@@ -142,6 +144,7 @@ def uniform_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Uniform numbers.
 
@@ -155,7 +158,7 @@ def uniform_(
         From where to where.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -187,4 +190,4 @@ def uniform_(
     limits = _of_uniform(low, high)
     if limits[1] < limits[0]:
         raise ValueError(f"high is {limits[1]}; expected {limits[0]} or more, as low is")
-    fill(UNIFORM, param, limits, seed, offset, backend, num_threads)
+    fill(UNIFORM, param, limits, seed, offset, backend, num_threads, stream)

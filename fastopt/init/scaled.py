@@ -5,24 +5,26 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import Literal, SupportsIndex
 
-from fastopt.arguments import Array, Backend
+from fastopt.arguments import Array, Backend, Stream
 from fastopt.engine.random import fill
 from fastopt.init.distributions import NORMAL, UNIFORM
 from fastopt.init.fans import Layout, fan_in_of, fans
 
 
 def _fill_normal(
-    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None
-) -> None:
-    fill(NORMAL, param, (0.0, std, inf), seed, offset, backend, num_threads)
+    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None,
+    stream: Stream,
+) -> None:  # fmt: skip
+    fill(NORMAL, param, (0.0, std, inf), seed, offset, backend, num_threads, stream)
 
 
 def _fill_uniform(
-    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None
-) -> None:
+    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None,
+    stream: Stream,
+) -> None:  # fmt: skip
     """Fill with numbers of that standard deviation."""
     limit = sqrt(3) * std
-    fill(UNIFORM, param, (-limit, limit), seed, offset, backend, num_threads)
+    fill(UNIFORM, param, (-limit, limit), seed, offset, backend, num_threads, stream)
 
 
 def _xavier_std(
@@ -46,6 +48,7 @@ def lecun_normal_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Normal numbers for layers whose inputs have mean 0 and variance 1: their sums have it, too.
 
@@ -61,7 +64,7 @@ def lecun_normal_(
         In the place of that which follows from param's shape.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -89,7 +92,7 @@ def lecun_normal_(
     >>> round(float(weight.std()), 3)
     0.05
     """
-    _fill_normal(param, sqrt(1 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads)
+    _fill_normal(param, sqrt(1 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads, stream)
 
 
 def xavier_normal_(
@@ -103,6 +106,7 @@ def xavier_normal_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Normal numbers that keep the variance of signals and of gradients, as far as both can be.
 
@@ -122,7 +126,7 @@ def xavier_normal_(
         In the place of those that follow from param's shape.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -151,7 +155,7 @@ def xavier_normal_(
     >>> round(float(weight.std()), 2)
     0.05
     """
-    _fill_normal(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads)
+    _fill_normal(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads, stream)
 
 
 def xavier_uniform_(
@@ -165,6 +169,7 @@ def xavier_uniform_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Uniform numbers that keep the variance of signals and of gradients, as far as both can be.
 
@@ -184,7 +189,7 @@ def xavier_uniform_(
         In the place of those that follow from param's shape.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -213,7 +218,7 @@ def xavier_uniform_(
     >>> bool(abs(weight).max() <= 0.1), round(float(weight.std()), 3)
     (True, 0.058)
     """
-    _fill_uniform(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads)
+    _fill_uniform(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads, stream)
 
 
 def he_normal_(
@@ -225,6 +230,7 @@ def he_normal_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Normal numbers that keep the variance of signals through layers with ReLU.
 
@@ -240,7 +246,7 @@ def he_normal_(
         In the place of that which follows from param's shape.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -269,7 +275,7 @@ def he_normal_(
     >>> round(float(weight.std()), 2)
     0.05
     """
-    _fill_normal(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads)
+    _fill_normal(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads, stream)
 
 
 def he_uniform_(
@@ -281,6 +287,7 @@ def he_uniform_(
     offset: SupportsIndex = 0,
     backend: Backend = None,
     num_threads: int | None = None,
+    stream: Stream = None,
 ) -> None:
     """Uniform numbers that keep the variance of signals through layers with ReLU.
 
@@ -296,7 +303,7 @@ def he_uniform_(
         In the place of that which follows from param's shape.
     seed, offset : int
         What the numbers follow from: see `fastopt.init`.
-    backend, num_threads : optional
+    backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Raises
@@ -325,4 +332,4 @@ def he_uniform_(
     >>> bool(abs(weight).max() <= 0.2)
     True
     """
-    _fill_uniform(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads)
+    _fill_uniform(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads, stream)

@@ -1,0 +1,96 @@
+"""Runs what is random on device arrays: from what the engine has checked to a kernel in a stream."""
+
+from __future__ import annotations
+
+import inspect
+from functools import cache
+from typing import Any, NamedTuple
+
+from fastopt import random_rules
+from fastopt.backends.cuda import RandomKernel
+from fastopt.backends.cuda_vectors import FOUR, alignment
+from fastopt.codegen.random_text import BITS, random_rules_of
+from fastopt.codegen.random_to_cuda import COPY, Random
+from fastopt.codegen.to_cuda import LINEAR
+from fastopt.device.arrays import SIZES, View, new
+from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
+from fastopt.device.launch import BLOCKS_PER_PROCESSOR, THREADS
+from fastopt.device.machine import machine
+from fastopt.device.streams import joined
+
+#: Where in the upper half of a counter its purpose stands, above the offset.
+PURPOSE = 56
+
+#: Of every size, numbers that are moved as they are: what they mean does not matter.
+MOVED = {2: "float16", 4: "float32", 8: "float64"}
+
+
+class Work(NamedTuple):
+    """What is made of random bits: a rule of random_rules.py, or None for a copy; the bits; the host scalars."""
+
+    rule: str | None
+    dtype: str
+    seed: int
+    offset: int
+    #: As many as the rule takes 32 bits for each element: numbers of fastopt/engine/philox.h.
+    purposes: tuple[int, ...]
+    scalars: tuple[float, ...]
+
+
+def fill(work: Work, param: Any, view: View, device: int, stream: Any) -> None:
+    """Put a kernel into the stream that writes every element of an array."""
+    with joined([param], device, stream) as handle:
+        _launch(work, {"out": view}, device, handle)
+
+
+def drop(work: Work, x: Any, name: str, view: View, out: Any, target: View | None, device: int, stream: Any) -> Any:
+    """Put a kernel into the stream that makes an array of another; return it. Without ``out`` it is a new one."""
+    given = [x] if out is None else [x, out]
+    with joined(given, device, stream) as handle:
+        if target is None:
+            out, target = new(x, "out", view.storage, view.shape, view.strides, device, handle, name)
+        _launch(work, {"x": view, "out": target}, device, handle)
+    return out
+
+
+def _launch(work: Work, views: dict[str, View], device: int, stream: int) -> None:
+    """Launch the kernel that writes "out", with as many blocks as there is work for and the device runs at a time."""
+    axes = _axes(views)
+    elements = count(axes)
+    if not elements:
+        return
+    is_linear = elements == 1 or (len(axes) == 1 and all(axes[0].stride(name) == 1 for name in (*views, "place")))
+    stored = {name: view.storage if work.rule else MOVED[SIZES[view.storage]] for name, view in views.items()}
+    kernel = _kernel(work.rule, tuple(stored.values()), work.dtype, LINEAR if is_linear else len(axes))
+    turns = -(-elements // FOUR) if is_linear else elements
+    are_aligned = all(view.address % alignment(SIZES[view.storage]) == 0 for view in views.values())
+    words = {"count_": elements, "counters_": turns, "whole_": elements // FOUR if are_aligned else 0}
+    words.update(words_of("r", axes, [*views, "place"]), seed_=work.seed)
+    for name, purpose in zip(BITS, work.purposes, strict=False):
+        words[f"{name}_tweak"] = work.offset | purpose << PURPOSE
+    pointers = []
+    for name, view in views.items():
+        below, above = reach(axes, name)
+        words[f"{name}_start"] = below
+        lowest = view.address - below * SIZES[view.storage]
+        pointers.append(machine().pointer(lowest, stored[name], below + above + 1))
+    ordered = [words[name] % ADDRESSES for name in kernel.writer.words]
+    threads = machine().threads(THREADS, 4)
+    blocks = min(-(-turns // threads), BLOCKS_PER_PROCESSOR * machine().processors(device))
+    machine().launch(kernel, device, stream, blocks, threads, [*pointers, *ordered, *work.scalars])
+
+
+def _axes(views: dict[str, View]) -> list[Axis]:
+    """The axes in the order in which "out" stands in memory, with one more array: the places of elements in C order."""
+    axes = [
+        Axis(extent, {name: view.strides[axis] for name, view in views.items()})
+        for axis, extent in enumerate(views["out"].shape)
+    ]
+    axes = sorted(row_major(axes, "place"), key=lambda axis: -abs(axis.stride("out")))
+    return merged(axes, [*views, "place"])
+
+
+@cache
+def _kernel(rule: str | None, storages: tuple[str, ...], dtype: str, axes: int) -> RandomKernel:
+    function = COPY if rule is None else random_rules_of(inspect.getsource(random_rules), dtype)[rule]
+    return RandomKernel(Random(function, storages, storages[-1] if rule is None else dtype, axes))
