@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+from types import FunctionType, SimpleNamespace
 
 import numpy as np
 import pytest
 
-from fastopt import dropout_backward, dropout_forward, init
+from fastopt import dropout_backward, dropout_forward, init, random_rules, random_scalars
+from fastopt.backends.cuda import RandomKernel, function
 from fastopt.backends.cuda_random import draw, draw_one
+from fastopt.codegen.random_text import random_rules_of
+from fastopt.codegen.random_to_cuda import Random
+from fastopt.codegen.to_cuda import LINEAR
 from fastopt.device.arrays import DeviceArray
-from fastopt.random_reference import philox
+from fastopt.random_reference import INITIAL, INITIAL_MORE, philox
 from tests.cuda.support import BFLOAT16, Exported, OnDevice, on_device
 from tests.cuda.test_norms import fetched, refused
 from tests.support import LAYOUTS, assert_same_bits, bits
@@ -54,11 +59,52 @@ def test_known_answers(counter, key, wanted):
 @pytest.mark.parametrize("place", [2**20, 2**34 - 1, 2**34 + 2, 2**60 + 1, 2**64 - 1])
 def test_counters_of_any_size(place):
     tweak, seed = 0x3FEDCBA987654321, 0x123456789ABCDEF0
-    halves = (part for number in (place // 4, tweak, seed) for part in (number & 0xFFFFFFFF, number >> 32))
-    *counter, key0, key1 = halves
-    wanted = philox(np.array(counter, "u8"), np.array([key0, key1], "u8"))[place % 4]
     with np.errstate(over="ignore"):
-        assert draw_one(np.uint64(place), np.uint64(tweak), np.uint64(seed)) == wanted
+        drawn = draw_one(np.uint64(place), np.uint64(tweak), np.uint64(seed))
+    assert drawn == word_at(place, tweak, seed)
+
+
+def word_at(place, tweak, seed):
+    """The bits of an element, by the plain formula."""
+    halves = [part for number in (place // 4, tweak, seed) for part in (number & 0xFFFFFFFF, number >> 32)]
+    return int(philox(np.array(halves[:4], "u8"), np.array(halves[4:], "u8"))[place % 4])
+
+
+class Written(dict):
+    """An array far too large for any memory: what was written, by index."""
+
+    def __setitem__(self, index, value):
+        if isinstance(index, slice):
+            for k, each in enumerate(value):
+                self[int(index.start) + k] = each
+        else:
+            super().__setitem__(int(index), value)
+
+
+@pytest.mark.parametrize(("axes", "whole"), [(LINEAR, 0), (LINEAR, 2**60), (2, 0)], ids=["tail", "fours", "strided"])
+def test_elements_beyond_32_bits(axes, whole):
+    """A kernel itself, by a thread that has counter 2^39 or so; or an element as far on, by its row and column."""
+    rule = random_rules_of(inspect.getsource(random_rules), "float64")["uniform_float64"]
+    kernel = function(RandomKernel(Random(rule, ("float64",), "float64", axes)))
+    here = {"blockIdx": 2**31 - 5, "blockDim": 256, "threadIdx": 77, "gridDim": 2**31 - 1}
+    thread = SimpleNamespace(**{name: SimpleNamespace(x=x) for name, x in here.items()})
+    kernel = FunctionType(kernel.__code__, {**kernel.__globals__, "cuda": thread})
+    turn, rows = (2**31 - 5) * 256 + 77, 2**37
+    seed, tweaks = KEY["seed"], (INITIAL << 56, INITIAL_MORE << 56)
+    sizes = (4 * turn + 3, turn + 1, whole) if axes == LINEAR else (turn + 1, rows, 1, 5, 0, rows, 1)
+    out = Written()
+    with np.errstate(over="ignore"):
+        scalars = map(np.float64, random_scalars.uniform("float64", 0.0, 1.0))
+        kernel(out, *map(np.uint64, (*sizes, seed, *tweaks)), *scalars)
+    at = range(4 * turn, 4 * turn + 3) if axes == LINEAR and not whole else range(4 * turn, 4 * turn + 4)
+    places = dict(zip(at, at, strict=True)) if axes == LINEAR else {turn: turn // rows + turn % rows * 5}
+    assert out == {index: uniform_at(place, seed, tweaks) for index, place in places.items()}
+
+
+def uniform_at(place, seed, tweaks):
+    """The number of an element, by the plain formula."""
+    first, second = (word_at(place, tweak, seed) for tweak in tweaks)
+    return ((first >> 5) * 2**26 + (second >> 6)) * 2.0**-53
 
 
 # ---- Initialisation
