@@ -6,12 +6,15 @@ import numpy as np
 import pytest
 
 import fastopt
+from fastopt import dropout_backward, dropout_forward, init
 from fastopt.engine.run import run_many
 from fastopt.updates.adam import ADAM
 from tests.cases import BY_NAME, CASES
 from tests.norm_cases import CASES as NORMS
 from tests.peers import peer
 from tests.support import assert_same_bits
+from tests.test_dropout import SPECIAL
+from tests.test_random import FILLS, KEY
 
 pytestmark = pytest.mark.gpu
 
@@ -127,3 +130,54 @@ def test_norms_of_tensors(cuda):
     torch.cuda.synchronize()
     assert tensors["running_mean"]._version > version
     assert_same_bits({name: tensor.cpu().numpy() for name, tensor in got.items()}, case.run(arrays))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("fill", ["normal", "truncated", "uniform"])
+def test_random_numbers_have_the_bits_of_the_host(cuda, fill, dtype):
+    for shape in [(1,), (1023,), (3_000_001,), (301, 77)]:
+        for layout in (np.ascontiguousarray, np.asfortranarray):
+            param = layout(np.zeros(shape, dtype))
+            on_device = cuda.to_device(param)
+            FILLS[fill](on_device, **KEY)
+            FILLS[fill](param, **KEY)
+            assert_same_bits({"param": on_device.copy_to_host()}, {"param": param}, str(shape))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("function", [dropout_forward, dropout_backward], ids=lambda function: function.__name__)
+def test_dropout_has_the_bits_of_the_host(cuda, function, dtype):
+    for x in (np.random.default_rng(0).standard_normal((1023, 3001)).astype(dtype), np.arange(2000, dtype=dtype)):
+        for layout in (np.ascontiguousarray, np.asfortranarray):
+            on_device = cuda.to_device(layout(x))
+            for given, wanted in ((on_device, layout(x)), (on_device[1:], layout(x)[1:])):  # which is not aligned
+                for options in ({"p": 0.3}, {"p": 0.0}, {"p": 1.0}, {"p": 0.3, "mode": "test-time", "training": False}):
+                    y = cuda.as_cuda_array(function(given, **options, **KEY)).copy_to_host()
+                    assert_same_bits({"y": y}, {"y": function(wanted, **options, **KEY)}, str(options))
+            assert function(on_device, p=0.3, out=on_device, **KEY) is on_device
+            assert_same_bits({"x": on_device.copy_to_host()}, {"x": function(x, p=0.3, **KEY)})
+
+
+def test_dropout_of_nothing_moves_bits(cuda):
+    x = np.resize(SPECIAL, (70, 3))
+    for layout in (np.ascontiguousarray, np.asfortranarray):
+        y = dropout_forward(cuda.to_device(layout(x)), p=0.0, seed=1)
+        assert_same_bits({"y": cuda.as_cuda_array(y).copy_to_host()}, {"y": x})
+
+
+def test_random_numbers_of_tensors(cuda):
+    torch = peer("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    host, tensor = torch.zeros(301, 77, dtype=torch.bfloat16), torch.zeros(301, 77, dtype=torch.bfloat16, device="cuda")
+    version = tensor._version
+    with torch.cuda.stream(torch.cuda.Stream()):
+        init.he_normal_(tensor, **KEY)
+        dropped = dropout_forward(tensor, p=0.3, **KEY)
+    torch.cuda.synchronize()
+    assert tensor._version > version
+    init.he_normal_(host, **KEY)
+    assert (tensor.cpu().view(torch.int16) == host.view(torch.int16)).all()
+    wanted = dropout_forward(host, p=0.3, out=torch.empty_like(host), **KEY)
+    assert (dropped.dtype, dropped.device) == (tensor.dtype, tensor.device)
+    assert (dropped.cpu().view(torch.int16) == wanted.view(torch.int16)).all()
