@@ -13,7 +13,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.around import around_grid
-from benchmarks.device.report import device_figures_grid, device_norms_grid, device_updates_grid
+from benchmarks.device.report import (
+    device_figures_grid,
+    device_norms_grid,
+    device_random_grid,
+    device_updates_grid,
+)
 from benchmarks.figures import figures_grid
 from benchmarks.grid import Grid
 from benchmarks.machine import machine_line
@@ -39,6 +44,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
     "around": around_grid,
     "cuda-updates": device_updates_grid,
     "cuda-norms": device_norms_grid,
+    "cuda-random": device_random_grid,
     "storage": storage_grid,
     "calls": calls_grid,
     "zero-gradient": zero_gradient_grid,

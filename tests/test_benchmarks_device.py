@@ -24,7 +24,7 @@ from benchmarks.device import libraries
 from benchmarks.device.candidates import CUPY, candidates_for
 from benchmarks.device.device import Device
 from benchmarks.device.figures import DEVICE_FIGURES
-from benchmarks.device.measure import CALL, LAUNCHES, NORM, UPDATE
+from benchmarks.device.measure import CALL, LAUNCHES, NORM, RANDOM, UPDATE
 from benchmarks.device.plan import CALLED, LIST, NORMS
 from benchmarks.device.workload import CopyWorkload
 from benchmarks.effort import QUICK
@@ -32,6 +32,7 @@ from benchmarks.figures import asked_and_measured
 from benchmarks.models.resnet import RESNET50
 from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.workload import NormWorkload
+from benchmarks.random.measure import random_workloads
 from benchmarks.results import Result, Results
 from benchmarks.timing import WALL_CLOCK, Timing
 from benchmarks.updates.workload import UpdateWorkload
@@ -115,6 +116,13 @@ def test_norms_of_pytorch_pass(tensors, norm):
     small = replace(norm, sizes=(8, 3, 5, 4))
     rows = compete(NORM, {small: peers_of(small, tensors)}, QUICK, 1, tensors)
     assert [row.candidate for row in rows] == ["torch out", "torch op", "torch module"]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("of", random_workloads((5000,)), ids=lambda of: f"{of.name} {of.storage}")
+def test_random_numbers_of_pytorch_pass(tensors, of):
+    rows = compete(RANDOM, {of: peers_of(of, tensors)}, QUICK, 1, tensors)
+    assert [row.candidate for row in rows] == ["torch op", "torch module"][: 1 + (of.name == "dropout forward")]
 
 
 @pytest.mark.parity

@@ -14,6 +14,7 @@ from benchmarks.device.device import Device
 from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.candidates import call
 from benchmarks.norms.workload import NormWorkload
+from benchmarks.random.workload import RandomWorkload
 from benchmarks.updates.workload import STEP, UpdateWorkload
 from benchmarks.workload import Arrays
 from fastopt.engine.run import run_many
@@ -36,10 +37,18 @@ def _norm(workload: NormWorkload, arrays: Arrays, threads: int) -> Step:
     return partial(workload.function, **call(workload, arrays))
 
 
-FASTOPT, FASTOPT_LIST, FASTOPT_NORM = (Candidate("fastopt", make) for make in (_update, _list, _norm))
+def _random(workload: RandomWorkload, arrays: Arrays, threads: int) -> Step:
+    return workload.step(arrays, None, threads)
+
+
+FASTOPT, FASTOPT_LIST, FASTOPT_NORM, FASTOPT_RANDOM = (
+    Candidate("fastopt", make) for make in (_update, _list, _norm, _random)
+)
 
 #: By what the work is.
-OWN = {UpdateWorkload: FASTOPT, ListWorkload: FASTOPT_LIST, NormWorkload: FASTOPT_NORM}
+OWN = {
+    UpdateWorkload: FASTOPT, ListWorkload: FASTOPT_LIST, NormWorkload: FASTOPT_NORM, RandomWorkload: FASTOPT_RANDOM,
+}  # fmt: skip
 
 
 def copy_on(device: Device) -> Candidate:

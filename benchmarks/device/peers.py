@@ -9,6 +9,8 @@ import torch
 
 from benchmarks.candidates import Candidate, Step
 from benchmarks.norms import peers as norms
+from benchmarks.random import peers as random
+from benchmarks.random.workload import RandomWorkload
 from benchmarks.updates import peers as updates
 from benchmarks.updates.workload import STEP, UpdateWorkload
 from benchmarks.workload import Arrays
@@ -27,6 +29,8 @@ def _functional(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
 
 def peers_of(workload: Any) -> list[Candidate]:
     """Return PyTorch's ways to do the workload's work, but for loops over tensors."""
+    if isinstance(workload, RandomWorkload):
+        return random.peers_of(workload)
     if not isinstance(workload, UpdateWorkload):
         return norms.peers_of(workload)
     candidates = [peer for peer in updates.peers_of(workload) if peer.name != "torch for-loop"]

@@ -7,12 +7,13 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.device.device import Device
-from benchmarks.device.measure import NORM, UPDATE, measure_call, measure_launches, measure_on_device
+from benchmarks.device.measure import NORM, RANDOM, UPDATE, measure_call, measure_launches, measure_on_device
 from benchmarks.effort import DEVICE, DEVICE_QUICK
 from benchmarks.models.resnet import RESNET50
 from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.plan import Measurement
+from benchmarks.random.measure import random_workloads
 from benchmarks.report import short
 from benchmarks.updates.workload import UpdateWorkload
 from tests.cases import BY_NAME
@@ -33,7 +34,7 @@ NORMS = [
 ]
 
 #: What `--only` chooses from.
-GROUPS = ("calls", "adamw", "norms")
+GROUPS = ("calls", "adamw", "norms", "random")
 
 
 def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
@@ -44,6 +45,7 @@ def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
     shared = (effort, options.peers, device)
     lists = [LIST] if LIST.elements <= max(effort.sizes) else []
     updates = [*(UpdateWorkload(ADAMW, size) for size in effort.sizes), *lists]
+    drawn = random_workloads((max(effort.sizes),))
     norms = [norm for norm in NORMS if norm.elements <= effort.largest_norm]
     planned: dict[str, list[Measurement]] = {
         "calls": [(f"call: {_label(each)}", partial(measure_call, each, *shared)) for each in (CALLED, *lists)],
@@ -52,6 +54,9 @@ def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
             *((f"launches: {_label(each)}", partial(measure_launches, each, device)) for each in lists),
         ],
         "norms": [(f"{each.name}, {each.shape}", partial(measure_on_device, NORM, each, *shared)) for each in norms],
+        "random": [
+            (f"{each.name}, {each.storage}", partial(measure_on_device, RANDOM, each, *shared)) for each in drawn
+        ],
     }
     return [measurement for group in GROUPS if group in (options.only or GROUPS) for measurement in planned[group]]
 

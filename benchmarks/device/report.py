@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from benchmarks.device.figures import CUDNN, DEVICE_FIGURES, FUSED
-from benchmarks.device.measure import NORM, UPDATE
+from benchmarks.device.measure import NORM, RANDOM, UPDATE
 from benchmarks.figures import asked_and_measured
 from benchmarks.grid import Grid
 from benchmarks.norms.figures import TORCH as NORM_TORCH
+from benchmarks.random.figures import TORCH as RANDOM_TORCH
 from benchmarks.report import compared, short
 from benchmarks.results import Results
 
@@ -34,6 +35,19 @@ def device_norms_grid(results: Results) -> Grid:
     for case, shape in dict.fromkeys((row.case, row.shape) for row in results.select(measure=NORM)):
         columns = {"measure": NORM, "case": case, "shape": shape}
         grid.rows.append((case, shape, *compared(results, candidates, rivals, "fastopt", columns)))
+    return grid
+
+
+def device_random_grid(results: Results) -> Grid:
+    """Return the same of random numbers, of which a copy reads as many bytes as it writes, and a fill none."""
+    candidates, rivals = ("fastopt", "copy", *RANDOM_TORCH), (("copy",), RANDOM_TORCH)
+    headings = ("what", "storage", "elements", *candidates, "of copy", "over torch")
+    title = "Random numbers on the device: GB/s of each candidate, and the speed of fastopt over others"
+    grid = Grid(title, headings, words=2)
+    for row in results.select(measure=RANDOM, candidate="fastopt"):
+        columns = {"measure": RANDOM, "case": row.case, "elements": row.elements, "storage": row.storage}
+        compared_with = compared(results, candidates, rivals, "fastopt", columns)
+        grid.rows.append((row.case, row.storage, short(row.elements), *compared_with))
     return grid
 
 

@@ -61,6 +61,9 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
         for candidate in ("fastopt", "copy"):
             assert bytes_of["cuda update", name, candidate] == 7 * 4 * elements
     assert bytes_of["cuda norm", "NCHW 4x3x2x2", "copy"] in (3 * 4 * 48, 5 * 4 * 48)
+    for name, moved in (("normal", 4), ("dropout forward", 8)):
+        rows = results.select(measure="cuda random", case=name, storage="float32")
+        assert {row.candidate: row.bytes for row in rows} == dict.fromkeys(("fastopt", "copy"), moved * 60)
     for norm in plan.NORMS:
         timed = results.median("fastopt", "cuda norm", case=norm.name)
         assert timed or f"{norm.name}: fastopt is left out: " in said
@@ -69,7 +72,13 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
     assert results.median("fastopt", "cuda launches", shape="3 tensors") == 1
     page = "".join(f"<!-- benchmark:begin {name} -->\n<!-- benchmark:end {name} -->\n" for name in tables.GRIDS)
     written = tables.update(page, results)
-    for row in ("| adamw | 2e1 elements |", "| adamw | 3 tensors |", "| batch-norm forward |", "| cuda call: adamw, "):
+    for row in (
+        "| adamw | 2e1 elements |",
+        "| adamw | 3 tensors |",
+        "| batch-norm forward |",
+        "| normal | float64 | 6e1 |",
+        "| cuda call: adamw, ",
+    ):
         assert row in written
 
 
@@ -83,7 +92,7 @@ def test_what_is_not_asked_for_is_not_measured(device):
 
 
 def test_what_a_device_does_not_measure_is_refused():
-    with pytest.raises(SystemExit, match="expected some of calls, adamw, norms"):
+    with pytest.raises(SystemExit, match="expected some of calls, adamw, norms, random"):
         command_line.main(["--device", "cuda", "--only", "sgd", "--no-peers"])
 
 
