@@ -64,23 +64,24 @@ def dropout_forward(
     training : bool
         False at test time: nothing is dropped.
     out : array, optional
-        Written and returned; of x's shape, any dtype and strides. It may be x itself; else it overlaps it nowhere.
+        Written and returned; of x's shape, any dtype and strides, where x is. It may be x itself; else it overlaps it
+        nowhere.
     backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Returns
     -------
     y : array
-        out, or a new array of x's dtype, shape and memory order.
+        out, or a new array of x's dtype, shape and memory order; on a CUDA device, as norms make it (`fastopt.norm`).
 
     Raises
     ------
     ValueError
-        If p is outside [0, 1], mode is unknown, out has another shape or overlaps x in part, or an array is on a CUDA
-        device.
+        If p is outside [0, 1], mode is unknown, out has another shape, overlaps x in part or is on another device, or
+        the backend or a stream is not of where they are.
     TypeError
         If x or out is no array, or of another dtype, out is read-only, seed or offset is not a whole number, or
-        training not a bool.
+        training not a bool; or if out is None and x is an array of bfloat16 on a device, but not PyTorch's.
     BackendUnavailable
         The backend can't run here.
 
@@ -140,14 +141,15 @@ def dropout_backward(
     mode, training : optional
         As in `dropout_forward`.
     out : array, optional
-        Written and returned; of dy's shape, any dtype and strides. It may be dy itself; else it overlaps it nowhere.
+        Written and returned; of dy's shape, any dtype and strides, where dy is. It may be dy itself; else it overlaps
+        it nowhere.
     backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Returns
     -------
     dx : array
-        out, or a new array of dy's dtype, shape and memory order.
+        out, or a new array of dy's dtype, shape and memory order, as `dropout_forward` makes it.
 
     Raises
     ------

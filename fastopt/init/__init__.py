@@ -5,13 +5,14 @@ What all of these share
 **In place.** param is the caller's own array; all of it is written, and None is returned. Nothing is written before
 everything is checked.
 
-**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one) or the buffer
-protocol, in the host's memory: float16, bfloat16, float32 or float64, of any shape and strides.
+**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one), the buffer
+protocol or ``__cuda_array_interface__``, in the host's memory or on a CUDA device: float16, bfloat16, float32 or
+float64, of any shape and strides.
 
 **The same values everywhere.** An element's value follows from seed, offset and its place in C order, and from nothing
-else: not from strides, threads, instruction set or backend, nor from what was drawn before. 16-bit arrays have the
-values of a float32 array, rounded. A float64 array has values of its own precision, near those of float32: it has the
-same random bits, and more.
+else: not from strides, threads, instruction set, backend or device, nor from what was drawn before. 16-bit arrays have
+the values of a float32 array, rounded. A float64 array has values of its own precision, near those of float32: it has
+the same random bits, and more.
 
 **seed** is a whole number from 0 to 2**64 - 1, and has no default. **offset**, from 0 to 2**56 - 1, tells arrays of one
 seed apart: give each parameter of a model its own, such as its position, or else parameters of one shape are equal.
@@ -27,17 +28,22 @@ by ``layout``:
 and ``fan_in=`` and ``fan_out=``, whole numbers of 1 or more, take their place: for shapes that follow neither, groups
 of channels, or transposed convolutions. A shape with fewer than two axes has no fans; an empty array needs none.
 
-**backend** says who compiled the kernel: ``"cython"`` (the build; also what None means) or ``"numba"`` (now; the same
-bits). ``"reference"`` is the plain formula in float64, for checks, and slow.
+**backend** says who compiled the kernel: ``"cython"`` (the build; what None means for host arrays), ``"numba"`` (now;
+the same bits) or ``"cuda"`` (for arrays on a device, which have no other). ``"reference"`` is the plain formula in
+float64, for checks, and slow.
 
 **num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
 the process may use, and one where the array is small.
 
+**stream** is the CUDA stream of device arrays, as for updates (`fastopt.updates`). A call returns when its kernel is in
+the stream, and nothing waits.
+
 Raises
 ------
 ValueError
-    param is misaligned or overlaps itself, or is on a CUDA device; a number is out of its range, or not finite in the
-    type that is computed in; the shape has no fans, and none are given; layout, mode or backend is unknown.
+    param is misaligned or overlaps itself; a number is out of its range, or not finite in the type that is computed in;
+    the shape has no fans, and none are given; layout, mode or backend is unknown; the backend or a stream is not of
+    where param is.
 TypeError
     param is no array, of another dtype or byte order, or read-only; a number is not a real one, or seed, offset or a
     fan is not a whole one.
