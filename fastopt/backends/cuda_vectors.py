@@ -11,9 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastopt.backends.cuda_target import SIMULATED
-
-#: How many they are.
-FOUR = 4
+from fastopt.codegen.random_to_cuda import FOUR
 
 #: The most that a thread loads or stores by one instruction, in bytes.
 WIDEST = 16

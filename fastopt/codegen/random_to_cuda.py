@@ -5,7 +5,7 @@ the kernel of arrays that are one contiguous run in that order. Elsewhere a thre
 axes, and draws four words for the one that it uses.
 
 As in `to_cuda`, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists are globals.
-The kernels' own names have an underscore, or end in a digit of r's or of an element's; no name of a rule does.
+The kernels' own names end in an underscore, or in one and a digit, or are those of `cuda_places`: no name of a rule is.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ from .random_text import BITS
 from .rule_text import Function
 from .to_cuda import LINEAR
 
+#: Elements whose bits are one counter's.
+FOUR = 4
+
 #: Numbers that the text goes by.
-NAMES = {"none": 0, "single": 1, "four": 4}
+NAMES = {"none": 0, "single": 1, "four": FOUR}
 
 #: What makes an array of another with the same bits, whatever they mean: no arithmetic, which would change some.
 COPY = Function("copied", ("x",), (), (), "return x")
@@ -65,7 +68,7 @@ class Random:
             places = extents("r", self.axes) + strides("place", "r", self.axes)
             for name in self.arrays:
                 places += [f"{name}_start", *strides(name, "r", self.axes)]
-        return ["count_", *places, *(["seed_"] if self.bits else []), *(f"{name}_tweak" for name in self.bits)]
+        return ["count_", *places, *(["seed_"] if self.bits else []), *(f"{name}_tweak_" for name in self.bits)]
 
     def text(self) -> str:
         """The module."""
@@ -75,7 +78,7 @@ class Random:
 
     def _linear(self) -> list[str]:
         """Threads take turns at counters; the elements of whole ones go by fours, if they are aligned."""
-        every = range(4)
+        every = range(FOUR)
         loop = ["i_0 = c_ * four", *(f"i_{k} = i_{k - 1} + single" for k in every[1:])]
         if self.read:
             loop += ["if c_ < whole_:"]
@@ -83,7 +86,7 @@ class Random:
             loop += ["else:"]
             loop += [f"    {name}_{k} = {name}_[min(i_{k}, count_ - single)]" for k in every for name in self.read]
         for name in self.bits:
-            loop += [f"{', '.join(f'{name}_{k}' for k in every)} = draw(c_, {name}_tweak, seed_)"]
+            loop += [f"{', '.join(f'{name}_{k}' for k in every)} = draw(c_, {name}_tweak_, seed_)"]
         for k in every:
             loop += self._element(k)
         loop += ["if c_ < whole_:", f"    store_four(out_, i_0, {', '.join(f'out_{k}' for k in every)})", "else:"]
@@ -93,11 +96,11 @@ class Random:
 
     def _strided(self) -> list[str]:
         """Threads take turns at elements, in the order of the axes."""
-        places = [(name, f"{name}_at", f"{name}_start") for name in self.arrays]
+        places = [(name, f"{name}_at_", f"{name}_start") for name in self.arrays]
         loop = find("i_", "r", self.axes, [*places, ("place", "place_", "none")])
-        loop += [f"{name}_0 = {name}_[{name}_at]" for name in self.read]
-        loop += [f"{name}_0 = draw_one(place_, {name}_tweak, seed_)" for name in self.bits]
-        loop += [*self._element(0), "out_[out_at] = out_0"]
+        loop += [f"{name}_0 = {name}_[{name}_at_]" for name in self.read]
+        loop += [f"{name}_0 = draw_one(place_, {name}_tweak_, seed_)" for name in self.bits]
+        loop += [*self._element(0), "out_[out_at_] = out_0"]
         return self._turns("i_", "count_", loop)
 
     def _turns(self, variable: str, count: str, loop: list[str]) -> list[str]:

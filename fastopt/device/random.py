@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 from fastopt import random_rules
 from fastopt.backends.cuda import RandomKernel
-from fastopt.backends.cuda_vectors import FOUR, alignment
+from fastopt.backends.cuda_vectors import alignment
 from fastopt.codegen.random_text import BITS, random_rules_of
-from fastopt.codegen.random_to_cuda import COPY, Random
+from fastopt.codegen.random_to_cuda import COPY, FOUR, Random
 from fastopt.codegen.to_cuda import LINEAR
 from fastopt.device.arrays import SIZES, View, new
 from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
@@ -67,7 +67,7 @@ def _launch(work: Work, views: dict[str, View], device: int, stream: int) -> Non
     words = {"count_": elements, "counters_": turns, "whole_": elements // FOUR if are_aligned else 0}
     words.update(words_of("r", axes, [*views, "place"]), seed_=work.seed)
     for name, purpose in zip(BITS, work.purposes, strict=False):
-        words[f"{name}_tweak"] = work.offset | purpose << PURPOSE
+        words[f"{name}_tweak_"] = work.offset | purpose << PURPOSE
     pointers = []
     for name, view in views.items():
         below, above = reach(axes, name)

@@ -98,11 +98,10 @@ cdef class Key:
         return Work(rule, DTYPES[is_float64], self.seed, self.offset, purposes, scalars)
 
 
-cdef tuple convert(str rule, tuple values, bint is_float64, scalars_t *converted):
-    """Round a rule's host scalars to the compute type, or raise; return them, too."""
+cdef int convert(str rule, tuple values, bint is_float64, scalars_t *converted) except -1:
+    """Round a rule's host scalars to the compute type, or raise."""
     cdef Py_ssize_t i
     cdef double value
-    cdef list rounded = []
     for i in range(len(values)):
         value = values[i]
         if is_float64:
@@ -114,8 +113,13 @@ cdef tuple convert(str rule, tuple values, bint is_float64, scalars_t *converted
             code = getattr(random_rules, rule).__code__
             name = code.co_varnames[code.co_posonlyargcount + i]
             raise ValueError(f"{name} is {values[i]}; expected a number that is finite in {DTYPES[is_float64]}")
-        rounded.append(value)
-    return tuple(rounded)
+    return 0
+
+
+cdef tuple for_device(const scalars_t *converted, Py_ssize_t count, bint is_float64):
+    """The same as Python's numbers."""
+    cdef Py_ssize_t i
+    return tuple([converted.float64[i] if is_float64 else converted.float32[i] for i in range(count)])
 
 
 # ---- Filling an array
@@ -143,9 +147,10 @@ def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, n
     key.expect_at(intake.device, "param")
     dtype = DTYPES[intake.has_float64]
     rule = f"{filling.name}_{dtype}"
-    values = convert(rule, filling.prepare(dtype, *hyperparameters), intake.has_float64, &scalars)
+    values = filling.prepare(dtype, *hyperparameters)
+    convert(rule, values, intake.has_float64, &scalars)
     if intake.device != HOST:
-        fill_on_device(key, rule, intake, values, param)
+        fill_on_device(key, rule, intake, for_device(&scalars, len(values), intake.has_float64), param)
     elif key.is_reference:
         refuse_bfloat16_bits(intake.array(0, 0))
         shape = shape_of(intake.array(0, 0))
@@ -252,8 +257,13 @@ cdef object drop_on_device(
 
     cdef bint is_float64 = stored[0] == FLOAT64 or stored[1] == FLOAT64
     cdef scalars_t converted
-    cdef tuple scalars = convert("dropout", dropout_scalars(DTYPES[is_float64], p, scale), is_float64, &converted)
-    work = key.work(None, is_float64, (), ()) if is_copy else key.work("dropout", is_float64, (<int>DROPOUT,), scalars)
+    cdef tuple scalars = dropout_scalars(DTYPES[is_float64], p, scale)
+    if is_copy:
+        work = key.work(None, is_float64, (), ())
+    else:
+        convert("dropout", scalars, is_float64, &converted)
+        scalars = for_device(&converted, len(scalars), is_float64)
+        work = key.work("dropout", is_float64, (<int>DROPOUT,), scalars)
     goal = None if out is None else View(*elements_of(target, stored[0]))
     return random.drop(work, x, name, View(*elements_of(source, stored[1])), out, goal, device, key.stream)
 
