@@ -218,10 +218,12 @@ static inline void stream_row(char *to, const char *from, ptrdiff_t bytes)
 {
     ptrdiff_t head = (ptrdiff_t)(-(uintptr_t)to & 63);
     head = head < bytes ? head : bytes;
-    memcpy(to, from, (size_t)head);
+    if (head)
+        memcpy(to, from, (size_t)head);
     for (to += head, from += head, bytes -= head; bytes >= 64; to += 64, from += 64, bytes -= 64)
         stream_line(to, from);
-    memcpy(to, from, (size_t)bytes);
+    if (bytes)
+        memcpy(to, from, (size_t)bytes);
 }
 
 static void stream_real(const tile_t *to, const void *block)
