@@ -50,11 +50,12 @@ def _width(real: type[np.floating[Any]], low: float, high: float, largest: float
 
     Each is rounded: from -32.6 to -1.9, numbers of float32 came to lie 3 units of the last place above high.
     """
-    if not high - low <= np.finfo(real).max:
+    if not high - low <= float(np.finfo(real).max):
         raise ValueError(f"high - low is {high - low}; expected a number that is finite in {real.__name__}")
-    width = real(high - low)
-    while real(low) + width * real(largest) > real(high):
-        width = np.nextafter(width, real(0))
+    with np.errstate(all="ignore"):  # whatever the caller makes of numbers that are subnormal, or round to infinity
+        width = real(high - low)
+        while real(low) + width * real(largest) > real(high):
+            width = np.nextafter(width, real(0))
     return float(width)
 
 

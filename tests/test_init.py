@@ -243,6 +243,7 @@ def test_bad_targets(function, bad):
         (init.truncated_normal_, {"bound": np.inf}, ValueError, "bound is inf; expected"),
         (init.uniform_, {"low": 1.0, "high": 0.0}, ValueError, "high is 0.0; expected 1.0 or more, as low is"),
         (init.uniform_, {"low": -1e308, "high": 1e308}, ValueError, "expected a number that is finite in float32"),
+        (init.uniform_, {"low": -3e38, "high": 3e38}, ValueError, "expected a number that is finite in float32"),
         (init.he_normal_, {}, ValueError, r"param has shape \(8,\); expected two axes or more, or fan_in to be given"),
         (init.he_normal_, {"fan_in": 0}, ValueError, "fan_in is 0; expected None or a whole number, 1 or more"),
         (init.he_normal_, {"fan_in": 2.0}, TypeError, "fan_in is 2.0, a float; expected"),
@@ -300,3 +301,13 @@ def test_example_of_the_package():
     test = doctest.DocTestParser().get_doctest(inspect.getdoc(fastopt.init), {}, "init", None, None)
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
+
+
+@pytest.mark.parametrize("limits", [(-1e-39, 1e-39), (0, 1e-44), (-1.7e38, 1.7e38)], ids=str)
+def test_numpys_error_handling_is_nothing_to_fastopt(limits):
+    """Numbers are rounded on the host, by NumPy, before anything is drawn."""
+    kept, strict = np.full((2, 8), np.nan, np.float32)
+    init.uniform_(kept, low=limits[0], high=limits[1], seed=1)
+    with np.errstate(all="raise"):
+        init.uniform_(strict, low=limits[0], high=limits[1], seed=1)
+    assert (kept == strict).all()

@@ -5,10 +5,14 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from operator import index
+from typing import Any, SupportsIndex
 
 #: The default streams, as ``__cuda_array_interface__`` numbers them: that of the process, and that of each thread.
 LEGACY, PER_THREAD = 1, 2
+
+#: A handle is an address.
+HANDLES = 1 << 64
 
 
 @contextmanager
@@ -40,18 +44,22 @@ def _one_of_all_threads(handle: int) -> int:
 
 def handle_of(stream: Any) -> int:
     """Return the handle of a stream: a number, or an object of PyTorch, CuPy, Numba or cuda-core that has one."""
-    if isinstance(stream, bool):
-        pass
-    elif isinstance(stream, int) and stream >= 0:
-        return stream or LEGACY
-    elif hasattr(stream, "__cuda_stream__"):
-        return int(stream.__cuda_stream__()[1]) or LEGACY
-    else:
-        for name in ("cuda_stream", "ptr", "handle"):  # PyTorch, CuPy, Numba
-            handle = getattr(stream, name, None)
-            if handle is not None:
-                return int(getattr(handle, "value", handle) or 0) or LEGACY
+    handle = None if isinstance(stream, bool) else _handle_in(stream)
+    if isinstance(handle, SupportsIndex) and 0 <= index(handle) < HANDLES:
+        return index(handle) or LEGACY
     raise TypeError(f"stream is {stream!r}, a {type(stream).__name__}; expected None, a stream, or a stream's handle")
+
+
+def _handle_in(stream: Any) -> Any:
+    """Return what a stream has for a handle, whatever it is; a number is its own."""
+    protocol = getattr(stream, "__cuda_stream__", None)
+    if callable(protocol):
+        return protocol()[1]
+    for name in ("cuda_stream", "ptr", "handle"):  # PyTorch, CuPy, Numba
+        handle = getattr(stream, name, None)
+        if handle is not None:
+            return getattr(handle, "value", handle) or 0
+    return stream
 
 
 def streams_of(arrays: Iterable[Any], device: int) -> list[int]:

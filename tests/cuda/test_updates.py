@@ -307,7 +307,21 @@ def test_else_the_producers_are(streams):
     assert streams[3:] == [1]
 
 
-@pytest.mark.parametrize("stream", ["7", True, -1, 1.5])
+@pytest.mark.parametrize(
+    "stream",
+    [
+        "7",
+        True,
+        -1,
+        1.5,
+        1 << 64,
+        Stream(handle=-3),
+        Stream(ptr="q"),
+        Stream(cuda_stream=2.0),
+        Stream(__cuda_stream__=3),
+    ],
+    ids=str,
+)
 def test_other_streams_are_refused(streams, stream):
     with pytest.raises(TypeError, match=r"^stream is .*; expected None, a stream, or a stream's handle"):
         fastopt.sgd(OnDevice(np.ones(3, "f4")), OnDevice(np.ones(3, "f4")), lr=0.5, stream=stream)
