@@ -18,6 +18,8 @@ typedef struct {
 
 typedef struct {
     void (*load)(const tile_t *from, void *block);
+    /* As load, of what comes from beyond the caches, and is read on. Elements stand together. */
+    void (*load_far)(const tile_t *from, void *block);
     void (*store)(const tile_t *to, const void *block);
     /* As store, past the caches; NULL where there is no such thing. Elements stand together. */
     void (*stream)(const tile_t *to, const void *block);

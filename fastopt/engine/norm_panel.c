@@ -16,7 +16,9 @@ static tile_t joined(tile_t tile)
 void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block)
 {
     tile_t from = joined(*tile);
-    norm->codecs[norm->storage[array]].load(&from, block);
+    const codec_t *codec = &norm->codecs[norm->storage[array]];
+    int together = from.col_stride == storage_size(norm->storage[array]);
+    (norm->far && together ? codec->load_far : codec->load)(&from, block);
 }
 
 tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
