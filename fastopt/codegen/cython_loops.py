@@ -29,12 +29,7 @@ cdef extern from *:
 
     static inline void ask_for(const real_t *row, Py_ssize_t columns)
     {
-    #ifdef __GNUC__
-        for (Py_ssize_t i = 0; i < columns; i += 64 / (Py_ssize_t)sizeof(real_t))
-            __builtin_prefetch(row + i);
-    #else
-        (void)row, (void)columns;
-    #endif
+        ask_for_bytes(row, columns * (Py_ssize_t)sizeof(real_t));
     }
 
     #define LINE (64 / (Py_ssize_t)sizeof(real_t))
@@ -42,16 +37,11 @@ cdef extern from *:
     typedef struct {
         _Alignas(64) real_t x[1024 / sizeof(real_t)];
     } past_t;
-
-    static inline Py_ssize_t before_line(const real_t *place)
-    {
-        return (Py_ssize_t)(-(uintptr_t)place % 64 / sizeof(real_t));
-    }
     \"\"\"
     ctypedef struct past_t:
         real *x
     Py_ssize_t STRIP, AHEAD, AT_ONCE, LINE
-    Py_ssize_t before_line(const real *place) noexcept nogil
+    Py_ssize_t before_line(const void *place) noexcept nogil
     void stream_row(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
     void ask_for(run_t row, Py_ssize_t columns) noexcept nogil"""
 

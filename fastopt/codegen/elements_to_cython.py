@@ -49,7 +49,7 @@ def _over_strips(loop: Loop) -> str:
     return (
         f"    cdef Py_ssize_t rows, end, head = 0\n"
         f"    if sizes[{PAST}]:\n"
-        f"        head = min(before_line(<run_t>arrays[{out}]), sizes[{COLUMNS}])\n"
+        f"        head = min(<Py_ssize_t>(before_line(arrays[{out}]) / sizeof(real)), sizes[{COLUMNS}])\n"
         f"    while r < sizes[{ROWS}] and (not sizes[{PAST}] or {by_lines}):\n"
         f"        rows = min(max(<Py_ssize_t>{LEAST_ROWS}, {STRIPS_AT_ONCE} // sizes[{COLUMNS}]), sizes[{ROWS}] - r)\n"
         f"        end = r + rows\n"
@@ -92,7 +92,7 @@ def _past(loop: Loop) -> str:
     put = "\n".join([f"{loop.name}_row(k_, {in_blocks})", *(_put(name, "k_") for name in loop.written), move])
     return (
         f"cdef inline void {loop.name}_past(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
-        f"    cdef Py_ssize_t k_ = min(n_, before_line(out_))\n"
+        f"    cdef Py_ssize_t k_ = min(n_, <Py_ssize_t>(before_line(out_) / sizeof(real)))\n"
         f"    cdef past_t {', '.join(f'{name}_block_' for name in loop.written)}\n"
         f"    {loop.name}_row(k_, {in_place})\n{textwrap.indent(move, '    ')}\n"
         f"    while n_ >= AT_ONCE:\n        k_ = AT_ONCE\n{textwrap.indent(put, ' ' * 8)}\n"

@@ -16,6 +16,9 @@ typedef struct {
     ptrdiff_t rows, cols, row_stride, col_stride;
 } tile_t;
 
+/* Bytes from here to where a cache line begins. */
+static inline ptrdiff_t before_line(const void *place) { return (ptrdiff_t)(-(uintptr_t)place % 64); }
+
 typedef struct {
     void (*load)(const tile_t *from, void *block);
     /* As load, of what comes from beyond the caches, and is read on. Elements stand together. */

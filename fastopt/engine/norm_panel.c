@@ -35,12 +35,6 @@ static inline tile_t part_of(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, 
     return (tile_t){data, rows, cols, tile->row_stride, tile->col_stride};
 }
 
-/* Elements from here to where a cache line begins. */
-static ptrdiff_t before_line(const norm_t *norm, const void *place)
-{
-    return in_elements(norm, (ptrdiff_t)(-(uintptr_t)place % 64));
-}
-
 static int is_streamed(const norm_t *norm, int array, const tile_t *tile)
 {
     return norm->stream && norm->codecs[norm->storage[array]].stream && tile->col_stride == norm->itemsize;
@@ -129,7 +123,7 @@ static void run_and_move(const norm_t *norm, panel_t *panel, ptrdiff_t rows, ptr
 static void run_joined(const norm_t *norm, panel_t *panel, ptrdiff_t columns)
 {
     ptrdiff_t total = panel->sizes[ROWS] * panel->sizes[COLUMNS];
-    ptrdiff_t head = smaller(norm->past ? before_line(norm, panel->arrays[OUT]) : 0, total);
+    ptrdiff_t head = smaller(norm->past ? in_elements(norm, before_line(panel->arrays[OUT])) : 0, total);
     if (panel->repeated_columns != columns)
         repeat_parameters(norm, panel, columns);
     for (int i = 0; i < own_parameters(norm); i++)

@@ -1,10 +1,10 @@
 /* Philox 4x32-10: random bits that are a function of a key and a counter, so that no order of calls matters
  * (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011).
  *
- * The one text of it for C (fastopt/backends/cuda_random.py has that for devices), for one counter and for vectors of
- * them: PHILOX writes a function that replaces N times the four
- * words of a counter by random ones. A word has the lower half of 64 bits, and nothing reads what comes to stand above
- * it: so a vector's products need no shuffling, and gcc's own vectors of 32-bit words take 1.2 to 2.2 times as long. */
+ * The one text of it for C, for one counter and for vectors of them; fastopt/backends/cuda_random.py has that for
+ * devices. PHILOX writes a function that replaces N times the four words of a counter by random ones. A word has the
+ * lower half of 64 bits, and nothing reads what comes to stand above it: so a vector's products need no shuffling, and
+ * gcc's own vectors of 32-bit words take 1.2 to 2.2 times as long. */
 #ifndef FASTOPT_PHILOX_H
 #define FASTOPT_PHILOX_H
 #include <stdint.h>
