@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from functools import cache
 
 import pytest
@@ -49,3 +50,10 @@ def check(kernel, generation, most_registers=64):
     assert registers <= most_registers, f"{kernel.name} takes {registers} registers"
     assert stack == 0
     return text
+
+
+def assert_wide_indices(text):
+    """Nothing is computed in 32 bits but quotients of numbers that have no more, and their remainders."""
+    done = Counter(re.findall(r"\b((?:mul|mad|add|sub|shl|div)(?:\.lo)?)\.[sub]32\b", text))
+    assert done["mul.lo"] == done["sub"] <= done["div"]
+    assert set(done) <= {"mul.lo", "sub", "div"}

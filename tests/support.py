@@ -79,6 +79,12 @@ def run_with_stand_in(program: str, folder: Path) -> str:
     return run_python(program, LD_LIBRARY_PATH=path, NUMBA_ENABLE_CUDASIM="0")
 
 
+def parts_told(program: str, folder: Path, *without: str) -> list[list[str]]:
+    """What the stand-in says of a program's parts, a line of ``--`` apart, without lines that begin so."""
+    parts = run_with_stand_in(program, folder).split("\n--\n")
+    return [[line for line in part.split("\n") if line and line.split()[0] not in without] for part in parts]
+
+
 def users_kernel(device_function: Any, arrays: tuple[str, ...]) -> Any:
     """A CUDA kernel as a user writes it: a grid-stride loop that calls a device function of `fastopt.numba.cuda`."""
     from numba import cuda

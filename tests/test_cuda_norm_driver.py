@@ -7,18 +7,15 @@ import struct
 import pytest
 
 from tests.peers import peer
-from tests.support import run_with_stand_in
+from tests.support import parts_told
 
 peer("numba_cuda")
 
-# Arrays at addresses where nothing is: whoever read one on the host would end the process.
 PROGRAM = """
 import fastopt
-class OnDevice:
-    def __init__(self, address, *shape):
-        self.__cuda_array_interface__ = {"shape": shape, "typestr": "<f4", "data": (address, False), "version": 3}
-x, y, dy = (OnDevice(0x10000000 * i, 2, 3, 8) for i in (1, 2, 3))
-weight, bias, mean, rstd, running_mean, running_var = (OnDevice(0x1000 * i, 3) for i in range(1, 7))
+from tests.cuda.support import Nowhere
+x, y, dy = (Nowhere(0x10000000 * i, (2, 3, 8)) for i in (1, 2, 3))
+weight, bias, mean, rstd, running_mean, running_var = (Nowhere(0x1000 * i, (3,)) for i in range(1, 7))
 for _ in range(2):
     fastopt.batch_norm_forward(x, weight, bias, running_mean, running_var, out=(y, mean, rstd), stream=5)
     print("--")
@@ -30,8 +27,7 @@ print("--")
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What the stand-in says of the program's parts."""
-    said = run_with_stand_in(PROGRAM, tmp_path_factory.mktemp("driver")).split("\n--\n")
-    return [[line for line in part.split("\n") if line.split()[:1] not in (["push"], ["pop"], [])] for part in said]
+    return parts_told(PROGRAM, tmp_path_factory.mktemp("driver"), "push", "pop")
 
 
 def test_scratch_memory_comes_and_goes_with_the_stream(told):

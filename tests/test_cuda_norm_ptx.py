@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from functools import cache
 from types import SimpleNamespace
 
@@ -11,7 +10,7 @@ import pytest
 
 from fastopt.codegen.panel_text import GROUP
 from tests.peers import peer
-from tests.ptx import check, cuda, generations, ptx_of
+from tests.ptx import assert_wide_indices, check, cuda, generations, ptx_of
 
 norm_plan = peer("fastopt.device.norm_plan")
 norm_axes = peer("fastopt.device.norm_axes")
@@ -87,13 +86,6 @@ def check_norm(kernel, generation):
         assert ".f64" not in text, f"float64 in {kernel.name}"
     elif isinstance(kernel.writer, cuda.Sums) and not kernel.writer.wide:
         assert operations(text) == {"add"}, f"more float64 in {kernel.name} than sums of groups"
-
-
-def assert_wide_indices(text):
-    """Nothing is computed in 32 bits but quotients of numbers that have no more, and their remainders."""
-    done = Counter(re.findall(r"\b((?:mul|mad|add|sub|shl|div)(?:\.lo)?)\.[sub]32\b", text))
-    assert done["mul.lo"] == done["sub"] <= done["div"]
-    assert set(done) <= {"mul.lo", "sub", "div"}
 
 
 @generations

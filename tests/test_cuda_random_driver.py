@@ -8,36 +8,31 @@ import pytest
 
 from fastopt.random_reference import DROPOUT, INITIAL, INITIAL_MORE
 from tests.peers import peer
-from tests.support import run_with_stand_in
+from tests.support import parts_told
 
 peer("numba_cuda")
 
-# Arrays at addresses where nothing is: whoever read one on the host would end the process.
 PROGRAM = """
 from fastopt import dropout_forward, init
-class OnDevice:
-    def __init__(self, address, shape, typestr="<f4", strides=None):
-        self.__cuda_array_interface__ = {
-            "shape": shape, "typestr": typestr, "data": (address, False), "strides": strides, "version": 3,
-        }
+from tests.cuda.support import Nowhere
 key = {"seed": 2**64 - 2, "offset": 2**56 - 3, "stream": 5}
-param = OnDevice(0x10000000, (70000, 70001))
+param = Nowhere(0x10000000, (70000, 70001))
 for _ in range(2):
     init.uniform_(param, low=-0.5, high=0.5, **key)
     print("--")
-init.uniform_(OnDevice(0x10000000, (9,), "<f8"), **key)
+init.uniform_(Nowhere(0x10000000, (9,), "<f8"), **key)
 print("--")
-init.uniform_(OnDevice(0x10000004, (9,)), **key)
+init.uniform_(Nowhere(0x10000004, (9,)), **key)
 print("--")
-init.uniform_(OnDevice(0x10000008, (9,), "<f2"), **key)
+init.uniform_(Nowhere(0x10000008, (9,), "<f2"), **key)
 print("--")
-init.uniform_(OnDevice(0x10000000, (2, 3), "<f4", (-4, 40)), **key)
+init.uniform_(Nowhere(0x10000000, (2, 3), "<f4", (-4, 40)), **key)
 print("--")
-dropout_forward(OnDevice(0x10000000, (6, 7)), p=0.25, **key)
+dropout_forward(Nowhere(0x10000000, (6, 7)), p=0.25, **key)
 print("--")
-dropout_forward(param, p=0.25, out=OnDevice(0x7000000002, (70000, 70001), "<f2"), **key)
+dropout_forward(param, p=0.25, out=Nowhere(0x7000000002, (70000, 70001), "<f2"), **key)
 print("--")
-dropout_forward(param, p=0, out=OnDevice(0x7000000000, (70000, 70001)), **key)
+dropout_forward(param, p=0, out=Nowhere(0x7000000000, (70000, 70001)), **key)
 print("--")
 """
 
@@ -45,8 +40,7 @@ print("--")
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What the stand-in says of the program's parts."""
-    said = run_with_stand_in(PROGRAM, tmp_path_factory.mktemp("driver")).split("\n--\n")
-    return [[line for line in part.split("\n") if line.split()[:1] not in (["push"], ["pop"], [])] for part in said]
+    return parts_told(PROGRAM, tmp_path_factory.mktemp("driver"), "push", "pop")
 
 
 def launched(part, numbers=""):

@@ -8,6 +8,7 @@ import pytest
 import fastopt
 from fastopt import dropout_backward, dropout_forward, init
 from fastopt.engine.run import run_many
+from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler
 from fastopt.updates.adam import ADAM
 from tests.cases import BY_NAME, CASES
 from tests.norm_cases import CASES as NORMS
@@ -15,6 +16,7 @@ from tests.peers import peer
 from tests.support import assert_same_bits
 from tests.test_dropout import SPECIAL
 from tests.test_random import FILLS, KEY
+from tests.test_scaling_same_bits import SHAPES, data
 
 pytestmark = pytest.mark.gpu
 
@@ -181,3 +183,35 @@ def test_random_numbers_of_tensors(cuda):
     wanted = dropout_forward(host, p=0.3, out=torch.empty_like(host), **KEY)
     assert (dropped.dtype, dropped.device) == (tensor.dtype, tensor.device)
     assert (dropped.cpu().view(torch.int16) == wanted.view(torch.int16)).all()
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("kind", [MinMaxScaler, MeanNormalizer, StandardScaler, MaxAbsScaler])
+def test_scaling_has_the_bits_of_the_host(cuda, kind, dtype):
+    for shape in SHAPES:
+        for layout in (np.ascontiguousarray, np.asfortranarray):
+            x = layout(data(shape, dtype))
+            on_device = cuda.to_device(x)
+            here, there = (kind(nan="ignore").fit(each) for each in (x, on_device))
+            assert_same_bits(vars(there._statistics), vars(here._statistics), str(shape))
+            y = cuda.as_cuda_array(there.transform(on_device)).copy_to_host()
+            assert_same_bits({"y": y}, {"y": here.transform(x)}, str(shape))
+            there.transform_(on_device)
+            assert_same_bits({"x": on_device.copy_to_host()}, {"x": y}, str(shape))
+
+
+def test_scaling_of_tensors_and_nan(cuda):
+    torch = peer("torch")
+    if not torch.cuda.is_available():
+        pytest.skip("this PyTorch has no CUDA")
+    x = data((5000, 7), "float32", nan=False)
+    scaler, tensor = StandardScaler().fit(x), torch.from_numpy(x.copy()).cuda()
+    version = tensor._version
+    with torch.cuda.stream(torch.cuda.Stream()):
+        scaler.transform_(tensor)
+    torch.cuda.synchronize()
+    assert tensor._version > version
+    assert_same_bits({"x": tensor.cpu().numpy()}, {"x": scaler.transform(x)})
+    tensor[4321, 5] = float("nan")
+    with pytest.raises(ValueError, match="x has a NaN in feature 5, sample 4321"):
+        scaler.transform_(tensor)

@@ -85,6 +85,47 @@ def test_in_place_and_back(scaler, formula):
         assert np.all(abs(x - before) <= digits * abs(before).max(0))
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@formulas
+def test_reference(scaler, formula, dtype):
+    """The plain formulas, in float64, whose results are rounded once; in place, into another type, and back."""
+    x = data(300, 5, dtype) if dtype != "float16" else np.random.default_rng(0).standard_normal((300, 5)).astype(dtype)
+    want = formula(x.astype("float64"))
+    reference = fresh(scaler)
+    reference.backend = "reference"
+    reference.fit(x)
+    for name, value in (("mean", x.mean(0, "f8")), ("var", x.var(0, "f8")), ("min", x.min(0)), ("max", x.max(0))):
+        assert np.allclose(getattr(reference, name), value, rtol=1e-12)
+    y = reference.transform(x, np.empty(x.shape))
+    assert np.allclose(y, want, rtol=1e-12, atol=1e-12 * abs(want).max())
+    assert np.array_equal(reference.transform(x), y.astype(dtype))
+    assert np.allclose(reference.inverse_transform(y), x.astype("float64"), rtol=1e-12, atol=1e-12 * abs(y).max())
+    reference.transform_(x)
+    assert np.array_equal(x, y.astype(dtype))
+
+
+def test_reference_and_nan():
+    x = data(50, 4, "float32")
+    x[3, 2] = np.nan
+    for call in ("fit", "partial_fit"):
+        with pytest.raises(ValueError, match="x has a NaN in feature 2, sample 3"):
+            getattr(StandardScaler(backend="reference"), call)(x)
+    fitted = StandardScaler(backend="reference").fit(x[10:])
+    before = x.copy()
+    with pytest.raises(ValueError, match="x has a NaN in feature 2, sample 3"):
+        fitted.transform_(x)
+    assert np.array_equal(x, before, equal_nan=True)
+    x[:, 1] = np.nan
+    here, plain = (StandardScaler(nan="ignore", backend=backend).fit(x) for backend in (None, "reference"))
+    assert np.array_equal(plain.count, [50, 0, 49, 50])
+    for name in ("mean", "var", "min", "max"):
+        assert np.allclose(getattr(plain, name), getattr(here, name), rtol=1e-12, equal_nan=True)
+    assert np.allclose(plain.transform(x), here.transform(x), rtol=1e-5, atol=1e-6, equal_nan=True)
+    x[:, 3] = np.inf
+    with pytest.raises(ValueError, match="x has an infinity in feature 3"):
+        plain.fit(x)
+
+
 RANGES = [(0, 1), (0, 0.7), (-1, 1), (0.1, 0.9), (-7, 255), (-1, 0.1), (-5, 0.01), (-1e6, 1e-3), (0.3, 1e6)]
 
 

@@ -200,7 +200,6 @@ def test_bad_merges(kind):
             ValueError,
             "n_components is 4; expected at most 3",
         ),
-        (lambda: StandardScaler(backend="reference").fit(data()), ValueError, "backend is 'reference'"),
         (lambda: StandardScaler(backend="fortran").fit(data()), ValueError, "backend is 'fortran'"),
         (lambda: StandardScaler(backend=1).fit(data()), TypeError, "backend is 1"),
         (lambda: StandardScaler(num_threads=0).fit(data()), ValueError, "num_threads"),

@@ -8,12 +8,14 @@ import re
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, TypeAlias
 
 import fastopt
-from fastopt import norm_rules
 from fastopt.backends.kept import kept
+from fastopt.codegen.columns_to_cuda import NAMES as COLUMN_NAMES
+from fastopt.codegen.columns_to_cuda import First, Gather, Join, Scale, Spoil
 from fastopt.codegen.norm_elements_to_cuda import Elements
 from fastopt.codegen.norm_statistics_to_cuda import NAMES64, Fixed, Gradients, Moments, Totals
 from fastopt.codegen.norm_sums_to_cuda import Sums
@@ -191,10 +193,13 @@ class WordsKernel(NamedTuple):
         return {}
 
 
-class NormKernel(NamedTuple):
-    """Which kernel of a norm: what writes its text knows all about it (`fastopt.codegen.norms_to_cuda`)."""
+class WrittenKernel(NamedTuple):
+    """Which kernel of a norm or of feature scaling: what writes its text knows all about it.
 
-    writer: Sums | Elements | Moments | Gradients | Fixed | Totals
+    See `fastopt.codegen.norms_to_cuda` and `fastopt.codegen.columns_to_cuda`.
+    """
+
+    writer: Sums | Elements | Moments | Gradients | Fixed | Totals | Scale | Spoil | First | Gather | Join
 
     @property
     def dtype(self) -> str:
@@ -224,14 +229,15 @@ class NormKernel(NamedTuple):
 
     def text(self) -> str:
         """The Python module that has it."""
-        return self.writer.text(inspect.getsource(norm_rules))
+        return self.writer.text(inspect.getsource(import_module(f"fastopt.{self.writer.rules}")))
 
     def names(self) -> dict[str, Any]:
         """What the text refers to, beside primitives and codecs."""
         real = getattr(np, self.dtype)
-        names = {name: np.uint64(number) for name, number in NAMES.items()}
-        names.update({name: np.float64(number) for name, number in NAMES64.items()})
-        names.update(real=real, one=real(1), real64=np.float64, zero64=np.float64(0), one64=np.float64(1))
+        names = {name: np.uint64(number) for name, number in {**NAMES, **COLUMN_NAMES}.items()}
+        names.update({name: np.float64(number) for name, number in NAMES64.items()}, infinite64=np.float64(math.inf))
+        names.update(real=real, one=real(1), unknown=real(math.nan))
+        names.update(real64=np.float64, zero64=np.float64(0), one64=np.float64(1))
         unrolled = np.uint64(getattr(self.writer, "unroll", 1))
         return {**names, "sqrt64": np.sqrt if SIMULATED else math.sqrt, "threads": THREADS, "unrolled": unrolled}
 
@@ -282,10 +288,13 @@ class RandomKernel(NamedTuple):
 
 
 #: All of them can be compiled, loaded and launched alike.
-AnyKernel: TypeAlias = Kernel | ScalarsKernel | WordsKernel | NormKernel | RandomKernel
+AnyKernel: TypeAlias = Kernel | ScalarsKernel | WordsKernel | WrittenKernel | RandomKernel
 
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
-_STORED = {"float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16}
+_STORED = {
+    "float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16,
+    "word": types.uint64,
+}  # fmt: skip
 
 
 def packing(kernel: AnyKernel) -> str:

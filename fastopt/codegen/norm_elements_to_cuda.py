@@ -26,6 +26,8 @@ class Elements:
     rows: int
     contiguous: bool
 
+    #: The module whose functions it runs.
+    rules: ClassVar[str] = "norm_rules"
     scalars: ClassVar[tuple[str, ...]] = ()
 
     @property

@@ -46,6 +46,9 @@ class _Statistics:
     dtype: str
     rows: int
 
+    #: The module that their like are of.
+    rules: ClassVar[str] = "norm_rules"
+
     #: Sizes and numbers that they are given.
     own_words: ClassVar[tuple[str, ...]] = ("rows",)
     scalars: ClassVar[tuple[str, ...]] = ()

@@ -27,6 +27,8 @@ class Sums:
     mapping: str
     wide: bool = False
 
+    #: The module whose functions it runs.
+    rules: ClassVar[str] = "norm_rules"
     scalars: ClassVar[tuple[str, ...]] = ()
 
     @property

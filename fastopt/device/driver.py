@@ -1,6 +1,6 @@
 """Runs kernels on the devices of a CUDA driver, which is called directly: Numba's own launches take many times as long.
 
-Nothing here waits for a device.
+Nothing here waits for a device, but `Driver.fetch`.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from itertools import accumulate
 from threading import local
 from typing import Any
 
+import numpy as np
 from cuda.bindings import driver as cu
 
 from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, WordsKernel, machine_code, packing
@@ -81,14 +82,30 @@ class Driver:
               words: Sequence[Sequence[int]]) -> tuple[int | _Part, ...]:  # fmt: skip
         """Addresses into one allocation, which launches fill: their arguments are the words."""
         rows = [*(addresses for _, addresses, _ in columns), *words]
-        every = [word for row in rows for word in row]
-        every += [0] * (-len(every) % WORDS)
-        memory = self.allocate(device, stream, 8 * len(every))
-        for begin in range(0, len(every), WORDS):
-            part = [memory.address + 8 * begin, *every[begin : begin + WORDS]]
-            self.launch(WordsKernel(), device, stream, 1, 1, part)
+        memory = self._filled(device, stream, [word for row in rows for word in row])
         begins = accumulate(map(len, rows[:-1]), initial=0)
         return tuple(_Part(memory, memory.address + 8 * begin) for begin in begins)
+
+    def filled(self, device: int, stream: int, content: bytes) -> _Owned:
+        """Launches bring them, as arguments."""
+        padded = content + b"\0" * (-len(content) % 8)
+        return self._filled(device, stream, list(struct.unpack(f"={len(padded) // 8}Q", padded)))
+
+    def _filled(self, device: int, stream: int, words: list[int]) -> _Owned:
+        words += [0] * (-len(words) % WORDS)
+        memory = self.allocate(device, stream, 8 * len(words))
+        for begin in range(0, len(words), WORDS):
+            part = [memory.address + 8 * begin, *words[begin : begin + WORDS]]
+            self.launch(WordsKernel(), device, stream, 1, 1, part)
+        return memory
+
+    def fetch(self, device: int, stream: int, address: int, storage: str, elements: int) -> np.ndarray[Any, Any]:
+        """Of a device, the only calls that wait."""
+        numbers = np.empty(elements, "u8" if storage == "word" else storage)
+        with self.devices[device].current():
+            call(cu.cuMemcpyDtoHAsync, numbers.ctypes.data, address, numbers.nbytes, stream)
+            call(cu.cuStreamSynchronize, stream)
+        return numbers
 
     def is_capturing(self, device: int, stream: int) -> bool:
         """As the driver says; nothing can capture the default stream."""

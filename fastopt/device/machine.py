@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
 
 from fastopt.backends import find_backend
 from fastopt.backends.cuda import AnyKernel
@@ -49,6 +51,12 @@ class Machine(Protocol):
 
         Return a kernel's arguments for them.
         """
+
+    def filled(self, device: int, stream: int, content: bytes) -> Memory:
+        """Return memory that holds these bytes, without a look at the host's memory after the call."""
+
+    def fetch(self, device: int, stream: int, address: int, storage: str, elements: int) -> np.ndarray[Any, Any]:
+        """Wait for all that is in a stream, and return numbers of the device's memory."""
 
     def is_capturing(self, device: int, stream: int) -> bool:
         """Return whether what is put into a stream becomes part of a graph, and runs when that is replayed."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from fastopt.backends.cuda import NormKernel
+from fastopt.backends.cuda import WrittenKernel
 from fastopt.codegen.norm_elements_to_cuda import ColumnElements, Elements
 from fastopt.codegen.norm_statistics_to_cuda import Fixed, Gradients, Moments, Totals
 from fastopt.codegen.norm_sums_to_cuda import Sums
@@ -49,7 +49,7 @@ class Pointer(NamedTuple):
 class Launch(NamedTuple):
     """A kernel, and all that it is given, but for addresses and numbers."""
 
-    kernel: NormKernel
+    kernel: WrittenKernel
     blocks: int
     threads: int
     pointers: tuple[Pointer, ...]
@@ -388,7 +388,7 @@ class _Planner(NormAxes):
         """Add a launch: name every argument, and put them in order."""
         if not blocks:
             return
-        kernel = NormKernel(writer)
+        kernel = WrittenKernel(writer)
         known = {**words, **words_of("r", rows, [each.name for each in operands])}
         by_name = {each.name: each for each in operands}
         pointers = []

@@ -15,6 +15,7 @@ from fastopt.backends.cuda import AnyKernel, function
 #: What memory holds; of a bfloat16, its bits.
 _STORED = {
     "float32": "<f4", "float64": "<f8", "float16": "<f2", "bfloat16": "<u2", "int32": "<i4", "int64": "<i8",
+    "word": "<u8",
 }  # fmt: skip
 
 
@@ -74,6 +75,16 @@ class Simulator:
             for storage, addresses, counts in columns
         ]
         return *pointers, *(np.array(each, np.uint64) for each in words)
+
+    def filled(self, device: int, stream: int, content: bytes) -> _Owned:
+        """Memory of the host's."""
+        memory = _Owned(len(content))
+        memory.bytes[:] = np.frombuffer(content, np.uint8)
+        return memory
+
+    def fetch(self, device: int, stream: int, address: int, storage: str, elements: int) -> Any:
+        """A copy."""
+        return self.pointer(address, storage, elements).copy()
 
     def is_capturing(self, device: int, stream: int) -> bool:
         """There are no graphs."""

@@ -59,6 +59,12 @@ void scale_columns(const columns_t *columns, const void *const *scales);
 /* The bytes of scratch memory that gathering takes. */
 size_t gather_bytes(const columns_t *columns);
 
+/* The samples of a part, of so many samples. */
+ptrdiff_t part_of(ptrdiff_t samples);
+
+/* Make of each feature's sums, of deviations from its centre, what is gathered of it. */
+void finish_columns(ptrdiff_t features, const double *centre, double *const *gathered);
+
 /* Gather of each feature: the values that are no NaN, their mean, the sum of their squared deviations from it, the least
  * and the greatest. Each of the five is a vector. */
 void gather_columns(const columns_t *columns, char *scratch, double *const *gathered);

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs feature scaling: a caller's array of samples by features in, checked; panels over threads; results out."""
+"""Runs feature scaling: a caller's array of samples by features in, checked; panels over threads, or kernels on a device."""
 
 import numpy
 
@@ -18,6 +18,8 @@ from fastopt.engine.intake cimport (
     Intake,
     as_ndarray,
     check_memory,
+    elements_of,
+    expect_at,
     new_like,
     place,
     same_places,
@@ -54,7 +56,9 @@ cdef extern from "columns.h" nogil:
     bint all_finite(const columns_t *)
     void scale_columns(const columns_t *, const void **)
     size_t gather_bytes(const columns_t *)
+    Py_ssize_t part_of(Py_ssize_t)
     void gather_columns(const columns_t *, char *, double **)
+    void finish_columns(Py_ssize_t, const double *, double **)
 
 
 cdef class Kernels:
@@ -90,28 +94,53 @@ cdef class Call:
     cdef columns_t columns
     cdef ndarray x, out
     cdef storage stored[2]
-    cdef bint in_place
+    cdef int device
+    cdef bint in_place, is_reference
+    cdef object given, stream
 
-    def __init__(self, x, out, bint in_place, features, backend, num_threads, out_features=None):
+    def __init__(self, x, out, bint in_place, features, backend, num_threads, stream, out_features=None):
         """Check everything. ``out`` may be None, and of other features; ``in_place`` says that x is written."""
         cdef int wanted = threads_wanted(num_threads)
+        cdef int device_of_out
         if backend is not None and not isinstance(backend, str):
             raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
-        if backend == "reference":
-            raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba' for feature scaling")
         self.in_place = in_place
+        self.given, self.stream = x, stream
+        self.is_reference = backend is not None and backend == "reference"
         # The caller's own code (__dlpack__, say) runs first, before anything is looked at.
-        self.x = on_host(x, "x", &self.stored[0])
-        self.out = None if out is None else on_host(out, "out", &self.stored[1])
+        self.x = as_ndarray(x, "x", &self.stored[0], &self.device)
+        if out is not None:
+            self.out = as_ndarray(out, "out", &self.stored[1], &device_of_out)
+            if device_of_out != self.device:
+                raise ValueError(f"out is {place(device_of_out)}; expected it {place(self.device)}, where x is")
         self.check(features)
-        backend = "cython" if backend is None else backend
-        find_host_backend(backend, "x")
+        backend = "cython" if backend is None and self.device == HOST else backend
+        expect_at(self.device, "x", backend, stream)
+        if self.device == HOST and not self.is_reference:
+            find_host_backend(backend, "x")
         if self.out is not None:
             self.check_out(out_features)
-        self.plan(kernels_of(backend, self.is_float64()), wanted)
+        if self.device == HOST and not self.is_reference:
+            self.plan(kernels_of(backend, self.is_float64()), wanted)
 
     cdef bint is_float64(self):
         return self.stored[0] == FLOAT64 or (self.out is not None and self.stored[1] == FLOAT64)
+
+    cdef str dtype(self):
+        """The compute type."""
+        return "float64" if self.is_float64() or self.is_reference else "float32"
+
+    cdef int expect_on_host(self) except -1:
+        """Raise for an array of a device, of which NumPy computes nothing."""
+        if self.device != HOST:
+            raise BackendUnavailable(f"x is {place(self.device)}; expected it in the host's memory, where NumPy whitens")
+        return 0
+
+    cdef object view(self, ndarray array, storage stored):
+        """An array as the device's side of the house has it."""
+        from fastopt.device.arrays import View
+
+        return View(*elements_of(array, stored))
 
     cdef int check(self, features) except -1:
         check_memory(self.x, "x", self.in_place)
@@ -160,31 +189,73 @@ cdef class Call:
         self.columns.threads = choose_threads(elements, wanted)
         return 0
 
+    cdef Py_ssize_t samples(self) except -1:
+        """How many there are; or raise, if there are none to fit."""
+        cdef Py_ssize_t samples = cnp.PyArray_DIM(self.x, 0)
+        if samples == 0:
+            raise ValueError(f"x has shape {shape_of(self.x)}; expected at least one sample")
+        return samples
+
     cdef bint releases_gil(self):
         return cnp.PyArray_SIZE(self.x) >= RELEASE_GIL_FROM
 
     cdef int refuse_other_than_finite(self) except -1:
         """Raise, naming the feature, unless all x are finite."""
-        cdef bint good
-        if self.releases_gil():
+        cdef bint good = False
+        if self.device != HOST or self.is_reference:
+            pass  # the look for where is the look for whether
+        elif self.releases_gil():
             with nogil:
                 good = all_finite(&self.columns)
         else:
             good = all_finite(&self.columns)
         if not good:
-            raise self.not_finite()
+            self.refuse_first()
         return 0
 
-    cdef object not_finite(self):
-        """The error that tells where the first one is: found in rows that fit the cache."""
-        cdef Py_ssize_t row, rows = max(1, 65536 // max(1, self.columns.extents[1]))
-        for row in range(0, self.columns.extents[0], rows):
+    cdef int refuse_first(self) except -1:
+        """Raise for the first x that is not finite, and say where it is."""
+        found = self.first_on_host() if self.device == HOST else self.first_on_device()
+        if found is not None:
+            sample, feature, value = found
+            raise refusal(value, feature, sample)
+        return 0
+
+    cdef object first_on_host(self):
+        """Its sample, feature and value, or None: found in rows that fit the cache."""
+        cdef Py_ssize_t row, rows = max(1, 65536 // max(1, cnp.PyArray_DIM(self.x, 1)))
+        for row in range(0, cnp.PyArray_DIM(self.x, 0), rows):
             some = as_float(self.x[row : row + rows])
             found = numpy.argwhere(~numpy.isfinite(some))
             if len(found):
                 sample, feature = found[0].tolist()
-                return refusal(some[sample, feature], feature, row + sample)
-        raise AssertionError  # what spoils is there
+                return row + sample, feature, some[sample, feature]
+        return None
+
+    cdef object first_on_device(self):
+        from fastopt.device import columns
+
+        if cnp.PyArray_SIZE(self.x) == 0:
+            return None
+        view = self.view(self.x, self.stored[0])
+        return columns.first_not_finite(self.given, view, self.dtype(), self.device, self.stream)
+
+    cdef int scale_by_reference(self, list scales) except -1:
+        cdef ndarray target = self.x if self.out is None else self.out
+        from fastopt import scaling_reference
+
+        refuse_bits(target, "x" if self.out is None else "out")
+        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+            target[...] = scaling_reference.scale(as_float(self.x), *scales).astype(target.dtype)
+        return 0
+
+    cdef object scale_on_device(self, out, list scales):
+        """Return what is written: x, out, or, if that is None, a new array."""
+        from fastopt.device import columns
+
+        view = self.view(self.x, self.stored[0])
+        target = view if self.in_place else None if self.out is None else self.view(self.out, self.stored[1])
+        return columns.scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
 
     cdef int scale(self, list scales) except -1:
         cdef const void *pointers[4]
@@ -199,6 +270,31 @@ cdef class Call:
         return 0
 
     cdef tuple gather(self):
+        if self.device != HOST:
+            return self.gather_on_device()
+        if self.is_reference:
+            from fastopt import scaling_reference
+
+            return scaling_reference.gather(as_float(self.x))
+        return self.gather_on_host()
+
+    cdef tuple gather_on_device(self):
+        from fastopt.device import columns
+
+        cdef double *pointers[5]
+        cdef int i
+        cdef ndarray centre
+        if cnp.PyArray_SIZE(self.x) == 0:
+            return tuple([numpy.empty(0) for _ in range(GATHERED)])
+        view = self.view(self.x, self.stored[0])
+        part = part_of(cnp.PyArray_DIM(self.x, 0))
+        centre, sums = columns.gather(self.given, view, self.dtype(), part, self.device, self.stream)
+        for i in range(GATHERED):
+            pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>sums[i])
+        finish_columns(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)
+        return tuple(sums)
+
+    cdef tuple gather_on_host(self):
         cdef double *pointers[5]
         cdef int i
         cdef char *scratch = <char *>malloc(gather_bytes(&self.columns))
@@ -233,14 +329,6 @@ def as_float(array):
     return array.astype(numpy.float64)
 
 
-cdef ndarray on_host(array, str name, storage *stored):
-    cdef int device
-    found = as_ndarray(array, name, stored, &device)
-    if device != HOST:
-        raise BackendUnavailable(f"{name} is {place(device)}; this version of fastopt scales features of host arrays only")
-    return found
-
-
 cdef table_t table_of(ndarray array, storage stored):
     cdef table_t table
     table.data = <char *>cnp.PyArray_DATA(array)
@@ -250,60 +338,67 @@ cdef table_t table_of(ndarray array, storage stored):
     return table
 
 
-def gather(x, features, bint refuse, backend, num_threads):
+def gather(x, features, bint refuse, backend, num_threads, stream):
     """Return of each feature of x: count, mean, sum of squared deviations, lowest and highest, NaN left out.
 
     Raises for an infinity, and if ``refuse`` is true for a NaN. ``features`` is how many there must be, or None.
     """
-    cdef Call call = Call(x, None, False, features, backend, num_threads)
-    if call.columns.extents[0] == 0:
-        raise ValueError(f"x has shape {shape_of(call.x)}; expected at least one sample")
+    cdef Call call = Call(x, None, False, features, backend, num_threads, stream)
+    cdef Py_ssize_t samples = call.samples()
     gathered = call.gather()
     count, _, _, lowest, highest = gathered
     infinite = numpy.isinf(lowest) & (count > 0) | numpy.isinf(highest) & (count > 0)
-    if infinite.any() or (refuse and (count < call.columns.extents[0]).any()):
+    if infinite.any() or (refuse and (count < samples).any()):
         if refuse:
-            raise call.not_finite()
+            call.refuse_first()
         raise refusal(numpy.inf, int(infinite.argmax()))
     return gathered
 
 
-def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads):
+def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads, stream):
     """Scale x, in place or into ``out``, by what ``scales_of`` returns for the compute type; return what was written.
 
     Raises, if ``refuse`` is true, unless all x are finite.
     """
     cdef Call call
     cdef storage stored
+    cdef int device
     if not in_place and out is None:
-        array = on_host(x, "x", &stored)
-        out = new_like(array, stored, "out")
-    call = Call(x, out, in_place, features, backend, num_threads)
-    real = numpy.float64 if call.columns.compute == FLOAT64 else numpy.float32
+        array = as_ndarray(x, "x", &stored, &device)
+        if device == HOST:
+            out = new_like(array, stored, "out")
+    call = Call(x, out, in_place, features, backend, num_threads, stream)
+    real = numpy.dtype(call.dtype()).type
     scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
     if refuse:
         call.refuse_other_than_finite()
     written = x if in_place else out
+    if call.device != HOST:
+        written = call.scale_on_device(written, scales)
+    elif call.is_reference:
+        call.scale_by_reference(scales)
+    else:
+        call.scale(scales)
     wrote_all_but((written,), -1, 1)
-    call.scale(scales)
     return written
 
 
-def readable(x, features, num_threads):
-    """Return x as an ndarray, checked as by `gather`, all of it finite."""
-    cdef Call call = Call(x, None, False, features, None, num_threads)
-    if call.columns.extents[0] == 0:
-        raise ValueError(f"x has shape {shape_of(call.x)}; expected at least one sample")
+def readable(x, features, num_threads, stream):
+    """Return x as an ndarray, checked as by `gather`, all of it finite, and of the host's memory."""
+    cdef Call call = Call(x, None, False, features, None, num_threads, stream)
+    call.expect_on_host()
+    call.samples()
     call.refuse_other_than_finite()
     return call.x
 
 
-def matrices(x, out, bint in_place, features, out_features, num_threads):
+def matrices(x, out, bint in_place, features, out_features, num_threads, stream):
     """Return x and out as ndarrays, checked as by `scale`, all x finite, and what is written as the caller knows it.
 
     ``out`` may have other features than x.
     """
-    cdef Call call = Call(x, out, in_place, features, None, num_threads, out_features)
+    cdef Call call = Call(x, out, in_place, features, None, num_threads, stream, out_features)
+    call.expect_on_host()
     if in_place:
         refuse_bits(call.x, "x")
         target, out = call.x, x

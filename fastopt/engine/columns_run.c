@@ -266,7 +266,7 @@ typedef struct {
     double *gathered;      /* of each part, vectors of all features */
 } gather_t;
 
-static ptrdiff_t part_of(ptrdiff_t samples) { return larger(PART, ceil_div(samples, MAX_PARTS)); }
+ptrdiff_t part_of(ptrdiff_t samples) { return larger(PART, ceil_div(samples, MAX_PARTS)); }
 
 static double *vector_of(const gather_t *gather, ptrdiff_t part, int which)
 {
@@ -364,15 +364,24 @@ static void join_parts(const gather_t *gather, double *const *gathered)
             lowest = low < lowest ? low : lowest;
             highest = high > highest ? high : highest;
         }
-        double shift = sums[COUNT] > 0 ? sums[TOTAL] / sums[COUNT] : 0;
-        double squares = sums[SQUARES] - sums[TOTAL] * shift;
-        int constant = lowest == highest; /* of which nothing need be lost */
-        gathered[COUNT][f] = sums[COUNT];
-        gathered[TOTAL][f] = constant ? lowest : (sums[COUNT] > 0 ? gather->centre[f] + shift : 0);
-        gathered[SQUARES][f] = constant || squares < 0 ? 0 : squares;
+        for (int i = COUNT; i <= SQUARES; i++)
+            gathered[i][f] = sums[i];
         gathered[LOWEST][f] = lowest;
         gathered[HIGHEST][f] = highest;
     }
+}
+
+void finish_columns(ptrdiff_t features, const double *centre, double *const *gathered)
+{
+    float_mode_t caller = enter_float_mode();
+    for (ptrdiff_t f = 0; f < features; f++) {
+        double count = gathered[COUNT][f], total = gathered[TOTAL][f], lowest = gathered[LOWEST][f];
+        double shift = count > 0 ? total / count : 0, squares = gathered[SQUARES][f] - total * shift;
+        int constant = lowest == gathered[HIGHEST][f]; /* of which nothing need be lost */
+        gathered[TOTAL][f] = constant ? lowest : (count > 0 ? centre[f] + shift : 0);
+        gathered[SQUARES][f] = constant || squares < 0 ? 0 : squares;
+    }
+    leave_float_mode(caller);
 }
 
 size_t gather_bytes(const columns_t *columns)
@@ -400,4 +409,5 @@ void gather_columns(const columns_t *columns, char *scratch, double *const *gath
     columns->spread(gather_units, &gather, gather.parts * gather.stripes, 64, columns->threads);
     join_parts(&gather, gathered);
     leave_float_mode(caller);
+    finish_columns(features, gather.centre, gathered);
 }

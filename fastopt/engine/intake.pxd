@@ -49,6 +49,7 @@ cdef enum:
 cdef ndarray as_ndarray(object array, str name, storage *stored, int *device)
 cdef ndarray new_like(ndarray array, storage stored, str name)
 cdef str place(int device)
+cdef int expect_at(int device, str name, backend, stream) except -1
 cdef int check_memory(ndarray array, str name, bint written) except -1
 cdef tuple shape_of(ndarray array)
 cdef tuple elements_of(ndarray array, storage stored)

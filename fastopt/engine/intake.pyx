@@ -169,6 +169,16 @@ cdef str place(int device):
     return "in the host's memory" if device == HOST else f"on CUDA device {device}"
 
 
+cdef int expect_at(int device, str name, backend, stream) except -1:
+    """Raise unless a backend runs where an array is, and a stream is of there. Which ones the host has, is not asked."""
+    if device != HOST:
+        if backend is not None and backend != "cuda":
+            raise ValueError(f"backend is {backend!r}; expected None or 'cuda', since {name} is on a CUDA device")
+    elif stream is not None:
+        raise ValueError(f"stream is {stream!r}; expected None, since {name} is in the host's memory")
+    return 0
+
+
 cdef ndarray as_ndarray(object array, str name, storage *stored, int *device):
     """Return an ndarray over the object's memory; say in ``stored`` how it stores its numbers, and where in ``device``."""
     device[0] = HOST

@@ -26,6 +26,7 @@ from fastopt.engine.intake cimport (
     as_ndarray,
     check_memory,
     elements_of,
+    expect_at,
     new_like,
     place,
     same_places,
@@ -351,12 +352,9 @@ cdef class Call:
 
     cdef int find_backend(self) except -1:
         """Raise if the backend can't run."""
+        expect_at(self.device, self.names[0], self.backend, self.stream)
         if self.device != HOST:
-            if self.backend is not None and self.backend != "cuda":
-                raise ValueError(f"backend is {self.backend!r}; expected None or 'cuda', since {self.names[0]} is on a CUDA device")
             return 0
-        if self.stream is not None:
-            raise ValueError(f"stream is {self.stream!r}; expected None, since {self.names[0]} is in the host's memory")
         self.is_reference = self.backend is not None and self.backend == "reference"
         if not self.is_reference:
             self.kernels = kernels_of(self.backend, self.has_float64)

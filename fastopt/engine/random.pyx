@@ -17,7 +17,7 @@ from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport (
-    HOST, Intake, as_ndarray, check_memory, elements_of, new_like, place, same_places, same_shape, shape_of,
+    HOST, Intake, as_ndarray, check_memory, elements_of, expect_at, new_like, place, same_places, same_shape, shape_of,
 )
 from fastopt.engine.job cimport (
     BFLOAT16, DROPOUT, FLOAT32, FLOAT64, INITIAL, INITIAL_MORE, LARGEST_CHUNK, codec_t, describe, draw_t, job_t, kernel_t,
@@ -81,13 +81,8 @@ cdef class Key:
 
     cdef int expect_at(self, int device, str name) except -1:
         """Raise unless the backend runs where an array is, and the stream is of there."""
-        if device != HOST:
-            if self.backend is not None and self.backend != "cuda":
-                raise ValueError(f"backend is {self.backend!r}; expected None or 'cuda', since {name} is on a CUDA device")
-            return 0
-        if self.stream is not None:
-            raise ValueError(f"stream is {self.stream!r}; expected None, since {name} is in the host's memory")
-        if self.backend is not None and not self.is_reference:
+        expect_at(device, name, self.backend, self.stream)
+        if device == HOST and self.backend is not None and not self.is_reference:
             find_host_backend(self.backend, name)
         return 0
 

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, PyArray_DIMS, PyArray_ITEMSIZE, PyArray_NDIM
 
 from fastopt.engine.exchange cimport wrote_all_but
-from fastopt.engine.intake cimport HOST, Intake
+from fastopt.engine.intake cimport HOST, Intake, expect_at
 from fastopt.engine.job cimport (
     LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
     run_units, task_t, view_t,
@@ -70,8 +70,7 @@ cdef int run_checked(
         return wrote_all_but(given, update.grad, intake.narrays)
     if trace is not None:
         update.prepare(*hyperparameters)  # raises what names the number
-    if stream is not None:
-        raise ValueError(f"stream is {stream!r}; expected None, since {update.arrays[0]} is in the host's memory")
+    expect_at(HOST, update.arrays[0], backend, stream)
     if backend is None:
         run_tensors(update, intake, scalars, &converted, wanted)
     elif isinstance(backend, str) and backend == "reference":
@@ -166,8 +165,7 @@ cdef int run_on_device(
     cdef list jobs = []
     cdef Py_ssize_t tensor, i
     cdef int is_float64 = intake.has_float64
-    if backend is not None and backend != "cuda":
-        raise ValueError(f"backend is {backend!r}; expected None or 'cuda', since {update.arrays[0]} is on a CUDA device")
+    expect_at(intake.device, update.arrays[0], backend, stream)
     for tensor in range(intake.tensors):
         job = device_job(Job, update, intake, tensor)
         if job is not None:

@@ -11,7 +11,8 @@
 What all scalers share
 ======================
 **x** has samples by features: two axes. It is a NumPy array, `np.memmap` included, or any object with the buffer
-protocol or DLPack, of float16, bfloat16, float32 or float64, in any layout. It lies in the host's memory.
+protocol, DLPack or ``__cuda_array_interface__``, of float16, bfloat16, float32 or float64, in any layout: of the host's
+memory, or of a CUDA device's (`Whitener`: of the host's only).
 
 **Methods**
 
@@ -21,7 +22,7 @@ protocol or DLPack, of float16, bfloat16, float32 or float64, in any layout. It 
 ``transform_(x)``, ``inverse_transform_(x)``
     Update x in place, and return None.
 ``transform(x, out=None)``, ``inverse_transform(x, out=None)``
-    Read x, and return ``out``, or a new array.
+    Read x, and return ``out``, or a new array of x's dtype and memory order; on a device, of x's kind.
 ``state_dict()``, ``load_state_dict(state)``
     Numbers, bools, strings and arrays, which ``np.savez`` saves, and from which a scaler goes on elsewhere with the
     same bits.
@@ -32,10 +33,15 @@ nan : {"refuse", "ignore"}
     "refuse": a NaN or an infinity in x is a ValueError, with nothing written or fitted. To see that there is none, a
     transform reads x once before it writes. "ignore": a NaN counts for nothing in what is fitted, and a transform hands
     NaN and infinities on, each in its own place. What is fitted may have an infinity in neither case.
-backend : {"cython", "numba"}, optional
-    Who compiles the kernels.
+backend : {"cython", "numba", "cuda", "reference"}, optional
+    Who compiles the kernels: "cython" is what None means for arrays of the host, and "cuda" all that there is for those
+    of a device. "reference" is the plain formula in NumPy and float64, for checks; it needs memory for copies.
 num_threads : int, optional
     At most so many threads; a small array takes one.
+stream : optional, of each method
+    The CUDA stream of device arrays, as for updates (`fastopt.updates`). What is fitted is on the host: ``fit`` and
+    ``partial_fit`` wait for the device, and so does a transform that looks for NaN (``nan="refuse"``). With
+    ``nan="ignore"`` it returns when its kernel is in the stream.
 
 **Constant features**, whose values are all equal, keep their size and become 0 (`MinMaxScaler`: lo; `StandardScaler`
 with ``with_mean=False``: they stay). `MaxAbsScaler` has no use for that, but for zeros, which stay zeros. `Whitener`
@@ -51,14 +57,16 @@ Raises
 ------
 ValueError
     x has other than two axes, no samples to fit, or other features than were fitted; is misaligned, or overlaps ``out``
-    or itself; has a NaN or infinity, as above. What was fitted can't be scaled by in the dtype computed in: a range, or
-    a distance from the mean, above 3.4e38 in float32, say.
+    or itself, or is elsewhere than it; has a NaN or infinity, as above; a backend or a stream is not of where x is, or
+    the stream is captured and would have to be waited for. What was fitted can't be scaled by in the dtype computed in:
+    a range, or a distance from the mean, above 3.4e38 in float32, say.
 fastopt.scaling.NotFittedError
     A ValueError: there is nothing to transform by, or to merge.
 TypeError
-    x is no array, or of another dtype, integers included; what is to be written is read-only.
+    x is no array, or of another dtype, integers included; what is to be written is read-only; there is no ``out``, and
+    x is an array of bfloat16 on a device, but not PyTorch's.
 fastopt.BackendUnavailable
-    The backend can't run here, or x is on a CUDA device.
+    The backend can't run here; or a `Whitener` is to read an array of a CUDA device.
 """
 
 from fastopt.errors import NotFittedError

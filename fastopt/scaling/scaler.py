@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from fastopt.arguments import Array, Backend
+from fastopt.arguments import Array, Backend, Stream
 from fastopt.engine import columns
 from fastopt.errors import NotFittedError
 from fastopt.scaling.statistics import ColumnStatistics, Values
@@ -46,16 +46,16 @@ class Fitted:
         features: int = self._fitted().features
         return features
 
-    def fit(self: _Self, x: Array) -> _Self:
+    def fit(self: _Self, x: Array, *, stream: Stream = None) -> _Self:
         """Forget what was fitted, and fit x; return the scaler. With an error, nothing has changed."""
-        self._statistics = self._gather(x, None)
+        self._statistics = self._gather(x, None, stream)
         return self
 
-    def partial_fit(self: _Self, x: Array) -> _Self:
+    def partial_fit(self: _Self, x: Array, *, stream: Stream = None) -> _Self:
         """Fit what was fitted before and x together; return the scaler. With an error, nothing has changed."""
         if self._statistics is None:
-            return self.fit(x)
-        self._statistics = self._statistics.merged(self._gather(x, self.n_features))
+            return self.fit(x, stream=stream)
+        self._statistics = self._statistics.merged(self._gather(x, self.n_features, stream))
         return self
 
     def merge(self: _Self, other: _Self) -> _Self:
@@ -116,7 +116,7 @@ class Fitted:
         for name in (*self._options, "_statistics"):
             setattr(self, name, getattr(loaded, name))
 
-    def _gather(self, x: Array, features: int | None) -> Any:
+    def _gather(self, x: Array, features: int | None, stream: Stream) -> Any:
         raise NotImplementedError
 
     def _fitted(self) -> Any:
@@ -204,34 +204,36 @@ class Scaler(Fitted):
         seen: ColumnStatistics = self._fitted()
         return seen
 
-    def _gather(self, x: Array, features: int | None) -> ColumnStatistics:
+    def _gather(self, x: Array, features: int | None, stream: Stream) -> ColumnStatistics:
         count, mean, m2, lowest, highest = columns.gather(
-            x, features, self.nan == "refuse", self.backend, self.num_threads
+            x, features, self.nan == "refuse", self.backend, self.num_threads, stream
         )
         # Which zero was seen first, +0 or -0, is nothing: + 0.0 makes one of both.
         return ColumnStatistics(count, mean + 0.0, m2, lowest + 0.0, highest + 0.0)
 
     # ---- Scaling
 
-    def transform_(self, x: Array) -> None:
+    def transform_(self, x: Array, *, stream: Stream = None) -> None:
         """Scale x in place: samples by features, of any float dtype, in any layout."""
-        self._run(x, None, True, self._scales)
+        self._run(x, None, True, self._scales, stream)
 
-    def inverse_transform_(self, x: Array) -> None:
+    def inverse_transform_(self, x: Array, *, stream: Stream = None) -> None:
         """Undo `transform_` in place, up to rounding."""
-        self._run(x, None, True, self._inverse_scales)
+        self._run(x, None, True, self._inverse_scales, stream)
 
-    def transform(self, x: Array, out: Array | None = None) -> Array:
+    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
         """Scale x, which is only read, into ``out``, or a new array of the same dtype; return it."""
-        return self._run(x, out, False, self._scales)
+        return self._run(x, out, False, self._scales, stream)
 
-    def inverse_transform(self, x: Array, out: Array | None = None) -> Array:
+    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
         """Undo `transform`, up to rounding: into ``out``, or a new array; return it."""
-        return self._run(x, out, False, self._inverse_scales)
+        return self._run(x, out, False, self._inverse_scales, stream)
 
-    def _run(self, x: Array, out: Array | None, in_place: bool, scales_of: Any) -> Array:
+    def _run(self, x: Array, out: Array | None, in_place: bool, scales_of: Any, stream: Stream) -> Array:
         refuse = self.nan == "refuse"
-        return columns.scale(x, out, in_place, self.n_features, scales_of, refuse, self.backend, self.num_threads)
+        return columns.scale(
+            x, out, in_place, self.n_features, scales_of, refuse, self.backend, self.num_threads, stream
+        )  # fmt: skip
 
     def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
         """Return centre, divisor, factor and shift, in the compute type; a divisor of 0 means a constant feature."""

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastopt.arguments import Array, Real
+from fastopt.arguments import Array, Real, Stream
 from fastopt.engine import columns
 from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.scaling.scaler import Fitted, one_of
@@ -116,8 +116,8 @@ class Whitener(Fitted):
         seen: CrossProducts = self._fitted()
         return seen
 
-    def _gather(self, x: Array, features: int | None) -> CrossProducts:
-        array = columns.readable(x, features, self.num_threads)
+    def _gather(self, x: Array, features: int | None, stream: Stream) -> CrossProducts:
+        array = columns.readable(x, features, self.num_threads, stream)
         # As many samples as features at least: merging a square takes as long as some tens of samples.
         blocks = _blocks(array, least=array.shape[1])
         gathered = (_cross_products(columns.as_float(array[rows])) for rows in blocks)
@@ -125,23 +125,23 @@ class Whitener(Fitted):
 
     # ---- Whitening
 
-    def transform_(self, x: Array) -> None:
+    def transform_(self, x: Array, *, stream: Stream = None) -> None:
         """Whiten x in place: samples by features, of any float dtype, in any layout."""
         self._refuse_fewer("transform")
-        self._run(x, None, True, self._seen().mean, self._matrices()[0])
+        self._run(x, None, True, self._seen().mean, self._matrices()[0], stream)
 
-    def inverse_transform_(self, x: Array) -> None:
+    def inverse_transform_(self, x: Array, *, stream: Stream = None) -> None:
         """Undo `transform_` in place, up to rounding."""
         self._refuse_fewer("inverse_transform")
-        self._run(x, None, True, None, self._matrices()[1])
+        self._run(x, None, True, None, self._matrices()[1], stream)
 
-    def transform(self, x: Array, out: Array | None = None) -> Array:
+    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
         """Whiten x, which is only read, into ``out``, or a new array of the same dtype; return it."""
-        return self._run(x, out, False, self._seen().mean, self._matrices()[0])
+        return self._run(x, out, False, self._seen().mean, self._matrices()[0], stream)
 
-    def inverse_transform(self, x: Array, out: Array | None = None) -> Array:
+    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
         """Undo `transform`, up to rounding and left out components: into ``out``, or a new array; return it."""
-        return self._run(x, out, False, None, self._matrices()[1])
+        return self._run(x, out, False, None, self._matrices()[1], stream)
 
     def _refuse_fewer(self, otherwise: str) -> None:
         if self.n_components not in (None, self.n_features):
@@ -173,9 +173,11 @@ class Whitener(Fitted):
         away, back = vectors / deviation, (vectors * deviation).T
         return (away, back) if self.method == "pca" else (away @ vectors.T, vectors @ back)
 
-    def _run(self, x: Array, out: Array | None, in_place: bool, mean: Values | None, matrix: Values) -> Array:
+    def _run(
+        self, x: Array, out: Array | None, in_place: bool, mean: Values | None, matrix: Values, stream: Stream
+    ) -> Array:
         features, made_features = matrix.shape
-        source, target, written = columns.matrices(x, out, in_place, features, made_features, self.num_threads)
+        source, target, written = columns.matrices(x, out, in_place, features, made_features, self.num_threads, stream)
         for rows in _blocks(source, target.shape[1]):
             block = columns.as_float(source[rows])
             made = (block - mean) @ matrix if mean is not None else block @ matrix + self._seen().mean

@@ -38,7 +38,7 @@ static int pinned(void **memory, size_t size, unsigned flags)
 }
 static int allocate(void **memory, size_t size, uintptr_t stream)
 {
-    return *memory = malloc(size), TELL("allocate %zu on %zu", size, stream);
+    return *memory = calloc(1, size), TELL("allocate %zu on %zu", size, stream);
 }
 static int copy(void *to, const void *from, size_t size, uintptr_t stream)
 {
@@ -48,6 +48,11 @@ static int copy_on_device(void *to, const void *from, size_t size, uintptr_t str
 {
     return memcpy(to, from, size), TELL("copy %zu on the device on %zu", size, stream);
 }
+static int fetch(void *to, const void *from, size_t size, uintptr_t stream)
+{
+    return memcpy(to, from, size), TELL("fetch %zu on %zu", size, stream);
+}
+static int synchronize_stream(uintptr_t stream) { return TELL("synchronize on %zu", stream); }
 static int release(void *memory, uintptr_t stream) { return free(memory), TELL("free on %zu", stream); }
 static int release_pinned(void *memory) { return free(memory), 0; }
 static int event(uintptr_t *handle, unsigned flags)
@@ -88,7 +93,7 @@ static const struct { const char *name; void *address; } FUNCTIONS[] = {
     {"cuStreamWaitEvent", wait_for}, {"cuEventDestroy", forget}, {"cuLaunchKernel", launch},
     {"cuDeviceGetName", device_name}, {"cuCtxSetCurrent", set_current}, {"cuCtxSynchronize", synchronize},
     {"cuMemcpyDtoDAsync", copy_on_device}, {"cuEventElapsedTime", elapsed}, {"cuEventSynchronize", wait_for_event},
-    {"cuStreamBeginCapture", begin_capture}, {"cuStreamIsCapturing", is_capturing},
+    {"cuMemcpyDtoHAsync", fetch}, {"cuStreamSynchronize", synchronize_stream}, {"cuStreamBeginCapture", begin_capture}, {"cuStreamIsCapturing", is_capturing},
 };
 
 int cuGetProcAddress_v2(const char *name, void **address, int version_wanted, uint64_t flags, int *status)

@@ -32,6 +32,17 @@ class OnDevice:
         }
 
 
+class Nowhere:
+    """An array at an address where nothing is: whoever read it on the host would end the process."""
+
+    def __init__(
+        self, address: int, shape: tuple[int, ...], typestr: str = "<f4", strides: tuple[int, ...] | None = None
+    ):
+        self.__cuda_array_interface__ = {
+            "shape": shape, "typestr": typestr, "data": (address, False), "strides": strides, "version": 3,
+        }  # fmt: skip
+
+
 class Tensor(ctypes.Structure):
     """A DLTensor of dlpack.h, as far as it is looked into."""
 
