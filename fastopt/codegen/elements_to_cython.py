@@ -11,6 +11,10 @@ from .panel_text import ARRAYS, COLUMNS, PAST, ROW, ROWS, STEP, Loop
 #: all; but so many at least.
 STRIPS_AT_ONCE, LEAST_ROWS = 2048, 4
 
+#: Past the caches, where all comes from memory, strips that are parts of rows ask for what they read so many times
+#: STRIPS_AT_ONCE elements later (batch norm backward, NHWC 32x28x28x256: 4.9 ms -> 2.9).
+BLOCKS_AHEAD = 4
+
 
 def elements(loop: Loop) -> str:
     """A kernel that writes arrays: a loop over the columns of each row; over strips, if columns have parameters."""
@@ -109,13 +113,16 @@ def _strip(loop: Loop, past: bool) -> str:
     """The loop over the rows of a strip, whose parameters the compiler keeps in registers."""
     blocks = [f"{name}_block_" for name in loop.written]
     declared = f"    cdef past_t {', '.join(blocks)}\n" if past else ""
+    ahead = f"{BLOCKS_AHEAD} * rows_"
+    asked = "".join(f"            ask_for_early({name}_ + {ahead} * {name}_step_, STRIP)\n" for name in loop.read)
+    ask = f"        if out_step_ != STRIP:\n{asked}" if past else ""
     after = [_put(name, "STRIP") for name in loop.written if past]
     after += [f"{name}_ += {name}_step_" for name in loop.read + loop.written]
     return (
         f"cdef inline void {loop.name}_strip{'_past' * past}(Py_ssize_t rows_, {', '.join(_arguments(loop))}) "
         f"noexcept nogil:\n"
         f"    cdef Py_ssize_t i_, r_\n    cdef real g_\n{declared}"
-        f"    for r_ in range(rows_):\n"
+        f"    for r_ in range(rows_):\n{ask}"
         f"        for i_ in range(STRIP):\n{textwrap.indent(_element(loop, '_block_.x' if past else '_'), ' ' * 12)}\n"
         f"{textwrap.indent(chr(10).join(after), ' ' * 8)}"
     )

@@ -84,10 +84,11 @@ class _Sums:
         rows, columns, sum_step, far = (f"sizes[{size}]" for size in (ROWS, COLUMNS, SUM_STEP, FAR_AWAY))
         called = ", ".join([*values(loop, loop.read, self.pointer), *(f"<sums_t>arrays[{SUM + i}]" for i in range(2))])
         in_line = [f"{columns} == {LANES}", *(f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read)]
-        in_turn = (
-            f"    if {sum_step} and ({far} or {columns} <= {STRIPE}):\n"
-            f"        {self.name}_in_turn({rows}, {columns}, {sum_step}, {called})\n"
+        in_turn = "".join(
+            f"    if {sum_step} and {condition}:\n"
+            f"        {self.name}_in_turn{which}({rows}, {columns}, {sum_step}, {called})\n"
             f"        return\n"
+            for condition, which in ((far, "_far"), (f"{columns} <= {STRIPE}", ""))
         )
         by_lane = (
             f"    if {sum_step}:\n"
@@ -100,7 +101,7 @@ class _Sums:
         loops += [self.apart(), self.all_rows(), self.line()]
         loops += [self.lane_by_lane()] * pixels
         if in_turn_too:
-            loops += [self.first(PAIR), self.added(PAIR), self.in_turn()]
+            loops += [self.first(PAIR), self.added(PAIR), self.in_turn(False), self.in_turn(True)]
         return "\n\n".join(loops) + (
             f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
             f"    cdef Py_ssize_t r = 0\n{in_turn * in_turn_too}{by_lane * pixels}"
@@ -207,14 +208,15 @@ class _Sums:
     def line(self) -> str:
         """Groups of a line, whose lanes stand end to end: their sums stay in registers or close by.
 
-        One array is asked for before it is read. Two come sooner by themselves (batch norm backward, NCHW 32x64x56x56:
-        3.1 ms, not 4.0), and so do the rows of pixels (forward, NHWC 32x56x56x64: 2.0 ms, not 2.6).
+        Planes are asked for early (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.2 ms, backward 2.2 -> 2.0). Samples
+        with weights come sooner by themselves (layer norm backward, 8192x1024: 3.7 ms, not 4.0).
         """
         lines = textwrap.indent("\n".join([*self.begun(GROUP), "c_[i_] += u_", "d_[i_] += v_"]), " " * 12)
         for name in self.loop.read:
             lines = lines.replace(f"{name}_step_", str(LANES))
         size = GROUP * LANES
-        ask = "" if self.several else f"        if far_:\n            ask_for({self.loop.read[0]}_ + AHEAD, {size})\n"
+        asked = [f"            ask_for_early({name}_ + AHEAD, {size})\n" for name in self.loop.read]
+        ask = "" if "weight" in self.loop.read else f"        if far_:\n{''.join(asked)}"
         moves = [f"        {name}_ += {size}\n" for name in self.loop.read]
         moves += [f"        {name} += {GROUP}\n" for name in self.by_row]
         return (
@@ -244,17 +246,23 @@ class _Sums:
             f"first_ + lane_ * lane_step_, second_ + lane_ * lane_step_)"
         )
 
-    def in_turn(self) -> str:
+    def in_turn(self, far: bool) -> str:
         """Rows in the order of memory, in stripes of columns: bands of two rows for each lane.
 
         For two arrays, whose lanes' groups of 8 rows, each 16 rows apart, often lie in the same few places of a small
         cache, and drive each other out. One array is better read lane by lane (forward: 1.1 ms, not 1.2), and so are
-        rows of many columns, unless they are far away.
+        rows of many columns, unless they are far away. Those that are, ask in the order of memory for the panel behind
+        theirs; those that are not have a loop of their own: with the question in it, it was 15 % slower (256x64: 9 us).
         """
-        given = [each for name in self.loop.read
+        read, ahead = self.loop.read, f"{GROUP * LANES} + {PAIR} * r_ - band_"
+        given = [each for name in read
                  for each in (f"{name}_ + r_ * {name}_step_ + c_", f"{LANES} * {name}_step_")]  # fmt: skip
         given += [f"{name} + c_" for name in self.loop.function.scalars]
         called = f"{', '.join(given)}, a_ + lane_, b_ + lane_"
+        asked = f"                for k_ in range({PAIR}):\n" + "".join(
+            f"                    ask_for_early({name}_ + ({ahead} + k_) * {name}_step_ + c_, columns_)\n"
+            for name in read
+        )
         rows = "".join(
             f"                {condition}:\n"
             f"                    if columns_ == {STRIPE}:\n"
@@ -269,9 +277,9 @@ class _Sums:
             )
         )
         return (
-            f"cdef void {self.name}_in_turn(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
+            f"cdef void {self.name}_in_turn{'_far' * far}(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
             f"{self.taken}, {SUMS}) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, c_ = 0, r_, band_, lane_, columns_\n"
+            f"    cdef Py_ssize_t i_, {'k_, ' * far}c_ = 0, r_, band_, lane_, columns_\n"
             f"    cdef {self.real} a_[{LANES * STRIPE}]\n    cdef {self.real} b_[{LANES * STRIPE}]\n"
             f"    while c_ < n_:\n"
             f"        columns_ = min(<Py_ssize_t>{STRIPE}, n_ - c_)\n"
@@ -279,7 +287,7 @@ class _Sums:
             f"        while band_ < rows_:\n"
             f"            for r_ in range(band_, min(band_ + {LANES}, rows_)):\n"
             f"                lane_ = (r_ - band_) * {STRIPE}\n"
-            f"{rows}"
+            f"{asked * far}{rows}"
             f"            band_ += {PAIR * LANES}\n"
             f"        for r_ in range(min(<Py_ssize_t>{LANES}, rows_)):\n"
             f"            for i_ in range(columns_):\n"

@@ -7,6 +7,9 @@
 /* Fewer channels than this are summed up as rows of LANES pixels. */
 #define NARROW 32
 
+/* A line of more bytes is a long one. */
+#define LONG_LINE 32768
+
 /* Add up lanes pairwise; a lane is `width` sums. */
 static inline void fold_lanes(double *restrict lanes, ptrdiff_t width)
 {
@@ -89,11 +92,19 @@ typedef struct {
     _Alignas(64) char blocks[3][BLOCK_BYTES];
 } line_t;
 
+/* True if the kernel is to ask for what stands behind. Where several arrays are read by turns, it sees long lines coming
+ * by itself (backward, NCHW 64x64x112x112: 10 % slower with asking), and short ones not (32x64x56x56: 12 % faster). */
+static int asks(const line_t *line)
+{
+    const norm_t *norm = line->norm;
+    return norm->far && (norm->nreads == 1 || line->axes->count * norm->itemsize <= LONG_LINE);
+}
+
 /* Add `columns` columns of `rows` rows to lanes, from a position in elements and a lane on. */
 static void sum_rows(line_t *line, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t lane, ptrdiff_t columns)
 {
     const norm_t *norm = line->norm;
-    ptrdiff_t sizes[SIZES] = {rows, columns, LANES, LANES, LANES, LANES, LANES, LANES, LANES, [FAR_AWAY] = norm->far};
+    ptrdiff_t sizes[SIZES] = {rows, columns, LANES, LANES, LANES, LANES, LANES, LANES, LANES, [FAR_AWAY] = asks(line)};
     void *arrays[SLOTS];
     ptrdiff_t offset = (position + lane) * norm->itemsize;
     for (int n = 0; n < norm->nreads; n++)
