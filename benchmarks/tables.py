@@ -17,6 +17,7 @@ from benchmarks.device.report import (
     device_figures_grid,
     device_norms_grid,
     device_random_grid,
+    device_scaling_grid,
     device_updates_grid,
 )
 from benchmarks.figures import figures_grid
@@ -45,6 +46,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
     "cuda-updates": device_updates_grid,
     "cuda-norms": device_norms_grid,
     "cuda-random": device_random_grid,
+    "cuda-scaling": device_scaling_grid,
     "storage": storage_grid,
     "calls": calls_grid,
     "zero-gradient": zero_gradient_grid,

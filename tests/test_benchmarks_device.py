@@ -24,7 +24,7 @@ from benchmarks.device import libraries
 from benchmarks.device.candidates import CUPY, candidates_for
 from benchmarks.device.device import Device
 from benchmarks.device.figures import DEVICE_FIGURES
-from benchmarks.device.measure import CALL, LAUNCHES, NORM, RANDOM, UPDATE
+from benchmarks.device.measure import CALL, LAUNCHES, NORM, RANDOM, SCALING, UPDATE
 from benchmarks.device.plan import CALLED, LIST, NORMS
 from benchmarks.device.workload import CopyWorkload
 from benchmarks.effort import QUICK
@@ -34,6 +34,7 @@ from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.random.measure import random_workloads
 from benchmarks.results import Result, Results
+from benchmarks.scaling.measure import SCALING_WORKLOADS
 from benchmarks.timing import WALL_CLOCK, Timing
 from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.verify import WrongResultError, verify
@@ -123,6 +124,21 @@ def test_norms_of_pytorch_pass(tensors, norm):
 def test_random_numbers_of_pytorch_pass(tensors, of):
     rows = compete(RANDOM, {of: peers_of(of, tensors)}, QUICK, 1, tensors)
     assert [row.candidate for row in rows] == ["torch op", "torch module"][: 1 + (of.name == "dropout forward")]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("of", SCALING_WORKLOADS, ids=lambda of: f"{of.name}, {of.shape}")
+def test_scalers_of_pytorch_pass(tensors, of):
+    small = replace(of, samples=500)
+    peers = peers_of(small, tensors)
+    assert [row.candidate for row in compete(SCALING, {small: peers}, QUICK, 1, tensors)] == ["torch op"]
+    with pytest.raises(WrongResultError, match=f"torch op is wrong for {of.name}"):
+        verify(replace(peers[0], results=lambda workload, arrays, returned: wrong(small, arrays)), small, 1, tensors)
+
+
+def wrong(of, arrays):
+    """Zeros in the place of results."""
+    return {name: np.zeros_like(values) for name, values in of.expected(of.make_arrays()).items()}
 
 
 @pytest.mark.parity

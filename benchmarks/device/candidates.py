@@ -15,6 +15,8 @@ from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.candidates import call
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.random.workload import RandomWorkload
+from benchmarks.scaling.candidates import CUDA, CUDA_IGNORING
+from benchmarks.scaling.workload import TRANSFORM, ScalingWorkload
 from benchmarks.updates.workload import STEP, UpdateWorkload
 from benchmarks.workload import Arrays
 from fastopt.engine.run import run_many
@@ -48,6 +50,7 @@ FASTOPT, FASTOPT_LIST, FASTOPT_NORM, FASTOPT_RANDOM = (
 #: By what the work is.
 OWN = {
     UpdateWorkload: FASTOPT, ListWorkload: FASTOPT_LIST, NormWorkload: FASTOPT_NORM, RandomWorkload: FASTOPT_RANDOM,
+    ScalingWorkload: CUDA,
 }  # fmt: skip
 
 
@@ -110,6 +113,8 @@ CUPY = Candidate("cupy", _cupy)
 def candidates_for(workload: Any, device: Device, peers: bool) -> list[Candidate]:
     """Return who does the workload's work: fastopt, and, if wanted, who else is here."""
     candidates = [OWN[type(workload)]]
+    if isinstance(workload, ScalingWorkload) and workload.action == TRANSFORM:
+        candidates.append(CUDA_IGNORING)  # which waits for nothing
     others = device.library.shared_with if peers else ()
     if "torch" in others:
         from benchmarks.device.peers import peers_of  # only here: PyTorch is optional

@@ -1,4 +1,4 @@
-"""Measures updates, lists, norms, random numbers, and what a call takes of the host's time."""
+"""Measures updates, lists, norms, random numbers, scalers, and what a call takes of the host's time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from benchmarks.timing import Timing
 from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.workload import Workload
 
-UPDATE, NORM, RANDOM, CALL, LAUNCHES = "cuda update", "cuda norm", "cuda random", "cuda call", "cuda launches"
+UPDATE, NORM, RANDOM, SCALING = "cuda update", "cuda norm", "cuda random", "cuda scaling"
+CALL, LAUNCHES = "cuda call", "cuda launches"
 
 #: Of fastopt's own: nothing on a device depends on it.
 THREADS = 1

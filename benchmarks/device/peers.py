@@ -11,6 +11,8 @@ from benchmarks.candidates import Candidate, Step
 from benchmarks.norms import peers as norms
 from benchmarks.random import peers as random
 from benchmarks.random.workload import RandomWorkload
+from benchmarks.scaling import peers as scaling
+from benchmarks.scaling.workload import ScalingWorkload
 from benchmarks.updates import peers as updates
 from benchmarks.updates.workload import STEP, UpdateWorkload
 from benchmarks.workload import Arrays
@@ -31,6 +33,8 @@ def peers_of(workload: Any) -> list[Candidate]:
     """Return PyTorch's ways to do the workload's work, but for loops over tensors."""
     if isinstance(workload, RandomWorkload):
         return random.peers_of(workload)
+    if isinstance(workload, ScalingWorkload):
+        return [scaling.TORCH]
     if not isinstance(workload, UpdateWorkload):
         return norms.peers_of(workload)
     candidates = [peer for peer in updates.peers_of(workload) if peer.name != "torch for-loop"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 
 from benchmarks.device.device import Device
-from benchmarks.device.measure import NORM, RANDOM, UPDATE, measure_call, measure_launches, measure_on_device
+from benchmarks.device.measure import NORM, RANDOM, SCALING, UPDATE, measure_call, measure_launches, measure_on_device
 from benchmarks.effort import DEVICE, DEVICE_QUICK
 from benchmarks.models.resnet import RESNET50
 from benchmarks.models.workload import ListWorkload
@@ -15,6 +15,7 @@ from benchmarks.norms.workload import NormWorkload
 from benchmarks.plan import Measurement
 from benchmarks.random.measure import random_workloads
 from benchmarks.report import short
+from benchmarks.scaling.measure import SCALING_WORKLOADS
 from benchmarks.updates.workload import UpdateWorkload
 from tests.cases import BY_NAME
 
@@ -34,7 +35,7 @@ NORMS = [
 ]
 
 #: What `--only` chooses from.
-GROUPS = ("calls", "adamw", "norms", "random")
+GROUPS = ("calls", "adamw", "norms", "random", "scaling")
 
 
 def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
@@ -47,6 +48,7 @@ def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
     updates = [*(UpdateWorkload(ADAMW, size) for size in effort.sizes), *lists]
     drawn = random_workloads((max(effort.sizes),))
     norms = [norm for norm in NORMS if norm.elements <= effort.largest_norm]
+    scalers = [scaler for scaler in SCALING_WORKLOADS if scaler.elements <= max(effort.sizes)]
     planned: dict[str, list[Measurement]] = {
         "calls": [(f"call: {_label(each)}", partial(measure_call, each, *shared)) for each in (CALLED, *lists)],
         "adamw": [
@@ -56,6 +58,9 @@ def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
         "norms": [(f"{each.name}, {each.shape}", partial(measure_on_device, NORM, each, *shared)) for each in norms],
         "random": [
             (f"{each.name}, {each.storage}", partial(measure_on_device, RANDOM, each, *shared)) for each in drawn
+        ],
+        "scaling": [
+            (f"{each.name}, {each.shape}", partial(measure_on_device, SCALING, each, *shared)) for each in scalers
         ],
     }
     return [measurement for group in GROUPS if group in (options.only or GROUPS) for measurement in planned[group]]

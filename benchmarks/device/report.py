@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from benchmarks.device.figures import CUDNN, DEVICE_FIGURES, FUSED
-from benchmarks.device.measure import NORM, RANDOM, UPDATE
+from benchmarks.device.measure import NORM, RANDOM, SCALING, UPDATE
 from benchmarks.figures import asked_and_measured
 from benchmarks.grid import Grid
 from benchmarks.norms.figures import TORCH as NORM_TORCH
@@ -48,6 +48,18 @@ def device_random_grid(results: Results) -> Grid:
         columns = {"measure": RANDOM, "case": row.case, "elements": row.elements, "storage": row.storage}
         compared_with = compared(results, candidates, rivals, "fastopt", columns)
         grid.rows.append((row.case, row.storage, short(row.elements), *compared_with))
+    return grid
+
+
+def device_scaling_grid(results: Results) -> Grid:
+    """Return the same of scalers; a fit waits for the device, and a transform, unless NaN is ignored."""
+    candidates, rivals = ("fastopt", "nan ignored", "copy", "torch op"), (("copy",), ("torch op",))
+    headings = ("scaler", "x", *candidates, "of copy", "over torch")
+    title = "Feature scaling on the device, in float32: GB/s of each candidate, and the speed of fastopt over others"
+    grid = Grid(title, headings, words=2)
+    for row in results.select(measure=SCALING, candidate="fastopt"):
+        columns = {"measure": SCALING, "case": row.case, "shape": row.shape}
+        grid.rows.append((row.case, row.shape, *compared(results, candidates, rivals, "fastopt", columns)))
     return grid
 
 

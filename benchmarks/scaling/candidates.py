@@ -126,6 +126,8 @@ CYTHON = _fastopt("cython", "cython")
 #: Its transform does not look for NaN before it writes.
 IGNORING = _fastopt("nan ignored", "cython", nan="ignore")
 NUMBA = _fastopt("numba", "numba")
+CUDA = _fastopt("fastopt", "cuda")
+CUDA_IGNORING = _fastopt("nan ignored", "cuda", nan="ignore")
 NAIVE = Candidate("naive", _naive, results=_of_naive)
 BOUND = Candidate("bound", _make_bound, _after_bound, _of_bound, timed_on=lambda arrays: {"x": arrays["x"].copy()})
 SKLEARN = _sklearn("sklearn", copy=False)

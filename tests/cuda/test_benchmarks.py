@@ -24,6 +24,7 @@ from benchmarks.models.resnet import RESNET50
 from benchmarks.models.workload import ListWorkload
 from benchmarks.norms.workload import NormWorkload
 from benchmarks.results import read_csv
+from benchmarks.scaling.workload import FIT, TRANSFORM, ScalingWorkload
 from benchmarks.updates import workload
 from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.verify import WrongResultError, verify
@@ -32,6 +33,7 @@ from tests.cases import BY_NAME
 ADAMW = BY_NAME["adamw"]
 UPDATE = UpdateWorkload(ADAMW, 24)
 LIST = ListWorkload.of(ADAMW, [(2, 3), (5,), (4, 1, 2)])
+ACTIONS = (FIT, TRANSFORM)
 NORM = NormWorkload("batch", "forward", "NCHW", (4, 3, 2, 2))
 
 
@@ -52,6 +54,7 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(plan, "CALLED", UPDATE)
     monkeypatch.setattr(plan, "LIST", LIST)
     monkeypatch.setattr(plan, "NORMS", [NORM, replace(NORM, direction="backward")])
+    monkeypatch.setattr(plan, "SCALING_WORKLOADS", [ScalingWorkload("StandardScaler", each, 12, 5) for each in ACTIONS])
     command_line.main(["--device", "cuda", "--quick", "--sizes", "24,60", "--out", str(tmp_path)])
     said = capsys.readouterr().out
     assert "simulator, whose times mean nothing" in said
@@ -64,6 +67,10 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
     for name, moved in (("normal", 4), ("dropout forward", 8)):
         rows = results.select(measure="cuda random", case=name, storage="float32")
         assert {row.candidate: row.bytes for row in rows} == dict.fromkeys(("fastopt", "copy"), moved * 60)
+    for action, moved in ((FIT, 4), (TRANSFORM, 8)):
+        rows = results.select(measure="cuda scaling", case=f"StandardScaler {action}", shape="12x5")
+        own = ("fastopt", "copy", *["nan ignored"] * (action == TRANSFORM))
+        assert {row.candidate: row.bytes for row in rows} == dict.fromkeys(own, moved * 60)
     for norm in plan.NORMS:
         timed = results.median("fastopt", "cuda norm", case=norm.name)
         assert timed or f"{norm.name}: fastopt is left out: " in said
@@ -77,6 +84,7 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
         "| adamw | 3 tensors |",
         "| batch-norm forward |",
         "| normal | float64 | 6e1 |",
+        "| StandardScaler transform | 12x5 |",
         "| cuda call: adamw, ",
     ):
         assert row in written
@@ -92,7 +100,7 @@ def test_what_is_not_asked_for_is_not_measured(device):
 
 
 def test_what_a_device_does_not_measure_is_refused():
-    with pytest.raises(SystemExit, match="expected some of calls, adamw, norms, random"):
+    with pytest.raises(SystemExit, match="expected some of calls, adamw, norms, random, scaling"):
         command_line.main(["--device", "cuda", "--only", "sgd", "--no-peers"])
 
 
