@@ -104,6 +104,24 @@ def test_reference(scaler, formula, dtype):
     assert np.array_equal(x, y.astype(dtype))
 
 
+def test_reference_far_from_zero():
+    """Where a mean's rounding is as large as the deviations."""
+    deviations = np.random.default_rng(0).integers(0, 4, (100_000, 2)) * 2.0**-22
+    x, exact = 1.7e9 + deviations, deviations.var(0)
+    for backend in (None, "reference"):
+        scaler = StandardScaler(backend=backend).fit(x)
+        assert np.all(abs(scaler.var / exact - 1) < 1e-9)
+        assert np.all(abs(scaler.transform(x).std(0) - 1) < 1e-6)
+
+
+def test_signalling_nan_is_one():
+    x = np.array([[0x7F800001], [0x3F800000]], "u4").view("f4")
+    for backend in (None, "reference"):
+        with pytest.raises(ValueError, match="x has a NaN in feature 0, sample 0"):
+            StandardScaler(backend=backend).fit(x)
+        assert StandardScaler(nan="ignore", backend=backend).fit(x).count == 1
+
+
 def test_reference_and_nan():
     x = data(50, 4, "float32")
     x[3, 2] = np.nan

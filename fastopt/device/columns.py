@@ -17,7 +17,6 @@ from fastopt.device.axes import ADDRESSES, Axis, reach
 from fastopt.device.launch import BLOCKS_PER_PROCESSOR
 from fastopt.device.machine import Argument, Memory, machine
 from fastopt.device.streams import joined
-from fastopt.device.table import numbers
 
 #: A sample, a feature and its value there.
 Place = tuple[int, int, float]
@@ -33,8 +32,10 @@ def gather(
     samples, features = view.shape
     parts = -(-samples // part)
     with joined([x], device, stream) as handle:
+        _refuse_capture(device, handle)
+        if features == 0:
+            return np.empty(0), [np.empty(0)] * len(VALUES)
         call = _Call(device, handle, view, dtype)
-        call.refuse_capture()
         _, centres = call.first(finite=True)
         partials, values = (call.numbers(len(VALUES) * each * features) for each in (parts, 1))
         call.launch(
@@ -48,8 +49,10 @@ def gather(
 def first_not_finite(x: Any, view: View, dtype: str, device: int, stream: Any) -> Place | None:
     """Return where the first x is, by sample and feature, that is not finite; None where all are."""
     with joined([x], device, stream) as handle:
+        _refuse_capture(device, handle)
+        if 0 in view.shape:
+            return None
         call = _Call(device, handle, view, dtype)
-        call.refuse_capture()
         return call.first_place() if call.is_spoiled() else None
 
 
@@ -64,10 +67,16 @@ def scale(
         if 0 in view.shape:
             return out
         call = _Call(device, handle, view, dtype, target)
-        content = b"".join(each.tobytes() for each in scales)
-        there = _Numbers(numbers(device, handle, content), dtype, len(scales) * view.shape[1])
-        call.along(Scale((view.storage, target.storage), dtype), there)
+        # Not kept for the next call: the stream may be gone by then, in whose order it is given back.
+        there = machine().filled(device, handle, b"".join(each.tobytes() for each in scales))
+        call.along(Scale((view.storage, target.storage), dtype), _Numbers(there, dtype, len(scales) * view.shape[1]))
     return out
+
+
+def _refuse_capture(device: int, stream: int) -> None:
+    """Raise where a graph is captured, for which nobody can wait."""
+    if machine().is_capturing(device, stream):
+        raise ValueError("x is used in a stream that is captured, which can't be waited for; expected another stream")
 
 
 class _Numbers:
@@ -101,13 +110,6 @@ class _Call:
             self.words[f"{name}_sample"], self.words[f"{name}_feature"] = view.strides
             lowest = view.address - below * SIZES[view.storage]
             self.pointers[name] = machine().pointer(lowest, view.storage, below + above + 1)
-
-    def refuse_capture(self) -> None:
-        """Raise where a graph is captured, for which nobody can wait."""
-        if machine().is_capturing(self.device, self.stream):
-            raise ValueError(
-                "x is used in a stream that is captured, which can't be waited for; expected another stream"
-            )
 
     def numbers(self, elements: int, storage: str = "float64") -> _Numbers:
         """Memory for numbers."""

@@ -1,4 +1,4 @@
-"""Tables on the device, of a list's pointers or of features' scales, that stay there for as long as these stay.
+"""Tables of a list's pointers, on the device, that stay there for as long as the pointers stay.
 
 They come as arguments of launches (`fastopt.backends.cuda.WordsKernel`). Memory of the host's, from which a device
 copies later, would have to be kept until it has; and where a graph captured the copy, for ever.
@@ -7,59 +7,39 @@ copies later, would have to be kept until it has; and where a graph captured the
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
 from itertools import accumulate
 from threading import Lock
 from typing import Any, TypeAlias
 
 from fastopt.codegen.to_cuda import CHUNK
-from fastopt.device.machine import Memory, machine
+from fastopt.device.machine import machine
 
 #: Of each tensor: the addresses of its arrays, and how many elements each has.
 Tensors: TypeAlias = tuple[tuple[tuple[int, ...], int], ...]
 
-#: So many tables are remembered: of a model's parameters in groups, say. None of numbers that is larger than so many
-#: bytes.
+#: So many lists are remembered: a model's parameters in groups, say.
 KEPT = 64
-KEPT_BYTES = 1 << 20
 
-_tables: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+_tables: OrderedDict[tuple[Any, ...], tuple[tuple[Any, ...], int]] = OrderedDict()
 _lock = Lock()
 
 
 def table(device: int, stream: int, storages: tuple[str, ...], tensors: Tensors) -> tuple[tuple[Any, ...], int]:
     """Return the kernel's arguments for a list of tensors (pointers; sizes; each one's first chunk) and the number of
     chunks.
-    """
-    made: tuple[tuple[Any, ...], int] = _kept(
-        (device, stream, storages, tensors), lambda: _make(device, stream, storages, tensors)
-    )
-    return made
-
-
-def numbers(device: int, stream: int, content: bytes) -> Memory:
-    """Return memory of the device that holds these bytes."""
-    if len(content) > KEPT_BYTES:
-        return machine().filled(device, stream, content)
-    made: Memory = _kept((device, stream, content), lambda: machine().filled(device, stream, content))
-    return made
-
-
-def _kept(key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
-    """Return what is made for a device and a stream, with which the key begins; or was, and has been kept.
 
     A call that is captured has a table of its own, which the graph makes and gives back at each replay: one of those
     kept here might be given back before.
     """
-    device, stream, *_ = key
     if machine().is_capturing(device, stream):
-        return make()
+        return _make(device, stream, storages, tensors)
+    key = device, stream, storages, tensors
     with _lock:
         found = _tables.get(key)
         if found is None:
             if len(_tables) == KEPT:
                 _tables.popitem(last=False)  # its memory is there for the new one
-            found = _tables[key] = make()
+            found = _tables[key] = _make(device, stream, storages, tensors)
         else:
             _tables.move_to_end(key)
         return found

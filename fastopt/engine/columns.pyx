@@ -235,16 +235,14 @@ cdef class Call:
     cdef object first_on_device(self):
         from fastopt.device import columns
 
-        if cnp.PyArray_SIZE(self.x) == 0:
-            return None
         view = self.view(self.x, self.stored[0])
         return columns.first_not_finite(self.given, view, self.dtype(), self.device, self.stream)
 
-    cdef int scale_by_reference(self, list scales) except -1:
+    cdef int scale_by_reference(self, list scales, str written) except -1:
         cdef ndarray target = self.x if self.out is None else self.out
         from fastopt import scaling_reference
 
-        refuse_bits(target, "x" if self.out is None else "out")
+        refuse_bits(target, written)
         with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
             target[...] = scaling_reference.scale(as_float(self.x), *scales).astype(target.dtype)
         return 0
@@ -284,8 +282,6 @@ cdef class Call:
         cdef double *pointers[5]
         cdef int i
         cdef ndarray centre
-        if cnp.PyArray_SIZE(self.x) == 0:
-            return tuple([numpy.empty(0) for _ in range(GATHERED)])
         view = self.view(self.x, self.stored[0])
         part = part_of(cnp.PyArray_DIM(self.x, 0))
         centre, sums = columns.gather(self.given, view, self.dtype(), part, self.device, self.stream)
@@ -324,9 +320,10 @@ def refusal(value, feature, sample=None):
 
 def as_float(array):
     """Return a copy in float64; of bfloat16 from DLPack, which is shown as uint16, too."""
-    if array.dtype.kind == "u":
-        return (array.astype(numpy.uint32) << 16).view(numpy.float32).astype(numpy.float64)
-    return array.astype(numpy.float64)
+    with numpy.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        if array.dtype.kind == "u":
+            return (array.astype(numpy.uint32) << 16).view(numpy.float32).astype(numpy.float64)
+        return array.astype(numpy.float64)
 
 
 cdef table_t table_of(ndarray array, storage stored):
@@ -376,7 +373,7 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
     if call.device != HOST:
         written = call.scale_on_device(written, scales)
     elif call.is_reference:
-        call.scale_by_reference(scales)
+        call.scale_by_reference(scales, "x" if in_place else "out")
     else:
         call.scale(scales)
     wrote_all_but((written,), -1, 1)

@@ -35,13 +35,14 @@ nan : {"refuse", "ignore"}
     NaN and infinities on, each in its own place. What is fitted may have an infinity in neither case.
 backend : {"cython", "numba", "cuda", "reference"}, optional
     Who compiles the kernels: "cython" is what None means for arrays of the host, and "cuda" all that there is for those
-    of a device. "reference" is the plain formula in NumPy and float64, for checks; it needs memory for copies.
+    of a device. "reference" is the plain formula in NumPy and float64, for checks: it needs memory for copies, and does
+    not write bfloat16 that comes through DLPack.
 num_threads : int, optional
     At most so many threads; a small array takes one.
 stream : optional, of each method
     The CUDA stream of device arrays, as for updates (`fastopt.updates`). What is fitted is on the host: ``fit`` and
     ``partial_fit`` wait for the device, and so does a transform that looks for NaN (``nan="refuse"``). With
-    ``nan="ignore"`` it returns when its kernel is in the stream.
+    ``nan="ignore"`` it returns when its kernels are in the stream.
 
 **Constant features**, whose values are all equal, keep their size and become 0 (`MinMaxScaler`: lo; `StandardScaler`
 with ``with_mean=False``: they stay). `MaxAbsScaler` has no use for that, but for zeros, which stay zeros. `Whitener`

@@ -174,6 +174,7 @@ def test_what_is_elsewhere():
         refused(ValueError, f"stream is 5; expected None, since x is {here}", call, x, stream=5)
         refused(TypeError, "stream is 'a', a str; expected", call, OnDevice(x), stream="a")
     scaler.transform_(OnDevice(x), stream=5)
+    refused(TypeError, "stream is 'a', a str; expected", StandardScaler().fit, OnDevice(x[:, :0]), stream="a")
     assert (y == 1).all()
 
 
