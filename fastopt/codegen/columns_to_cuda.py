@@ -8,6 +8,7 @@ As in `to_cuda`, indices are 64 bits and unsigned, and there is no number in the
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -60,7 +61,7 @@ def _one_by_one(place: str, step: str, pattern: str) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Columns:
+class _Columns(ABC):
     """What these kernels have in common: arrays of samples by features, and values of features."""
 
     #: Of x, then of what is written: how each is stored.
@@ -78,9 +79,9 @@ class _Columns:
         return tuple(Array(name, storage) for name, storage in zip(("x", "out"), self.storages, strict=False))
 
     @property
+    @abstractmethod
     def pointers(self) -> list[tuple[str, str]]:
         """Names of the pointers, and what is there; what is written comes last, as the simulator wants it."""
-        raise NotImplementedError
 
     @property
     def words(self) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -18,7 +19,7 @@ SCALES = ("centre", "divisor", "factor", "shift")
 _Self = TypeVar("_Self", bound="Fitted")
 
 
-class Fitted:
+class Fitted(ABC):
     """Something that is fitted to data, in one place or in several."""
 
     #: The class of what is known of the data.
@@ -116,8 +117,9 @@ class Fitted:
         for name in (*self._options, "_statistics"):
             setattr(self, name, getattr(loaded, name))
 
+    @abstractmethod
     def _gather(self, x: Array, features: int | None, stream: Stream) -> Any:
-        raise NotImplementedError
+        """Return what is known of x."""
 
     def _fitted(self) -> Any:
         if self._statistics is None:
@@ -235,9 +237,9 @@ class Scaler(Fitted):
             x, out, in_place, self.n_features, scales_of, refuse, self.backend, self.num_threads, stream
         )  # fmt: skip
 
+    @abstractmethod
     def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
         """Return centre, divisor, factor and shift, in the compute type; a divisor of 0 means a constant feature."""
-        raise NotImplementedError
 
     def _scales(self, real: type) -> list[Values]:
         """Return the same, one of each for every feature, with constant features' divisors 1; or raise."""

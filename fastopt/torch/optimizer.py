@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -13,7 +14,7 @@ from fastopt.torch.planned import Disagreement, Planned
 Group = dict[str, Any]
 
 
-class Optimizer(torch.optim.Optimizer):
+class Optimizer(torch.optim.Optimizer, ABC):
     """PyTorch's optimizer, but for the step: see `fastopt.torch`."""
 
     #: Whether the state has the number of steps made.
@@ -25,15 +26,15 @@ class Optimizer(torch.optim.Optimizer):
 
     # ---- What a subclass says
 
+    @abstractmethod
     def arrays(self, group: Group) -> tuple[str, ...]:
         """Return the names in the state of the arrays of a group's rule, in its order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def update(
         self, group: Group, step: int, lr: Any, grad_scale: float, product: float
     ) -> tuple[Update, tuple[Any, ...]]:
         """Return a group's update for one step, and its hyperparameters."""
-        raise NotImplementedError
 
     def factor(self, group: Group, step: int) -> float:
         """Return what a step multiplies the state's product by."""
