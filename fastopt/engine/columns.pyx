@@ -201,17 +201,20 @@ cdef class Call:
 
     cdef int refuse_other_than_finite(self) except -1:
         """Raise, naming the feature, unless all x are finite."""
-        cdef bint good = False
-        if self.device != HOST or self.is_reference:
-            pass  # the look for where is the look for whether
-        elif self.releases_gil():
+        # Devices and the reference look for where at once.
+        if self.device != HOST or self.is_reference or not self.are_finite():
+            self.refuse_first()
+        return 0
+
+    cdef bint are_finite(self):
+        """What the kernels say of all x."""
+        cdef bint good
+        if self.releases_gil():
             with nogil:
                 good = all_finite(&self.columns)
         else:
             good = all_finite(&self.columns)
-        if not good:
-            self.refuse_first()
-        return 0
+        return good
 
     cdef int refuse_first(self) except -1:
         """Raise for the first x that is not finite, and say where it is."""
