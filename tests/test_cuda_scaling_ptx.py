@@ -15,7 +15,7 @@ KINDS = {
     "first": lambda storage, dtype: First((storage,), dtype, True),
     "first that is not": lambda storage, dtype: First((storage,), dtype, False),
     "gather": lambda storage, dtype: Gather((storage,), dtype),
-    "join": lambda storage, dtype: Join((storage,), dtype),
+    "join": lambda storage, dtype: Join((), "float64"),
 }
 STORED = [("float32", "float32"), ("float64", "float64"), ("float16", "float32"), ("bfloat16", "float32")]
 kinds = pytest.mark.parametrize("kind", KINDS)

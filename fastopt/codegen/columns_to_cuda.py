@@ -264,14 +264,9 @@ class Gather(_Columns):
 
 @dataclass(frozen=True)
 class Join(_Columns):
-    """Adds up each feature's parts in order: a thread has a feature."""
+    """Adds up each feature's parts in order: a thread has a feature. One kernel, whatever x is stored as."""
 
     own_words: ClassVar[tuple[str, ...]] = ("parts",)
-
-    @property
-    def tables(self) -> tuple[Array, ...]:
-        """None: x is not looked at any more."""
-        return ()
 
     @property
     def pointers(self) -> list[tuple[str, str]]:

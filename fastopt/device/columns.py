@@ -42,7 +42,7 @@ def gather(
             Gather((view.storage,), dtype), -(-parts * features // call.threads),
             {"part": part, "parts": parts}, centres, partials,
         )  # fmt: skip
-        call.launch(Join((view.storage,), dtype), -(-features // call.threads), {"parts": parts}, partials, values)
+        call.launch(Join((), "float64"), -(-features // call.threads), {"parts": parts}, partials, values)
         return centres.fetch(call), list(values.fetch(call).reshape(len(VALUES), features))
 
 
