@@ -72,67 +72,87 @@ def _over_strips(loop: Loop) -> str:
     )
 
 
+def _hoisted(loop: Loop) -> str:
+    """The parameters of a row."""
+    return "".join(f"    cdef real {name}_ = {name}[0]\n" for name, along in loop.parameters if along == ROW)
+
+
 def _row(loop: Loop) -> str:
     """The loop over the columns of a row."""
-    hoisted = "".join(f"    cdef real {name}_ = {name}[0]\n" for name, along in loop.parameters if along == ROW)
     return (
         f"cdef inline void {loop.name}_row(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
-        f"    cdef Py_ssize_t i_\n    cdef real g_\n{hoisted}"
+        f"    cdef Py_ssize_t i_\n    cdef real g_\n{_hoisted(loop)}"
         f"    for i_ in range(n_):\n{textwrap.indent(_element(loop), ' ' * 8)}"
     )
 
 
 def _past(loop: Loop) -> str:
-    """The columns of a row whose results go past the caches, by whole lines: a few are computed, then stored.
-
-    Through blocks of 4 KiB, inference with residual and relu takes 2.4 ms (NCHW 32x64x56x56), by AT_ONCE elements 1.2.
-    """
-    columns = [f"{name}_" for name in loop.read + loop.written]
-    columns += [name for name, along in loop.parameters if along != ROW]
-    block = {f"{name}_": f"{name}_block_.x" for name in loop.written}
+    """The columns of a row whose results go past the caches: lines are computed in registers, and put from there."""
     in_place = ", ".join(each.split()[-1] for each in _arguments(loop))
-    in_blocks = ", ".join(block.get(each, each) for each in in_place.split(", "))
-    move = "\n".join([*(f"{name} += k_" for name in columns), "n_ -= k_"])
-    put = "\n".join([f"{loop.name}_row(k_, {in_blocks})", *(_put(name, "k_") for name in loop.written), move])
     return (
         f"cdef inline void {loop.name}_past(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
-        f"    cdef Py_ssize_t k_ = min(n_, <Py_ssize_t>(before_line(out_) / sizeof(real)))\n"
-        f"    cdef past_t {', '.join(f'{name}_block_' for name in loop.written)}\n"
-        f"    {loop.name}_row(k_, {in_place})\n{textwrap.indent(move, '    ')}\n"
-        f"    while n_ >= AT_ONCE:\n        k_ = AT_ONCE\n{textwrap.indent(put, ' ' * 8)}\n"
-        f"    k_ = n_ & -LINE\n{textwrap.indent(put, '    ')}\n"
+        f"    cdef Py_ssize_t i_, k_ = min(n_, <Py_ssize_t>(before_line(out_) / sizeof(real)))\n    cdef real g_\n"
+        f"    cdef lines_t {', '.join(f'{name}_lines_' for name in loop.written)}\n{_hoisted(loop)}"
+        f"    {loop.name}_row(k_, {in_place})\n{textwrap.indent(_moved(loop, 'k_'), '    ')}\n"
+        f"{_put_lines(loop, 'LINES')}{_put_lines(loop, 'LINE')}"
         f"    {loop.name}_row(n_, {in_place})"
     )
 
 
-def _put(name: str, columns: str) -> str:
-    return f"stream_row(<char *>{name}_, <const char *>{name}_block_.x, {columns} * sizeof(real))"
+def _put_lines(loop: Loop, columns: str) -> str:
+    """The loop over so many columns of a row at a time."""
+    lines = {name: f"{name}_lines_.x" for name in loop.written}
+    after = "\n".join([*_put(lines, columns), _moved(loop, columns)])
+    return (
+        f"    while n_ >= {columns}:\n        for i_ in range({columns}):\n"
+        f"{textwrap.indent(_element(loop, lines), ' ' * 12)}\n{textwrap.indent(after, ' ' * 8)}\n"
+    )
+
+
+def _put(computed: dict[str, str], columns: str) -> list[str]:
+    return [
+        f"put_lines(<char *>{name}_, <const char *>{where}, {columns} * sizeof(real))"
+        for name, where in computed.items()
+    ]
+
+
+def _moved(loop: Loop, columns: str) -> str:
+    """Move on by so many columns."""
+    names = [f"{name}_" for name in loop.read + loop.written]
+    names += [name for name, along in loop.parameters if along != ROW]
+    return "\n".join([*(f"{name} += {columns}" for name in names), f"n_ -= {columns}"])
 
 
 def _strip(loop: Loop, past: bool) -> str:
-    """The loop over the rows of a strip, whose parameters the compiler keeps in registers."""
-    blocks = [f"{name}_block_" for name in loop.written]
-    declared = f"    cdef past_t {', '.join(blocks)}\n" if past else ""
+    """The loop over the rows of a strip, whose parameters the compiler keeps in registers.
+
+    Past the caches, it does so only if they are copied: who stores there is taken to overwrite what anybody can see.
+    """
+    kept = {name: f"{name}_strip_.x" for name in loop.function.scalars if past}
+    computed = {name: f"{name}_strip_.x" for name in loop.written if past}
+    strips = [where.removesuffix(".x") for where in (kept | computed).values()]
+    begin = f"    cdef strip_t {', '.join(strips)}\n    for i_ in range(STRIP):\n" if past else ""
+    begin += "".join(f"        {where}[i_] = {name}[i_]\n" for name, where in kept.items())
     ahead = f"{BLOCKS_AHEAD} * rows_"
     asked = "".join(f"            ask_for_early({name}_ + {ahead} * {name}_step_, STRIP)\n" for name in loop.read)
     ask = f"        if out_step_ != STRIP:\n{asked}" if past else ""
-    after = [_put(name, "STRIP") for name in loop.written if past]
-    after += [f"{name}_ += {name}_step_" for name in loop.read + loop.written]
+    after = _put(computed, "STRIP") + [f"{name}_ += {name}_step_" for name in loop.read + loop.written]
     return (
         f"cdef inline void {loop.name}_strip{'_past' * past}(Py_ssize_t rows_, {', '.join(_arguments(loop))}) "
         f"noexcept nogil:\n"
-        f"    cdef Py_ssize_t i_, r_\n    cdef real g_\n{declared}"
+        f"    cdef Py_ssize_t i_, r_\n    cdef real g_\n{begin}"
         f"    for r_ in range(rows_):\n{ask}"
-        f"        for i_ in range(STRIP):\n{textwrap.indent(_element(loop, '_block_.x' if past else '_'), ' ' * 12)}\n"
+        f"        for i_ in range(STRIP):\n{textwrap.indent(_element(loop, kept | computed), ' ' * 12)}\n"
         f"{textwrap.indent(chr(10).join(after), ' ' * 8)}"
     )
 
 
-def _element(loop: Loop, written: str = "_") -> str:
-    """What is done with the element in column i_; behind the names of arrays that are written stands where to."""
-    place = {name: f"{name}_[i_]" for name in loop.read} | {name: f"{name}{written}[i_]" for name in loop.written}
-    taken = [{**place, "dy": "g_"}[name] for name in loop.function.arrays]
-    taken += [f"{name}_" if along == ROW else f"{name}[i_]" for name, along in loop.parameters]
+def _element(loop: Loop, elsewhere: dict[str, str] | None = None) -> str:
+    """What is done with the element in column i_; some arrays and parameters stand elsewhere."""
+    place = {name: f"{name}_[i_]" for name in loop.read + loop.written}
+    place |= {name: f"{name}_" if along == ROW else f"{name}[i_]" for name, along in loop.parameters}
+    place |= {name: f"{where}[i_]" for name, where in (elsewhere or {}).items()}
+    taken = [{**place, "dy": "g_"}[name] for name in loop.function.arrays + loop.function.scalars]
     result = f"{loop.function.name}({', '.join(taken)})"
     if not loop.backward:
         return f"{place['out']} = {loop.finish}({result}, {place.get('residual', place['x'])})"

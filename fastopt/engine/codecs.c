@@ -241,10 +241,22 @@ static inline void stream_line(char *to, const char *from)
 {
 #ifdef __AVX512F__
     _mm512_stream_si512((__m512i *)to, _mm512_loadu_si512(from));
+#elif defined(__AVX__)
+    for (int i = 0; i < 64; i += 32)
+        _mm256_stream_si256((__m256i *)(to + i), _mm256_loadu_si256((const __m256i *)(from + i)));
 #else
     for (int i = 0; i < 64; i += 16)
         _mm_stream_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
 #endif
+}
+
+/* A line of results, wherever it goes. */
+static inline void put_line(char *to, const char *from)
+{
+    if (before_line(to))
+        memcpy(to, from, 64);
+    else
+        stream_line(to, from);
 }
 
 static inline void stream_row(char *to, const char *from, ptrdiff_t bytes)
@@ -266,7 +278,7 @@ static void stream_real(const tile_t *to, const void *block)
         stream_row(to->data + r * to->row_stride, (const char *)block + r * row_bytes, row_bytes);
 }
 #else
-static inline void stream_row(char *to, const char *from, ptrdiff_t bytes) { memcpy(to, from, (size_t)bytes); }
+static inline void put_line(char *to, const char *from) { memcpy(to, from, 64); }
 #define stream_real NULL
 #endif
 
