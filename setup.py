@@ -106,7 +106,7 @@ def engine_extensions() -> list[Extension]:
         "plan": ["job", "squares"],
         "c_api": ["job"],
         "random": ["job"],
-        "norm": ["norm_run", "norm_plan", "norm_panel", "norm_sums", "norm_statistics"],
+        "norm": [f"norm_{part}" for part in ("run", "plan", "panel", "sums", "lines", "stripes", "statistics")],
         "columns": ["columns_run"],
     }
     headers = [*(ROOT / ENGINE).glob("*.h"), ROOT / INCLUDE / "fastopt.h"]

@@ -309,6 +309,19 @@ def test_a_first_value_far_from_the_others_spoils_no_float64_variance(outlier, s
     np.testing.assert_allclose(rstd, (1 / np.sqrt(((values - true[:, None]) ** 2).mean(1))).astype("f8"), rtol=1e-13)
 
 
+@pytest.mark.parametrize("groups", [1, 4])
+def test_a_sample_whose_first_value_is_far_from_the_others_has_its_own_second_round(groups):
+    """Such samples stand beside others in every combination."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((64, 120)).astype("f4")
+    far = rng.permutation(64 * groups) % 2 == 0
+    x.reshape(-1, 120 // groups)[far, 0] = 1e6
+    _, mean, rstd = fastopt.group_norm_forward(x, groups=groups, eps=0.0)
+    values = x.reshape(64, groups, -1).astype("f8")
+    np.testing.assert_allclose(mean, values.mean(2), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(rstd, 1 / values.std(2), rtol=2e-7)
+
+
 # ---- NaN and infinity
 
 

@@ -19,7 +19,6 @@ from tests.test_rules import doubles_in, offences
 SOURCE = inspect.getsource(norm_rules)
 FUNCTIONS = parse_functions(SOURCE)
 HEADER = (ROOT / "fastopt" / "engine" / "panel.h").read_text()
-NORM_HEADER = (ROOT / "fastopt" / "engine" / "norm.h").read_text()
 
 
 def enum(name: str) -> list[str]:
@@ -48,7 +47,7 @@ def test_the_engine_has_the_same_arrays_and_sizes():
     behind = panel_text.STEP + len(panel_text.ARRAYS)
     assert (behind, behind + 1, behind + 2) == (panel_text.SUM_STEP, panel_text.FAR_AWAY, panel_text.PAST)
     assert f"#define GROUP {panel_text.GROUP}\n" in HEADER
-    assert f"#define LANES {panel_text.LANES}\n" in NORM_HEADER
+    assert f"#define LANES {panel_text.LANES}\n" in HEADER
 
 
 @pytest.mark.parametrize("panel", panel_text.PANELS, ids=lambda panel: panel.name)

@@ -17,6 +17,9 @@ from .panel_text import ARRAYS, PARAMETER, ROW, STEP, Loop
 #: arrays that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56:
 #: 4.0 ms, not 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
 PREAMBLE = """\
+cdef extern from "panel.h" nogil:
+    double sum_of_lanes(const double *lanes)
+
 cdef extern from *:
     \"\"\"
     #ifdef __AVX512F__

@@ -36,6 +36,8 @@ class Panel:
     along: tuple[str, ...]
     #: True if terms are evaluated in float64, whatever the arrays are.
     wide: bool = False
+    #: The kernel whose loops add up each row by itself.
+    loops: str = ""
 
     @property
     def sums(self) -> bool:
@@ -73,6 +75,10 @@ PANELS = (
     Panel("gradient_terms", "gradient_terms", (COLUMN, COLUMN)),
     Panel("weighted_gradient_terms", "weighted_gradient_terms", (COLUMN, COLUMN)),
     Panel("parameter_terms", "gradient_terms", (ROW, ROW)),
+    Panel("deviations_by_row", "deviations", (ROW,), loops="deviations"),
+    Panel("wide_deviations_by_row", "deviations", (ROW,), wide=True, loops="wide_deviations"),
+    Panel("gradient_terms_by_row", "gradient_terms", (ROW, ROW), loops="gradient_terms"),
+    Panel("weighted_gradient_terms_by_row", "weighted_gradient_terms", (ROW, ROW), loops="weighted_gradient_terms"),
 )
 
 

@@ -8,7 +8,7 @@ from .cython_loops import PREAMBLE
 from .elements_to_cython import elements
 from .panel_text import PANELS, Loop, loops
 from .rule_text import Function, parse_functions
-from .sums_to_cython import sums
+from .sums_to_cython import sums, sums_by_row
 from .to_cython import header
 
 
@@ -17,10 +17,18 @@ def panels_module(source: str, dtype: str) -> str:
     functions = parse_functions(source)
     parts = [header("fastopt/norm_rules.py", "fastopt/codegen/panels_to_cython.py", dtype), PREAMBLE]
     parts += [_inline(each, each.name, "real") for each in functions.values()]
-    parts += [_inline(functions[panel.function], panel.name, "double") for panel in PANELS if panel.wide]
-    parts += [sums(loop) if loop.panel.sums else elements(loop) for loop in loops(functions)]
+    wide = [panel for panel in PANELS if panel.wide and not panel.loops]
+    parts += [_inline(functions[panel.function], panel.name, "double") for panel in wide]
+    parts += [_kernel(loop) for loop in loops(functions)]
     parts.append(_addresses(loops(functions)))
     return "\n\n".join(parts) + "\n"
+
+
+def _kernel(loop: Loop) -> str:
+    """A kernel, behind the loops that it alone has."""
+    if loop.panel.loops:
+        return sums_by_row(loop)
+    return sums(loop) if loop.panel.sums else elements(loop)
 
 
 def _inline(function: Function, name: str, real: str) -> str:

@@ -10,7 +10,7 @@ import textwrap
 from dataclasses import dataclass
 
 from .cython_loops import arguments, values
-from .panel_text import ARRAYS, COLUMNS, FAR_AWAY, GROUP, LANES, ROW, ROWS, STEP, SUM, SUM_STEP, Loop
+from .panel_text import ARRAYS, COLUMNS, FAR_AWAY, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, SUM, SUM_STEP, Loop
 
 #: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB
 #: (every 16th pixel of 64 channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
@@ -37,6 +37,14 @@ SUMS = "sums_t first_, sums_t second_"
 def sums(loop: Loop) -> str:
     """A kernel that adds terms to the sums of their columns."""
     return _Sums(loop).kernel()
+
+
+def sums_by_row(loop: Loop) -> str:
+    """A kernel that adds up each of its rows by itself, with the loops of another.
+
+    To call that one for every row takes 80 ns (layer norm forward, 1024x1024, one thread: 0.28 ns an element; 0.24).
+    """
+    return _Sums(loop).by_itself()
 
 
 @dataclass(frozen=True)
@@ -294,4 +302,41 @@ class _Sums:
             f"                first_[r_ * lane_step_ + c_ + i_] += a_[r_ * {STRIPE} + i_]\n"
             f"                second_[r_ * lane_step_ + c_ + i_] += b_[r_ * {STRIPE} + i_]\n"
             f"        c_ += columns_"
+        )
+
+    # ---- Panels each of whose rows has sums of its own
+
+    def by_itself(self) -> str:
+        """Whole groups of a row in line; of an incomplete one, the first lanes have one more."""
+        loop, rest = self.loop, f"rest_ % {LANES}"
+        values = [f"{name}_lanes_" for name in loop.function.scalars]
+        arrays = [f"{name}_" for name in loop.read]
+        declared = [f"{self.real} {value}[{LANES}]" for value in values]
+        declared += [*(f"real *{array}" for array in arrays), f"double a_[{LANES}]", f"double b_[{LANES}]"]
+        started = [f"{name}_ = <real *>arrays[{slot}] + r_ * sizes[{STEP + slot}]"
+                   for name, slot in ((name, ARRAYS.index(name)) for name in loop.read)]  # fmt: skip
+        filled = [f"{value}[i_] = (<{self.pointer}>arrays[{PARAMETER + i}])[r_]" for i, value in enumerate(values)]
+
+        def added(which: str, sizes: str, column: str, lane: str) -> str:
+            given = [each for array in arrays for each in (f"{array} + {column}", str(LANES))]
+            given += [f"{each} + {lane}" for each in (*values, "a_", "b_")]
+            return f"{loop.panel.loops}_kernel{loop.form}_{which}({sizes}, {', '.join(given)})"
+
+        each_row = [
+            *started,
+            f"for i_ in range({LANES}):",
+            *(f"    {line}" for line in (*filled, "a_[i_] = 0", "b_[i_] = 0")),
+            added("line", f"whole_ // {GROUP * LANES}, sizes[{FAR_AWAY}]", "0", "0"),
+            "if rest_:",
+            "    " + added("all", f"rest_ // {LANES} + 1, {rest}", "whole_", "0"),
+            "    " + added("all", f"rest_ // {LANES}, {LANES} - {rest}", f"whole_ + {rest}", rest),
+            *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes})"
+              for i, lanes in enumerate(("a_", "b_"))),
+        ]  # fmt: skip
+        return (
+            f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
+            f"    cdef Py_ssize_t i_, r_, rest_ = sizes[{COLUMNS}] % {GROUP * LANES}\n"
+            f"    cdef Py_ssize_t whole_ = sizes[{COLUMNS}] - rest_\n"
+            f"{''.join(f'    cdef {each}{chr(10)}' for each in declared)}"
+            f"    for r_ in range(sizes[{ROWS}]):\n{textwrap.indent(chr(10).join(each_row), ' ' * 8)}"
         )

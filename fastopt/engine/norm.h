@@ -22,7 +22,6 @@
  * float64; lanes are added up pairwise, parts in order. However memory is walked, and on however many threads, the sum
  * is the same. */
 #define PART 2048
-#define LANES 16
 #define GROUPS (GROUP * LANES) /* elements that complete a group in every lane */
 
 /* Statistics are summed up in one round over the elements, or in two.
@@ -98,6 +97,7 @@ typedef struct {
 
     /* Filled in after plan_norm, by the caller again: what it said that it needs. */
     panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel;
+    panel_kernel_t sums_by_row_kernel, second_sums_by_row_kernel; /* NULL: the backend has none */
     char *scratch;
     spread_t spread;
 

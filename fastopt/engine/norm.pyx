@@ -44,6 +44,7 @@ cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object, int *) except? -1
 
 cdef extern from "codecs.h" nogil:
+    Py_ssize_t before_line(const void *)
     ctypedef struct tile_t:
         char *data
         Py_ssize_t rows, cols, row_stride, col_stride
@@ -63,6 +64,10 @@ cdef extern from "panel.h" nogil:
         DEVIATIONS
         WIDE_DEVIATIONS
         PARAMETER_TERMS
+        DEVIATIONS_BY_ROW
+        WIDE_DEVIATIONS_BY_ROW
+        GRADIENT_TERMS_BY_ROW
+        WEIGHTED_GRADIENT_TERMS_BY_ROW
         PANEL_KERNELS
         WITH_RELU
         WITH_RESIDUAL
@@ -70,6 +75,7 @@ cdef extern from "panel.h" nogil:
 
 cdef extern from "norm.h" nogil:
     enum walk:
+        PIXELS
         SAMPLES
     enum pass_t "pass":
         MOMENTS
@@ -105,6 +111,7 @@ cdef extern from "norm.h" nogil:
         int sums, elements
         int sums_form
         panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel
+        panel_kernel_t sums_by_row_kernel, second_sums_by_row_kernel
         char *scratch
         spread_t spread
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
@@ -142,9 +149,10 @@ cdef class Kernels:
 
     cdef str backend
     cdef str dtype
-    cdef panel_kernel_t kernels[15][4]
+    cdef panel_kernel_t kernels[19][4]
     cdef const codec_t *codecs
     cdef bint go_past  # the caches, by themselves
+    cdef bint by_row  # some add up rows by themselves
 
     cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
         cdef size_t address
@@ -173,7 +181,7 @@ cdef Kernels kernels_of(backend, bint is_float64):
     find_host_backend(kernels.backend, "x")
     codecs = load_codecs(kernels.dtype)
     kernels.codecs = <const codec_t *>codecs
-    kernels.go_past = kernels.backend == "cython"
+    kernels.go_past = kernels.by_row = kernels.backend == "cython"
     fetched[key] = kernels
     default_float32 = fetched.get((None, False))
     return kernels
@@ -511,7 +519,7 @@ cdef class Call:
         self.scratch = <char *>malloc(plan_norm(norm, threads))
         if self.scratch == NULL:
             raise MemoryError
-        norm.scratch = self.scratch
+        norm.scratch = self.scratch + before_line(self.scratch)
         plan_norm(norm, threads)
         if norm.sums != PANEL_KERNELS:
             norm.sums_kernel = kernels.fetch(norm.sums, norm.sums_form)
@@ -521,11 +529,25 @@ cdef class Call:
             norm.elements_kernel = kernels.fetch(norm.elements, norm.form)
         if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:
             norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.sums_form)
+        norm.sums_by_row_kernel = norm.second_sums_by_row_kernel = NULL
+        if norm.walk_ != PIXELS and kernels.by_row:
+            self.fetch_by_row()
         if elements < RELEASE_GIL_FROM:
             run_norm(norm, threads)
         else:
             with nogil:
                 run_norm(norm, threads)
+        return 0
+
+    cdef int fetch_by_row(self) except -1:
+        cdef Kernels kernels = self.kernels
+        cdef norm_t *norm = self.norm
+        if norm.sums == DEVIATIONS:
+            norm.sums_by_row_kernel = kernels.fetch(DEVIATIONS_BY_ROW, 0)
+            norm.second_sums_by_row_kernel = kernels.fetch(WIDE_DEVIATIONS_BY_ROW, 0)
+        elif norm.sums != PANEL_KERNELS:
+            by_row = WEIGHTED_GRADIENT_TERMS_BY_ROW if norm.walk_ == SAMPLES else GRADIENT_TERMS_BY_ROW
+            norm.sums_by_row_kernel = kernels.fetch(by_row, norm.sums_form)
         return 0
 
     # ---- The reference

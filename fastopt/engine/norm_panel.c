@@ -113,7 +113,7 @@ static void run_and_move(const norm_t *norm, panel_t *panel, ptrdiff_t rows, ptr
     panel->sizes[COLUMNS] = columns;
     for (int i = 0; i < ARRAYS; i++)
         panel->sizes[STEP + i] = columns;
-    if (rows * columns)
+    if (rows * columns != 0)
         norm->elements_kernel(panel->arrays, panel->sizes);
     for (int n = 0; n < norm->nused; n++)
         panel->arrays[norm->used[n]] = (char *)panel->arrays[norm->used[n]] + rows * columns * norm->itemsize;

@@ -109,13 +109,34 @@ void add_parameter_terms(const norm_t *norm, ptrdiff_t row, ptrdiff_t rows_end, 
 void sum_part(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t part,
               enum round round);
 
-/* SAMPLES: sum up one part of a group's channels. */
-void sum_sample(const norm_t *norm, ptrdiff_t o, ptrdiff_t group, ptrdiff_t part, enum round round);
-
 /* What deviations of some statistics are measured from. */
 void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *centres);
 
-/* Bytes that a thread needs to sum up pixels. */
+/* The parameters of some statistics' sums. Return how many there are. */
+int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *first,
+                      double *second);
+
+/* The kernel that adds up in this round. */
+panel_kernel_t sums_kernel_of(const norm_t *norm, enum round round);
+
+/* ---- norm_lines.c: sums along one axis, the space of a channel or the channels of a sample */
+
+/* PLANES: sum up one part of a channel. */
+void sum_plane(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t part, enum round round);
+
+/* SAMPLES: sum up one part of so many statistics: as many at most as samples_in_rows says. */
+void sum_samples(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, ptrdiff_t part, enum round round);
+
+/* How many statistics from this one on are summed up by one call in this round. */
+ptrdiff_t samples_in_rows(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round);
+
+/* ---- norm_stripes.c: sums across pixels, where every column is a channel */
+
+/* PIXELS: sum up one part of `width` channels, MAX_STRIPE at most. */
+void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t width, ptrdiff_t part,
+                enum round round);
+
+/* Bytes that a thread needs for it. */
 ptrdiff_t stripe_bytes(const norm_t *norm);
 
 /* ---- norm_statistics.c */

@@ -163,6 +163,13 @@ static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
     return place;
 }
 
+/* The same, as far behind the beginning of a cache line as results are: lines of both are read and written together. */
+static char *carve_beside_out(const norm_t *norm, size_t *used, ptrdiff_t bytes)
+{
+    char *place = carve(norm, used, bytes + 64);
+    return place + (place ? (uintptr_t)norm->data[OUT] % 64 : 0);
+}
+
 static size_t carve_scratch(norm_t *norm, int threads)
 {
     size_t used = 0;
@@ -180,8 +187,8 @@ static size_t carve_scratch(norm_t *norm, int threads)
         norm->stripes = carve(norm, &used, threads * stripe_bytes(norm));
     if (samples) {
         ptrdiff_t columns = norm->channels.count;
-        norm->weight_row = carve(norm, &used, columns * norm->itemsize);
-        norm->bias_row = carve(norm, &used, columns * norm->itemsize);
+        norm->weight_row = carve_beside_out(norm, &used, columns * norm->itemsize);
+        norm->bias_row = carve_beside_out(norm, &used, columns * norm->itemsize);
         if (is_backward(norm)) {
             norm->dbias_parts = carve(norm, &used, norm->outer_parts * columns * doubles);
             norm->dweight_parts = carve(norm, &used, norm->outer_parts * columns * doubles);

@@ -252,11 +252,13 @@ static void run_addition(norm_t *norm, int threads)
 
 /* ---- Stretches of samples (SAMPLES) */
 
-/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 16,384 elements
- * of each array, in whole groups of the latter. */
+/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 4,096 elements
+ * of x forward, which stay in L1 (layer norm 8192x1024: 1.1 ms; 16,384: 1.2); 16,384 of each array backward, in whole
+ * groups of the sums of dweight and dbias. */
 static ptrdiff_t samples_together(const norm_t *norm)
 {
-    return larger(16384 / norm->channels.count / GROUP, 1) * GROUP;
+    ptrdiff_t group = is_backward(norm) ? GROUP : 1, elements = is_backward(norm) ? 16384 : 4096;
+    return larger(elements / norm->channels.count / group, 1) * group;
 }
 
 static void apply_samples(const norm_t *norm, ptrdiff_t sample, ptrdiff_t end_sample, ptrdiff_t begin, ptrdiff_t end)
@@ -286,12 +288,14 @@ static void clear_parameter_terms(const norm_t *norm, ptrdiff_t part, ptrdiff_t 
 }
 
 /* Sum up statistics at, ..., end - 1, in as many rounds as they need. */
-static void sum_samples(const norm_t *norm, ptrdiff_t at, ptrdiff_t end)
+static void sum_rounds(const norm_t *norm, ptrdiff_t at, ptrdiff_t end)
 {
     for (int round = FIRST, left = 1; left; round++) {
-        for (ptrdiff_t i = at; i < end; i++)
+        for (ptrdiff_t i = at, count; i < end; i += count) {
+            count = samples_in_rows(norm, i, end, round);
             for (ptrdiff_t p = 0; p < norm->parts && (round == FIRST || waits_for_second(norm, i)); p++)
-                sum_sample(norm, i / norm->groups, i % norm->groups, p, round);
+                sum_samples(norm, i, count, p, round);
+        }
         left = finish_statistics(norm, at, end, round);
     }
 }
@@ -307,7 +311,7 @@ static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
         clear_parameter_terms(norm, part, 0, norm->channels.count);
         for (ptrdiff_t sample = part * norm->outer_part; sample < end; sample += together) {
             ptrdiff_t stop = smaller(sample + together, end);
-            sum_samples(norm, sample * norm->groups, stop * norm->groups);
+            sum_rounds(norm, sample * norm->groups, stop * norm->groups);
             apply_samples(norm, sample, stop, 0, norm->channels.count);
         }
     }
@@ -321,9 +325,9 @@ static void sum_sample_units(void *argument, int thread, ptrdiff_t first, ptrdif
     const norm_t *norm = call->norm;
     (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
-        ptrdiff_t o = unit / norm->parts / norm->groups, group = unit / norm->parts % norm->groups;
-        if (call->round == FIRST || waits_for_second(norm, o * norm->groups + group))
-            sum_sample(norm, o, group, unit % norm->parts, call->round);
+        ptrdiff_t statistic = unit / norm->parts;
+        if (call->round == FIRST || waits_for_second(norm, statistic))
+            sum_samples(norm, statistic, 1, unit % norm->parts, call->round);
     }
 }
 

@@ -11,12 +11,16 @@
  * lane at most. Where FAR_AWAY is not 0, what is added up comes from beyond a core's own caches, and so do the elements
  * that follow in memory.
  *
+ * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
+ * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart.
+ *
  * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (kernels_go_past in norm.h). */
 #ifndef FASTOPT_PANEL_H
 #define FASTOPT_PANEL_H
 #include <stddef.h>
 
 #define GROUP 8
+#define LANES 16
 
 /* The arrays of a norm's kernels. OUT is y or dx; DRESIDUAL the gradient that the norm passes on to a residual.
  * codegen/panel_text.py has the same list. */
@@ -44,8 +48,23 @@ enum panel_kernel {
     GRADIENT_TERMS,
     WEIGHTED_GRADIENT_TERMS,
     PARAMETER_TERMS,
+    DEVIATIONS_BY_ROW,
+    WIDE_DEVIATIONS_BY_ROW,
+    GRADIENT_TERMS_BY_ROW,
+    WEIGHTED_GRADIENT_TERMS_BY_ROW,
     PANEL_KERNELS
 };
+
+/* Add up lanes pairwise. */
+static inline double sum_of_lanes(const double *lanes)
+{
+    double eight[8], four[4];
+    for (int i = 0; i < 8; i++)
+        eight[i] = lanes[i] + lanes[i + 8];
+    for (int i = 0; i < 4; i++)
+        four[i] = eight[i] + eight[i + 4];
+    return (four[0] + four[2]) + (four[1] + four[3]);
+}
 
 /* A kernel's form: WITH_RELU, and WITH_RESIDUAL (forward: it is added; backward: its gradient is written). */
 enum form { PLAIN, WITH_RELU, WITH_RESIDUAL, FORMS = 4 };

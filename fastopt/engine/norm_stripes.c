@@ -1,0 +1,225 @@
+#include "norm_parts.h"
+#include <string.h>
+
+/* Sums across pixels: every column is a channel. */
+
+/* Columns of pixels that are collected, or get their parameters, together. */
+#define STRIPE 64
+
+/* Fewer channels than this are summed up as rows of LANES pixels. */
+#define NARROW 32
+
+/* Add up lanes pairwise; a lane is `width` sums. */
+static inline void fold_lanes(double *restrict lanes, ptrdiff_t width)
+{
+    for (int half = LANES / 2; half; half /= 2)
+        for (ptrdiff_t i = 0; i < half * width; i++)
+            lanes[i] += lanes[half * width + i];
+}
+
+static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
+{
+    return round == SECOND ? (ptrdiff_t)sizeof(double) : norm->itemsize;
+}
+
+typedef struct {
+    const norm_t *norm;
+    enum round round;
+    ptrdiff_t o, channel, width; /* of the stripe */
+    double *lanes[2];            /* LANES rows of sums of the stripe's channels */
+    char *parameters[2];         /* of the stripe's channels; where it is narrow, LANES times */
+    char *blocks[3];             /* for GROUPS pixels of STRIPE channels */
+    char *data[ARRAYS];          /* where the rectangle at hand begins */
+    ptrdiff_t steps[ARRAYS];     /* from pixel to pixel, in elements */
+} stripe_t;
+
+static ptrdiff_t widest_stripe(const norm_t *norm) { return smaller(norm->channels.count, MAX_STRIPE); }
+
+static ptrdiff_t parameters_of(const norm_t *norm)
+{
+    return larger(widest_stripe(norm), smaller(widest_stripe(norm), NARROW) * LANES);
+}
+
+ptrdiff_t stripe_bytes(const norm_t *norm)
+{
+    ptrdiff_t doubles = 2 * LANES * widest_stripe(norm) + 2 * parameters_of(norm);
+    ptrdiff_t blocks = 3 * GROUPS * smaller(norm->channels.count, STRIPE);
+    return doubles * (ptrdiff_t)sizeof(double) + (blocks + 16) * norm->itemsize;
+}
+
+static void point_to_stripe(stripe_t *stripe, int thread)
+{
+    const norm_t *norm = stripe->norm;
+    char *memory = norm->stripes + thread * stripe_bytes(norm);
+    ptrdiff_t lanes = LANES * stripe->width * (ptrdiff_t)sizeof(double);
+    ptrdiff_t parameters = parameters_of(norm) * (ptrdiff_t)sizeof(double);
+    ptrdiff_t block = GROUPS * smaller(norm->channels.count, STRIPE) * norm->itemsize;
+    for (int i = 0; i < 2; i++)
+        stripe->lanes[i] = (double *)(memory + i * lanes);
+    memset(memory, 0, (size_t)(2 * lanes));
+    for (int i = 0; i < 2; i++)
+        stripe->parameters[i] = memory + 2 * lanes + i * parameters;
+    for (int n = 0; n < 3; n++)
+        stripe->blocks[n] = memory + 2 * lanes + 2 * parameters + n * block;
+}
+
+/* Add pixels of some columns, each to its lane. */
+static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
+{
+    const norm_t *norm = stripe->norm;
+    void *arrays[SLOTS];
+    ptrdiff_t sizes[SIZES];
+    sizes[ROWS] = rows;
+    sizes[COLUMNS] = cols;
+    sizes[SUM_STEP] = stripe->width;
+    sizes[FAR_AWAY] = in_place && norm->far;
+    for (int n = 0; n < norm->nreads; n++) {
+        arrays[norm->reads[n]] = stripe->data[norm->reads[n]];
+        sizes[STEP + norm->reads[n]] = stripe->steps[norm->reads[n]];
+    }
+    for (int i = 0; i < 2; i++) {
+        arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->round);
+        arrays[SUM + i] = stripe->lanes[i] + column;
+    }
+    sums_kernel_of(norm, stripe->round)(arrays, sizes);
+}
+
+/* Add `columns` columns of `rows` joined rows to lanes, from a position in elements and a column on. */
+static void add_joined_rows(const stripe_t *stripe, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t column,
+                            ptrdiff_t columns)
+{
+    const norm_t *norm = stripe->norm;
+    ptrdiff_t row = LANES * stripe->width;
+    ptrdiff_t sizes[SIZES] = {rows, columns, row, row, row, row, row, row, row};
+    void *arrays[SLOTS];
+    if (rows == 0 || columns == 0)
+        return;
+    for (int n = 0; n < norm->nreads; n++)
+        arrays[norm->reads[n]] = stripe->data[norm->reads[n]] + (position + column) * norm->itemsize;
+    arrays[PARAMETER] = stripe->parameters[0] + column * parameter_size(norm, stripe->round);
+    arrays[PARAMETER + 1] = stripe->parameters[1] + column * parameter_size(norm, stripe->round);
+    arrays[SUM] = stripe->lanes[0] + column;
+    arrays[SUM + 1] = stripe->lanes[1] + column;
+    sums_kernel_of(norm, stripe->round)(arrays, sizes);
+}
+
+/* Add LANES pixels at a time as one row: all columns, where pixels stand end to end. */
+static void add_joined(const stripe_t *stripe, ptrdiff_t rows)
+{
+    ptrdiff_t width = stripe->width, whole = rows - rows % GROUPS, rest = rows - whole;
+    add_joined_rows(stripe, 0, whole / LANES, 0, LANES * width);
+    add_joined_rows(stripe, whole * width, rest / LANES + 1, 0, rest % LANES * width);
+    add_joined_rows(stripe, whole * width, rest / LANES, rest % LANES * width, (LANES - rest % LANES) * width);
+}
+
+static tile_t pixels_of(const stripe_t *stripe, int array, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column,
+                        ptrdiff_t cols)
+{
+    return tile_of(stripe->norm, array, stripe->o, pixel, rows, stripe->channel + column, cols);
+}
+
+/* Load pixels of several runs into the stripe's blocks. */
+static void collect_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols)
+{
+    const norm_t *norm = stripe->norm;
+    int i = norm->reads[n];
+    for (ptrdiff_t row = 0, run; row < rows; row += run) {
+        run = smaller(rows - row, run_from(&norm->space, pixel + row));
+        tile_t tile = pixels_of(stripe, i, pixel + row, run, column, cols);
+        load_tile(norm, i, &tile, stripe->blocks[n] + row * cols * norm->itemsize);
+    }
+    stripe->data[i] = stripe->blocks[n];
+    stripe->steps[i] = cols;
+}
+
+/* Add a rectangle of pixels, the first of which belongs to lane 0, and columns. */
+static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols,
+                          int in_place)
+{
+    const norm_t *norm = stripe->norm;
+    int end_to_end = cols == stripe->width && cols < NARROW;
+    for (int n = 0; n < norm->nreads; n++) {
+        int i = norm->reads[n];
+        if (in_place) {
+            tile_t tile = pixels_of(stripe, i, pixel, rows, column, cols);
+            stripe->data[i] = tile.data;
+            stripe->steps[i] = in_elements(norm, tile.row_stride);
+        } else {
+            collect_pixels(stripe, n, pixel, rows, column, cols);
+        }
+        end_to_end &= stripe->steps[i] == cols;
+    }
+    if (end_to_end)
+        add_joined(stripe, rows);
+    else
+        add_pixels(stripe, rows, column, cols, in_place);
+}
+
+/* Walk a part's pixels in the order of memory, by whole groups; where they stand in line, in place. */
+static void walk_pixels(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
+{
+    const norm_t *norm = stripe->norm;
+    for (ptrdiff_t pixel = begin, rows; pixel < end; pixel += rows) {
+        rows = smaller(end - pixel, GROUPS);
+        int in_place = norm->sums_in_place && run_from(&norm->space, pixel) >= rows;
+        for (ptrdiff_t column = 0, cols; column < stripe->width; column += cols) {
+            cols = smaller(stripe->width - column, run_from(&norm->channels, stripe->channel + column));
+            cols = in_place ? cols : smaller(cols, STRIPE);
+            add_rectangle(stripe, pixel, rows, column, cols, in_place);
+        }
+    }
+}
+
+/* Set a parameter of some of the stripe's channels; where it is narrow, of each LANES times. */
+static void spread_values(const stripe_t *stripe, int parameter, ptrdiff_t channel, ptrdiff_t count, const double *values)
+{
+    ptrdiff_t repeats = stripe->width < NARROW ? LANES : 1;
+    int is_double = stripe->round == SECOND || stripe->norm->compute == FLOAT64;
+    for (ptrdiff_t n = 0; n < repeats; n++) {
+        ptrdiff_t begin = n * stripe->width + channel;
+        if (is_double)
+            memcpy((double *)stripe->parameters[parameter] + begin, values, (size_t)count * sizeof(double));
+        for (ptrdiff_t i = 0; i < count && !is_double; i++)
+            ((float *)stripe->parameters[parameter])[begin + i] = (float)values[i];
+    }
+}
+
+/* A channel's values are those of its group. */
+static void set_stripe_parameters(const stripe_t *stripe)
+{
+    const norm_t *norm = stripe->norm;
+    double values[2][STRIPE];
+    for (ptrdiff_t c = 0, some; c < stripe->width; c += some) {
+        ptrdiff_t channel = stripe->channel + c, group = channel / norm->per_group, at = stripe->o * norm->groups + group;
+        ptrdiff_t alike = (group + 1) * norm->per_group - channel; /* channels of this group that follow */
+        some = smaller(stripe->width - c, norm->per_group == 1 ? STRIPE : smaller(alike, STRIPE));
+        ptrdiff_t count = norm->per_group == 1 ? some : 1;
+        int parameters = sum_parameters_of(norm, at, count, stripe->round, values[0], values[1]);
+        for (int i = 0; i < parameters; i++) {
+            for (ptrdiff_t k = count; k < some; k++)
+                values[i][k] = values[i][0];
+            spread_values(stripe, i, c, some, values[i]);
+        }
+    }
+}
+
+void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t width, ptrdiff_t part,
+                       enum round round)
+{
+    stripe_t stripe;
+    stripe.norm = norm;
+    stripe.round = round;
+    stripe.o = o;
+    stripe.channel = channel;
+    stripe.width = width;
+    point_to_stripe(&stripe, thread);
+    set_stripe_parameters(&stripe);
+    walk_pixels(&stripe, part * PART, smaller((part + 1) * PART, norm->space.count));
+    fold_lanes(stripe.lanes[0], width);
+    fold_lanes(stripe.lanes[1], width);
+    for (ptrdiff_t c = 0; c < width; c++) {
+        ptrdiff_t sum = (o * norm->channels.count + channel + c) * norm->parts + part;
+        norm->first[sum] = stripe.lanes[0][c];
+        norm->second[sum] = stripe.lanes[1][c];
+    }
+}
