@@ -9,12 +9,17 @@
 /* Fewer channels than this are summed up as rows of LANES pixels. */
 #define NARROW 32
 
-/* Add up lanes pairwise; a lane is `width` sums. */
-static inline void fold_lanes(double *restrict lanes, ptrdiff_t width)
+/* Add up lanes pairwise; a lane is `width` sums. All at once: by halves, what is added up is loaded and stored again. */
+static inline void fold_lanes(const double *restrict lanes, ptrdiff_t width, double *restrict sums)
 {
-    for (int half = LANES / 2; half; half /= 2)
-        for (ptrdiff_t i = 0; i < half * width; i++)
-            lanes[i] += lanes[half * width + i];
+    for (ptrdiff_t c = 0; c < width; c++) {
+        double eight[8], four[4];
+        for (int i = 0; i < 8; i++)
+            eight[i] = lanes[i * width + c] + lanes[(i + 8) * width + c];
+        for (int i = 0; i < 4; i++)
+            four[i] = eight[i] + eight[i + 4];
+        sums[c] = (four[0] + four[2]) + (four[1] + four[3]);
+    }
 }
 
 static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
@@ -207,6 +212,7 @@ void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, 
                        enum round round)
 {
     stripe_t stripe;
+    double first[MAX_STRIPE], second[MAX_STRIPE];
     stripe.norm = norm;
     stripe.round = round;
     stripe.o = o;
@@ -215,11 +221,11 @@ void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, 
     point_to_stripe(&stripe, thread);
     set_stripe_parameters(&stripe);
     walk_pixels(&stripe, part * PART, smaller((part + 1) * PART, norm->space.count));
-    fold_lanes(stripe.lanes[0], width);
-    fold_lanes(stripe.lanes[1], width);
+    fold_lanes(stripe.lanes[0], width, first);
+    fold_lanes(stripe.lanes[1], width, second);
     for (ptrdiff_t c = 0; c < width; c++) {
         ptrdiff_t sum = (o * norm->channels.count + channel + c) * norm->parts + part;
-        norm->first[sum] = stripe.lanes[0][c];
-        norm->second[sum] = stripe.lanes[1][c];
+        norm->first[sum] = first[c];
+        norm->second[sum] = second[c];
     }
 }
