@@ -46,8 +46,8 @@ def test_the_engine_has_the_same_arrays_and_sizes():
     assert "SUM_STEP = STEP + ARRAYS, FAR_AWAY, PAST, SIZES }" in HEADER
     behind = panel_text.STEP + len(panel_text.ARRAYS)
     assert (behind, behind + 1, behind + 2) == (panel_text.SUM_STEP, panel_text.FAR_AWAY, panel_text.PAST)
-    assert f"#define GROUP {panel_text.GROUP}\n" in HEADER
-    assert f"#define LANES {panel_text.LANES}\n" in HEADER
+    assert f"#define GROUP {panel_text.GROUP} " in HEADER
+    assert f"#define LANES {panel_text.LANES} " in HEADER
 
 
 @pytest.mark.parametrize("panel", panel_text.PANELS, ids=lambda panel: panel.name)

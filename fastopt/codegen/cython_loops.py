@@ -24,10 +24,13 @@ cdef extern from *:
     \"\"\"
     #ifdef __AVX512F__
     #define STRIP (256 / (Py_ssize_t)sizeof(real_t))
+    #define LINES (256 / (Py_ssize_t)sizeof(real_t))
     #elif defined(__AVX__)
     #define STRIP (64 / (Py_ssize_t)sizeof(real_t))
+    #define LINES (128 / (Py_ssize_t)sizeof(real_t))
     #else
     #define STRIP (32 / (Py_ssize_t)sizeof(real_t))
+    #define LINES (64 / (Py_ssize_t)sizeof(real_t))
     #endif
 
     #define AHEAD (16384 / (Py_ssize_t)sizeof(real_t))
@@ -48,7 +51,6 @@ cdef extern from *:
     }
 
     #define LINE (64 / (Py_ssize_t)sizeof(real_t))
-    #define LINES (256 / (Py_ssize_t)sizeof(real_t))
     typedef struct {
         real_t x[LINES];
     } lines_t;

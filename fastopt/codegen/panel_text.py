@@ -21,7 +21,7 @@ PAST = FAR_AWAY + 1
 #: would take two to three times as long; and eight float32 terms lose little.
 GROUP = 8
 
-#: Columns of what is summed up along a line, as LANES in engine/norm.h.
+#: Columns of what is summed up along a line, as LANES in engine/panel.h.
 LANES = 16
 
 ROW, COLUMN = "row", "column"

@@ -211,9 +211,9 @@ static void store_rounded_bfloat16(
 static void add_squares(const void *block, ptrdiff_t n, double scale, double *restrict lanes)
 {
     const REAL *restrict x = block;
-    ptrdiff_t whole = n / LANES * LANES;
-    for (ptrdiff_t i = 0; i < whole; i += LANES)
-        for (int lane = 0; lane < LANES; lane++) {
+    ptrdiff_t whole = n / SQUARE_LANES * SQUARE_LANES;
+    for (ptrdiff_t i = 0; i < whole; i += SQUARE_LANES)
+        for (int lane = 0; lane < SQUARE_LANES; lane++) {
             double scaled = scale * (double)x[i + lane];
             lanes[lane] += scaled * scaled;
         }

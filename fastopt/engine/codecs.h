@@ -31,8 +31,8 @@ typedef struct {
     void (*store_rounded)(const tile_t *to, const tile_t *places, const void *block, const noise_t *noise, uint32_t tensor);
 } codec_t;
 
-/* Sums of squares are taken in so many lanes, element i in lane i % LANES. */
-#define LANES 16
+/* Sums of squares are taken in so many lanes, element i in lane i % SQUARE_LANES. */
+#define SQUARE_LANES 16
 
 typedef struct {
     /* Add (scale * x)^2 of n elements of a block, the first of which belongs into lane 0. */

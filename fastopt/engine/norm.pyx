@@ -149,7 +149,7 @@ cdef class Kernels:
 
     cdef str backend
     cdef str dtype
-    cdef panel_kernel_t kernels[19][4]
+    cdef panel_kernel_t kernels[PANEL_KERNELS][4]
     cdef const codec_t *codecs
     cdef bint go_past  # the caches, by themselves
     cdef bint by_row  # some add up rows by themselves

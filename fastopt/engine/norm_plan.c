@@ -163,11 +163,12 @@ static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
     return place;
 }
 
-/* The same, as far behind the beginning of a cache line as results are: lines of both are read and written together. */
+/* The same, as far behind the beginning of a cache line as the results that a kernel writes in place: lines of both are
+ * read and written together. */
 static char *carve_beside_out(const norm_t *norm, size_t *used, ptrdiff_t bytes)
 {
     char *place = carve(norm, used, bytes + 64);
-    return place + (place ? (uintptr_t)norm->data[OUT] % 64 : 0);
+    return place && norm->native[OUT] ? place + (uintptr_t)norm->data[OUT] % 64 : place;
 }
 
 static size_t carve_scratch(norm_t *norm, int threads)

@@ -209,7 +209,7 @@ static void set_stripe_parameters(const stripe_t *stripe)
 }
 
 void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t width, ptrdiff_t part,
-                       enum round round)
+                enum round round)
 {
     stripe_t stripe;
     double first[MAX_STRIPE], second[MAX_STRIPE];

@@ -1,6 +1,8 @@
 #include "norm_parts.h"
 #include <string.h>
 
+/* What all sums have in common: parameters and kernels; and which of their ways a part of some channels goes. */
+
 static double value_at(const norm_t *norm, char *element)
 {
     _Alignas(8) char value[8];
@@ -40,7 +42,7 @@ panel_kernel_t sums_kernel_of(const norm_t *norm, enum round round)
 }
 
 int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *first,
-                             double *second)
+                      double *second)
 {
     if (norm->sums == DEVIATIONS) {
         centres_of(norm, at, count, round, first);

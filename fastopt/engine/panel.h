@@ -19,8 +19,8 @@
 #define FASTOPT_PANEL_H
 #include <stddef.h>
 
-#define GROUP 8
-#define LANES 16
+#define GROUP 8  /* terms that are added up in their own type */
+#define LANES 16 /* of a sum: its tree is in norm.h */
 
 /* The arrays of a norm's kernels. OUT is y or dx; DRESIDUAL the gradient that the norm passes on to a residual.
  * codegen/panel_text.py has the same list. */

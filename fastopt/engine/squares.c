@@ -64,7 +64,7 @@ static void *direction(const measure_t *measure, ptrdiff_t first, ptrdiff_t n, b
 
 static double folded(double *lanes)
 {
-    for (int width = LANES / 2; width; width /= 2)
+    for (int width = SQUARE_LANES / 2; width; width /= 2)
         for (int lane = 0; lane < width; lane++)
             lanes[lane] += lanes[lane + width];
     return lanes[0];
@@ -81,7 +81,7 @@ static void sum_unit(const measures_t *all, const measure_t *measure, ptrdiff_t 
 {
     const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
     ptrdiff_t first = unit * SUMMED, end = first + SUMMED < measure->count ? first + SUMMED : measure->count;
-    double lanes[2][LANES] = {{0}}, scale = ldexp(1.0, exponent);
+    double lanes[2][SQUARE_LANES] = {{0}}, scale = ldexp(1.0, exponent);
     block_t blocks[MAX_ARRAYS], block;
     for (; first < end; first += BLOCK_ELEMENTS) {
         ptrdiff_t n = end - first < BLOCK_ELEMENTS ? end - first : BLOCK_ELEMENTS;

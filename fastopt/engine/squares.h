@@ -1,7 +1,7 @@
 /* Sums of squares of tensors: of gradients, for their norm; of parameters and directions, for layer-wise rules.
  *
  * A sum is a tree over the elements in C order, wherever they stand in memory: a unit of SUMMED elements goes into
- * LANES sums in double, which are folded in pairs; the units' sums, and then the tensors', are added one after the
+ * SQUARE_LANES sums in double, which are folded in pairs; the units' sums, and then the tensors', are added one after the
  * other. So a norm has the same bits for every layout and number of threads. */
 #ifndef FASTOPT_SQUARES_H
 #define FASTOPT_SQUARES_H
