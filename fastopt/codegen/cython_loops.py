@@ -18,7 +18,7 @@ from .panel_text import ARRAYS, PARAMETER, ROW, STEP, Loop
 #: 4.0 ms, not 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
 PREAMBLE = """\
 cdef extern from "panel.h" nogil:
-    double sum_of_lanes(const double *lanes)
+    double sum_of_lanes(const double *lanes, Py_ssize_t step)
 
 cdef extern from *:
     \"\"\"

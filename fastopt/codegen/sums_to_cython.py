@@ -342,7 +342,7 @@ class _Sums:
             "if rest_:",
             "    " + added("all", f"rest_ // {LANES} + 1, {rest}", "whole_", "0"),
             "    " + added("all", f"rest_ // {LANES}, {LANES} - {rest}", f"whole_ + {rest}", rest),
-            *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes})"
+            *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes}, 1)"
               for i, lanes in enumerate(("a_", "b_"))),
         ]  # fmt: skip
         return (

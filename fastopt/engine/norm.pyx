@@ -542,6 +542,7 @@ cdef class Call:
     cdef int fetch_by_row(self) except -1:
         cdef Kernels kernels = self.kernels
         cdef norm_t *norm = self.norm
+        cdef int by_row
         if norm.sums == DEVIATIONS:
             norm.sums_by_row_kernel = kernels.fetch(DEVIATIONS_BY_ROW, 0)
             norm.second_sums_by_row_kernel = kernels.fetch(WIDE_DEVIATIONS_BY_ROW, 0)

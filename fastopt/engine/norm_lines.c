@@ -175,8 +175,8 @@ static void sum_line(line_t *line, ptrdiff_t at, ptrdiff_t end, ptrdiff_t statis
     line->kernel = sums_kernel_of(norm, round);
     memset(line->lanes, 0, sizeof line->lanes);
     sum_elements(line, at, end);
-    norm->first[sum] = sum_of_lanes(line->lanes[0]);
-    norm->second[sum] = sum_of_lanes(line->lanes[1]);
+    norm->first[sum] = sum_of_lanes(line->lanes[0], 1);
+    norm->second[sum] = sum_of_lanes(line->lanes[1], 1);
 }
 
 /* ---- Either */

@@ -9,17 +9,11 @@
 /* Fewer channels than this are summed up as rows of LANES pixels. */
 #define NARROW 32
 
-/* Add up lanes pairwise; a lane is `width` sums. All at once: by halves, what is added up is loaded and stored again. */
+/* Add up lanes; a lane is `width` sums, several of which are added up at once. */
 static inline void fold_lanes(const double *restrict lanes, ptrdiff_t width, double *restrict sums)
 {
-    for (ptrdiff_t c = 0; c < width; c++) {
-        double eight[8], four[4];
-        for (int i = 0; i < 8; i++)
-            eight[i] = lanes[i * width + c] + lanes[(i + 8) * width + c];
-        for (int i = 0; i < 4; i++)
-            four[i] = eight[i] + eight[i + 4];
-        sums[c] = (four[0] + four[2]) + (four[1] + four[3]);
-    }
+    for (ptrdiff_t c = 0; c < width; c++)
+        sums[c] = sum_of_lanes(lanes + c, width);
 }
 
 static ptrdiff_t parameter_size(const norm_t *norm, enum round round)

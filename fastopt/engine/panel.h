@@ -55,12 +55,12 @@ enum panel_kernel {
     PANEL_KERNELS
 };
 
-/* Add up lanes pairwise. */
-static inline double sum_of_lanes(const double *lanes)
+/* Add up the lanes of a sum, `step` apart, pairwise. */
+static inline double sum_of_lanes(const double *lanes, ptrdiff_t step)
 {
     double eight[8], four[4];
     for (int i = 0; i < 8; i++)
-        eight[i] = lanes[i] + lanes[i + 8];
+        eight[i] = lanes[i * step] + lanes[(i + 8) * step];
     for (int i = 0; i < 4; i++)
         four[i] = eight[i] + eight[i + 4];
     return (four[0] + four[2]) + (four[1] + four[3]);
