@@ -43,9 +43,9 @@ def test_the_engine_has_the_same_arrays_and_sizes():
     assert f"SUM = PARAMETER + {panel_text.SUM - panel_text.PARAMETER}," in HEADER
     assert enum("size")[:3] == ["ROWS", "COLUMNS", "STEP"]
     assert (panel_text.ROWS, panel_text.COLUMNS, panel_text.STEP) == (0, 1, 2)
-    assert "SUM_STEP = STEP + ARRAYS, FAR_AWAY, PAST, SIZES }" in HEADER
+    assert "SUM_STEP = STEP + ARRAYS, PAST, AHEAD, SIZES = AHEAD + ARRAYS }" in HEADER
     behind = panel_text.STEP + len(panel_text.ARRAYS)
-    assert (behind, behind + 1, behind + 2) == (panel_text.SUM_STEP, panel_text.FAR_AWAY, panel_text.PAST)
+    assert (behind, behind + 1, behind + 2) == (panel_text.SUM_STEP, panel_text.PAST, panel_text.AHEAD)
     assert f"#define GROUP {panel_text.GROUP} " in HEADER
     assert f"#define LANES {panel_text.LANES} " in HEADER
 

@@ -11,7 +11,7 @@ from .panel_text import ARRAYS, PARAMETER, ROW, STEP, Loop
 #: core's second cache, for the first would lose what is needed now (the sums of batch norm's gradients, NHWC
 #: 32x56x56x64, in a loop by themselves: 1.4 ms; into the first cache 1.8, without 1.7). By itself, a processor waits at
 #: the start of each plane, and of each page where several rows are read by turns. To ask for many KiB at a time makes
-#: all else wait: hence every few rows ask for those that stand AHEAD elements, or some rows, behind them.
+#: all else wait: hence every few rows ask for those that are read some microseconds after them.
 #:
 #: LINES: elements that are computed, in registers, before they are put past the caches. A line at a time, several
 #: arrays that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56:
@@ -32,8 +32,6 @@ cdef extern from *:
     #define STRIP (32 / (Py_ssize_t)sizeof(real_t))
     #define LINES (64 / (Py_ssize_t)sizeof(real_t))
     #endif
-
-    #define AHEAD (16384 / (Py_ssize_t)sizeof(real_t))
 
     static inline void ask_for(const real_t *row, Py_ssize_t columns)
     {
@@ -68,7 +66,7 @@ cdef extern from *:
         real *x
     ctypedef struct strip_t:
         real *x
-    Py_ssize_t STRIP, AHEAD, LINE, LINES
+    Py_ssize_t STRIP, LINE, LINES
     Py_ssize_t before_line(const void *place) noexcept nogil
     void put_lines(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
     void ask_for(run_t row, Py_ssize_t columns) noexcept nogil

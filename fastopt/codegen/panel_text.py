@@ -14,8 +14,8 @@ SUM = PARAMETER + 5
 #: The sizes of a panel, in the order of ``enum size`` there.
 ROWS, COLUMNS, STEP = range(3)
 SUM_STEP = STEP + len(ARRAYS)
-FAR_AWAY = SUM_STEP + 1
-PAST = FAR_AWAY + 1
+PAST = SUM_STEP + 1
+AHEAD = PAST + 1
 
 #: Rows whose terms are added up before they join the sums of their columns, as GROUP there. Float64 sums of every row
 #: would take two to three times as long; and eight float32 terms lose little.

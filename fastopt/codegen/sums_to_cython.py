@@ -10,7 +10,7 @@ import textwrap
 from dataclasses import dataclass
 
 from .cython_loops import arguments, values
-from .panel_text import ARRAYS, COLUMNS, FAR_AWAY, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, SUM, SUM_STEP, Loop
+from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, SUM, SUM_STEP, Loop
 
 #: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB
 #: (every 16th pixel of 64 channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
@@ -75,6 +75,24 @@ class _Sums:
         return ", ".join(arguments(self.loop, self.loop.read, self.pointer))
 
     @property
+    def asked(self) -> tuple[str, ...]:
+        """The arrays that loops ask for early; samples with weights come sooner by themselves.
+
+        (Layer norm backward, 8192x1024: 3.7 ms, not 4.0.)
+        """
+        return () if "weight" in self.loop.read else self.loop.read
+
+    @property
+    def taken_ahead(self) -> str:
+        """What loops that ask take first: how far on what they ask for stands."""
+        return "".join(f"Py_ssize_t {name}_ahead_, " for name in self.asked)
+
+    @property
+    def given_ahead(self) -> str:
+        """What a kernel gives them."""
+        return "".join(f"sizes[{AHEAD + ARRAYS.index(name)}], " for name in self.asked)
+
+    @property
     def by_row(self) -> list[str]:
         """The parameters that rows have."""
         return [name for name, along in self.loop.parameters if along == ROW]
@@ -89,14 +107,17 @@ class _Sums:
     def kernel(self) -> str:
         """All loops, and the kernel that chooses among them."""
         loop = self.loop
-        rows, columns, sum_step, far = (f"sizes[{size}]" for size in (ROWS, COLUMNS, SUM_STEP, FAR_AWAY))
+        rows, columns, sum_step = (f"sizes[{size}]" for size in (ROWS, COLUMNS, SUM_STEP))
         called = ", ".join([*values(loop, loop.read, self.pointer), *(f"<sums_t>arrays[{SUM + i}]" for i in range(2))])
         in_line = [f"{columns} == {LANES}", *(f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read)]
         in_turn = "".join(
             f"    if {sum_step} and {condition}:\n"
-            f"        {self.name}_in_turn{which}({rows}, {columns}, {sum_step}, {called})\n"
+            f"        {self.name}_in_turn{which}({rows}, {columns}, {sum_step}, {given}{called})\n"
             f"        return\n"
-            for condition, which in ((far, "_far"), (f"{columns} <= {STRIPE}", ""))
+            for condition, which, given in (
+                (f"sizes[{AHEAD}]", "_far", self.given_ahead),
+                (f"{columns} <= {STRIPE}", "", ""),
+            )
         )
         by_lane = (
             f"    if {sum_step}:\n"
@@ -114,7 +135,7 @@ class _Sums:
             f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
             f"    cdef Py_ssize_t r = 0\n{in_turn * in_turn_too}{by_lane * pixels}"
             f"    if {' and '.join(in_line)}:\n"
-            f"        {self.name}_line({rows} // {GROUP}, {far}, {called})\n"
+            f"        {self.name}_line({rows} // {GROUP}, {self.given_ahead}{called})\n"
             f"        r = {rows} // {GROUP} * {GROUP}\n"
             f"    {self.name}_all({rows} - r, {columns}, {called})"
         )
@@ -216,20 +237,21 @@ class _Sums:
     def line(self) -> str:
         """Groups of a line, whose lanes stand end to end: their sums stay in registers or close by.
 
-        Planes are asked for early (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.2 ms, backward 2.2 -> 2.0). Samples
-        with weights come sooner by themselves (layer norm backward, 8192x1024: 3.7 ms, not 4.0).
+        What is far away is asked for early (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.2 ms, backward 2.2 -> 2.0).
         """
         lines = textwrap.indent("\n".join([*self.begun(GROUP), "c_[i_] += u_", "d_[i_] += v_"]), " " * 12)
         for name in self.loop.read:
             lines = lines.replace(f"{name}_step_", str(LANES))
         size = GROUP * LANES
-        asked = [f"            ask_for_early({name}_ + AHEAD, {size})\n" for name in self.loop.read]
-        ask = "" if "weight" in self.loop.read else f"        if far_:\n{''.join(asked)}"
+        ask = "".join(
+            f"        if {name}_ahead_:\n            ask_for_early({name}_ + {name}_ahead_, {size})\n"
+            for name in self.asked
+        )
         moves = [f"        {name}_ += {size}\n" for name in self.loop.read]
         moves += [f"        {name} += {GROUP}\n" for name in self.by_row]
         return (
-            f"cdef void {self.name}_line(Py_ssize_t groups_, bint far_, {self.taken}, sums_t first_, sums_t second_) "
-            f"noexcept nogil:\n"
+            f"cdef void {self.name}_line(Py_ssize_t groups_, {self.taken_ahead}{self.taken}, "
+            f"sums_t first_, sums_t second_) noexcept nogil:\n"
             f"    cdef Py_ssize_t i_, g_\n    cdef {self.real} u_, v_\n    cdef ({self.real}, {self.real}) t_\n"
             f"    cdef double c_[{LANES}]\n    cdef double d_[{LANES}]\n"
             f"    for i_ in range({LANES}):\n        c_[i_] = first_[i_]\n        d_[i_] = second_[i_]\n"
@@ -273,7 +295,7 @@ class _Sums:
         narrow = textwrap.indent(self.bands("columns_", [f"{name} + c_" for name in scalars], far), " " * 12)
         return (
             f"cdef void {self.name}_in_turn{'_far' * far}(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
-            f"{self.taken}, {SUMS}) noexcept nogil:\n"
+            f"{self.taken_ahead * far}{self.taken}, {SUMS}) noexcept nogil:\n"
             f"    cdef Py_ssize_t i_, {'k_, ' * far}c_ = 0, r_, band_, lane_, columns_\n"
             f"{''.join(f'    cdef {self.real} {each}{chr(10)}' for each in declared)}"
             f"    while c_ < n_:\n"
@@ -290,13 +312,14 @@ class _Sums:
 
     def bands(self, columns: str, parameters: list[str], far: bool) -> str:
         """All bands of a stripe of so many columns from c_ on, whose parameters stand there."""
-        read, ahead = self.loop.read, f"{GROUP * LANES} + {PAIR} * r_ - band_"
+        read, ahead = self.loop.read, f"{PAIR} * r_ - band_ + k_"
         given = [each for name in read
                  for each in (f"{name}_ + r_ * {name}_step_ + c_", f"{LANES} * {name}_step_")]  # fmt: skip
         given += [*parameters, "a_ + lane_", "b_ + lane_"]
         asked = [f"        for k_ in range({PAIR}):"]
         asked += [
-            f"            ask_for_early({name}_ + ({ahead} + k_) * {name}_step_ + c_, {columns})" for name in read
+            f"            ask_for_early({name}_ + {name}_ahead_ + ({ahead}) * {name}_step_ + c_, {columns})"
+            for name in read
         ]
         paired = f"r_ + {LANES * (PAIR - 1)} < rows_"
         rows = [
@@ -332,16 +355,16 @@ class _Sums:
         def added(which: str, sizes: str, column: str, lane: str) -> str:
             given = [each for array in arrays for each in (f"{array} + {column}", str(LANES))]
             given += [f"{each} + {lane}" for each in (*values, "a_", "b_")]
-            return f"{loop.panel.loops}_kernel{loop.form}_{which}({sizes}, {', '.join(given)})"
+            return f"{loop.panel.loops}_kernel{loop.form}_{which}({sizes}{', '.join(given)})"
 
         each_row = [
             *started,
             f"for i_ in range({LANES}):",
             *(f"    {line}" for line in (*filled, "a_[i_] = 0", "b_[i_] = 0")),
-            added("line", f"whole_ // {GROUP * LANES}, sizes[{FAR_AWAY}]", "0", "0"),
+            added("line", f"whole_ // {GROUP * LANES}, {self.given_ahead}", "0", "0"),
             "if rest_:",
-            "    " + added("all", f"rest_ // {LANES} + 1, {rest}", "whole_", "0"),
-            "    " + added("all", f"rest_ // {LANES}, {LANES} - {rest}", f"whole_ + {rest}", rest),
+            "    " + added("all", f"rest_ // {LANES} + 1, {rest}, ", "whole_", "0"),
+            "    " + added("all", f"rest_ // {LANES}, {LANES} - {rest}, ", f"whole_ + {rest}", rest),
             *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes}, 1)"
               for i, lanes in enumerate(("a_", "b_"))),
         ]  # fmt: skip

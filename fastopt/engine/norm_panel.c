@@ -227,7 +227,9 @@ static void run_parameter_terms(const norm_t *norm, panel_t *panel, ptrdiff_t ro
     _Alignas(8) char parameters[2][GROUP * sizeof(double)];
     panel->sizes[ROWS] = rows;
     panel->sizes[COLUMNS] = cols;
-    panel->sizes[SUM_STEP] = panel->sizes[FAR_AWAY] = 0;
+    panel->sizes[SUM_STEP] = 0;
+    for (int n = 0; n < norm->nreads; n++)
+        panel->sizes[AHEAD + norm->reads[n]] = 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
         set_real(norm, parameters[0], r, norm->mean[statistic_of(norm, row + r, col)]);
         set_real(norm, parameters[1], r, norm->rstd[statistic_of(norm, row + r, col)]);

@@ -71,10 +71,11 @@ static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column,
     sizes[ROWS] = rows;
     sizes[COLUMNS] = cols;
     sizes[SUM_STEP] = stripe->width;
-    sizes[FAR_AWAY] = in_place && norm->far;
     for (int n = 0; n < norm->nreads; n++) {
-        arrays[norm->reads[n]] = stripe->data[norm->reads[n]];
-        sizes[STEP + norm->reads[n]] = stripe->steps[norm->reads[n]];
+        int i = norm->reads[n];
+        arrays[i] = stripe->data[i];
+        sizes[STEP + i] = stripe->steps[i];
+        sizes[AHEAD + i] = in_place && norm->far ? GROUPS * stripe->steps[i] : 0;
     }
     for (int i = 0; i < 2; i++) {
         arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->round);

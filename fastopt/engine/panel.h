@@ -8,8 +8,8 @@
  * A kernel that adds up computes two terms of every element. Those of GROUP rows, or of what is left at the end, are
  * added up column by column, in order, and then join the column's sums, which are float64. Where SUM_STEP is not 0,
  * columns have as many sums as there are lanes (norm.h), so far apart, to which rows belong in turn; GROUP rows of each
- * lane at most. Where FAR_AWAY is not 0, what is added up comes from beyond a core's own caches, and so do the elements
- * that follow in memory.
+ * lane at most. Where an array's AHEAD is not 0, what is added up comes from beyond a core's own caches, and what stands
+ * so many elements further on will be, too, soon.
  *
  * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
  * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart.
@@ -27,7 +27,7 @@
 enum slot { X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS, PARAMETER = ARRAYS, SUM = PARAMETER + 5, SLOTS = SUM + 2 };
 
 /* Where in sizes things stand. */
-enum size { ROWS, COLUMNS, STEP, SUM_STEP = STEP + ARRAYS, FAR_AWAY, PAST, SIZES };
+enum size { ROWS, COLUMNS, STEP, SUM_STEP = STEP + ARRAYS, PAST, AHEAD, SIZES = AHEAD + ARRAYS };
 
 typedef void (*panel_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
