@@ -48,6 +48,7 @@ def test_the_engine_has_the_same_arrays_and_sizes():
     assert (behind, behind + 1, behind + 2) == (panel_text.SUM_STEP, panel_text.PAST, panel_text.AHEAD)
     assert f"#define GROUP {panel_text.GROUP} " in HEADER
     assert f"#define LANES {panel_text.LANES} " in HEADER
+    assert f"#define STRIPE {panel_text.STRIPE} " in HEADER
 
 
 @pytest.mark.parametrize("panel", panel_text.PANELS, ids=lambda panel: panel.name)

@@ -24,6 +24,9 @@ GROUP = 8
 #: Columns of what is summed up along a line, as LANES in engine/panel.h.
 LANES = 16
 
+#: Columns of rows whose lanes take turns, as STRIPE there: their groups' sums wait on the stack.
+STRIPE = 64
+
 ROW, COLUMN = "row", "column"
 
 
@@ -36,7 +39,7 @@ class Panel:
     along: tuple[str, ...]
     #: True if terms are evaluated in float64, whatever the arrays are.
     wide: bool = False
-    #: The kernel whose loops add up each row by itself.
+    #: The kernel whose loops add up each row, or each column, by itself: along which its parameters vary.
     loops: str = ""
 
     @property
@@ -79,6 +82,9 @@ PANELS = (
     Panel("wide_deviations_by_row", "deviations", (ROW,), wide=True, loops="wide_deviations"),
     Panel("gradient_terms_by_row", "gradient_terms", (ROW, ROW), loops="gradient_terms"),
     Panel("weighted_gradient_terms_by_row", "weighted_gradient_terms", (ROW, ROW), loops="weighted_gradient_terms"),
+    Panel("deviations_by_column", "deviations", (COLUMN,), loops="deviations"),
+    Panel("wide_deviations_by_column", "deviations", (COLUMN,), wide=True, loops="wide_deviations"),
+    Panel("gradient_terms_by_column", "gradient_terms", (COLUMN, COLUMN), loops="gradient_terms"),
 )
 
 

@@ -8,7 +8,7 @@ from .cython_loops import PREAMBLE
 from .elements_to_cython import elements
 from .panel_text import PANELS, Loop, loops
 from .rule_text import Function, parse_functions
-from .sums_to_cython import sums, sums_by_row
+from .sums_to_cython import sums, sums_by_themselves
 from .to_cython import header
 
 
@@ -27,7 +27,7 @@ def panels_module(source: str, dtype: str) -> str:
 def _kernel(loop: Loop) -> str:
     """A kernel, behind the loops that it alone has."""
     if loop.panel.loops:
-        return sums_by_row(loop)
+        return sums_by_themselves(loop)
     return sums(loop) if loop.panel.sums else elements(loop)
 
 

@@ -93,11 +93,12 @@ typedef struct {
     int stream;             /* ... or through blocks, where it can't */
     int far;                /* what is read does not fit the caches */
     enum panel_kernel sums, elements; /* the kernels of the pass; PANEL_KERNELS: none */
+    enum panel_kernel whole_sums, second_whole_sums; /* of whole sums: by row, or by column (PIXELS) */
     int sums_form;
 
     /* Filled in after plan_norm, by the caller again: what it said that it needs. */
     panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel;
-    panel_kernel_t sums_by_row_kernel, second_sums_by_row_kernel; /* NULL: the backend has none */
+    panel_kernel_t whole_sums_kernel, second_whole_sums_kernel; /* NULL: the backend has none */
     char *scratch;
     spread_t spread;
 

@@ -64,10 +64,6 @@ cdef extern from "panel.h" nogil:
         DEVIATIONS
         WIDE_DEVIATIONS
         PARAMETER_TERMS
-        DEVIATIONS_BY_ROW
-        WIDE_DEVIATIONS_BY_ROW
-        GRADIENT_TERMS_BY_ROW
-        WEIGHTED_GRADIENT_TERMS_BY_ROW
         PANEL_KERNELS
         WITH_RELU
         WITH_RESIDUAL
@@ -108,10 +104,10 @@ cdef extern from "norm.h" nogil:
         double *dweight
         double *dbias
         walk walk_ "walk"
-        int sums, elements
+        int sums, whole_sums, second_whole_sums, elements
         int sums_form
         panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel
-        panel_kernel_t sums_by_row_kernel, second_sums_by_row_kernel
+        panel_kernel_t whole_sums_kernel, second_whole_sums_kernel
         char *scratch
         spread_t spread
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
@@ -152,7 +148,7 @@ cdef class Kernels:
     cdef panel_kernel_t kernels[PANEL_KERNELS][4]
     cdef const codec_t *codecs
     cdef bint go_past  # the caches, by themselves
-    cdef bint by_row  # some add up rows by themselves
+    cdef bint whole_sums  # some add up whole sums
 
     cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
         cdef size_t address
@@ -181,7 +177,7 @@ cdef Kernels kernels_of(backend, bint is_float64):
     find_host_backend(kernels.backend, "x")
     codecs = load_codecs(kernels.dtype)
     kernels.codecs = <const codec_t *>codecs
-    kernels.go_past = kernels.by_row = kernels.backend == "cython"
+    kernels.go_past = kernels.whole_sums = kernels.backend == "cython"
     fetched[key] = kernels
     default_float32 = fetched.get((None, False))
     return kernels
@@ -529,26 +525,16 @@ cdef class Call:
             norm.elements_kernel = kernels.fetch(norm.elements, norm.form)
         if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:
             norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.sums_form)
-        norm.sums_by_row_kernel = norm.second_sums_by_row_kernel = NULL
-        if norm.walk_ != PIXELS and kernels.by_row:
-            self.fetch_by_row()
+        norm.whole_sums_kernel = norm.second_whole_sums_kernel = NULL
+        if kernels.whole_sums and norm.sums != PANEL_KERNELS:
+            norm.whole_sums_kernel = kernels.fetch(norm.whole_sums, norm.sums_form)
+        if kernels.whole_sums and norm.sums == DEVIATIONS:
+            norm.second_whole_sums_kernel = kernels.fetch(norm.second_whole_sums, 0)
         if elements < RELEASE_GIL_FROM:
             run_norm(norm, threads)
         else:
             with nogil:
                 run_norm(norm, threads)
-        return 0
-
-    cdef int fetch_by_row(self) except -1:
-        cdef Kernels kernels = self.kernels
-        cdef norm_t *norm = self.norm
-        cdef int by_row
-        if norm.sums == DEVIATIONS:
-            norm.sums_by_row_kernel = kernels.fetch(DEVIATIONS_BY_ROW, 0)
-            norm.second_sums_by_row_kernel = kernels.fetch(WIDE_DEVIATIONS_BY_ROW, 0)
-        elif norm.sums != PANEL_KERNELS:
-            by_row = WEIGHTED_GRADIENT_TERMS_BY_ROW if norm.walk_ == SAMPLES else GRADIENT_TERMS_BY_ROW
-            norm.sums_by_row_kernel = kernels.fetch(by_row, norm.sums_form)
         return 0
 
     # ---- The reference

@@ -51,15 +51,10 @@ static ptrdiff_t ahead_of(const line_t *line, int array, ptrdiff_t at)
 
 /* ---- Row by row: by kernels that add up each by itself */
 
-static panel_kernel_t by_row_kernel_of(const norm_t *norm, enum round round)
-{
-    return round == SECOND ? norm->second_sums_by_row_kernel : norm->sums_by_row_kernel;
-}
-
 /* True if elements need not be collected, where they stand in line. */
 static int has_rows(const norm_t *norm, enum round round)
 {
-    return norm->sums_in_place && by_row_kernel_of(norm, round);
+    return norm->sums_in_place && whole_sums_kernel_of(norm, round);
 }
 
 /* Sum up `columns` elements of each of `count` statistics, whose rows follow each other, from these on. */
@@ -88,7 +83,7 @@ static void sum_by_row(const line_t *line, ptrdiff_t columns, ptrdiff_t at, ptrd
     }
     arrays[SUM] = norm->first + sum;
     arrays[SUM + 1] = norm->second + sum;
-    by_row_kernel_of(norm, round)(arrays, sizes);
+    whole_sums_kernel_of(norm, round)(arrays, sizes);
 }
 
 /* ---- Element by element: a line may be collected in blocks */

@@ -119,6 +119,9 @@ int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum ro
 /* The kernel that adds up in this round. */
 panel_kernel_t sums_kernel_of(const norm_t *norm, enum round round);
 
+/* The one that adds up whole sums, or NULL. */
+panel_kernel_t whole_sums_kernel_of(const norm_t *norm, enum round round);
+
 /* ---- norm_lines.c: sums along one axis, the space of a channel or the channels of a sample */
 
 /* PLANES: sum up one part of a channel. */

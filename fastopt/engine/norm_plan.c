@@ -113,6 +113,20 @@ static void choose_panels(norm_t *norm)
     norm->max_cols = staged ? (crossing ? block / 16 : block) : PTRDIFF_MAX;
 }
 
+static void choose_whole_sums(norm_t *norm)
+{
+    int pixels = norm->walk == PIXELS;
+    norm->whole_sums = norm->second_whole_sums = PANEL_KERNELS;
+    if (norm->sums == DEVIATIONS) {
+        norm->whole_sums = pixels ? DEVIATIONS_BY_COLUMN : DEVIATIONS_BY_ROW;
+        norm->second_whole_sums = pixels ? WIDE_DEVIATIONS_BY_COLUMN : WIDE_DEVIATIONS_BY_ROW;
+    } else if (norm->sums == GRADIENT_TERMS) {
+        norm->whole_sums = pixels ? GRADIENT_TERMS_BY_COLUMN : GRADIENT_TERMS_BY_ROW;
+    } else if (norm->sums == WEIGHTED_GRADIENT_TERMS) {
+        norm->whole_sums = WEIGHTED_GRADIENT_TERMS_BY_ROW;
+    }
+}
+
 static void choose_kernels(norm_t *norm)
 {
     switch (norm->pass) {
@@ -145,6 +159,7 @@ static void choose_kernels(norm_t *norm)
         norm->elements = INPUT_GRADIENT_FIXED_ROWS + norm->walk;
         break;
     }
+    choose_whole_sums(norm);
     norm->sums_form = is_backward(norm) ? norm->form & WITH_RELU : PLAIN;
     norm->nreads = 0;
     norm->sums_in_place = 1;

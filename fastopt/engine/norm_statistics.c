@@ -54,11 +54,13 @@ static void collect_moments(some_t *some)
     const norm_t *norm = some->norm;
     ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group;
     for (ptrdiff_t k = 0; k < some->count; k++) {
-        some->first[k] = some->second[k] = 0;
+        double first = 0, second = 0;
         for (ptrdiff_t channel = (some->at + k) * sums; channel < (some->at + k + 1) * sums; channel++) {
-            some->first[k] += sum_parts(norm->first + channel * norm->parts, norm->parts);
-            some->second[k] += sum_parts(norm->second + channel * norm->parts, norm->parts);
+            first += sum_parts(norm->first + channel * norm->parts, norm->parts);
+            second += sum_parts(norm->second + channel * norm->parts, norm->parts);
         }
+        some->first[k] = first;
+        some->second[k] = second;
     }
 }
 
@@ -169,13 +171,15 @@ static void collect_gradients(some_t *some)
     ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group, begin = some->at * sums;
     ptrdiff_t channel = begin % larger(norm->channels.count, 1);
     for (ptrdiff_t k = 0, i = begin; k < some->count; k++) {
-        some->first[k] = some->second[k] = 0;
+        double first = 0, second = 0;
         for (ptrdiff_t end = i + sums; i < end; i++) {
             double weight = norm->walk == SAMPLES ? 1 : weight_of(norm, channel);
-            some->first[k] += weight * collect(norm->first + i * norm->parts, norm->parts);
-            some->second[k] += weight * collect(norm->second + i * norm->parts, norm->parts);
+            first += weight * collect(norm->first + i * norm->parts, norm->parts);
+            second += weight * collect(norm->second + i * norm->parts, norm->parts);
             channel = channel + 1 == norm->channels.count ? 0 : channel + 1;
         }
+        some->first[k] = first;
+        some->second[k] = second;
     }
 }
 

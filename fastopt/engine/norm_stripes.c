@@ -3,18 +3,8 @@
 
 /* Sums across pixels: every column is a channel. */
 
-/* Columns of pixels that are collected, or get their parameters, together. */
-#define STRIPE 64
-
 /* Fewer channels than this are summed up as rows of LANES pixels. */
 #define NARROW 32
-
-/* Add up lanes; a lane is `width` sums, several of which are added up at once. */
-static inline void fold_lanes(const double *restrict lanes, ptrdiff_t width, double *restrict sums)
-{
-    for (ptrdiff_t c = 0; c < width; c++)
-        sums[c] = sum_of_lanes(lanes + c, width);
-}
 
 static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
 {
@@ -55,33 +45,40 @@ static void point_to_stripe(stripe_t *stripe, int thread)
     ptrdiff_t block = GROUPS * smaller(norm->channels.count, STRIPE) * norm->itemsize;
     for (int i = 0; i < 2; i++)
         stripe->lanes[i] = (double *)(memory + i * lanes);
-    memset(memory, 0, (size_t)(2 * lanes));
     for (int i = 0; i < 2; i++)
         stripe->parameters[i] = memory + 2 * lanes + i * parameters;
     for (int n = 0; n < 3; n++)
         stripe->blocks[n] = memory + 2 * lanes + 2 * parameters + n * block;
 }
 
-/* Add pixels of some columns, each to its lane. */
-static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
+/* Run a kernel on pixels of some columns, with their sums in these places. */
+static void run_on_pixels(const stripe_t *stripe, panel_kernel_t kernel, ptrdiff_t rows, ptrdiff_t column,
+                          ptrdiff_t cols, int in_place, double *first, double *second, ptrdiff_t sum_step)
 {
     const norm_t *norm = stripe->norm;
     void *arrays[SLOTS];
     ptrdiff_t sizes[SIZES];
     sizes[ROWS] = rows;
     sizes[COLUMNS] = cols;
-    sizes[SUM_STEP] = stripe->width;
+    sizes[SUM_STEP] = sum_step;
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
         arrays[i] = stripe->data[i];
         sizes[STEP + i] = stripe->steps[i];
         sizes[AHEAD + i] = in_place && norm->far ? GROUPS * stripe->steps[i] : 0;
     }
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < 2; i++)
         arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->round);
-        arrays[SUM + i] = stripe->lanes[i] + column;
-    }
-    sums_kernel_of(norm, stripe->round)(arrays, sizes);
+    arrays[SUM] = first;
+    arrays[SUM + 1] = second;
+    kernel(arrays, sizes);
+}
+
+/* Add pixels of some columns, each to its lane. */
+static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
+{
+    run_on_pixels(stripe, sums_kernel_of(stripe->norm, stripe->round), rows, column, cols, in_place,
+                  stripe->lanes[0] + column, stripe->lanes[1] + column, stripe->width);
 }
 
 /* Add `columns` columns of `rows` joined rows to lanes, from a position in elements and a column on. */
@@ -118,6 +115,14 @@ static tile_t pixels_of(const stripe_t *stripe, int array, ptrdiff_t pixel, ptrd
     return tile_of(stripe->norm, array, stripe->o, pixel, rows, stripe->channel + column, cols);
 }
 
+static void point_to_pixels(stripe_t *stripe, int array, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column,
+                            ptrdiff_t cols)
+{
+    tile_t tile = pixels_of(stripe, array, pixel, rows, column, cols);
+    stripe->data[array] = tile.data;
+    stripe->steps[array] = in_elements(stripe->norm, tile.row_stride);
+}
+
 /* Load pixels of several runs into the stripe's blocks. */
 static void collect_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols)
 {
@@ -140,13 +145,10 @@ static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
     int end_to_end = cols == stripe->width && cols < NARROW;
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
-        if (in_place) {
-            tile_t tile = pixels_of(stripe, i, pixel, rows, column, cols);
-            stripe->data[i] = tile.data;
-            stripe->steps[i] = in_elements(norm, tile.row_stride);
-        } else {
+        if (in_place)
+            point_to_pixels(stripe, i, pixel, rows, column, cols);
+        else
             collect_pixels(stripe, n, pixel, rows, column, cols);
-        }
         end_to_end &= stripe->steps[i] == cols;
     }
     if (end_to_end)
@@ -168,6 +170,36 @@ static void walk_pixels(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
             add_rectangle(stripe, pixel, rows, column, cols, in_place);
         }
     }
+}
+
+/* Sums of all the stripe's channels, the first of which is this one, from lanes that are added to piece by piece. */
+static void sum_in_pieces(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
+{
+    const norm_t *norm = stripe->norm;
+    memset(stripe->lanes[0], 0, (size_t)(2 * LANES * stripe->width) * sizeof(double));
+    walk_pixels(stripe, pixel, pixel + rows);
+    for (ptrdiff_t c = 0; c < stripe->width; c++) {
+        norm->first[sum + c * norm->parts] = sum_of_lanes(stripe->lanes[0] + c, stripe->width);
+        norm->second[sum + c * norm->parts] = sum_of_lanes(stripe->lanes[1] + c, stripe->width);
+    }
+}
+
+/* True if a kernel can add them up by itself. */
+static int stands_in_line(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows)
+{
+    const norm_t *norm = stripe->norm;
+    return whole_sums_kernel_of(norm, stripe->round) && norm->sums_in_place && stripe->width >= NARROW &&
+           stripe->width <= STRIPE && run_from(&norm->space, pixel) >= rows &&
+           run_from(&norm->channels, stripe->channel) >= stripe->width;
+}
+
+static void sum_in_line(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
+{
+    const norm_t *norm = stripe->norm;
+    for (int n = 0; n < norm->nreads; n++)
+        point_to_pixels(stripe, norm->reads[n], pixel, rows, 0, stripe->width);
+    run_on_pixels(stripe, whole_sums_kernel_of(norm, stripe->round), rows, 0, stripe->width, 1, norm->first + sum,
+                  norm->second + sum, norm->parts);
 }
 
 /* Set a parameter of some of the stripe's channels; where it is narrow, of each LANES times. */
@@ -207,7 +239,6 @@ void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, 
                 enum round round)
 {
     stripe_t stripe;
-    double first[MAX_STRIPE], second[MAX_STRIPE];
     stripe.norm = norm;
     stripe.round = round;
     stripe.o = o;
@@ -215,12 +246,10 @@ void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, 
     stripe.width = width;
     point_to_stripe(&stripe, thread);
     set_stripe_parameters(&stripe);
-    walk_pixels(&stripe, part * PART, smaller((part + 1) * PART, norm->space.count));
-    fold_lanes(stripe.lanes[0], width, first);
-    fold_lanes(stripe.lanes[1], width, second);
-    for (ptrdiff_t c = 0; c < width; c++) {
-        ptrdiff_t sum = (o * norm->channels.count + channel + c) * norm->parts + part;
-        norm->first[sum] = first[c];
-        norm->second[sum] = second[c];
-    }
+    ptrdiff_t pixel = part * PART, rows = smaller(PART, norm->space.count - pixel);
+    ptrdiff_t sum = (o * norm->channels.count + channel) * norm->parts + part;
+    if (stands_in_line(&stripe, pixel, rows))
+        sum_in_line(&stripe, pixel, rows, sum);
+    else
+        sum_in_pieces(&stripe, pixel, rows, sum);
 }

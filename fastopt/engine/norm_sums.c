@@ -41,6 +41,11 @@ panel_kernel_t sums_kernel_of(const norm_t *norm, enum round round)
     return round == SECOND ? norm->second_sums_kernel : norm->sums_kernel;
 }
 
+panel_kernel_t whole_sums_kernel_of(const norm_t *norm, enum round round)
+{
+    return round == SECOND ? norm->second_whole_sums_kernel : norm->whole_sums_kernel;
+}
+
 int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *first,
                       double *second)
 {

@@ -12,7 +12,9 @@
  * so many elements further on will be, too, soon.
  *
  * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
- * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart.
+ * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart. One that does so by column adds up
+ * each column, over lanes to which its rows belong in turn. It is given memory for all lanes, one after the other, the
+ * first of which becomes the sums.
  *
  * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (kernels_go_past in norm.h). */
 #ifndef FASTOPT_PANEL_H
@@ -21,6 +23,7 @@
 
 #define GROUP 8  /* terms that are added up in their own type */
 #define LANES 16 /* of a sum: its tree is in norm.h */
+#define STRIPE 64 /* columns whose lanes are kept together */
 
 /* The arrays of a norm's kernels. OUT is y or dx; DRESIDUAL the gradient that the norm passes on to a residual.
  * codegen/panel_text.py has the same list. */
@@ -52,18 +55,18 @@ enum panel_kernel {
     WIDE_DEVIATIONS_BY_ROW,
     GRADIENT_TERMS_BY_ROW,
     WEIGHTED_GRADIENT_TERMS_BY_ROW,
+    DEVIATIONS_BY_COLUMN,
+    WIDE_DEVIATIONS_BY_COLUMN,
+    GRADIENT_TERMS_BY_COLUMN,
     PANEL_KERNELS
 };
 
 /* Add up the lanes of a sum, `step` apart, pairwise. */
 static inline double sum_of_lanes(const double *lanes, ptrdiff_t step)
 {
-    double eight[8], four[4];
-    for (int i = 0; i < 8; i++)
-        eight[i] = lanes[i * step] + lanes[(i + 8) * step];
-    for (int i = 0; i < 4; i++)
-        four[i] = eight[i] + eight[i + 4];
-    return (four[0] + four[2]) + (four[1] + four[3]);
+#define FOUR(i) ((lanes[i * step] + lanes[(i + 8) * step]) + (lanes[(i + 4) * step] + lanes[(i + 12) * step]))
+    return (FOUR(0) + FOUR(2)) + (FOUR(1) + FOUR(3));
+#undef FOUR
 }
 
 /* A kernel's form: WITH_RELU, and WITH_RESIDUAL (forward: it is added; backward: its gradient is written). */
