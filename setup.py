@@ -49,7 +49,7 @@ def write(path: Path, text: str) -> None:
 
 
 def kernel_extensions() -> list[Extension]:
-    """For rules, norms and feature scaling, one module per compute type and instruction set, all from the same text."""
+    """For rules, norms and feature scaling, one module per type and instruction set, all from the same text."""
     GENERATED.mkdir(parents=True, exist_ok=True)
     levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else []
     extensions = []
@@ -61,7 +61,7 @@ def kernel_extensions() -> list[Extension]:
     }
     for family, write_module in writers.items():
         source = (ROOT / "fastopt" / f"{family}.py").read_text()
-        for dtype in ("float32", "float64"):
+        for dtype in ("float32", "float64", *(["bfloat16"] if family == "norm_rules" else [])):
             for isa in ["plain", *levels]:
                 name = f"{family}_{dtype}_{isa.replace('-', '_')}"
                 path = GENERATED / f"{name}.pyx"

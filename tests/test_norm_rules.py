@@ -59,8 +59,9 @@ def test_every_parameter_of_a_kernel_varies_along_an_axis(panel):
     assert np.size(returned) == (2 if panel.sums else 1)
 
 
-def test_the_bodies_are_compiled_verbatim():
-    text = panels_module(SOURCE, "float32")
+@pytest.mark.parametrize("storage", ["float32", "float64", "bfloat16"])
+def test_the_bodies_are_compiled_verbatim(storage):
+    text = panels_module(SOURCE, storage)
     for function in FUNCTIONS.values():
         for line in function.body.splitlines():
             assert f"    {line}\n" in text, function.name

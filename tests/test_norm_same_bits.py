@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastopt.backends.cython import built_isas
-from tests.norm_cases import ALONE, BY_NAME, DTYPES, EXTREMES, NormCase
+from tests.norm_cases import ALONE, BFLOAT16, BY_NAME, DTYPES, EXTREMES, NormCase
 from tests.support import Arrays, assert_same_bits, copies, cpus, run_python
 
 # Work for several threads, as they share it: whole groups of values in cache, or one pass after the other; many
@@ -39,9 +39,10 @@ def test_thread_counts_give_the_same_bits_through_blocks(case, dtype):
                 assert_same_bits(case.run(copies(arrays), num_threads=threads), wanted, f"{shape}, {threads} threads")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @extremes
 def test_backends_give_the_same_bits(case, dtype):
+    """Of bfloat16, too, which Cython's kernels convert in registers, and Numba's engine in blocks."""
     for shape in [(1, 1), (3, 7), (17, 33), (3, 6, 7, 7), (2, 35, 5, 3), (2, 3, 50, 51), (64, 70, 1)]:
         arrays = case.make_arrays(shape, dtype)
         numba, cython = (case.run(copies(arrays), backend=backend) for backend in ("numba", "cython"))
@@ -52,10 +53,10 @@ DIGEST_OF_ALL = """
 import hashlib
 import numpy as np
 from fastopt.backends.cython import ISA
-from tests.norm_cases import CASES
+from tests.norm_cases import CASES, DTYPES
 digest = hashlib.sha256()
 for case in CASES:
-    for dtype in ("float32", "float64", "float16"):
+    for dtype in DTYPES:
         for shape in ((3, 6, 7, 7), (2, 3, 47, 46), (5, 1025), (9, 40)):
             for array in case.run(case.make_arrays(shape, dtype)).values():
                 digest.update(np.ascontiguousarray(array).tobytes())
@@ -114,11 +115,12 @@ def at_an_odd_place(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
     return memory
 
 
+@pytest.mark.parametrize("dtype", ["float32", BFLOAT16], ids=str)
 @pytest.mark.parametrize("case", OF_CHANNELS, ids=lambda case: case.name)
-def test_large_arrays_in_any_layout_give_the_same_bits(case):
+def test_large_arrays_in_any_layout_give_the_same_bits(case, dtype):
     """19 MB each: beyond a core's own caches, where planes are stored past them, and pixels are summed up in turn."""
     shape = (24, 64, 56, 56)
-    arrays = case.make_arrays(shape)
+    arrays = case.make_arrays(shape, dtype)
     arrays["x"][3, 5, 1, 7] = np.inf
     wanted = case.run(copies(arrays))
     for order in ((0, 1, 2, 3), (0, 2, 3, 1), (1, 0, 2, 3)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from .column_text import COLUMN_KERNELS, COLUMNS, GROUP, ROWS, STEP, ColumnKernel, element
-from .cython_loops import PREAMBLE
+from .cython_loops import preamble
 from .rule_text import Function, parse_functions
 from .to_cython import header
 
@@ -17,7 +17,7 @@ GROUPS_AHEAD = 4
 def columns_module(source: str, dtype: str) -> str:
     """Return the text of a Cython module with the kernels of all functions in ``source``."""
     functions = parse_functions(source)
-    parts = [header("fastopt/column_rules.py", "fastopt/codegen/columns_to_cython.py", dtype), PREAMBLE]
+    parts = [header("fastopt/column_rules.py", "fastopt/codegen/columns_to_cython.py", dtype), preamble(dtype)]
     inlined = {kernel.function: kernel for kernel in COLUMN_KERNELS}
     parts += [_inline(functions[name], kernel) for name, kernel in inlined.items()]
     parts += [_Kernel(kernel, functions[kernel.function]).text() for kernel in COLUMN_KERNELS]

@@ -20,17 +20,21 @@ def elements(loop: Loop) -> str:
     """A kernel that writes arrays: a loop over the columns of each row; over strips, if columns have parameters."""
     called = _given(loop, "0")
     strips = sum(along != ROW for _, along in loop.parameters) > 2
-    parts = [_row(loop), _past(loop), *((_strip(loop, past) for past in (False, True)) if strips else ())]
+    ways = (False,) if loop.narrow else (False, True)
+    parts = [_row(loop), *(_past(loop) for past in ways if past), *(_strip(loop, past) for past in ways if strips)]
     return "\n\n".join(parts) + (
         f"\n\ncdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
         f"    cdef Py_ssize_t r = 0, c = 0\n"
         + (_over_strips(loop) if strips else "")
         + f"    for r in range(r, sizes[{ROWS}]):\n"
-        f"        if sizes[{PAST}]:\n"
-        f"            {loop.name}_past(sizes[{COLUMNS}], {called})\n"
-        f"        else:\n"
-        f"            {loop.name}_row(sizes[{COLUMNS}], {called})"
+        + _past_or_not(loop, "past", "row", f"sizes[{COLUMNS}], {called}", 8).rstrip()
     )
+
+
+def _past_or_not(loop: Loop, past: str, here: str, given: str, indent: int) -> str:
+    """The call of the loop that puts results past the caches where that is asked for, or else of the other one."""
+    there = f"if sizes[{PAST}]:\n    {loop.name}_{past}({given})\nelse:\n    "
+    return textwrap.indent(f"{there * (not loop.narrow)}{loop.name}_{here}({given})\n", " " * indent)
 
 
 def _arguments(loop: Loop) -> list[str]:
@@ -48,7 +52,7 @@ def _over_strips(loop: Loop) -> str:
     Past the caches, strips begin with the first line that begins in a row; all rows' lines do so in the same column, or
     else there are no strips.
     """
-    out = ARRAYS.index("out")
+    out, strip = ARRAYS.index("out"), _given(loop, "c")
     by_lines = f"STRIP % LINE == 0 and sizes[{STEP + out}] % LINE == 0"
     return (
         f"    cdef Py_ssize_t rows, end, head = 0\n"
@@ -59,14 +63,11 @@ def _over_strips(loop: Loop) -> str:
         f"        end = r + rows\n"
         f"        c = head\n"
         f"        while c + STRIP <= sizes[{COLUMNS}]:\n"
-        f"            if sizes[{PAST}]:\n"
-        f"                {loop.name}_strip_past(rows, {_given(loop, 'c')})\n"
-        f"            else:\n"
-        f"                {loop.name}_strip(rows, {_given(loop, 'c')})\n"
+        f"{_past_or_not(loop, 'strip_past', 'strip', f'rows, {strip}', 12)}"
         f"            c += STRIP\n"
         f"        while r < end and c - head < sizes[{COLUMNS}]:\n"
         f"            {loop.name}_row(head, {_given(loop, '0')})\n"
-        f"            {loop.name}_row(sizes[{COLUMNS}] - c, {_given(loop, 'c')})\n"
+        f"            {loop.name}_row(sizes[{COLUMNS}] - c, {strip})\n"
         f"            r += 1\n"
         f"        r = end\n"
     )
@@ -148,13 +149,20 @@ def _strip(loop: Loop, past: bool) -> str:
 
 
 def _element(loop: Loop, elsewhere: dict[str, str] | None = None) -> str:
-    """What is done with the element in column i_; some arrays and parameters stand elsewhere."""
-    place = {name: f"{name}_[i_]" for name in loop.read + loop.written}
+    """What is done with the element in column i_; some arrays and parameters stand elsewhere, in the compute type."""
+    place = {name: f"loaded({name}_[i_])" for name in loop.read}
     place |= {name: f"{name}_" if along == ROW else f"{name}[i_]" for name, along in loop.parameters}
     place |= {name: f"{where}[i_]" for name, where in (elsewhere or {}).items()}
     taken = [{**place, "dy": "g_"}[name] for name in loop.function.arrays + loop.function.scalars]
-    result = f"{loop.function.name}({', '.join(taken)})"
-    if not loop.backward:
-        return f"{place['out']} = {loop.finish}({result}, {place.get('residual', place['x'])})"
-    lines = [f"g_ = {loop.gradient}({place['dy']}, {place.get('y', place['dy'])})", f"{place['out']} = {result}"]
-    return "\n".join(lines + ([f"{place['dresidual']} = g_"] if "dresidual" in place else []))
+    results = {"out": f"{loop.function.name}({', '.join(taken)})"}
+    lines = []
+    if loop.backward:
+        lines = [f"g_ = {loop.gradient}({place['dy']}, {place.get('y', place['dy'])})"]
+        results |= {"dresidual": "g_"}
+    else:
+        results["out"] = f"{loop.finish}({results['out']}, {place.get('residual', place['x'])})"
+    lines += [
+        f"{place[name]} = {results[name]}" if name in place else f"{name}_[i_] = stored({results[name]})"
+        for name in loop.written
+    ]
+    return "\n".join(lines)

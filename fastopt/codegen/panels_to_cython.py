@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from .cython_loops import PREAMBLE
+from .cython_loops import COMPUTED, preamble
 from .elements_to_cython import elements
 from .panel_text import PANELS, Loop, loops
 from .rule_text import Function, parse_functions
@@ -12,15 +12,15 @@ from .sums_to_cython import sums, sums_by_themselves
 from .to_cython import header
 
 
-def panels_module(source: str, dtype: str) -> str:
-    """Return the text of a Cython module with the kernels of all functions in ``source``."""
-    functions = parse_functions(source)
-    parts = [header("fastopt/norm_rules.py", "fastopt/codegen/panels_to_cython.py", dtype), PREAMBLE]
+def panels_module(source: str, storage: str) -> str:
+    """Return the text of a Cython module with the kernels of all functions in ``source``, whose arrays store this."""
+    functions, dtype = parse_functions(source), COMPUTED.get(storage, storage)
+    parts = [header("fastopt/norm_rules.py", "fastopt/codegen/panels_to_cython.py", dtype), preamble(storage)]
     parts += [_inline(each, each.name, "real") for each in functions.values()]
     wide = [panel for panel in PANELS if panel.wide and not panel.loops]
     parts += [_inline(functions[panel.function], panel.name, "double") for panel in wide]
-    parts += [_kernel(loop) for loop in loops(functions)]
-    parts.append(_addresses(loops(functions)))
+    parts += [_kernel(loop) for loop in loops(functions, storage != dtype)]
+    parts.append(_addresses(loops(functions, storage != dtype)))
     return "\n\n".join(parts) + "\n"
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from .cython_loops import arguments, values
+from .cython_loops import arguments, pointer, values
 from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
 
 #: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB
@@ -149,6 +149,7 @@ class _Sums:
         """The terms of the element in a row and column i_."""
         loop = self.loop
         elements = {name: f"{name}_[i_ + {row} * {name}_step_]" for name in loop.read}
+        elements |= {name: f"loaded({elements[name]})" for name in loop.read if name != "weight"}
         if loop.backward:
             elements["dy"] = f"{loop.gradient}({elements['dy']}, {elements.get('y', elements['dy'])})"
         function = loop.panel.name if loop.panel.wide else loop.function.name
@@ -391,8 +392,8 @@ class _Sums:
         values = [f"{name}_lanes_" for name in loop.function.scalars]
         arrays = [f"{name}_" for name in loop.read]
         declared = [f"{self.real} {value}[{LANES}]" for value in values]
-        declared += [*(f"real *{array}" for array in arrays), f"double a_[{LANES}]", f"double b_[{LANES}]"]
-        started = [f"{name}_ = <real *>arrays[{slot}] + r_ * sizes[{STEP + slot}]"
+        declared += [*(f"{pointer(name)} {name}_" for name in loop.read), f"double a_[{LANES}]", f"double b_[{LANES}]"]
+        started = [f"{name}_ = <{pointer(name)}>arrays[{slot}] + r_ * sizes[{STEP + slot}]"
                    for name, slot in ((name, ARRAYS.index(name)) for name in loop.read)]  # fmt: skip
         filled = [f"{value}[i_] = (<{self.pointer}>arrays[{PARAMETER + i}])[r_]" for i, value in enumerate(values)]
 

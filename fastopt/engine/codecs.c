@@ -15,9 +15,9 @@ static inline float from_bfloat16(uint16_t h) { return float_of((uint32_t)h << 1
 static inline uint16_t to_bfloat16(float x)
 {
     uint32_t u = bits_of(x);
-    uint32_t rounded = (u + 0x7fff + ((u >> 16) & 1)) >> 16;
-    uint32_t nan = (u >> 16) | 0x40;
-    return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? nan : rounded);
+    uint32_t rounded = u + 0x7fff + ((u >> 16) & 1);
+    uint32_t nan = u | 0x400000;
+    return (uint16_t)((x != x ? nan : rounded) >> 16);
 }
 
 /* The subtraction below renormalises what float16 holds as subnormal: float's own range there is normal, so that

@@ -67,6 +67,7 @@ typedef struct {
     int form;
     const codec_t *codecs;
     int kernels_go_past; /* kernels can put results past the caches themselves */
+    int kernels_of_bfloat16; /* there are kernels whose arrays store that */
     double eps;
     const double *weight, *bias; /* of each channel; NULL: ones, zeros */
     /* Of each (outer, group). Forward writes them; the others read mean and rstd, in inference mean and var, which is
@@ -77,6 +78,7 @@ typedef struct {
     /* Worked out by plan_norm. */
     enum walk walk;
     ptrdiff_t itemsize;     /* of the compute type */
+    enum storage element;   /* what the kernels' arrays store: the compute type, or bfloat16 as all arrays do */
     ptrdiff_t line;         /* elements of a cache line */
     ptrdiff_t parts;        /* of a sum's tree */
     ptrdiff_t values;       /* of one statistic */

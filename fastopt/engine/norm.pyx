@@ -94,7 +94,7 @@ cdef extern from "norm.h" nogil:
         storage compute
         int form
         const codec_t *codecs
-        bint kernels_go_past
+        bint kernels_go_past, kernels_of_bfloat16
         double eps
         const double *weight
         const double *bias
@@ -104,6 +104,7 @@ cdef extern from "norm.h" nogil:
         double *dweight
         double *dbias
         walk walk_ "walk"
+        storage element
         int sums, whole_sums, second_whole_sums, elements
         int sums_form
         panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel
@@ -141,14 +142,13 @@ cdef Checked checked_momentum = Checked("momentum")
 
 
 cdef class Kernels:
-    """A backend's kernels of one compute type, fetched when they are first used."""
+    """A backend's kernels for arrays of one storage, fetched when they are first used."""
 
     cdef str backend
     cdef str dtype
     cdef panel_kernel_t kernels[PANEL_KERNELS][4]
     cdef const codec_t *codecs
-    cdef bint go_past  # the caches, by themselves
-    cdef bint whole_sums  # some add up whole sums
+    cdef bint built  # ahead of time: then there are some of bfloat16, of whole sums, and of results past the caches
 
     cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
         cdef size_t address
@@ -158,28 +158,31 @@ cdef class Kernels:
         return self.kernels[kernel][form]
 
 
+# In the order of enum storage.
+cdef tuple STORAGES = ("float32", "float64", "float16", "bfloat16")
 cdef dict fetched = {}
 cdef Kernels default_float32 = None
 
 
-cdef Kernels kernels_of(backend, bint is_float64):
+cdef Kernels kernels_of(backend, storage element):
+    """The kernels whose arrays store this."""
     global default_float32
     cdef Kernels kernels
     cdef size_t codecs
-    if backend is None and not is_float64 and default_float32 is not None:
+    if backend is None and element == FLOAT32 and default_float32 is not None:
         return default_float32
-    key = (backend, is_float64)
+    key = (backend, element)
     if key in fetched:
         return <Kernels>fetched[key]
     kernels = Kernels.__new__(Kernels)
     kernels.backend = "cython" if backend is None else backend
-    kernels.dtype = "float64" if is_float64 else "float32"
+    kernels.dtype = STORAGES[<int>element]
     find_host_backend(kernels.backend, "x")
-    codecs = load_codecs(kernels.dtype)
+    codecs = load_codecs("float64" if element == FLOAT64 else "float32")
     kernels.codecs = <const codec_t *>codecs
-    kernels.go_past = kernels.whole_sums = kernels.backend == "cython"
+    kernels.built = kernels.backend == "cython"
     fetched[key] = kernels
-    default_float32 = fetched.get((None, False))
+    default_float32 = fetched.get((None, FLOAT32))
     return kernels
 
 
@@ -361,7 +364,7 @@ cdef class Call:
             return 0
         self.is_reference = self.backend is not None and self.backend == "reference"
         if not self.is_reference:
-            self.kernels = kernels_of(self.backend, self.has_float64)
+            self.kernels = kernels_of(self.backend, FLOAT64 if self.has_float64 else FLOAT32)
         return 0
 
     cdef int refuse_overlaps(self) except -1:
@@ -413,7 +416,7 @@ cdef class Call:
         norm.pass_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
         norm.codecs = self.kernels.codecs
-        norm.kernels_go_past = self.kernels.go_past
+        norm.kernels_go_past = norm.kernels_of_bfloat16 = self.kernels.built
         for slot in range(ARRAYS):
             norm.data[slot] = NULL
             if self.positions[slot] != NONE:
@@ -517,6 +520,8 @@ cdef class Call:
             raise MemoryError
         norm.scratch = self.scratch + before_line(self.scratch)
         plan_norm(norm, threads)
+        if norm.element != norm.compute:
+            kernels = kernels_of(self.backend, norm.element)
         if norm.sums != PANEL_KERNELS:
             norm.sums_kernel = kernels.fetch(norm.sums, norm.sums_form)
         if norm.sums == DEVIATIONS:
@@ -526,9 +531,9 @@ cdef class Call:
         if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:
             norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.sums_form)
         norm.whole_sums_kernel = norm.second_whole_sums_kernel = NULL
-        if kernels.whole_sums and norm.sums != PANEL_KERNELS:
+        if kernels.built and norm.sums != PANEL_KERNELS:
             norm.whole_sums_kernel = kernels.fetch(norm.whole_sums, norm.sums_form)
-        if kernels.whole_sums and norm.sums == DEVIATIONS:
+        if kernels.built and norm.sums == DEVIATIONS:
             norm.second_whole_sums_kernel = kernels.fetch(norm.second_whole_sums, 0)
         if elements < RELEASE_GIL_FROM:
             run_norm(norm, threads)

@@ -41,7 +41,7 @@ static ptrdiff_t ahead_of(const line_t *line, int array, ptrdiff_t at)
     const norm_t *norm = line->norm;
     const axes_t *axes = line->axes;
     ptrdiff_t run = run_from(axes, 0);
-    int is_long = run * norm->itemsize > LONG_RUN;
+    int is_long = in_bytes(norm, run) > LONG_RUN;
     if (!norm->far || (is_long && norm->nreads > 1))
         return 0;
     if (is_long || axes->ndim < 2)
@@ -94,14 +94,13 @@ static void sum_rows(line_t *line, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t
     const norm_t *norm = line->norm;
     ptrdiff_t sizes[SIZES] = {rows, columns, LANES, LANES, LANES, LANES, LANES, LANES, LANES};
     void *arrays[SLOTS];
-    ptrdiff_t offset = (position + lane) * norm->itemsize;
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
-        arrays[i] = line->starts[i] + offset;
+        arrays[i] = line->starts[i] + in_bytes(norm, position + lane);
         sizes[AHEAD + i] = line->aheads[i];
     }
     if (line->weight)
-        arrays[WEIGHT] = line->starts[WEIGHT] + offset;
+        arrays[WEIGHT] = line->starts[WEIGHT] + (position + lane) * norm->itemsize;
     arrays[PARAMETER] = line->parameters[0]; /* the same for all lanes */
     arrays[PARAMETER + 1] = line->parameters[1];
     arrays[SUM] = line->lanes[0] + lane;
@@ -141,7 +140,7 @@ static void collect(line_t *line, ptrdiff_t at, ptrdiff_t count, ptrdiff_t fille
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
         tile_t tile = {line->bases[i] + offset_of(line->axes, i, at), 1, count, 0, col_stride(norm, i)};
-        load_tile(norm, i, &tile, line->blocks[n] + filled * norm->itemsize);
+        load_tile(norm, i, &tile, line->blocks[n] + in_bytes(norm, filled));
         line->starts[i] = line->blocks[n];
         line->aheads[i] = 0;
     }

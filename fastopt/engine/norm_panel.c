@@ -13,9 +13,21 @@ static tile_t joined(tile_t tile)
     return tile;
 }
 
+/* Elements that the kernels load as they are. */
+static void copy_tile(const norm_t *norm, const tile_t *from, char *block)
+{
+    ptrdiff_t row = in_bytes(norm, from->cols);
+    for (ptrdiff_t r = 0; r < from->rows; r++)
+        memcpy(block + r * row, from->data + r * from->row_stride, (size_t)row);
+}
+
 void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block)
 {
     tile_t from = joined(*tile);
+    if (norm->element != norm->compute) {
+        copy_tile(norm, &from, block);
+        return;
+    }
     const codec_t *codec = &norm->codecs[norm->storage[array]];
     int together = from.col_stride == storage_size(norm->storage[array]);
     (norm->far && together ? codec->load_far : codec->load)(&from, block);
@@ -116,7 +128,7 @@ static void run_and_move(const norm_t *norm, panel_t *panel, ptrdiff_t rows, ptr
     if (rows * columns != 0)
         norm->elements_kernel(panel->arrays, panel->sizes);
     for (int n = 0; n < norm->nused; n++)
-        panel->arrays[norm->used[n]] = (char *)panel->arrays[norm->used[n]] + rows * columns * norm->itemsize;
+        panel->arrays[norm->used[n]] = (char *)panel->arrays[norm->used[n]] + in_bytes(norm, rows * columns);
 }
 
 /* Several pixels as one row: their channels' parameters repeat. Results that go past the caches begin with a line. */
@@ -257,7 +269,7 @@ static void add_group_terms(const norm_t *norm, panel_t *panel, ptrdiff_t row, p
             panel->sizes[STEP + i] = in_place ? in_elements(norm, tile.row_stride) : cols;
             for (ptrdiff_t r = 0; r < rows && !in_place; r++) {
                 tile = tile_of(norm, i, 0, row + r, 1, c, cols);
-                load_tile(norm, i, &tile, panel->blocks[i] + r * cols * norm->itemsize);
+                load_tile(norm, i, &tile, panel->blocks[i] + in_bytes(norm, r * cols));
             }
         }
         run_parameter_terms(norm, panel, row, rows, c, cols);

@@ -50,11 +50,18 @@ static inline double get_real(const norm_t *norm, const char *array, ptrdiff_t i
     return norm->compute == FLOAT64 ? ((const double *)array)[index] : ((const float *)array)[index];
 }
 
-/* A distance in memory, in elements of the compute type. A division by what the compiler does not know takes as long as
- * ten elements. */
+/* A distance in memory, in elements of the kernels' arrays. A division by what the compiler does not know takes as long
+ * as ten elements. */
 static inline ptrdiff_t in_elements(const norm_t *norm, ptrdiff_t bytes)
 {
-    return norm->compute == FLOAT64 ? bytes / 8 : bytes / 4;
+    if (norm->element == FLOAT64)
+        return bytes / 8;
+    return norm->element == FLOAT32 ? bytes / 4 : bytes / 2;
+}
+
+static inline ptrdiff_t in_bytes(const norm_t *norm, ptrdiff_t elements)
+{
+    return elements * storage_size(norm->element);
 }
 
 /* The axes of a panel's rows and columns, and the distances of neighbours along them. */

@@ -141,7 +141,7 @@ static void finish_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
 
 static ptrdiff_t channel_bytes(const norm_t *norm)
 {
-    return norm->space.count * norm->itemsize * (is_backward(norm) ? (norm->data[Y] ? 3 : 2) : 1);
+    return in_bytes(norm, norm->space.count) * (is_backward(norm) ? (norm->data[Y] ? 3 : 2) : 1);
 }
 
 /* True if some array's columns do not stand together. */

@@ -92,7 +92,7 @@ static void add_joined_rows(const stripe_t *stripe, ptrdiff_t position, ptrdiff_
     if (rows == 0 || columns == 0)
         return;
     for (int n = 0; n < norm->nreads; n++)
-        arrays[norm->reads[n]] = stripe->data[norm->reads[n]] + (position + column) * norm->itemsize;
+        arrays[norm->reads[n]] = stripe->data[norm->reads[n]] + in_bytes(norm, position + column);
     arrays[PARAMETER] = stripe->parameters[0] + column * parameter_size(norm, stripe->round);
     arrays[PARAMETER + 1] = stripe->parameters[1] + column * parameter_size(norm, stripe->round);
     arrays[SUM] = stripe->lanes[0] + column;
@@ -131,7 +131,7 @@ static void collect_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t r
     for (ptrdiff_t row = 0, run; row < rows; row += run) {
         run = smaller(rows - row, run_from(&norm->space, pixel + row));
         tile_t tile = pixels_of(stripe, i, pixel + row, run, column, cols);
-        load_tile(norm, i, &tile, stripe->blocks[n] + row * cols * norm->itemsize);
+        load_tile(norm, i, &tile, stripe->blocks[n] + in_bytes(norm, row * cols));
     }
     stripe->data[i] = stripe->blocks[n];
     stripe->steps[i] = cols;

@@ -1,9 +1,9 @@
 /* What a norm's kernel is: a function of norm_rules.py compiled into a loop over a panel, a rectangle of elements.
  *
- * Arrays are panels of the compute type whose columns stand together; sizes has the number of rows and columns, then
- * each array's distance from row to row, in elements. Parameters are one value per row or per column (which, the
- * kernel knows) and are of the compute type. A wide kernel computes in float64, and so are its
- * parameters.
+ * Arrays are panels whose columns stand together; sizes has the number of rows and columns, then each array's distance
+ * from row to row, in elements. They are of the compute type, or all of bfloat16, which the kernel then carries to it and
+ * back; WEIGHT is of the compute type, and so are parameters, which are one value per row or per column (which, the
+ * kernel knows). A wide kernel computes in float64, and so are its parameters.
  *
  * A kernel that adds up computes two terms of every element. Those of GROUP rows, or of what is left at the end, are
  * added up column by column, in order, and then join the column's sums, which are float64. Where SUM_STEP is not 0,
@@ -13,16 +13,15 @@
  *
  * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
  * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart. One that does so by column adds up
- * each column, over lanes to which its rows belong in turn. It is given memory for all lanes, one after the other, the
- * first of which becomes the sums.
+ * each of its columns, STRIPE at most, over lanes to which its rows belong in turn.
  *
  * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (kernels_go_past in norm.h). */
 #ifndef FASTOPT_PANEL_H
 #define FASTOPT_PANEL_H
 #include <stddef.h>
 
-#define GROUP 8  /* terms that are added up in their own type */
-#define LANES 16 /* of a sum: its tree is in norm.h */
+#define GROUP 8   /* terms that are added up in their own type */
+#define LANES 16  /* of a sum: its tree is in norm.h */
 #define STRIPE 64 /* columns whose lanes are kept together */
 
 /* The arrays of a norm's kernels. OUT is y or dx; DRESIDUAL the gradient that the norm passes on to a residual.
