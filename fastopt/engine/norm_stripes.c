@@ -172,15 +172,25 @@ static void walk_pixels(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
+/* Add up lanes; a lane is `width` sums, several of which are added up at once. */
+static inline void fold_lanes(const double *restrict lanes, ptrdiff_t width, double *restrict sums)
+{
+    for (ptrdiff_t c = 0; c < width; c++)
+        sums[c] = sum_of_lanes(lanes + c, width);
+}
+
 /* Sums of all the stripe's channels, the first of which is this one, from lanes that are added to piece by piece. */
 static void sum_in_pieces(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
 {
     const norm_t *norm = stripe->norm;
+    double first[MAX_STRIPE], second[MAX_STRIPE];
     memset(stripe->lanes[0], 0, (size_t)(2 * LANES * stripe->width) * sizeof(double));
     walk_pixels(stripe, pixel, pixel + rows);
+    fold_lanes(stripe->lanes[0], stripe->width, first);
+    fold_lanes(stripe->lanes[1], stripe->width, second);
     for (ptrdiff_t c = 0; c < stripe->width; c++) {
-        norm->first[sum + c * norm->parts] = sum_of_lanes(stripe->lanes[0] + c, stripe->width);
-        norm->second[sum + c * norm->parts] = sum_of_lanes(stripe->lanes[1] + c, stripe->width);
+        norm->first[sum + c * norm->parts] = first[c];
+        norm->second[sum + c * norm->parts] = second[c];
     }
 }
 
