@@ -20,8 +20,12 @@ def elements(loop: Loop) -> str:
     """A kernel that writes arrays: a loop over the columns of each row; over strips, if columns have parameters."""
     called = _given(loop, "0")
     strips = sum(along != ROW for _, along in loop.parameters) > 2
-    ways = (False,) if loop.narrow else (False, True)
-    parts = [_row(loop), *(_past(loop) for past in ways if past), *(_strip(loop, past) for past in ways if strips)]
+    parts = [_row(loop)]
+    if strips:
+        parts += [_strip(loop, past=False)]
+    if not loop.bfloat16:
+        parts += [_past(loop)]
+        parts += [_strip(loop, past=True)] * strips
     return "\n\n".join(parts) + (
         f"\n\ncdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
         f"    cdef Py_ssize_t r = 0, c = 0\n"
@@ -33,8 +37,10 @@ def elements(loop: Loop) -> str:
 
 def _past_or_not(loop: Loop, past: str, here: str, given: str, indent: int) -> str:
     """The call of the loop that puts results past the caches where that is asked for, or else of the other one."""
-    there = f"if sizes[{PAST}]:\n    {loop.name}_{past}({given})\nelse:\n    "
-    return textwrap.indent(f"{there * (not loop.narrow)}{loop.name}_{here}({given})\n", " " * indent)
+    called = f"{loop.name}_{here}({given})\n"
+    if not loop.bfloat16:
+        called = f"if sizes[{PAST}]:\n    {loop.name}_{past}({given})\nelse:\n    {called}"
+    return textwrap.indent(called, " " * indent)
 
 
 def _arguments(loop: Loop) -> list[str]:

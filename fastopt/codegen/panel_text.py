@@ -96,7 +96,7 @@ class Loop:
     form: int
     function: Function
     #: True if the arrays store bfloat16, of which nothing goes past the caches.
-    narrow: bool = False
+    bfloat16: bool = False
 
     @property
     def name(self) -> str:
@@ -148,6 +148,6 @@ class Loop:
         return tuple(zip(self.function.scalars, self.panel.along, strict=True))
 
 
-def loops(functions: dict[str, Function], narrow: bool = False) -> list[Loop]:
+def loops(functions: dict[str, Function], bfloat16: bool = False) -> list[Loop]:
     """Return every kernel in each of its forms."""
-    return [Loop(panel, form, functions[panel.function], narrow) for panel in PANELS for form in panel.forms]
+    return [Loop(panel, form, functions[panel.function], bfloat16) for panel in PANELS for form in panel.forms]

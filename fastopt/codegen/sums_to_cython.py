@@ -125,8 +125,10 @@ class _Sums:
         sums = ", ".join(f"<sums_t>arrays[{SUM + i}]" for i in range(2))
         called = f"{self.called}, {sums}"
         in_line = [f"{columns} == {LANES}", *(f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read)]
-        in_lanes = textwrap.indent("\n".join([*self.in_lanes(rows, sum_step, sums), "return"]), " " * 8)
-        pixels = self.loop.panel.pixels
+        in_lanes, pixels = [], self.loop.panel.pixels
+        if pixels:
+            in_lanes = [f"if {sum_step}:"]
+            in_lanes += [f"    {line}" for line in (*self.in_lanes(rows, sum_step, sums, any_width=True), "return")]
         loops = [self.group(), self.first(GROUP // 2), self.second_half(), self.first(1), self.added(1)]
         loops += [self.apart(), self.all_rows(), self.line()]
         loops += [self.lane_by_lane()] * pixels
@@ -135,9 +137,8 @@ class _Sums:
         return "\n\n".join(loops) + (
             f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
             f"    cdef Py_ssize_t r = 0\n"
-            + f"    if {sum_step}:\n{in_lanes}\n"
-            * pixels
-            + f"    if {' and '.join(in_line)}:\n"
+            f"{''.join(f'    {line}{chr(10)}' for line in in_lanes)}"
+            f"    if {' and '.join(in_line)}:\n"
             f"        {self.name}_line({rows} // {GROUP}, {self.given_ahead}{called})\n"
             f"        r = {rows} // {GROUP} * {GROUP}\n"
             f"    {self.name}_all({rows} - r, {columns}, {called})"
@@ -266,21 +267,18 @@ class _Sums:
 
     # ---- Panels whose rows belong to lanes in turn
 
-    def in_lanes(self, rows: str, sum_step: str, sums: str) -> list[str]:
-        """What a kernel does with such rows, from row r on."""
-        columns = f"sizes[{COLUMNS}]"
-        given, called = f"({rows}, {columns}, {sum_step}, ", f"{self.called}, {sums})"
+    def in_lanes(self, rows: str, sum_step: str, sums: str, *, any_width: bool) -> list[str]:
+        """What a kernel does with such rows, from row r on; not of any width, they have STRIPE columns at most."""
+        given, called = f"({rows}, sizes[{COLUMNS}], {sum_step}, ", f"{self.called}, {sums})"
         by_lane = f"{self.lender}_lane_by_lane{given}{called}"
         if not self.in_turn_too:
             return [by_lane]
-        return [
-            f"if sizes[{AHEAD}]:",
-            f"    {self.lender}_in_turn_far{given}{self.given_ahead}{called}",
-            f"elif {columns} <= {STRIPE}:",
-            f"    {self.lender}_in_turn{given}{called}",
-            "else:",
-            f"    {by_lane}",
-        ]
+        far = f"{self.lender}_in_turn_far{given}{self.given_ahead}{called}"
+        near = f"{self.lender}_in_turn{given}{called}"
+        lines = [f"if sizes[{AHEAD}]:", f"    {far}"]
+        if any_width:
+            return [*lines, f"elif sizes[{COLUMNS}] <= {STRIPE}:", f"    {near}", "else:", f"    {by_lane}"]
+        return [*lines, "else:", f"    {near}"]
 
     def lane_by_lane(self) -> str:
         """The rows of one lane, then those of another: whole groups, in registers."""
@@ -368,7 +366,7 @@ class _Sums:
             "    a_[i_] = b_[i_] = 0",
             f"while r < sizes[{ROWS}]:",
             f"    rows_ = min(<Py_ssize_t>{GROUP * LANES}, sizes[{ROWS}] - r)",
-            *(f"    {line}" for line in self.in_lanes("rows_", str(STRIPE), "a_, b_")),
+            *(f"    {line}" for line in self.in_lanes("rows_", str(STRIPE), "a_, b_", any_width=False)),
             "    r += rows_",
             f"for i_ in range({STRIPE}):",
             f"    first_[i_] = sum_of_lanes(a_ + i_, {STRIPE})",

@@ -1,4 +1,4 @@
-/* Included by the kernels' module of each compute type (COMPUTE_FLOAT64) and instruction set. Bit tricks only, no
+/* Included by the kernels' modules of each compute type (COMPUTE_FLOAT64) and instruction set. Bit tricks only, no
  * conversion instructions, so that every instruction set gives the same bits; gcc vectorises the loops. */
 #include "codecs.h"
 #include "philox.h"

@@ -79,7 +79,7 @@ typedef struct {
     enum walk walk;
     ptrdiff_t itemsize;     /* of the compute type */
     enum storage element;   /* what the kernels' arrays store: the compute type, or bfloat16 as all arrays do */
-    ptrdiff_t line;         /* elements of a cache line */
+    ptrdiff_t line;         /* elements of the compute type in a cache line */
     ptrdiff_t parts;        /* of a sum's tree */
     ptrdiff_t values;       /* of one statistic */
     double per_value;       /* 1 / values */

@@ -87,27 +87,23 @@ static void choose_stores(norm_t *norm)
         norm->native[OUT] = norm->native[DRESIDUAL] = 0;
 }
 
-static int stands_in_rows(const norm_t *norm, int array)
+/* True if a kernel can be pointed to the array, once it has kernels of such elements. */
+static int needs_no_blocks(const norm_t *norm, int array)
 {
-    return col_stride(norm, array) == storage_size(norm->storage[array]) && inner_stride(row_axes(norm), array) >= 0;
+    int in_rows = col_stride(norm, array) == storage_size(norm->storage[array]) && inner_stride(row_axes(norm), array) >= 0;
+    int is_out_itself = array < OUT && norm->data[array] == norm->data[OUT]; /* but a kernel's arrays are apart */
+    return in_rows && !is_out_itself;
 }
 
-/* An addition in place: a kernel's arrays are apart. */
-static int is_out_itself(const norm_t *norm, int array)
-{
-    return array < OUT && norm->data[array] == norm->data[OUT];
-}
-
-/* Where all arrays store bfloat16 and are worked on in place, kernels carry it to the compute type and back: through
- * blocks on the stack, that takes as long as the arithmetic (NCHW 32x64x56x56: forward 1.5 ms, 1.2 so; backward 2.5,
- * 1.8; channels last, backward: 3.2, 1.3). */
+/* Where all arrays store bfloat16 and need no blocks, kernels carry it to the compute type and back: through blocks on
+ * the stack, that takes as long as the arithmetic (NCHW 32x64x56x56: forward 1.5 ms, 1.2 so; backward 2.5, 1.8; channels
+ * last, backward: 3.2, 1.3). */
 static enum storage element_of(const norm_t *norm)
 {
-    int in_place = norm->kernels_of_bfloat16 && norm->compute == FLOAT32;
-    for (int i = 0; i < ARRAYS && in_place; i++)
-        if (norm->data[i])
-            in_place = norm->storage[i] == BFLOAT16 && stands_in_rows(norm, i) && !is_out_itself(norm, i);
-    return in_place ? BFLOAT16 : norm->compute;
+    int all = norm->kernels_of_bfloat16 && norm->compute == FLOAT32;
+    for (int i = 0; i < ARRAYS && all; i++)
+        all = !norm->data[i] || (norm->storage[i] == BFLOAT16 && needs_no_blocks(norm, i));
+    return all ? BFLOAT16 : norm->compute;
 }
 
 /* Panels in place may be as large as they are. Through blocks, they are as large as those; where some array runs
@@ -123,7 +119,7 @@ static void choose_panels(norm_t *norm)
             continue;
         norm->used[norm->nused++] = i;
         norm->nread += i < OUT;
-        norm->native[i] = norm->storage[i] == norm->element && stands_in_rows(norm, i) && !is_out_itself(norm, i);
+        norm->native[i] = norm->storage[i] == norm->element && needs_no_blocks(norm, i);
         crossing |= col_stride(norm, i) != storage_size(norm->storage[i]);
     }
     choose_stores(norm);

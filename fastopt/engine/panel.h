@@ -8,8 +8,8 @@
  * A kernel that adds up computes two terms of every element. Those of GROUP rows, or of what is left at the end, are
  * added up column by column, in order, and then join the column's sums, which are float64. Where SUM_STEP is not 0,
  * columns have as many sums as there are lanes (norm.h), so far apart, to which rows belong in turn; GROUP rows of each
- * lane at most. Where an array's AHEAD is not 0, what is added up comes from beyond a core's own caches, and what stands
- * so many elements further on will be, too, soon.
+ * lane at most. Where x's AHEAD is not 0, what is added up comes from beyond a core's own caches; and of each array, what
+ * stands so many elements further on will be added up soon (0: none of it).
  *
  * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
  * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart. One that does so by column adds up

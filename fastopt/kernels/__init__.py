@@ -1,1 +1,1 @@
-"""The kernels compiled ahead of time: the build puts one module here for each compute type and instruction set."""
+"""The kernels compiled ahead of time: the build puts modules here for each type and instruction set."""
