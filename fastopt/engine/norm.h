@@ -93,6 +93,7 @@ typedef struct {
     ptrdiff_t max_rows, max_cols; /* of a panel */
     int past;               /* results go past the caches: by the kernel itself */
     int stream;             /* ... or through blocks, where it can't */
+    double kept;            /* but for so much of them, from 0 to 1 */
     int far;                /* what is read does not fit the caches */
     enum panel_kernel sums, elements; /* the kernels of the pass; PANEL_KERNELS: none */
     enum panel_kernel whole_sums, second_whole_sums; /* of whole sums: by row, or by column (PIXELS) */

@@ -68,12 +68,28 @@ static ptrdiff_t bytes_of(const norm_t *norm, int array)
     return norm->outer.count * norm->channels.count * norm->space.count * storage_size(norm->storage[array]);
 }
 
-static int goes_past_caches(const norm_t *norm)
+static ptrdiff_t bytes_of_arrays(const norm_t *norm, int first, int end)
 {
     ptrdiff_t bytes = 0;
-    for (int i = 0; i < ARRAYS; i++)
+    for (int i = first; i < end; i++)
         bytes += norm->data[i] ? bytes_of(norm, i) : 0;
-    return norm->data[OUT] && bytes >= STREAM_FROM;
+    return bytes;
+}
+
+static int goes_past_caches(const norm_t *norm)
+{
+    return norm->data[OUT] && bytes_of_arrays(norm, 0, ARRAYS) >= STREAM_FROM;
+}
+
+/* What only goes from x to y keeps as much of y in the caches as fits there beside x, for whoever reads it next, or
+ * writes it (inference, NCHW 32x64x56x56: 0.49 -> 0.47 ms, 1.0 -> 0.9 where the memory is slow; 24x64x56x56: 0.40 -> 0.32;
+ * forward, NHWC 21x56x56x64: 0.59 -> 0.53, 0.90 -> 0.71). More is no good, for then x comes from memory again; and where
+ * two arrays are read, none is (an addition of 3,000,000 elements: 0.27 ms, not 0.24). */
+static double kept_in_caches(const norm_t *norm)
+{
+    ptrdiff_t room = STREAM_FROM - bytes_of_arrays(norm, 0, OUT);
+    int from_x_to_y = (norm->pass == FORWARD || norm->pass == INFERENCE) && !norm->data[RESIDUAL];
+    return from_x_to_y && room > 0 ? (double)room / (double)bytes_of_arrays(norm, OUT, ARRAYS) : 0;
 }
 
 /* Results that are written in place, a kernel puts past the caches itself, if it can; all others go through blocks. */
@@ -83,6 +99,7 @@ static void choose_stores(norm_t *norm)
     int in_place = norm->native[OUT] && (!norm->data[DRESIDUAL] || norm->native[DRESIDUAL]);
     norm->past = goes_past && in_place && norm->kernels_go_past && norm->codecs[norm->element].stream;
     norm->stream = goes_past && !norm->past && norm->element == norm->compute;
+    norm->kept = goes_past ? kept_in_caches(norm) : 0;
     if (norm->stream)
         norm->native[OUT] = norm->native[DRESIDUAL] = 0;
 }

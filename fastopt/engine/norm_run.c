@@ -24,8 +24,8 @@
 
 /* A call's units: blocks of channels, and spans of space; or stretches of samples. */
 typedef struct {
-    const norm_t *norm;
-    ptrdiff_t channels; /* of a block */
+    const norm_t *norm, *keeps; /* the same; results stay in the caches */
+    ptrdiff_t channels;         /* of a block */
     ptrdiff_t blocks;
     ptrdiff_t span; /* of space, in elements; of sums, a part */
     enum round round;
@@ -113,13 +113,20 @@ static void sum_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t las
     }
 }
 
+/* Those whose results stay in the caches lie evenly among the others. */
+static int is_kept(const call_t *call, ptrdiff_t unit)
+{
+    double kept = call->norm->kept;
+    return (ptrdiff_t)((double)(unit + 1) * kept) > (ptrdiff_t)((double)unit * kept);
+}
+
 static void apply_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const call_t *call = argument;
     (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         place_t at = place_of(call, unit);
-        apply_channels(call->norm, at.o, at.channel, at.end_channel, at.begin, at.end);
+        apply_channels(is_kept(call, unit) ? call->keeps : call->norm, at.o, at.channel, at.end_channel, at.begin, at.end);
     }
     order_streams(call->norm);
 }
@@ -194,6 +201,12 @@ static void set_blocks_in_order(call_t *call)
 
 static void apply_in_order(call_t *call, int threads)
 {
+    norm_t keeps;
+    if (call->norm->kept > 0) {
+        keeps = *call->norm;
+        keeps.past = keeps.stream = 0;
+        call->keeps = &keeps;
+    }
     set_blocks_in_order(call);
     call->norm->spread(apply_units, call, units_of(call), 64, threads);
 }
@@ -208,7 +221,7 @@ static int ask_for_second(const norm_t *norm)
 static void run_spatial(norm_t *norm, int threads)
 {
     atomic_int second = 0;
-    call_t call = {norm, 0, 0, 0, FIRST, &second};
+    call_t call = {norm, NULL, 0, 0, 0, FIRST, &second};
     ptrdiff_t groups = norm->outer.count * norm->groups;
     if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
         prepare_fixed(norm);
@@ -245,7 +258,7 @@ static void run_spatial(norm_t *norm, int threads)
 
 static void run_addition(norm_t *norm, int threads)
 {
-    call_t call = {norm, 0, 0, 0, FIRST, NULL};
+    call_t call = {norm, NULL, 0, 0, 0, FIRST, NULL};
     if (norm->channels.count * norm->space.count != 0)
         apply_in_order(&call, threads);
 }
@@ -349,7 +362,7 @@ static void apply_sample_units(void *argument, int thread, ptrdiff_t first, ptrd
 static void run_sampled(norm_t *norm, int threads)
 {
     atomic_int second = 0;
-    call_t call = {norm, PART, ceil_div(norm->channels.count, PART), 0, FIRST, &second};
+    call_t call = {norm, NULL, PART, ceil_div(norm->channels.count, PART), 0, FIRST, &second};
     prepare_rows(norm);
     if (norm->channels.count == 0 || norm->outer.count == 0)
         return;
@@ -386,7 +399,7 @@ void run_norm(norm_t *norm, int threads)
         run_spatial(norm, threads);
     if (is_backward(norm)) {
         ptrdiff_t sums = norm->channels.count * (norm->walk == SAMPLES ? norm->outer_parts : norm->outer.count);
-        call_t call = {norm, 0, 0, 0, FIRST, NULL};
+        call_t call = {norm, NULL, 0, 0, 0, FIRST, NULL};
         norm->spread(finish_channels, &call, ceil_div(norm->channels.count, 256), 64, sums < 65536 ? 1 : threads);
     }
     leave_float_mode(caller);
