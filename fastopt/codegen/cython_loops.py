@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from .panel_text import ARRAYS, PARAMETER, ROW, STEP, Loop
+from .panel_text import ARRAYS, PARAMETER, ROW, STEP, STRIPE, Loop
 
 #: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
 #: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.
@@ -55,6 +55,14 @@ cdef extern from *:
     #endif
     }}
 
+    /* A column's sum, from the terms of two panels' lanes. It may be -0, but joins what began with 0. */
+    static inline double sum_of_waiting(const real_t *terms)
+    {{
+    #define TERMS(lane) ((double)terms[(lane) * {stripe}] + (double)terms[(LANES + (lane)) * {stripe}])
+        return SUM_OF_LANES(TERMS);
+    #undef TERMS
+    }}
+
     #define LINE (64 / (Py_ssize_t)sizeof(real_t))
     typedef struct {{
         real_t x[LINES];
@@ -80,6 +88,7 @@ cdef extern from *:
     Py_ssize_t STRIP, LINE, LINES
     Py_ssize_t before_line(const void *place) noexcept nogil
     void put_lines(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
+    double sum_of_waiting(const real *terms) noexcept nogil
     void ask_for(run_t row, Py_ssize_t columns) noexcept nogil
     void ask_for_early(elements_t row, Py_ssize_t columns) noexcept nogil"""
 
@@ -93,9 +102,9 @@ COMPUTED = {"bfloat16": "float32"}
 def preamble(storage: str) -> str:
     """Return what every loop over a panel takes, whose arrays store this type."""
     if storage not in COMPUTED:
-        return PREAMBLE.format(c_element="real_t", element="real", loaded="(x)", stored="(x)")
+        return PREAMBLE.format(stripe=STRIPE, c_element="real_t", element="real", loaded="(x)", stored="(x)")
     loaded, stored = f"from_{storage}(x)", f"to_{storage}(x)"
-    return PREAMBLE.format(c_element="uint16_t", element="unsigned short", loaded=loaded, stored=stored)
+    return PREAMBLE.format(stripe=STRIPE, c_element="uint16_t", element="unsigned short", loaded=loaded, stored=stored)
 
 
 def pointer(name: str) -> str:

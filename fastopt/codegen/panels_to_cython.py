@@ -8,8 +8,9 @@ from .cython_loops import COMPUTED, preamble
 from .elements_to_cython import elements
 from .panel_text import PANELS, Loop, loops
 from .rule_text import Function, parse_functions
-from .sums_to_cython import sums, sums_by_themselves
+from .sums_to_cython import sums
 from .to_cython import header
+from .whole_sums_to_cython import whole_sums
 
 
 def panels_module(source: str, storage: str) -> str:
@@ -27,7 +28,7 @@ def panels_module(source: str, storage: str) -> str:
 def _kernel(loop: Loop) -> str:
     """A kernel, behind the loops that it alone has."""
     if loop.panel.loops:
-        return sums_by_themselves(loop)
+        return whole_sums(loop)
     return sums(loop) if loop.panel.sums else elements(loop)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from .cython_loops import arguments, pointer, values
-from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
+from .cython_loops import arguments, values
+from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
 
 #: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB
 #: (every 16th pixel of 64 channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
@@ -18,7 +18,6 @@ APART = 256
 
 #: Columns of half a group whose sums wait on the stack meanwhile.
 COLUMNS_AT_ONCE = 256
-
 
 #: Rows of a lane that are read together where lanes take turns: half the loads and stores of what waits (batch norm
 #: backward, 1x56x56x64: 0.15 ns an element, not 0.24 lane by lane; four rows are 16 streams of memory: 0.2).
@@ -33,25 +32,18 @@ SUMS = "sums_t first_, sums_t second_"
 
 def sums(loop: Loop) -> str:
     """A kernel that adds terms to the sums of their columns."""
-    return _Sums(loop).kernel()
-
-
-def sums_by_themselves(loop: Loop) -> str:
-    """A kernel that adds up each of its rows, or of its columns, by itself, with the loops of another.
-
-    To call that one for every row takes 80 ns (layer norm forward, 1024x1024, one thread: 0.28 ns an element; 0.24);
-    and the lanes of columns, the engine adds up with the instructions that every processor has (batch norm, 256x64:
-    forward 5.6 us, 5.3 here; backward 6.7, 6.4).
-    """
-    return _Sums(loop).rows_by_themselves() if ROW in loop.panel.along else _Sums(loop).columns_by_themselves()
+    return Sums(loop).kernel()
 
 
 @dataclass(frozen=True)
-class _Sums:
+class Sums:
+    """The loops of one kernel, and what they have in common."""
+
     loop: Loop
 
     @property
     def name(self) -> str:
+        """What the kernel is called, and its loops begin with."""
         return self.loop.name
 
     @property
@@ -71,6 +63,7 @@ class _Sums:
 
     @property
     def pointer(self) -> str:
+        """The type of a pointer to them, or to parameters."""
         return "sums_t" if self.loop.panel.wide else "run_t"
 
     @property
@@ -118,6 +111,17 @@ class _Sums:
         moved = [f"{name} + {'r_' if name in self.by_row else column}" for name in self.loop.function.scalars]
         return ", ".join(arrays + moved)
 
+    @property
+    def given_column(self) -> list[str]:
+        """What a loop over rows gives another one, from column c_ on."""
+        arrays = [each for name in self.loop.read for each in (f"{name}_ + c_", f"{name}_step_")]
+        return arrays + [f"{name} + c_" for name in self.loop.function.scalars]
+
+    @property
+    def ahead(self) -> str:
+        """What a loop that asks gives another one first."""
+        return "".join(f"{name}_ahead_, " for name in self.asked)
+
     def kernel(self) -> str:
         """All loops, and the kernel that chooses among them."""
         loop = self.loop
@@ -128,12 +132,15 @@ class _Sums:
         in_lanes, pixels = [], self.loop.panel.pixels
         if pixels:
             in_lanes = [f"if {sum_step}:"]
-            in_lanes += [f"    {line}" for line in (*self.in_lanes(rows, sum_step, sums, any_width=True), "return")]
+            in_lanes += [f"    {line}" for line in (*self.in_lanes(rows, sum_step, sums), "return")]
         loops = [self.group(), self.first(GROUP // 2), self.second_half(), self.first(1), self.added(1)]
         loops += [self.apart(), self.all_rows(), self.line()]
         loops += [self.lane_by_lane()] * pixels
+        if pixels and not self.in_turn_too:
+            loops += [self.group_far(), self.lane_by_lane_far()]
         if self.in_turn_too:
-            loops += [self.first(PAIR), self.added(PAIR), self.in_turn(False), self.in_turn(True)]
+            loops += [self.first(PAIR), self.added(PAIR)]
+            loops += [each(far) for each in (self.stripe, self.in_turn) for far in (False, True)]
         return "\n\n".join(loops) + (
             f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
             f"    cdef Py_ssize_t r = 0\n"
@@ -267,35 +274,80 @@ class _Sums:
 
     # ---- Panels whose rows belong to lanes in turn
 
-    def in_lanes(self, rows: str, sum_step: str, sums: str, *, any_width: bool) -> list[str]:
-        """What a kernel does with such rows, from row r on; not of any width, they have STRIPE columns at most."""
+    def in_lanes(self, rows: str, sum_step: str, sums: str) -> list[str]:
+        """What a kernel does with such rows, from row r on."""
         given, called = f"({rows}, sizes[{COLUMNS}], {sum_step}, ", f"{self.called}, {sums})"
+        way, is_far = ("in_turn", "") if self.in_turn_too else ("lane_by_lane", f" and {rows} == {GROUP * LANES}")
+        far = f"{self.lender}_{way}_far{given}{self.given_ahead}{called}"
+        near = [f"elif sizes[{COLUMNS}] <= {STRIPE}:", f"    {self.lender}_in_turn{given}{called}"] * self.in_turn_too
         by_lane = f"{self.lender}_lane_by_lane{given}{called}"
-        if not self.in_turn_too:
-            return [by_lane]
-        far = f"{self.lender}_in_turn_far{given}{self.given_ahead}{called}"
-        near = f"{self.lender}_in_turn{given}{called}"
-        lines = [f"if sizes[{AHEAD}]:", f"    {far}"]
-        if any_width:
-            return [*lines, f"elif sizes[{COLUMNS}] <= {STRIPE}:", f"    {near}", "else:", f"    {by_lane}"]
-        return [*lines, "else:", f"    {near}"]
+        return [f"if sizes[{AHEAD}]{is_far}:", f"    {far}", *near, "else:", f"    {by_lane}"]
+
+    def group_far(self) -> str:
+        """A whole group of what is far away, line by line, each of which asks for the one that stands so far on.
+
+        No processor sees where rows at some distance of each other go on (the sums of batch norm forward, NHWC
+        32x56x56x64: 0.38 ms, not 0.32). To ask for all lines of a group at once is no better than to ask for none.
+        """
+        asked = "".join(
+            f"        for r_ in range({GROUP}):\n"
+            f"            ask_for_early({name}_ + {name}_ahead_ + r_ * {name}_step_ + c_, LINE)\n"
+            for name in self.asked
+        )
+        given = [*self.given_column, "first_ + c_", "second_ + c_"]
+        return (
+            f"cdef inline void {self.name}_group_far(Py_ssize_t n_, {self.taken_ahead}{self.taken}, {SUMS}) "
+            f"noexcept nogil:\n"
+            f"    cdef Py_ssize_t r_, c_ = 0\n"
+            f"    while c_ + LINE <= n_:\n{asked}"
+            f"        {self.name}_group(LINE, {', '.join(given)})\n"
+            f"        c_ += LINE\n"
+            f"    {self.name}_group(n_ - c_, {', '.join(given)})"
+        )
 
     def lane_by_lane(self) -> str:
         """The rows of one lane, then those of another: whole groups, in registers."""
+        return self.by_lane("lane_by_lane", "all", f"(rows_ - lane_ + {LANES - 1}) // {LANES}, n_", "", "")
+
+    def lane_by_lane_far(self) -> str:
+        """The same of what is far away: a whole group of each lane."""
+        return self.by_lane("lane_by_lane_far", "group_far", "n_", self.taken_ahead, self.ahead)
+
+    def by_lane(self, name: str, rows: str, sizes: str, taken: str, given: str) -> str:
+        """A loop over lanes, each of whose rows another loop adds up."""
         read = self.loop.read
-        given = [each for name in read for each in (f"{name}_ + lane_ * {name}_step_", f"{LANES} * {name}_step_")]
-        given += self.loop.function.scalars
+        arrays = [each for name in read for each in (f"{name}_ + lane_ * {name}_step_", f"{LANES} * {name}_step_")]
+        arrays += self.loop.function.scalars
         return (
-            f"cdef void {self.name}_lane_by_lane(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
-            f"{self.taken}, {SUMS}) noexcept nogil:\n"
+            f"cdef void {self.name}_{name}(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
+            f"{taken}{self.taken}, {SUMS}) noexcept nogil:\n"
             f"    cdef Py_ssize_t lane_\n"
             f"    for lane_ in range(min(<Py_ssize_t>{LANES}, rows_)):\n"
-            f"        {self.name}_all((rows_ - lane_ + {LANES - 1}) // {LANES}, n_, {', '.join(given)}, "
+            f"        {self.name}_{rows}({sizes}, {given}{', '.join(arrays)}, "
             f"first_ + lane_ * lane_step_, second_ + lane_ * lane_step_)"
         )
 
     def in_turn(self, far: bool) -> str:
-        """Rows in the order of memory, in stripes of columns: bands of two rows for each lane.
+        """Rows in the order of memory, in stripes of columns, whose terms then join the sums."""
+        way = "_far" * far
+        given = f"{self.ahead * far}{', '.join(self.given_column)}"
+        return (
+            f"cdef void {self.name}_in_turn{way}(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
+            f"{self.taken_ahead * far}{self.taken}, {SUMS}) noexcept nogil:\n"
+            f"    cdef Py_ssize_t i_, c_ = 0, lane_, columns_\n"
+            f"    cdef {self.real} a_[{LANES * STRIPE}]\n    cdef {self.real} b_[{LANES * STRIPE}]\n"
+            f"    while c_ < n_:\n"
+            f"        columns_ = min(<Py_ssize_t>{STRIPE}, n_ - c_)\n"
+            f"        {self.name}_stripe{way}(rows_, columns_, {given}, a_, b_)\n"
+            f"        for lane_ in range(min(<Py_ssize_t>{LANES}, rows_)):\n"
+            f"            for i_ in range(columns_):\n"
+            f"                first_[lane_ * lane_step_ + c_ + i_] += a_[lane_ * {STRIPE} + i_]\n"
+            f"                second_[lane_ * lane_step_ + c_ + i_] += b_[lane_ * {STRIPE} + i_]\n"
+            f"        c_ += columns_"
+        )
+
+    def stripe(self, far: bool) -> str:
+        """Rows of a stripe of columns in the order of memory: bands of two rows for each lane, whose terms wait.
 
         For two arrays, whose lanes' groups of 8 rows, each 16 rows apart, often lie in the same few places of a small
         cache, and drive each other out. One array is better read lane by lane (forward: 1.1 ms, not 1.2), and so are
@@ -304,40 +356,28 @@ class _Sums:
         Of a whole stripe, the compiler keeps parameters in registers if they are copied (256x64: 7.5 us -> 6.7).
         """
         scalars = self.loop.function.scalars
-        declared = [
-            *(f"{name}_stripe_[{STRIPE}]" for name in scalars),
-            *(f"{lanes}[{LANES * STRIPE}]" for lanes in ("a_", "b_")),
-        ]
-        copied = "".join(f"                {name}_stripe_[i_] = {name}[c_ + i_]\n" for name in scalars)
-        whole = textwrap.indent(self.bands(str(STRIPE), [f"{name}_stripe_" for name in scalars], far), " " * 12)
-        narrow = textwrap.indent(self.bands("columns_", [f"{name} + c_" for name in scalars], far), " " * 12)
+        declared = "".join(f"    cdef {self.real} {name}_stripe_[{STRIPE}]\n" for name in scalars)
+        copied = "".join(f"            {name}_stripe_[i_] = {name}[i_]\n" for name in scalars)
+        whole = textwrap.indent(self.bands(str(STRIPE), [f"{name}_stripe_" for name in scalars], far), " " * 8)
+        narrow = textwrap.indent(self.bands("n_", list(scalars), far), " " * 8)
         return (
-            f"cdef void {self.name}_in_turn{'_far' * far}(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
-            f"{self.taken_ahead * far}{self.taken}, {SUMS}) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, {'k_, ' * far}c_ = 0, r_, band_, lane_, columns_\n"
-            f"{''.join(f'    cdef {self.real} {each}{chr(10)}' for each in declared)}"
-            f"    while c_ < n_:\n"
-            f"        columns_ = min(<Py_ssize_t>{STRIPE}, n_ - c_)\n"
-            f"        if columns_ == {STRIPE}:\n"
-            f"            for i_ in range({STRIPE}):\n{copied}{whole}\n"
-            f"        else:\n{narrow}\n"
-            f"        for r_ in range(min(<Py_ssize_t>{LANES}, rows_)):\n"
-            f"            for i_ in range(columns_):\n"
-            f"                first_[r_ * lane_step_ + c_ + i_] += a_[r_ * {STRIPE} + i_]\n"
-            f"                second_[r_ * lane_step_ + c_ + i_] += b_[r_ * {STRIPE} + i_]\n"
-            f"        c_ += columns_"
+            f"cdef void {self.name}_stripe{'_far' * far}(Py_ssize_t rows_, Py_ssize_t n_, "
+            f"{self.taken_ahead * far}{self.taken}, {self.waiting}) noexcept nogil:\n"
+            f"    cdef Py_ssize_t i_, {'k_, ' * far}r_, band_, lane_\n{declared}"
+            f"    if n_ == {STRIPE}:\n"
+            f"        for i_ in range({STRIPE}):\n{copied}{whole}\n"
+            f"    else:\n{narrow}"
         )
 
     def bands(self, columns: str, parameters: list[str], far: bool) -> str:
-        """All bands of a stripe of so many columns from c_ on, whose parameters stand there."""
+        """All bands of a stripe of so many columns, whose parameters stand there."""
         read, ahead = self.loop.read, f"{PAIR} * r_ - band_ + k_"
         given = [each for name in read
-                 for each in (f"{name}_ + r_ * {name}_step_ + c_", f"{LANES} * {name}_step_")]  # fmt: skip
+                 for each in (f"{name}_ + r_ * {name}_step_", f"{LANES} * {name}_step_")]  # fmt: skip
         given += [*parameters, "a_ + lane_", "b_ + lane_"]
         asked = [f"        for k_ in range({PAIR}):"]
         asked += [
-            f"            ask_for_early({name}_ + {name}_ahead_ + ({ahead}) * {name}_step_ + c_, {columns})"
-            for name in read
+            f"            ask_for_early({name}_ + {name}_ahead_ + ({ahead}) * {name}_step_, {columns})" for name in read
         ]
         paired = f"r_ + {LANES * (PAIR - 1)} < rows_"
         rows = [
@@ -356,65 +396,3 @@ class _Sums:
             *(asked if far else []),
             *rows,
         ])  # fmt: skip
-
-    # ---- Panels each of whose columns, or rows, has sums of its own
-
-    def columns_by_themselves(self) -> str:
-        """Groups of rows in every lane, and then the lanes are added up."""
-        lines = [
-            f"for i_ in range({LANES * STRIPE}):",
-            "    a_[i_] = b_[i_] = 0",
-            f"while r < sizes[{ROWS}]:",
-            f"    rows_ = min(<Py_ssize_t>{GROUP * LANES}, sizes[{ROWS}] - r)",
-            *(f"    {line}" for line in self.in_lanes("rows_", str(STRIPE), "a_, b_", any_width=False)),
-            "    r += rows_",
-            f"for i_ in range({STRIPE}):",
-            f"    first_[i_] = sum_of_lanes(a_ + i_, {STRIPE})",
-            f"    second_[i_] = sum_of_lanes(b_ + i_, {STRIPE})",
-            f"for i_ in range(sizes[{COLUMNS}]):",
-            *(f"    (<sums_t>arrays[{SUM + i}])[i_ * sizes[{SUM_STEP}]] = {each}[i_]"
-              for i, each in enumerate(("first_", "second_"))),
-        ]  # fmt: skip
-        declared = [f"{lanes}[{LANES * STRIPE}]" for lanes in ("a_", "b_")]
-        declared += [f"{sums}[{STRIPE}]" for sums in ("first_", "second_")]
-        return (
-            f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, rows_, r = 0\n"
-            f"{''.join(f'    cdef double {each}{chr(10)}' for each in declared)}"
-            f"{textwrap.indent(chr(10).join(lines), ' ' * 4)}"
-        )
-
-    def rows_by_themselves(self) -> str:
-        """Whole groups of a row in line; of an incomplete one, the first lanes have one more."""
-        loop, rest = self.loop, f"rest_ % {LANES}"
-        values = [f"{name}_lanes_" for name in loop.function.scalars]
-        arrays = [f"{name}_" for name in loop.read]
-        declared = [f"{self.real} {value}[{LANES}]" for value in values]
-        declared += [*(f"{pointer(name)} {name}_" for name in loop.read), f"double a_[{LANES}]", f"double b_[{LANES}]"]
-        started = [f"{name}_ = <{pointer(name)}>arrays[{slot}] + r_ * sizes[{STEP + slot}]"
-                   for name, slot in ((name, ARRAYS.index(name)) for name in loop.read)]  # fmt: skip
-        filled = [f"{value}[i_] = (<{self.pointer}>arrays[{PARAMETER + i}])[r_]" for i, value in enumerate(values)]
-
-        def added(which: str, sizes: str, column: str, lane: str) -> str:
-            given = [each for array in arrays for each in (f"{array} + {column}", str(LANES))]
-            given += [f"{each} + {lane}" for each in (*values, "a_", "b_")]
-            return f"{self.lender}_{which}({sizes}{', '.join(given)})"
-
-        each_row = [
-            *started,
-            f"for i_ in range({LANES}):",
-            *(f"    {line}" for line in (*filled, "a_[i_] = 0", "b_[i_] = 0")),
-            added("line", f"whole_ // {GROUP * LANES}, {self.given_ahead}", "0", "0"),
-            "if rest_:",
-            "    " + added("all", f"rest_ // {LANES} + 1, {rest}, ", "whole_", "0"),
-            "    " + added("all", f"rest_ // {LANES}, {LANES} - {rest}, ", f"whole_ + {rest}", rest),
-            *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes}, 1)"
-              for i, lanes in enumerate(("a_", "b_"))),
-        ]  # fmt: skip
-        return (
-            f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, r_, rest_ = sizes[{COLUMNS}] % {GROUP * LANES}\n"
-            f"    cdef Py_ssize_t whole_ = sizes[{COLUMNS}] - rest_\n"
-            f"{''.join(f'    cdef {each}{chr(10)}' for each in declared)}"
-            f"    for r_ in range(sizes[{ROWS}]):\n{textwrap.indent(chr(10).join(each_row), ' ' * 8)}"
-        )

@@ -60,12 +60,17 @@ enum panel_kernel {
     PANEL_KERNELS
 };
 
-/* Add up the lanes of a sum, `step` apart, pairwise. */
+/* Add up what lanes have, pairwise. */
+#define FOUR_LANES(lane, i) ((lane(i) + lane(i + 8)) + (lane(i + 4) + lane(i + 12)))
+#define SUM_OF_LANES(lane) \
+    ((FOUR_LANES(lane, 0) + FOUR_LANES(lane, 2)) + (FOUR_LANES(lane, 1) + FOUR_LANES(lane, 3)))
+
+/* The same of the lanes of a sum, `step` apart. */
 static inline double sum_of_lanes(const double *lanes, ptrdiff_t step)
 {
-#define FOUR(i) ((lanes[i * step] + lanes[(i + 8) * step]) + (lanes[(i + 4) * step] + lanes[(i + 12) * step]))
-    return (FOUR(0) + FOUR(2)) + (FOUR(1) + FOUR(3));
-#undef FOUR
+#define LANE(i) lanes[(i) * step]
+    return SUM_OF_LANES(LANE);
+#undef LANE
 }
 
 /* A kernel's form: WITH_RELU, and WITH_RESIDUAL (forward: it is added; backward: its gradient is written). */
