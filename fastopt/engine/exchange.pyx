@@ -79,9 +79,10 @@ cdef bint is_tensor(array) noexcept:
 cdef int wrote_all_but(tuple arrays, Py_ssize_t only_read, Py_ssize_t period) except -1:
     """As `wrote`, of several tensors' arrays, so many each, of which one is only read."""
     cdef Py_ssize_t i
-    cdef list written = []
+    cdef list written
     if tensor_type is None:
         return 0
+    written = []
     for i in range(len(arrays)):
         if i % period != only_read and is_tensor(arrays[i]):
             written.append(arrays[i])

@@ -369,7 +369,7 @@ cdef class Call:
 
     cdef int refuse_overlaps(self) except -1:
         cdef Intake intake = Intake.__new__(Intake)
-        intake.names = tuple(self.names)
+        intake.labels = self.names
         intake.narrays = len(self.names)
         intake.tensors = 1
         intake.arrays = self.arrays
@@ -396,7 +396,7 @@ cdef class Call:
             self.arrays, self.names, self.only_read = kept
         return 0
 
-    cdef tuple results(self, tuple given, tuple positions):
+    cdef tuple results(self, tuple given, const Py_ssize_t *positions):
         """What the call returns: the caller's own objects where there are some, which are now written."""
         cdef Py_ssize_t i
         wrote_all_but(given, -1, 1)
@@ -544,7 +544,9 @@ cdef class Call:
 
     # ---- The reference
 
-    cdef int run_reference(self, function, dict arguments, tuple written, dict hyperparameters) except -1:
+    cdef int run_reference(
+        self, function, dict arguments, const Py_ssize_t *written, Py_ssize_t count, dict hyperparameters
+    ) except -1:
         """Compute in float64 copies by the plain formula, then round what is written into the caller's arrays."""
         if any(array.dtype.kind == "u" for array in self.arrays):
             raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
@@ -556,8 +558,10 @@ cdef class Call:
         named = {name: value for name, value in {**hyperparameters, **copies}.items() if name in wanted}
         with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
             results = function(**named)
-            for position, values in zip(written, results if len(written) > 1 else (results,), strict=True):
-                self.arrays[position][...] = values.astype(self.arrays[position].dtype)
+            results = results if count > 1 else (results,)
+            for i in range(count):
+                array = self.arrays[written[i]]
+                array[...] = results[i].astype(array.dtype)
             for name in ("running_mean", "running_var"):
                 if arguments.get(name, NONE) != NONE and not self.only_read >> arguments[name] & 1:
                     array = self.arrays[arguments[name]]
@@ -795,13 +799,14 @@ def forward(
         at_mean = call.own(statistic(call, call.statistic_shape()), "mean")
     if at_rstd == NONE:
         at_rstd = call.own(statistic(call, call.statistic_shape()), "rstd")
-    results = call.results(given, (call.positions[OUT], at_mean, at_rstd))
+    cdef Py_ssize_t[3] written = [call.positions[OUT], at_mean, at_rstd]
+    results = call.results(given, written)
     if call.is_reference:
         call.run_reference(
             REFERENCE_FORWARD[kind],
             {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_running_mean,
              "running_var": at_running_var, "residual": call.positions[RESIDUAL]},
-            (call.positions[OUT], at_mean, at_rstd),
+            written, 3,
             {"momentum": rate, "eps": call.norm.eps, "axis": call.axis, "unbiased": bool(is_unbiased),
              "activation": activation, "groups": call.groups},
         )
@@ -856,13 +861,13 @@ def inference(
 
     if out is None:
         call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "out"), "out")
-    results = call.results((out,), (call.positions[OUT],))
+    results = call.results((out,), &call.positions[OUT])
     if call.is_reference:
         call.run_reference(
             norm_reference.batch_norm_inference,
             {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_mean,
              "running_var": at_var, "residual": call.positions[RESIDUAL]},
-            (call.positions[OUT],),
+            &call.positions[OUT], 1,
             {"eps": call.norm.eps, "axis": call.axis, "activation": activation},
         )
         return results[0]
@@ -951,14 +956,14 @@ cdef tuple run_backward(
         at_dbias = call.own(statistic(call, call.channel_shape()), "dbias")
     if with_residual and call.positions[DRESIDUAL] == NONE:
         call.positions[DRESIDUAL] = call.own(new_like(call.arrays[0], call.stored[0], "dresidual"), "dresidual")
-    written = (call.positions[OUT], at_dweight, at_dbias, *([call.positions[DRESIDUAL]] if with_residual else []))
+    cdef Py_ssize_t[4] written = [call.positions[OUT], at_dweight, at_dbias, call.positions[DRESIDUAL]]
     results = call.results(given, written)
     if call.is_reference:
         call.run_reference(
             REFERENCE_BACKWARD[kind] if direction == BACKWARD else norm_reference.batch_norm_backward_inference,
             {"dy": call.positions[DY], "x": call.positions[X], "weight": at_weight, statistics_names[0]: at_first,
              statistics_names[1]: at_second, "y": at_y},
-            written,
+            written, len(given),
             {"axis": call.axis, "groups": call.groups, "eps": call.norm.eps, "activation": activation, "residual": with_residual},
         )
         return results
@@ -1020,9 +1025,9 @@ cdef object run_addition(Call call, pass_t direction, tuple given, dict position
         )[0]
     if out is None:
         call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "out"), "out")
-    results = call.results((out,), (call.positions[OUT],))
+    results = call.results((out,), &call.positions[OUT])
     if call.is_reference:
-        call.run_reference(reference, positions, (call.positions[OUT],), {"activation": activation})
+        call.run_reference(reference, positions, &call.positions[OUT], 1, {"activation": activation})
         return results[0]
     call.plan(direction)
     call.run()
