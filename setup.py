@@ -48,6 +48,12 @@ def write(path: Path, text: str) -> None:
         path.write_text(text)
 
 
+def headers() -> list[str]:
+    """All C headers of the package but those that are written: which module reads which, is not asked."""
+    found = [path for folder in ("codegen", "engine") for path in (ROOT / "fastopt" / folder).glob("*.h")]
+    return sorted(os.path.relpath(path, ROOT) for path in [*found, ROOT / INCLUDE / "fastopt.h"])
+
+
 def kernel_extensions() -> list[Extension]:
     """For rules, norms and feature scaling, one module per type and instruction set, all from the same text."""
     GENERATED.mkdir(parents=True, exist_ok=True)
@@ -71,11 +77,7 @@ def kernel_extensions() -> list[Extension]:
                         f"fastopt.kernels.{name}",
                         [os.path.relpath(path, ROOT)],
                         include_dirs=["fastopt/codegen", ENGINE],
-                        depends=[
-                            "fastopt/codegen/primitives.h",
-                            "fastopt/codegen/random_primitives.h",
-                            *(f"{ENGINE}/{name}" for name in ("codecs.c", "codecs.h", "draw.c", "draw.h", "philox.h")),
-                        ],
+                        depends=[*headers(), f"{ENGINE}/codecs.c", f"{ENGINE}/draw.c"],
                         extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
                     )
                 )
@@ -110,13 +112,12 @@ def engine_extensions() -> list[Extension]:
         "norm": [f"norm_{part}" for part in ("run", "plan", "panel", "sums", "lines", "stripes", "statistics")],
         "columns": ["columns_run"],
     }
-    headers = [*(ROOT / ENGINE).glob("*.h"), ROOT / INCLUDE / "fastopt.h"]
     return [
         Extension(
             f"fastopt.engine.{module}",
             [f"{ENGINE}/{module}.pyx", *(f"{ENGINE}/{name}.c" for name in sources)],
             include_dirs=[ENGINE, INCLUDE, numpy.get_include()],
-            depends=sorted(os.path.relpath(path, ROOT) for path in headers),
+            depends=headers(),
         )
         for module, sources in modules.items()
     ]
