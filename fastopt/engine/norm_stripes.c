@@ -194,22 +194,28 @@ static void sum_in_pieces(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
     }
 }
 
-/* True if a kernel can add them up by itself. */
+/* True if a kernel can add them up by itself, STRIPE columns at a time: if there are more, of several arrays that are not
+ * far away, whose lanes would not stay in the first cache else (1024x512, backward: 0.124 -> 0.115 ms; one array, forward:
+ * 0.079 -> 0.081; far away, NHWC 32x28x28x256, backward: 2.7 -> 3.9). */
 static int stands_in_line(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows)
 {
     const norm_t *norm = stripe->norm;
+    ptrdiff_t widest = norm->nreads > 1 && !norm->far ? MAX_STRIPE : STRIPE;
     return whole_sums_kernel_of(norm, stripe->round) && norm->sums_in_place && stripe->width >= NARROW &&
-           stripe->width <= STRIPE && run_from(&norm->space, pixel) >= rows &&
+           stripe->width <= widest && run_from(&norm->space, pixel) >= rows &&
            run_from(&norm->channels, stripe->channel) >= stripe->width;
 }
 
 static void sum_in_line(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
 {
     const norm_t *norm = stripe->norm;
-    for (int n = 0; n < norm->nreads; n++)
-        point_to_pixels(stripe, norm->reads[n], pixel, rows, 0, stripe->width);
-    run_on_pixels(stripe, whole_sums_kernel_of(norm, stripe->round), rows, 0, stripe->width, 1, norm->first + sum,
-                  norm->second + sum, norm->parts);
+    for (ptrdiff_t column = 0, cols; column < stripe->width; column += cols) {
+        cols = smaller(stripe->width - column, STRIPE);
+        for (int n = 0; n < norm->nreads; n++)
+            point_to_pixels(stripe, norm->reads[n], pixel, rows, column, cols);
+        run_on_pixels(stripe, whole_sums_kernel_of(norm, stripe->round), rows, column, cols, 1,
+                      norm->first + sum + column * norm->parts, norm->second + sum + column * norm->parts, norm->parts);
+    }
 }
 
 /* Set a parameter of some of the stripe's channels; where it is narrow, of each LANES times. */
