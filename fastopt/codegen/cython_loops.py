@@ -55,13 +55,14 @@ cdef extern from *:
     #endif
     }}
 
-    /* A column's sum, from the terms of two panels' lanes. It may be -0, but joins what began with 0. */
-    static inline double sum_of_waiting(const real_t *terms)
-    {{
-    #define TERMS(lane) ((double)terms[(lane) * {stripe}] + (double)terms[(LANES + (lane)) * {stripe}])
-        return SUM_OF_LANES(TERMS);
-    #undef TERMS
-    }}
+    /* A column's sum, from the terms of one panel's lanes, or of two. It may be -0, but joins what began with 0. */
+    #define TERM(lane) (double)terms[(lane) * {stripe}]
+    #define TWO_TERMS(lane) (TERM(lane) + TERM(LANES + (lane)))
+    #define SUMS_OF(type, terms_, two_panels_) \\
+        static inline double sum_of_##terms_(const type *terms) {{ return SUM_OF_LANES(TERM); }} \\
+        static inline double sum_of_##two_panels_(const type *terms) {{ return SUM_OF_LANES(TWO_TERMS); }}
+    SUMS_OF(real_t, terms, two_panels)
+    SUMS_OF(double, wide_terms, two_wide_panels)
 
     #define LINE (64 / (Py_ssize_t)sizeof(real_t))
     typedef struct {{
@@ -88,7 +89,10 @@ cdef extern from *:
     Py_ssize_t STRIP, LINE, LINES
     Py_ssize_t before_line(const void *place) noexcept nogil
     void put_lines(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
-    double sum_of_waiting(const real *terms) noexcept nogil
+    double sum_of_terms(const real *terms) noexcept nogil
+    double sum_of_two_panels(const real *terms) noexcept nogil
+    double sum_of_wide_terms(const double *terms) noexcept nogil
+    double sum_of_two_wide_panels(const double *terms) noexcept nogil
     void ask_for(run_t row, Py_ssize_t columns) noexcept nogil
     void ask_for_early(elements_t row, Py_ssize_t columns) noexcept nogil"""
 

@@ -135,12 +135,10 @@ class Sums:
             in_lanes += [f"    {line}" for line in (*self.in_lanes(rows, sum_step, sums), "return")]
         loops = [self.group(), self.first(GROUP // 2), self.second_half(), self.first(1), self.added(1)]
         loops += [self.apart(), self.all_rows(), self.line()]
-        loops += [self.lane_by_lane()] * pixels
-        if pixels and not self.in_turn_too:
-            loops += [self.group_far(), self.lane_by_lane_far()]
-        if self.in_turn_too:
-            loops += [self.first(PAIR), self.added(PAIR)]
-            loops += [each(far) for each in (self.stripe, self.in_turn) for far in (False, True)]
+        if pixels:
+            loops += [self.first(PAIR), self.added(PAIR), self.stripe(False), self.lane_by_lane()]
+            loops += [self.stripe(True), self.in_turn(False), self.in_turn(True)] * self.in_turn_too
+            loops += [self.group_far(), self.lane_by_lane_far()] * (not self.in_turn_too)
         return "\n\n".join(loops) + (
             f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
             f"    cdef Py_ssize_t r = 0\n"

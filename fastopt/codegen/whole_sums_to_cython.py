@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 
 from .cython_loops import pointer
-from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
+from .panel_text import ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
 from .sums_to_cython import Sums
 
 
@@ -23,66 +23,73 @@ def whole_sums(loop: Loop) -> str:
 class _WholeSums(Sums):
     def columns_by_themselves(self) -> str:
         """Groups of rows in every lane, and then the lanes are added up."""
-        lines = self.two_panels_wait() if self.in_turn_too else self.lanes_wait()
+        lines = [f"if sizes[{ROWS}] <= {GROUP * LANES}:", *_indented(self.one_panel())]
+        lines += [f"elif sizes[{ROWS}] <= {2 * GROUP * LANES}:", *_indented(self.two_panels())]
+        lines += ["else:", *_indented(self.many_panels())]
         lines += [f"for i_ in range(sizes[{COLUMNS}]):"]
         lines += [
             f"    (<sums_t>arrays[{SUM + i}])[i_ * sizes[{SUM_STEP}]] = {each}[i_]"
             for i, each in enumerate(("first_", "second_"))
         ]
-        declared = [f"{self.real} {terms}[{2 * LANES * STRIPE}]" for terms in ("a_", "b_") if self.in_turn_too]
+        declared = [f"{self.real} {terms}[{2 * LANES * STRIPE}]" for terms in ("a_", "b_")]
         declared += [f"double {lanes}[{LANES * STRIPE}]" for lanes in ("c_", "d_")]
         declared += [f"double {sums}[{STRIPE}]" for sums in ("first_", "second_")]
         return (
             f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, at_, rows_, joins_, r = 0\n"
+            f"    cdef Py_ssize_t i_, rows_, r = 0\n"
             f"{''.join(f'    cdef {each}{chr(10)}' for each in declared)}"
             f"{textwrap.indent(chr(10).join(lines), ' ' * 4)}"
         )
 
-    def lanes_wait(self) -> list[str]:
-        """Panel after panel joins the lanes."""
+    # Lanes are float64: to clear them, to add to them and to read them again takes as long as all else if rows are few,
+    # and they do not stay in the first cache while panels of two arrays pass through it. Of one or two panels, terms
+    # can wait in their own type (forward, 32x1000: 30 -> 22 us, 100x128: 6.7 -> 5.6; backward, 32x1000: 31 -> 20,
+    # 256x64: 6.5 -> 6.0). Those of rows that are missing are 0; of columns that are, anything.
+
+    @property
+    def wide(self) -> str:
+        """What is part of the name of a function of float64 terms."""
+        return "wide_" if self.loop.panel.wide else ""
+
+    def one_panel(self) -> list[str]:
+        """The panel's terms are the lanes."""
         return [
-            *_cleared("c_", "d_"),
+            f"rows_ = sizes[{ROWS}]",
+            self.waiting_stripe(at=0),
+            f"for i_ in range(rows_ * {STRIPE}, {LANES * STRIPE}):",
+            "    a_[i_] = b_[i_] = 0",
+            *_added_up(f"sum_of_{self.wide}terms", "a_ + i_", "b_ + i_"),
+        ]
+
+    def two_panels(self) -> list[str]:
+        """The terms of both wait, and are added up in passing."""
+        size = LANES * STRIPE
+        return [
+            f"rows_ = {GROUP * LANES}",
+            self.waiting_stripe(at=0),
+            "r = rows_",
+            f"rows_ = sizes[{ROWS}] - r",
+            self.waiting_stripe(at=size),
+            f"for i_ in range({size} + rows_ * {STRIPE}, {2 * size}):",
+            "    a_[i_] = b_[i_] = 0",
+            *_added_up(f"sum_of_two_{self.wide}panels", "a_ + i_", "b_ + i_"),
+        ]
+
+    def many_panels(self) -> list[str]:
+        """One after the other joins the lanes."""
+        return [
+            f"for i_ in range({LANES * STRIPE}):",
+            "    c_[i_] = d_[i_] = 0",
             f"while r < sizes[{ROWS}]:",
             f"    rows_ = min(<Py_ssize_t>{GROUP * LANES}, sizes[{ROWS}] - r)",
-            *(f"    {line}" for line in self.in_lanes("rows_", str(STRIPE), "c_, d_")),
+            *_indented(self.in_lanes("rows_", str(STRIPE), "c_, d_")),
             "    r += rows_",
-            *_lanes_added_up(),
+            *_added_up("sum_of_lanes", f"c_ + i_, {STRIPE}", f"d_ + i_, {STRIPE}"),
         ]
 
-    def two_panels_wait(self) -> list[str]:
-        """Two panels' terms wait, and then join the lanes; where there are no more, they are added up without.
-
-        Lanes are float64, and do not stay in the first cache while panels of two arrays pass through it (256x64: up to
-        6.9 us with them, 6.0 so). The terms of rows that are missing are 0; of columns that are, anything.
-        """
-        whole, size, rows = GROUP * LANES, LANES * STRIPE, f"sizes[{ROWS}]"
-        given = f"rows_, sizes[{COLUMNS}]"
-        return [
-            f"joins_ = {rows} > {2 * whole}",
-            "if joins_:",
-            *_indented(_cleared("c_", "d_")),
-            f"while r < {rows}:",
-            f"    rows_ = min(<Py_ssize_t>{whole}, {rows} - r)",
-            f"    at_ = r // {whole} % 2 * {size}",
-            f"    if rows_ < {LANES}:",
-            *_indented(_indented(_cleared("a_", "b_", start="at_"))),
-            f"    if at_ == 0 and r + {whole} >= {rows}:",
-            *_indented(_indented(_cleared("a_", "b_", start=str(size)))),
-            f"    if sizes[{AHEAD}]:",
-            f"        {self.lender}_stripe_far({given}, {self.given_ahead}{self.called}, a_ + at_, b_ + at_)",
-            "    else:",
-            f"        {self.lender}_stripe({given}, {self.called}, a_ + at_, b_ + at_)",
-            "    r += rows_",
-            f"    if joins_ and (at_ != 0 or r == {rows}):",
-            f"        for i_ in range({size}):",
-            f"            c_[i_] = (c_[i_] + a_[i_]) + a_[{size} + i_]",
-            f"            d_[i_] = (d_[i_] + b_[i_]) + b_[{size} + i_]",
-            "if joins_:",
-            *_indented(_lanes_added_up()),
-            "else:",
-            *_indented(_added_up(first="sum_of_waiting(a_ + i_)", second="sum_of_waiting(b_ + i_)")),
-        ]
+    def waiting_stripe(self, at: int) -> str:
+        """The call of the loop that leaves the terms of rows_ rows, from row r on, in that place."""
+        return f"{self.lender}_stripe(rows_, sizes[{COLUMNS}], {self.called}, a_ + {at}, b_ + {at})"
 
     def rows_by_themselves(self) -> str:
         """Whole groups of a row in line; of an incomplete one, the first lanes have one more."""
@@ -127,15 +134,10 @@ def _indented(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
 
 
-def _cleared(*arrays: str, start: str = "0") -> list[str]:
-    """One value for every lane of every column, from a position on, is 0."""
-    return [f"for i_ in range({LANES * STRIPE}):", f"    {' = '.join(f'{name}[{start} + i_]' for name in arrays)} = 0"]
-
-
-def _added_up(first: str, second: str) -> list[str]:
-    """Each column's sums are these."""
-    return [f"for i_ in range({STRIPE}):", f"    first_[i_] = {first}", f"    second_[i_] = {second}"]
-
-
-def _lanes_added_up() -> list[str]:
-    return _added_up(first=f"sum_of_lanes(c_ + i_, {STRIPE})", second=f"sum_of_lanes(d_ + i_, {STRIPE})")
+def _added_up(function: str, first: str, second: str) -> list[str]:
+    """Each column's sums are what a function makes of this."""
+    return [
+        f"for i_ in range({STRIPE}):",
+        f"    first_[i_] = {function}({first})",
+        f"    second_[i_] = {function}({second})",
+    ]

@@ -194,13 +194,13 @@ static void sum_in_pieces(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
     }
 }
 
-/* True if a kernel can add them up by itself, STRIPE columns at a time: if there are more, of several arrays that are not
- * far away, whose lanes would not stay in the first cache else (1024x512, backward: 0.124 -> 0.115 ms; one array, forward:
- * 0.079 -> 0.081; far away, NHWC 32x28x28x256, backward: 2.7 -> 3.9). */
+/* True if a kernel can add them up by itself, STRIPE columns at a time. If there are more, that is good for few rows, and
+ * for several arrays, whose lanes would not stay in the first cache else (1024x512, backward: 0.124 -> 0.115 ms; one array,
+ * forward: 0.079 -> 0.081), unless they are far away (NHWC 32x28x28x256, backward: 2.7 -> 3.9). */
 static int stands_in_line(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows)
 {
     const norm_t *norm = stripe->norm;
-    ptrdiff_t widest = norm->nreads > 1 && !norm->far ? MAX_STRIPE : STRIPE;
+    ptrdiff_t widest = (norm->nreads > 1 || rows <= 2 * GROUPS) && !norm->far ? MAX_STRIPE : STRIPE;
     return whole_sums_kernel_of(norm, stripe->round) && norm->sums_in_place && stripe->width >= NARROW &&
            stripe->width <= widest && run_from(&norm->space, pixel) >= rows &&
            run_from(&norm->channels, stripe->channel) >= stripe->width;
