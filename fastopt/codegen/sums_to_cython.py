@@ -348,10 +348,10 @@ class Sums:
         """Rows of a stripe of columns in the order of memory: bands of two rows for each lane, whose terms wait.
 
         For two arrays, whose lanes' groups of 8 rows, each 16 rows apart, often lie in the same few places of a small
-        cache, and drive each other out. Of one array, few rows are (256x64: 5.2 us lane by lane, 5.0 so); else it is
-        better read lane by lane (forward: 1.1 ms, not 1.2), and so are rows of many columns, unless they are far away.
-        Those that are, ask in the order of memory for the panel behind
-        theirs; those that are not have a loop of their own: with the question in it, it was 15 % slower (256x64: 9 us).
+        cache, and drive each other out. One array is better read lane by lane (forward: 1.1 ms, not 1.2) unless rows
+        are few (256x64, forward: 5.2 us lane by lane, 5.0 so); and so are rows of many columns, unless they are far
+        away. Those that are, ask in the order of memory for the panel behind theirs; those that are not have a loop of
+        their own: with the question in it, it was 15 % slower (256x64: 9 us).
         Of a whole stripe, the compiler keeps parameters in registers if they are copied (256x64: 7.5 us -> 6.7).
         """
         scalars = self.loop.function.scalars
