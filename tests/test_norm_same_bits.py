@@ -50,6 +50,35 @@ def test_backends_give_the_same_bits(case, dtype):
         assert_same_bits(numba, cython, str(shape))
 
 
+def in_a_frame(array: np.ndarray) -> np.ndarray:
+    """Return a copy that NaNs surround in memory."""
+    memory = np.full(tuple(extent + 2 for extent in array.shape), np.nan, array.dtype)
+    inside = memory[(slice(1, -1),) * array.ndim]
+    inside[...] = array
+    return inside
+
+
+RUNS = [*range(46, 67), 79, 80, 81, 127, 128, 129, 196, 256, 391, 784, 1008, 1023, 1024, 1025]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", BFLOAT16], ids=str)
+@pytest.mark.parametrize("name", ["batch", "batch+both"])
+def test_planes_of_any_length_are_summed_up_alike(name, dtype):
+    """Of samples that are apart, Cython's kernels find rows of lanes where they stand; Numba's engine collects them.
+
+    Two or three parts of a sum, which begin and end somewhere in a plane; the last one is not made of whole groups.
+    """
+    case = BY_NAME[name]
+    for run in RUNS:
+        arrays = case.make_arrays((5000 // run + 1, 4, run), dtype)
+        arrays["x"][0, 1, 0] = 30_000  # sums of that channel have a second round
+        arrays["x"][2, 3, run - 1] = np.inf
+        arrays = {key: in_a_frame(array) if array.ndim == 3 else array for key, array in arrays.items()}
+        running = {key: arrays[key] for key in case.updated}
+        numba, cython = (case.run(arrays | copies(running), backend=backend) for backend in ("numba", "cython"))
+        assert_same_bits(numba, cython, str(run))
+
+
 DIGEST_OF_ALL = """
 import hashlib
 import numpy as np

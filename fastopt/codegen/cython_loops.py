@@ -26,6 +26,7 @@ cdef extern from *:
     \"\"\"
     typedef {c_element} element_t;
     typedef element_t *__restrict elements_t;
+    typedef elements_t *tables_t;
     #define loaded(x) {loaded}
     #define stored(x) {stored}
 
@@ -80,6 +81,7 @@ cdef extern from *:
     \"\"\"
     ctypedef {element} element
     ctypedef element *elements_t
+    ctypedef elements_t *tables_t
     real loaded(element x) noexcept nogil
     element stored(real x) noexcept nogil
     ctypedef struct lines_t:

@@ -41,6 +41,8 @@ class Panel:
     wide: bool = False
     #: The kernel whose loops add up each row, or each column, by itself: along which its parameters vary.
     loops: str = ""
+    #: True if it adds up one row, pieces of which stand anywhere.
+    scattered: bool = False
 
     @property
     def sums(self) -> bool:
@@ -85,6 +87,9 @@ PANELS = (
     Panel("deviations_by_column", "deviations", (COLUMN,), loops="deviations"),
     Panel("wide_deviations_by_column", "deviations", (COLUMN,), wide=True, loops="wide_deviations"),
     Panel("gradient_terms_by_column", "gradient_terms", (COLUMN, COLUMN), loops="gradient_terms"),
+    Panel("scattered_deviations", "deviations", (ROW,), loops="deviations", scattered=True),
+    Panel("wide_scattered_deviations", "deviations", (ROW,), wide=True, loops="wide_deviations", scattered=True),
+    Panel("scattered_gradient_terms", "gradient_terms", (ROW, ROW), loops="gradient_terms", scattered=True),
 )
 
 

@@ -13,10 +13,15 @@ from .cython_loops import pointer
 from .panel_text import ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
 from .sums_to_cython import Sums
 
+#: Of a row.
+WHOLE_GROUPS = f"whole_ // {GROUP * LANES}"
+
 
 def whole_sums(loop: Loop) -> str:
     """A kernel that adds up each of its rows, or of its columns, by itself."""
     kernel = _WholeSums(loop)
+    if loop.panel.scattered:
+        return kernel.scattered_row()
     return kernel.rows_by_themselves() if ROW in loop.panel.along else kernel.columns_by_themselves()
 
 
@@ -92,46 +97,67 @@ class _WholeSums(Sums):
         return f"{self.lender}_stripe(rows_, sizes[{COLUMNS}], {self.called}, a_ + {at}, b_ + {at})"
 
     def rows_by_themselves(self) -> str:
-        """Whole groups of a row in line; of an incomplete one, the first lanes have one more."""
-        loop, rest = self.loop, f"rest_ % {LANES}"
-        values = [f"{name}_lanes_" for name in loop.function.scalars]
-        arrays = [f"{name}_" for name in loop.read]
-        declared = [f"{self.real} {value}[{LANES}]" for value in values]
-        declared += [*(f"{pointer(name)} {name}_" for name in loop.read), f"double a_[{LANES}]", f"double b_[{LANES}]"]
+        """Rows that stand in line, one after the other."""
+        arrays = [f"{name}_" for name in self.loop.read]
         started = [f"{name}_ = <{pointer(name)}>arrays[{slot}] + r_ * sizes[{STEP + slot}]"
-                   for name, slot in ((name, ARRAYS.index(name)) for name in loop.read)]  # fmt: skip
-        filled = [f"{value}[i_] = (<{self.pointer}>arrays[{PARAMETER + i}])[r_]" for i, value in enumerate(values)]
+                   for name, slot in ((name, ARRAYS.index(name)) for name in self.loop.read)]  # fmt: skip
+        groups = f"{self.lender}_line({WHOLE_GROUPS}, {self.given_ahead}{', '.join(_by_lanes(arrays, '0'))}, "
+        each_row = [*started, *self.row(groups, [f"{array} + whole_" for array in arrays])]
+        declared = [f"{pointer(name)} {name}_" for name in self.loop.read]
+        return self.kernel_of(declared, [f"for r_ in range(sizes[{ROWS}]):", *_indented(each_row)])
 
-        def added(which: str, sizes: str, column: str, lane: str) -> str:
-            given = [each for array in arrays for each in (f"{array} + {column}", str(LANES))]
-            given += [f"{each} + {lane}" for each in (*values, "a_", "b_")]
-            return f"{self.lender}_{which}({sizes}{', '.join(given)})"
+    def scattered_row(self) -> str:
+        """One row, of whose pieces tables tell where they stand; the last of them is what is left over."""
+        arrays = [f"{name}_" for name in self.loop.read]
+        started = [f"{name}_ = <tables_t>arrays[{ARRAYS.index(name)}]" for name in self.loop.read]
+        groups = f"{self.lender}_scattered({WHOLE_GROUPS}, {', '.join(arrays)}, "
+        row = self.row(groups, [f"{array}[whole_ // {LANES}]" for array in arrays])
+        return self.kernel_of([f"tables_t {name}_" for name in self.loop.read], ["r_ = 0", *started, *row])
 
-        each_row = [
-            *started,
-            f"for i_ in range({LANES}):",
-            *(f"    {line}" for line in (*filled, "a_[i_] = 0", "b_[i_] = 0")),
-            added("line", f"whole_ // {GROUP * LANES}, {self.given_ahead}", "0", "0"),
-            "if rest_:",
-            "    " + added("all", f"rest_ // {LANES} + 1, {rest}, ", "whole_", "0"),
-            "    " + added("all", f"rest_ // {LANES}, {LANES} - {rest}, ", f"whole_ + {rest}", rest),
-            *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes}, 1)"
-              for i, lanes in enumerate(("a_", "b_"))),
-        ]  # fmt: skip
+    def kernel_of(self, declared: list[str], lines: list[str]) -> str:
+        """A kernel of such lines."""
+        declared += [f"{self.real} {name}_lanes_[{LANES}]" for name in self.loop.function.scalars]
+        declared += [f"double {sums}[{LANES}]" for sums in ("a_", "b_")]
         return (
             f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
             f"    cdef Py_ssize_t i_, r_, rest_ = sizes[{COLUMNS}] % {GROUP * LANES}\n"
             f"    cdef Py_ssize_t whole_ = sizes[{COLUMNS}] - rest_\n"
             f"{''.join(f'    cdef {each}{chr(10)}' for each in declared)}"
-            f"    for r_ in range(sizes[{ROWS}]):\n{textwrap.indent(chr(10).join(each_row), ' ' * 8)}"
+            f"{textwrap.indent(chr(10).join(lines), ' ' * 4)}"
         )
 
+    def row(self, groups: str, rests: list[str]) -> list[str]:
+        """Row r_: whole groups, and what is left over of each array; the first lanes have one more of that."""
+        rest = f"rest_ % {LANES}"
+        values = [f"{name}_lanes_" for name in self.loop.function.scalars]
+        filled = [f"{value}[i_] = (<{self.pointer}>arrays[{PARAMETER + i}])[r_]" for i, value in enumerate(values)]
 
-# ---- Lines of what adds up columns
+        def left_over(rows: str, columns: str, lane: str) -> str:
+            given = [*_by_lanes(rests, lane), *(f"{each} + {lane}" for each in (*values, "a_", "b_"))]
+            return f"    {self.lender}_all({rows}, {columns}, {', '.join(given)})"
+
+        return [
+            f"for i_ in range({LANES}):",
+            *_indented([*filled, "a_[i_] = 0", "b_[i_] = 0"]),
+            f"{groups}{', '.join((*values, 'a_', 'b_'))})",
+            "if rest_:",
+            left_over(f"rest_ // {LANES} + 1", rest, "0"),
+            left_over(f"rest_ // {LANES}", f"{LANES} - {rest}", rest),
+            *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes}, 1)"
+              for i, lanes in enumerate(("a_", "b_"))),
+        ]  # fmt: skip
+
+
+# ---- Lines of all of them
 
 
 def _indented(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
+
+
+def _by_lanes(arrays: list[str], lane: str) -> list[str]:
+    """What a loop is given of arrays whose rows are those of lanes, from a lane on."""
+    return [each for array in arrays for each in (f"{array} + {lane}", str(LANES))]
 
 
 def _added_up(function: str, first: str, second: str) -> list[str]:

@@ -31,7 +31,11 @@
  * float32 squares were too large, a second round computes in float64, in which no first value does harm: it is no
  * further from the mean than sqrt(values) standard deviations. float64 arrays always have a second round, about the mean
  * that the first one tells. */
-enum round { FIRST, SECOND };
+enum round { FIRST, SECOND, ROUNDS };
+
+/* Kernels that add up: lanes, whatever stands in them; whole sums, by row or by column (PIXELS); and whole sums of what
+ * is scattered. Every backend has the first. */
+enum way { LANE_SUMS, WHOLE_SUMS, SCATTERED_SUMS, WAYS };
 
 /* Channels whose sums walk together. */
 #define MAX_STRIPE 256
@@ -95,13 +99,12 @@ typedef struct {
     int stream;             /* ... or through blocks, where it can't */
     double kept;            /* but for so much of them, from 0 to 1 */
     int far;                /* what is read does not fit the caches */
-    enum panel_kernel sums, elements; /* the kernels of the pass; PANEL_KERNELS: none */
-    enum panel_kernel whole_sums, second_whole_sums; /* of whole sums: by row, or by column (PIXELS) */
-    int sums_form;
+    enum panel_kernel sums[WAYS][ROUNDS], elements; /* the kernels of the pass; PANEL_KERNELS: none */
+    int sums_form;          /* of the first round */
 
     /* Filled in after plan_norm, by the caller again: what it said that it needs. */
-    panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel;
-    panel_kernel_t whole_sums_kernel, second_whole_sums_kernel; /* NULL: the backend has none */
+    panel_kernel_t sums_kernels[WAYS][ROUNDS]; /* NULL: the backend has none */
+    panel_kernel_t elements_kernel, parameters_kernel;
     char *scratch;
     spread_t spread;
 

@@ -61,8 +61,6 @@ cdef extern from "panel.h" nogil:
         OUT
         DRESIDUAL
         ARRAYS
-        DEVIATIONS
-        WIDE_DEVIATIONS
         PARAMETER_TERMS
         PANEL_KERNELS
         WITH_RELU
@@ -70,6 +68,11 @@ cdef extern from "panel.h" nogil:
     ctypedef void (*panel_kernel_t)(void **, const Py_ssize_t *) noexcept
 
 cdef extern from "norm.h" nogil:
+    enum:
+        FIRST
+        ROUNDS
+        LANE_SUMS
+        WAYS
     enum walk:
         PIXELS
         SAMPLES
@@ -105,10 +108,10 @@ cdef extern from "norm.h" nogil:
         double *dbias
         walk walk_ "walk"
         storage element
-        int sums, whole_sums, second_whole_sums, elements
-        int sums_form
-        panel_kernel_t sums_kernel, second_sums_kernel, elements_kernel, parameters_kernel
-        panel_kernel_t whole_sums_kernel, second_whole_sums_kernel
+        int sums[WAYS][ROUNDS]
+        int elements, sums_form
+        panel_kernel_t sums_kernels[WAYS][ROUNDS]
+        panel_kernel_t elements_kernel, parameters_kernel
         char *scratch
         spread_t spread
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
@@ -508,7 +511,7 @@ cdef class Call:
         cdef Kernels kernels = self.kernels
         cdef norm_t *norm = self.norm
         cdef Py_ssize_t elements = 0
-        cdef int threads, slot
+        cdef int threads, slot, way, round_, form
         for slot in range(ARRAYS):
             if norm.data[slot] != NULL:
                 elements += norm.outer.count * norm.channels.count * norm.space.count
@@ -522,19 +525,16 @@ cdef class Call:
         plan_norm(norm, threads)
         if norm.element != norm.compute:
             kernels = kernels_of(self.backend, norm.element)
-        if norm.sums != PANEL_KERNELS:
-            norm.sums_kernel = kernels.fetch(norm.sums, norm.sums_form)
-        if norm.sums == DEVIATIONS:
-            norm.second_sums_kernel = kernels.fetch(WIDE_DEVIATIONS, 0)
+        for way in range(WAYS):
+            for round_ in range(ROUNDS):
+                norm.sums_kernels[way][round_] = NULL
+                if norm.sums[way][round_] != PANEL_KERNELS and (kernels.built or way == LANE_SUMS):
+                    form = norm.sums_form if round_ == FIRST else 0
+                    norm.sums_kernels[way][round_] = kernels.fetch(norm.sums[way][round_], form)
         if norm.elements != PANEL_KERNELS:
             norm.elements_kernel = kernels.fetch(norm.elements, norm.form)
         if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:
             norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.sums_form)
-        norm.whole_sums_kernel = norm.second_whole_sums_kernel = NULL
-        if kernels.built and norm.sums != PANEL_KERNELS:
-            norm.whole_sums_kernel = kernels.fetch(norm.whole_sums, norm.sums_form)
-        if kernels.built and norm.sums == DEVIATIONS:
-            norm.second_whole_sums_kernel = kernels.fetch(norm.second_whole_sums, 0)
         if elements < RELEASE_GIL_FROM:
             run_norm(norm, threads)
         else:

@@ -3,9 +3,6 @@
 
 /* Sums along one axis: the space of a channel, or the channels of a sample. */
 
-/* Samples that are summed up by one call of a kernel. */
-#define MOST_ROWS 8
-
 /* What is read some microseconds later: so many bytes on, or in the run that follows, if runs are short ones. */
 #define AHEAD_BYTES 16384
 #define LONG_RUN 32768
@@ -54,7 +51,7 @@ static ptrdiff_t ahead_of(const line_t *line, int array, ptrdiff_t at)
 /* True if elements need not be collected, where they stand in line. */
 static int has_rows(const norm_t *norm, enum round round)
 {
-    return norm->sums_in_place && whole_sums_kernel_of(norm, round);
+    return norm->sums_in_place && norm->sums_kernels[WHOLE_SUMS][round];
 }
 
 /* Sum up `columns` elements of each of `count` statistics, whose rows follow each other, from these on. */
@@ -62,9 +59,7 @@ static void sum_by_row(const line_t *line, ptrdiff_t columns, ptrdiff_t at, ptrd
 {
     const norm_t *norm = line->norm;
     ptrdiff_t sizes[SIZES] = {count, columns, [SUM_STEP] = norm->parts};
-    int is_double = round == SECOND || norm->compute == FLOAT64, one_group = norm->groups == 1;
-    double values[2][MOST_ROWS];
-    float rounded[2][MOST_ROWS];
+    int one_group = norm->groups == 1;
     void *arrays[SLOTS];
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
@@ -75,15 +70,7 @@ static void sum_by_row(const line_t *line, ptrdiff_t columns, ptrdiff_t at, ptrd
     if (line->weight)
         arrays[WEIGHT] = line->starts[WEIGHT];
     sizes[STEP + WEIGHT] = one_group ? 0 : norm->per_group;
-    int parameters = sum_parameters_of(norm, at, count, round, values[0], values[1]);
-    for (int i = 0; i < parameters; i++) {
-        for (ptrdiff_t k = 0; k < count; k++)
-            rounded[i][k] = (float)values[i][k];
-        arrays[PARAMETER + i] = is_double ? (void *)values[i] : (void *)rounded[i];
-    }
-    arrays[SUM] = norm->first + sum;
-    arrays[SUM + 1] = norm->second + sum;
-    whole_sums_kernel_of(norm, round)(arrays, sizes);
+    sum_whole(norm, WHOLE_SUMS, arrays, sizes, at, count, round, sum);
 }
 
 /* ---- Element by element: a line may be collected in blocks */
@@ -189,7 +176,7 @@ static void sum_line(line_t *line, ptrdiff_t at, ptrdiff_t end, ptrdiff_t statis
     int parameters = sum_parameters_of(norm, statistic, 1, round, values, values + 1);
     for (int i = 0; i < parameters; i++)
         fill((char *)line->parameters[i], round == SECOND || norm->compute == FLOAT64, values[i]);
-    line->kernel = sums_kernel_of(norm, round);
+    line->kernel = norm->sums_kernels[LANE_SUMS][round];
     memset(line->lanes, 0, sizeof line->lanes);
     sum_elements(line, at, end);
     norm->first[sum] = sum_of_lanes(line->lanes[0], 1);
@@ -214,6 +201,8 @@ void sum_plane(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t par
     if (has_rows(norm, round) && run_from(&norm->space, begin) >= end - begin) {
         start_at(&line, begin);
         sum_by_row(&line, end - begin, statistic, 1, round, sum);
+    } else if (has_scattered(norm, &norm->space, round)) {
+        sum_scattered(norm, &norm->space, line.bases, begin, end, statistic, round, sum);
     } else {
         sum_line(&line, begin, end, statistic, round, sum);
     }

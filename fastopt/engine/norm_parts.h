@@ -77,6 +77,11 @@ static inline const axes_t *col_axes(const norm_t *norm)
 
 ptrdiff_t col_stride(const norm_t *norm, int array);
 
+/* True if deviations are summed up, and not the terms of gradients. */
+static inline int sums_deviations(const norm_t *norm) { return norm->sums[LANE_SUMS][FIRST] == DEVIATIONS; }
+
+static inline int sums_nothing(const norm_t *norm) { return norm->sums[LANE_SUMS][FIRST] == PANEL_KERNELS; }
+
 /* A statistic between its rounds. */
 static inline int waits_for_second(const norm_t *norm, ptrdiff_t statistic)
 {
@@ -123,11 +128,12 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round ro
 int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *first,
                       double *second);
 
-/* The kernel that adds up in this round. */
-panel_kernel_t sums_kernel_of(const norm_t *norm, enum round round);
+/* Statistics that are summed up by one call of a kernel. */
+#define MOST_ROWS 8
 
-/* The one that adds up whole sums, or NULL. */
-panel_kernel_t whole_sums_kernel_of(const norm_t *norm, enum round round);
+/* Run a kernel that adds up the rows of `count` statistics, each by itself. */
+void sum_whole(const norm_t *norm, enum way way, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at, ptrdiff_t count,
+               enum round round, ptrdiff_t sum);
 
 /* ---- norm_lines.c: sums along one axis, the space of a channel or the channels of a sample */
 
@@ -139,6 +145,15 @@ void sum_samples(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, ptrdiff_t pa
 
 /* How many statistics from this one on are summed up by one call in this round. */
 ptrdiff_t samples_in_rows(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round);
+
+/* ---- norm_scattered.c: sums along an axis whose elements stand together in short runs */
+
+/* True if elements along these axes can be summed up where they stand. */
+int has_scattered(const norm_t *norm, const axes_t *axes, enum round round);
+
+/* Sum up elements at, ..., end - 1 of a statistic, a part of a sum at most; arrays begin there. */
+void sum_scattered(const norm_t *norm, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,
+                   ptrdiff_t statistic, enum round round, ptrdiff_t sum);
 
 /* ---- norm_stripes.c: sums across pixels, where every column is a channel */
 

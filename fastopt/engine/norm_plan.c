@@ -150,53 +150,57 @@ static void choose_panels(norm_t *norm)
     norm->max_cols = staged ? (crossing ? block / 16 : block) : PTRDIFF_MAX;
 }
 
-static void choose_whole_sums(norm_t *norm)
+static void choose_sums(norm_t *norm, enum panel_kernel lanes)
 {
     int pixels = norm->walk == PIXELS;
-    norm->whole_sums = norm->second_whole_sums = PANEL_KERNELS;
-    if (norm->sums == DEVIATIONS) {
-        norm->whole_sums = pixels ? DEVIATIONS_BY_COLUMN : DEVIATIONS_BY_ROW;
-        norm->second_whole_sums = pixels ? WIDE_DEVIATIONS_BY_COLUMN : WIDE_DEVIATIONS_BY_ROW;
-    } else if (norm->sums == GRADIENT_TERMS) {
-        norm->whole_sums = pixels ? GRADIENT_TERMS_BY_COLUMN : GRADIENT_TERMS_BY_ROW;
-    } else if (norm->sums == WEIGHTED_GRADIENT_TERMS) {
-        norm->whole_sums = WEIGHTED_GRADIENT_TERMS_BY_ROW;
+    for (int way = 0; way < WAYS; way++)
+        norm->sums[way][FIRST] = norm->sums[way][SECOND] = PANEL_KERNELS;
+    norm->sums[LANE_SUMS][FIRST] = lanes;
+    if (lanes == DEVIATIONS) {
+        norm->sums[LANE_SUMS][SECOND] = WIDE_DEVIATIONS;
+        norm->sums[WHOLE_SUMS][FIRST] = pixels ? DEVIATIONS_BY_COLUMN : DEVIATIONS_BY_ROW;
+        norm->sums[WHOLE_SUMS][SECOND] = pixels ? WIDE_DEVIATIONS_BY_COLUMN : WIDE_DEVIATIONS_BY_ROW;
+        norm->sums[SCATTERED_SUMS][FIRST] = pixels ? PANEL_KERNELS : SCATTERED_DEVIATIONS;
+        norm->sums[SCATTERED_SUMS][SECOND] = pixels ? PANEL_KERNELS : WIDE_SCATTERED_DEVIATIONS;
+    } else if (lanes == GRADIENT_TERMS) {
+        norm->sums[WHOLE_SUMS][FIRST] = pixels ? GRADIENT_TERMS_BY_COLUMN : GRADIENT_TERMS_BY_ROW;
+        norm->sums[SCATTERED_SUMS][FIRST] = pixels ? PANEL_KERNELS : SCATTERED_GRADIENT_TERMS;
+    } else if (lanes == WEIGHTED_GRADIENT_TERMS) {
+        norm->sums[WHOLE_SUMS][FIRST] = WEIGHTED_GRADIENT_TERMS_BY_ROW;
     }
 }
 
 static void choose_kernels(norm_t *norm)
 {
+    enum panel_kernel sums = PANEL_KERNELS;
     switch (norm->pass) {
     case MOMENTS:
-        norm->sums = DEVIATIONS;
+        sums = DEVIATIONS;
         norm->elements = PANEL_KERNELS;
         break;
     case FORWARD:
-        norm->sums = DEVIATIONS;
+        sums = DEVIATIONS;
         norm->elements = NORMALISE_ROWS + norm->walk;
         break;
     case INFERENCE:
-        norm->sums = PANEL_KERNELS;
         norm->elements = NORMALISE_ROWS + norm->walk;
         break;
     case ADDITION:
-        norm->sums = PANEL_KERNELS;
         norm->elements = UNCHANGED;
         break;
     case ADDITION_BACKWARD:
-        norm->sums = PANEL_KERNELS;
         norm->elements = UNCHANGED_GRADIENT;
         break;
     case BACKWARD:
-        norm->sums = norm->walk == SAMPLES ? WEIGHTED_GRADIENT_TERMS : GRADIENT_TERMS;
+        sums = norm->walk == SAMPLES ? WEIGHTED_GRADIENT_TERMS : GRADIENT_TERMS;
         norm->elements = INPUT_GRADIENT_ROWS + norm->walk;
         break;
     case BACKWARD_INFERENCE:
-        norm->sums = GRADIENT_TERMS;
+        sums = GRADIENT_TERMS;
         norm->elements = INPUT_GRADIENT_FIXED_ROWS + norm->walk;
         break;
     }
-    choose_whole_sums(norm);
+    choose_sums(norm, sums);
     norm->sums_form = is_backward(norm) ? norm->form & WITH_RELU : PLAIN;
     norm->nreads = 0;
     norm->sums_in_place = 1;
@@ -232,8 +236,8 @@ static size_t carve_scratch(norm_t *norm, int threads)
     if (is_addition(norm))
         return 64;
     ptrdiff_t sums = (samples ? statistics : channels) * norm->parts;
-    norm->first = carve(norm, &used, norm->sums == PANEL_KERNELS ? 0 : sums * doubles);
-    norm->second = carve(norm, &used, norm->sums == PANEL_KERNELS ? 0 : sums * doubles);
+    norm->first = carve(norm, &used, sums_nothing(norm) ? 0 : sums * doubles);
+    norm->second = carve(norm, &used, sums_nothing(norm) ? 0 : sums * doubles);
     for (int i = 0; i < 5; i++)
         norm->parameters[i] = carve(norm, &used, (samples ? statistics : channels) * norm->itemsize);
     if (norm->walk == PIXELS)

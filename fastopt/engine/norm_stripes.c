@@ -77,7 +77,7 @@ static void run_on_pixels(const stripe_t *stripe, panel_kernel_t kernel, ptrdiff
 /* Add pixels of some columns, each to its lane. */
 static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
 {
-    run_on_pixels(stripe, sums_kernel_of(stripe->norm, stripe->round), rows, column, cols, in_place,
+    run_on_pixels(stripe, stripe->norm->sums_kernels[LANE_SUMS][stripe->round], rows, column, cols, in_place,
                   stripe->lanes[0] + column, stripe->lanes[1] + column, stripe->width);
 }
 
@@ -97,7 +97,7 @@ static void add_joined_rows(const stripe_t *stripe, ptrdiff_t position, ptrdiff_
     arrays[PARAMETER + 1] = stripe->parameters[1] + column * parameter_size(norm, stripe->round);
     arrays[SUM] = stripe->lanes[0] + column;
     arrays[SUM + 1] = stripe->lanes[1] + column;
-    sums_kernel_of(norm, stripe->round)(arrays, sizes);
+    norm->sums_kernels[LANE_SUMS][stripe->round](arrays, sizes);
 }
 
 /* Add LANES pixels at a time as one row: all columns, where pixels stand end to end. */
@@ -201,7 +201,7 @@ static int stands_in_line(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t row
 {
     const norm_t *norm = stripe->norm;
     ptrdiff_t widest = (norm->nreads > 1 || rows <= 2 * GROUPS) && !norm->far ? MAX_STRIPE : STRIPE;
-    return whole_sums_kernel_of(norm, stripe->round) && norm->sums_in_place && stripe->width >= NARROW &&
+    return norm->sums_kernels[WHOLE_SUMS][stripe->round] && norm->sums_in_place && stripe->width >= NARROW &&
            stripe->width <= widest && run_from(&norm->space, pixel) >= rows &&
            run_from(&norm->channels, stripe->channel) >= stripe->width;
 }
@@ -213,7 +213,7 @@ static void sum_in_line(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdi
         cols = smaller(stripe->width - column, STRIPE);
         for (int n = 0; n < norm->nreads; n++)
             point_to_pixels(stripe, norm->reads[n], pixel, rows, column, cols);
-        run_on_pixels(stripe, whole_sums_kernel_of(norm, stripe->round), rows, column, cols, 1,
+        run_on_pixels(stripe, norm->sums_kernels[WHOLE_SUMS][stripe->round], rows, column, cols, 1,
                       norm->first + sum + column * norm->parts, norm->second + sum + column * norm->parts, norm->parts);
     }
 }

@@ -36,26 +36,33 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round ro
     }
 }
 
-panel_kernel_t sums_kernel_of(const norm_t *norm, enum round round)
-{
-    return round == SECOND ? norm->second_sums_kernel : norm->sums_kernel;
-}
-
-panel_kernel_t whole_sums_kernel_of(const norm_t *norm, enum round round)
-{
-    return round == SECOND ? norm->second_whole_sums_kernel : norm->whole_sums_kernel;
-}
-
 int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *first,
                       double *second)
 {
-    if (norm->sums == DEVIATIONS) {
+    if (sums_deviations(norm)) {
         centres_of(norm, at, count, round, first);
         return 1;
     }
     memcpy(first, norm->mean + at, (size_t)count * sizeof(double));
     memcpy(second, norm->rstd + at, (size_t)count * sizeof(double));
     return 2;
+}
+
+void sum_whole(const norm_t *norm, enum way way, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at, ptrdiff_t count,
+               enum round round, ptrdiff_t sum)
+{
+    int is_double = round == SECOND || norm->compute == FLOAT64;
+    double values[2][MOST_ROWS];
+    float rounded[2][MOST_ROWS];
+    int parameters = sum_parameters_of(norm, at, count, round, values[0], values[1]);
+    for (int i = 0; i < parameters; i++) {
+        for (ptrdiff_t k = 0; k < count; k++)
+            rounded[i][k] = (float)values[i][k];
+        arrays[PARAMETER + i] = is_double ? (void *)values[i] : (void *)rounded[i];
+    }
+    arrays[SUM] = norm->first + sum;
+    arrays[SUM + 1] = norm->second + sum;
+    norm->sums_kernels[way][round](arrays, sizes);
 }
 
 void sum_part(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t part,

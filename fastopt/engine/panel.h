@@ -13,7 +13,8 @@
  *
  * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
  * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart. One that does so by column adds up
- * each of its columns, STRIPE at most, over lanes to which its rows belong in turn.
+ * each of its columns, STRIPE at most, over lanes to which its rows belong in turn. A scattered one adds up one row, which
+ * need not stand together: its arrays are tables of where each LANES elements do, and all that are left over at the end.
  *
  * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (kernels_go_past in norm.h). */
 #ifndef FASTOPT_PANEL_H
@@ -57,6 +58,9 @@ enum panel_kernel {
     DEVIATIONS_BY_COLUMN,
     WIDE_DEVIATIONS_BY_COLUMN,
     GRADIENT_TERMS_BY_COLUMN,
+    SCATTERED_DEVIATIONS,
+    WIDE_SCATTERED_DEVIATIONS,
+    SCATTERED_GRADIENT_TERMS,
     PANEL_KERNELS
 };
 
