@@ -109,7 +109,7 @@ def engine_extensions() -> list[Extension]:
         "plan": ["job", "squares"],
         "c_api": ["job"],
         "random": ["job"],
-        "norm": sorted(path.stem for path in (ROOT / ENGINE).glob("norm_*.c")),
+        "norm": ["spare", *sorted(path.stem for path in (ROOT / ENGINE).glob("norm_*.c"))],
         "columns": ["columns_run"],
     }
     return [

@@ -14,7 +14,6 @@ from fastopt.ranges import RANGES
 
 cimport cython
 from libc.math cimport isfinite
-from libc.stdlib cimport free, malloc
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
@@ -44,13 +43,16 @@ cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object, int *) except? -1
 
 cdef extern from "codecs.h" nogil:
-    Py_ssize_t before_line(const void *)
     ctypedef struct tile_t:
         char *data
         Py_ssize_t rows, cols, row_stride, col_stride
     ctypedef struct codec_t:
         void (*load)(const tile_t *, void *) noexcept
         void (*store)(const tile_t *, const void *) noexcept
+
+cdef extern from "spare.h":
+    void *take_memory(size_t)
+    void leave_memory(void *)
 
 cdef extern from "panel.h" nogil:
     enum:
@@ -254,8 +256,8 @@ cdef class Call:
         self.scratch = NULL
 
     def __dealloc__(self):
-        free(self.vectors)
-        free(self.scratch)
+        leave_memory(self.vectors)
+        leave_memory(self.scratch)
 
     # ---- Intake, in two turns: first all of the callers' own code (__dlpack__, say) runs, then arrays are looked at.
 
@@ -437,7 +439,7 @@ cdef class Call:
         if norm.channels.count > MANY or norm.outer.count > MANY // max(norm.channels.count, 1):
             raise MemoryError(f"x has shape {self.x_shape()}: too many statistics, or weights, for any memory")
         statistics = norm.outer.count * norm.groups
-        self.vectors = <double *>malloc((3 * statistics + 4 * norm.channels.count + 1) * sizeof(double))
+        self.vectors = <double *>take_memory((3 * statistics + 4 * norm.channels.count + 1) * sizeof(double))
         if self.vectors == NULL:
             raise MemoryError
         norm.mean = self.vector(statistics)
@@ -518,10 +520,9 @@ cdef class Call:
         threads = choose_threads(elements, self.wanted)
         norm.spread = spread
         norm.scratch = NULL
-        self.scratch = <char *>malloc(plan_norm(norm, threads))
+        norm.scratch = self.scratch = <char *>take_memory(plan_norm(norm, threads))
         if self.scratch == NULL:
             raise MemoryError
-        norm.scratch = self.scratch + before_line(self.scratch)
         plan_norm(norm, threads)
         if norm.element != norm.compute:
             kernels = kernels_of(self.backend, norm.element)

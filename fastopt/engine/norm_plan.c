@@ -251,7 +251,7 @@ static size_t carve_scratch(norm_t *norm, int threads)
             norm->dweight_parts = carve(norm, &used, norm->outer_parts * columns * doubles);
         }
     }
-    return used + 64;
+    return used;
 }
 
 size_t plan_norm(norm_t *norm, int threads)
