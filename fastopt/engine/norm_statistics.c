@@ -41,26 +41,33 @@ typedef struct {
 /* Below, squares of float32 deviations might be subnormal, and so lost. */
 #define LEAST_VARIANCE 0x1p-96
 
-/* True if sums of float32 terms, or of float64 terms at all, can be made better by a second round. */
-static int wants_second(const norm_t *norm, double first, double squares)
+/* Add up the sums of statistics at, ..., at + count - 1: parts in order, then channels. */
+static void collect_sums(const norm_t *norm, const double *sums, ptrdiff_t at, ptrdiff_t count, double *to)
 {
-    double distance = first * (first * norm->per_value), var = squares * norm->per_value;
-    int good = distance <= FARTHEST * FARTHEST * squares && squares <= DBL_MAX && var + norm->eps >= LEAST_VARIANCE;
-    return norm->compute == FLOAT64 || !good;
+    ptrdiff_t channels = norm->walk == SAMPLES ? 1 : norm->per_group, parts = norm->parts;
+    if (channels == 1 && parts == 1) {
+        for (ptrdiff_t k = 0; k < count; k++)
+            to[k] = 0 + sums[at + k]; /* no -0 */
+        return;
+    }
+    for (ptrdiff_t k = 0; k < count; k++) {
+        to[k] = 0;
+        for (ptrdiff_t channel = (at + k) * channels; channel < (at + k + 1) * channels; channel++)
+            to[k] += sum_parts(sums + channel * parts, parts);
+    }
 }
 
-static void collect_moments(some_t *some)
+/* Make rstd -1 where sums of float32 terms, or of float64 terms at all, can be made better by a second round. */
+static void mark_for_second(const some_t *some, const double *squares, double *rstd)
 {
     const norm_t *norm = some->norm;
-    ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group;
+    double per_value = norm->per_value, eps = norm->eps;
+    int can_be_good = norm->compute != FLOAT64;
     for (ptrdiff_t k = 0; k < some->count; k++) {
-        double first = 0, second = 0;
-        for (ptrdiff_t channel = (some->at + k) * sums; channel < (some->at + k + 1) * sums; channel++) {
-            first += sum_parts(norm->first + channel * norm->parts, norm->parts);
-            second += sum_parts(norm->second + channel * norm->parts, norm->parts);
-        }
-        some->first[k] = first;
-        some->second[k] = second;
+        double distance = some->first[k] * (some->first[k] * per_value), var = squares[k] * per_value;
+        int good = (distance <= FARTHEST * FARTHEST * squares[k]) & (squares[k] <= DBL_MAX) &
+                   (var + eps >= LEAST_VARIANCE);
+        rstd[k] = good & can_be_good ? rstd[k] : -1;
     }
 }
 
@@ -72,7 +79,8 @@ static int finish_moments(some_t *some, enum round round)
     double mean[SOME], var[SOME], rstd[SOME], squares[SOME];
     double per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
     int second = 0;
-    collect_moments(some);
+    collect_sums(norm, norm->first, some->at, some->count, some->first);
+    collect_sums(norm, norm->second, some->at, some->count, some->second);
     centres_of(norm, some->at, some->count, round, mean);
     for (ptrdiff_t k = 0; k < some->count; k++) {
         squares[k] = some->second[k] - some->first[k] * (some->first[k] * per_value);
@@ -80,16 +88,15 @@ static int finish_moments(some_t *some, enum round round)
         var[k] = (squares[k] < 0 ? 0 : squares[k]) * per_value;
         rstd[k] = rstd_of(var[k] + eps, least);
     }
+    if (round == FIRST)
+        mark_for_second(some, squares, rstd);
     for (ptrdiff_t k = 0; k < some->count; k++) {
-        if (round == SECOND && norm->rstd[some->at + k] >= 0)
+        if (round == SECOND && !waits_for_second(norm, some->at + k))
             continue;
         norm->mean[some->at + k] = mean[k];
         norm->var[some->at + k] = var[k];
         norm->rstd[some->at + k] = rstd[k];
-        if (round == FIRST && wants_second(norm, some->first[k], squares[k])) {
-            norm->rstd[some->at + k] = -1;
-            second++;
-        }
+        second += rstd[k] < 0;
     }
     return second;
 }
@@ -159,27 +166,34 @@ static void prepare_normalise(const some_t *some)
     set_channels(some, 4, norm->bias, 0);
 }
 
-/* The sums of a channel's parts stand, added up, in the first of them afterwards. */
-static double collect(double *sums, ptrdiff_t parts)
+/* The sums of channels' parts stand, added up, in the first of them afterwards. */
+static void collect_parts(double *sums, ptrdiff_t channels, ptrdiff_t parts)
 {
-    return parts ? (sums[0] = sum_parts(sums, parts)) : 0;
+    for (ptrdiff_t i = 0; i < channels && parts == 1; i++)
+        sums[i] = 0 + sums[i]; /* no -0 */
+    for (ptrdiff_t i = 0; i < channels && parts > 1; i++)
+        sums[i * parts] = sum_parts(sums + i * parts, parts);
 }
 
-static void collect_gradients(some_t *some)
+/* Add up the channels of statistics, each by its weight. */
+static void collect_weighted(const some_t *some, double *sums, double *to)
 {
     const norm_t *norm = some->norm;
-    ptrdiff_t sums = norm->walk == SAMPLES ? 1 : norm->per_group, begin = some->at * sums;
+    ptrdiff_t each = norm->walk == SAMPLES ? 1 : norm->per_group, parts = norm->parts, begin = some->at * each;
     ptrdiff_t channel = begin % larger(norm->channels.count, 1);
+    collect_parts(sums + begin * parts, some->count * each, parts);
+    if (parts == 1 && norm->walk != SAMPLES && each == 1 && channel + some->count <= norm->channels.count) {
+        for (ptrdiff_t k = 0; k < some->count; k++)
+            to[k] = 0 + (norm->weight ? norm->weight[channel + k] : 1) * sums[begin + k];
+        return;
+    }
     for (ptrdiff_t k = 0, i = begin; k < some->count; k++) {
-        double first = 0, second = 0;
-        for (ptrdiff_t end = i + sums; i < end; i++) {
+        to[k] = 0;
+        for (ptrdiff_t end = i + each; i < end; i++) {
             double weight = norm->walk == SAMPLES ? 1 : weight_of(norm, channel);
-            first += weight * collect(norm->first + i * norm->parts, norm->parts);
-            second += weight * collect(norm->second + i * norm->parts, norm->parts);
+            to[k] += weight * (parts ? sums[i * parts] : 0);
             channel = channel + 1 == norm->channels.count ? 0 : channel + 1;
         }
-        some->first[k] = first;
-        some->second[k] = second;
     }
 }
 
@@ -205,7 +219,8 @@ static int finish_some(some_t *some, enum round round)
     const norm_t *norm = some->norm;
     int second = 0;
     if (is_backward(norm)) {
-        collect_gradients(some);
+        collect_weighted(some, norm->first, some->first);
+        collect_weighted(some, norm->second, some->second);
         if (norm->pass == BACKWARD)
             prepare_input_gradient(some);
         return 0;

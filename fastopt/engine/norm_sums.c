@@ -26,8 +26,12 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round ro
         char *first = norm->data[X] + offset_of(&norm->outer, X, o) + offset_of(&norm->channels, X, channel);
         run = one_group ? run_from(&norm->outer, o) : ceil_div(run_from(&norm->channels, channel), norm->per_group);
         run = smaller(count - k, one_group ? run : smaller(run, norm->groups - group));
-        for (ptrdiff_t i = 0; i < run; i++)
-            centres[k + i] = value_at(norm, first + i * step);
+        if (norm->storage[X] == FLOAT32 && norm->compute == FLOAT32)
+            for (ptrdiff_t i = 0; i < run; i++)
+                centres[k + i] = *(const float *)(first + i * step);
+        else
+            for (ptrdiff_t i = 0; i < run; i++)
+                centres[k + i] = value_at(norm, first + i * step);
         group += run;
         if (one_group || group == norm->groups) {
             group = 0;
