@@ -12,6 +12,7 @@ from tests.support import Arrays, assert_same_bits, copies, cpus, run_python
 # Work for several threads, as they share it: whole groups of values in cache, or one pass after the other; many
 # channels or few, long sets or short ones; samples, or parts of them.
 SHAPES = [(4, 3, 200, 200), (2, 64, 56, 56), (600, 512), (70_000, 8), (3, 1, 1, 100_000), (2, 150_001), (33, 40, 9, 9)]
+SHAPES += [(9, 9_000), (2, 4_500, 3, 1)]
 
 extremes = pytest.mark.parametrize("case", EXTREMES, ids=lambda case: case.name)
 
