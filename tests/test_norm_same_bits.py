@@ -59,7 +59,7 @@ def in_a_frame(array: np.ndarray) -> np.ndarray:
     return inside
 
 
-RUNS = [*range(46, 67), 79, 80, 81, 127, 128, 129, 196, 256, 391, 784, 1008, 1023, 1024, 1025]
+RUNS = [*range(46, 67), 79, 80, 81, 127, 128, 129, 196, 256, 391, 784, 1008, 1023, 1024, 1025, 3136, 8191, 8192]
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64", BFLOAT16], ids=str)
@@ -67,11 +67,11 @@ RUNS = [*range(46, 67), 79, 80, 81, 127, 128, 129, 196, 256, 391, 784, 1008, 102
 def test_planes_of_any_length_are_summed_up_alike(name, dtype):
     """Of samples that are apart, Cython's kernels find rows of lanes where they stand; Numba's engine collects them.
 
-    Two or three parts of a sum, which begin and end somewhere in a plane; the last one is not made of whole groups.
+    At least two parts of a sum, which begin and end somewhere in a plane; the last one is not made of whole groups.
     """
     case = BY_NAME[name]
     for run in RUNS:
-        arrays = case.make_arrays((5000 // run + 1, 4, run), dtype)
+        arrays = case.make_arrays((5000 // run + 3, 4, run), dtype)
         arrays["x"][0, 1, 0] = 30_000  # sums of that channel have a second round
         arrays["x"][2, 3, run - 1] = np.inf
         arrays = {key: in_a_frame(array) if array.ndim == 3 else array for key, array in arrays.items()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 
 from .cython_loops import pointer
-from .panel_text import ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
+from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
 from .sums_to_cython import Sums
 
 #: Of a row.
@@ -101,7 +101,8 @@ class _WholeSums(Sums):
         arrays = [f"{name}_" for name in self.loop.read]
         started = [f"{name}_ = <{pointer(name)}>arrays[{slot}] + r_ * sizes[{STEP + slot}]"
                    for name, slot in ((name, ARRAYS.index(name)) for name in self.loop.read)]  # fmt: skip
-        groups = f"{self.lender}_line({WHOLE_GROUPS}, {self.given_ahead}{', '.join(_by_lanes(arrays, '0'))}, "
+        given = f"{WHOLE_GROUPS}, {self.given_ahead}{', '.join(_by_lanes(arrays, '0'))}, {self.sums_of_row}"
+        groups = [f"{self.lender}_line({given})"]
         each_row = [*started, *self.row(groups, [f"{array} + whole_" for array in arrays])]
         declared = [f"{pointer(name)} {name}_" for name in self.loop.read]
         return self.kernel_of(declared, [f"for r_ in range(sizes[{ROWS}]):", *_indented(each_row)])
@@ -110,13 +111,16 @@ class _WholeSums(Sums):
         """One row, of whose pieces tables tell where they stand; the last of them is what is left over."""
         arrays = [f"{name}_" for name in self.loop.read]
         started = [f"{name}_ = <tables_t>arrays[{ARRAYS.index(name)}]" for name in self.loop.read]
-        groups = f"{self.lender}_scattered({WHOLE_GROUPS}, {', '.join(arrays)}, "
+        given = f"{', '.join(arrays)}, {self.sums_of_row}"
+        groups = [f"if sizes[{AHEAD}]:"]
+        groups += [f"    {self.lender}_scattered_far({WHOLE_GROUPS}, {self.given_ahead}{given})", "else:"]
+        groups += [f"    {self.lender}_scattered({WHOLE_GROUPS}, {given})"]
         row = self.row(groups, [f"{array}[whole_ // {LANES}]" for array in arrays])
         return self.kernel_of([f"tables_t {name}_" for name in self.loop.read], ["r_ = 0", *started, *row])
 
     def kernel_of(self, declared: list[str], lines: list[str]) -> str:
         """A kernel of such lines."""
-        declared += [f"{self.real} {name}_lanes_[{LANES}]" for name in self.loop.function.scalars]
+        declared += [f"{self.real} {lanes}[{LANES}]" for lanes in self.lanes_of_row]
         declared += [f"double {sums}[{LANES}]" for sums in ("a_", "b_")]
         return (
             f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
@@ -126,10 +130,20 @@ class _WholeSums(Sums):
             f"{textwrap.indent(chr(10).join(lines), ' ' * 4)}"
         )
 
-    def row(self, groups: str, rests: list[str]) -> list[str]:
+    @property
+    def lanes_of_row(self) -> list[str]:
+        """A row's parameters, for every lane."""
+        return [f"{name}_lanes_" for name in self.loop.function.scalars]
+
+    @property
+    def sums_of_row(self) -> str:
+        """What the loop over its groups takes last."""
+        return ", ".join((*self.lanes_of_row, "a_", "b_"))
+
+    def row(self, groups: list[str], rests: list[str]) -> list[str]:
         """Row r_: whole groups, and what is left over of each array; the first lanes have one more of that."""
         rest = f"rest_ % {LANES}"
-        values = [f"{name}_lanes_" for name in self.loop.function.scalars]
+        values = self.lanes_of_row
         filled = [f"{value}[i_] = (<{self.pointer}>arrays[{PARAMETER + i}])[r_]" for i, value in enumerate(values)]
 
         def left_over(rows: str, columns: str, lane: str) -> str:
@@ -139,7 +153,7 @@ class _WholeSums(Sums):
         return [
             f"for i_ in range({LANES}):",
             *_indented([*filled, "a_[i_] = 0", "b_[i_] = 0"]),
-            f"{groups}{', '.join((*values, 'a_', 'b_'))})",
+            *groups,
             "if rest_:",
             left_over(f"rest_ // {LANES} + 1", rest, "0"),
             left_over(f"rest_ // {LANES}", f"{LANES} - {rest}", rest),
