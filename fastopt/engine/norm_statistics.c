@@ -41,7 +41,8 @@ typedef struct {
 /* Below, squares of float32 deviations might be subnormal, and so lost. */
 #define LEAST_VARIANCE 0x1p-96
 
-/* Add up the sums of statistics at, ..., at + count - 1: parts in order, then channels. */
+/* Add up the sums of statistics at, ..., at + count - 1: parts in order, then channels. Statistics of one sum each, which
+ * are those of most calls with thousands, have a loop that vectorises. */
 static void collect_sums(const norm_t *norm, const double *sums, ptrdiff_t at, ptrdiff_t count, double *to)
 {
     ptrdiff_t channels = norm->walk == SAMPLES ? 1 : norm->per_group, parts = norm->parts;

@@ -26,7 +26,7 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round ro
         char *first = norm->data[X] + offset_of(&norm->outer, X, o) + offset_of(&norm->channels, X, channel);
         run = one_group ? run_from(&norm->outer, o) : ceil_div(run_from(&norm->channels, channel), norm->per_group);
         run = smaller(count - k, one_group ? run : smaller(run, norm->groups - group));
-        if (norm->storage[X] == FLOAT32 && norm->compute == FLOAT32)
+        if (norm->storage[X] == FLOAT32 && norm->compute == FLOAT32) /* a call for each was 7 % of 16x4096, forward */
             for (ptrdiff_t i = 0; i < run; i++)
                 centres[k + i] = *(const float *)(first + i * step);
         else
