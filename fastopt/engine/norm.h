@@ -48,6 +48,18 @@ typedef struct {
     ptrdiff_t strides[ARRAYS][MAX_DIMS];
 } axes_t;
 
+/* One value for each channel, or for each statistic, in logical order; data is NULL: the call has no such array. */
+typedef struct {
+    char *data;
+    enum storage storage;
+    int ndim; /* neighbouring axes are merged where they can be */
+    ptrdiff_t shape[MAX_DIMS], strides[MAX_DIMS];
+} vector_t;
+
+/* Forward writes mean and rstd, and updates the running statistics; backward reads mean and rstd; in inference, mean and
+ * the biased variance are read. The gradients are written. Without weight or bias, these are ones and zeros. */
+enum vector { WEIGHTS, BIASES, MEANS, RSTDS, VARS, DWEIGHTS, DBIASES, RUNNING_MEANS, RUNNING_VARS, VECTORS };
+
 /* As spread() in schedule.h, which belongs to another module of the package. */
 typedef void (*spread_t)(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
 
@@ -72,12 +84,9 @@ typedef struct {
     const codec_t *codecs;
     int kernels_go_past; /* kernels can put results past the caches themselves */
     int kernels_of_bfloat16; /* there are kernels whose arrays store that */
-    double eps;
-    const double *weight, *bias; /* of each channel; NULL: ones, zeros */
-    /* Of each (outer, group). Forward writes them; the others read mean and rstd, in inference mean and var, which is
-     * the biased variance. */
-    double *mean, *rstd, *var;
-    double *dweight, *dbias; /* of each channel; backward writes them */
+    double eps, momentum;
+    int is_unbiased; /* running_var is */
+    vector_t vectors[VECTORS];
 
     /* Worked out by plan_norm. */
     enum walk walk;
@@ -109,6 +118,7 @@ typedef struct {
     spread_t spread;
 
     /* Where in scratch things stand. */
+    double *mean, *rstd, *var; /* of every (outer, group): forward, and moments */
     double *first, *second; /* sums of every (outer, channel, part); SAMPLES: of every (outer, group, part) */
     double *dbias_parts, *dweight_parts; /* SAMPLES: of every (outer part, channel) */
     char *stripes;          /* PIXELS: what every thread needs to sum up a stripe of channels */
@@ -118,6 +128,12 @@ typedef struct {
 
 /* Add an axis behind those that axes has. */
 void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides);
+
+/* The same for a vector. */
+void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride);
+
+/* The largest finite number that an array can store. */
+double largest_of(enum storage storage);
 
 /* Decide how the caller's arrays are walked; return how many bytes of scratch that takes on so many threads. */
 size_t plan_norm(norm_t *norm, int threads);

@@ -13,7 +13,6 @@ from fastopt.errors import BackendUnavailable
 from fastopt.ranges import RANGES
 
 cimport cython
-from libc.math cimport isfinite
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
@@ -43,12 +42,8 @@ cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object, int *) except? -1
 
 cdef extern from "codecs.h" nogil:
-    ctypedef struct tile_t:
-        char *data
-        Py_ssize_t rows, cols, row_stride, col_stride
     ctypedef struct codec_t:
-        void (*load)(const tile_t *, void *) noexcept
-        void (*store)(const tile_t *, const void *) noexcept
+        pass
 
 cdef extern from "spare.h":
     void *take_memory(size_t)
@@ -89,6 +84,21 @@ cdef extern from "norm.h" nogil:
     ctypedef struct axes_t:
         int ndim
         Py_ssize_t count
+    enum vector:
+        WEIGHTS
+        BIASES
+        MEANS
+        RSTDS
+        VARS
+        DWEIGHTS
+        DBIASES
+        RUNNING_MEANS
+        RUNNING_VARS
+        VECTORS
+    ctypedef struct vector_t:
+        char *data
+        storage storage_of "storage"
+        int ndim
     ctypedef void (*spread_t)(stretch_t, void *, Py_ssize_t, Py_ssize_t, int) noexcept
     ctypedef struct norm_t:
         pass_t pass_ "pass"
@@ -100,14 +110,11 @@ cdef extern from "norm.h" nogil:
         int form
         const codec_t *codecs
         bint kernels_go_past, kernels_of_bfloat16
-        double eps
-        const double *weight
-        const double *bias
+        double eps, momentum
+        bint is_unbiased
+        vector_t vectors[VECTORS]
         double *mean
-        double *rstd
         double *var
-        double *dweight
-        double *dbias
         walk walk_ "walk"
         storage element
         int sums[WAYS][ROUNDS]
@@ -117,6 +124,8 @@ cdef extern from "norm.h" nogil:
         char *scratch
         spread_t spread
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
+    void add_vector_axis(vector_t *, Py_ssize_t, Py_ssize_t)
+    double largest_of(storage)
     size_t plan_norm(norm_t *, int)
     void run_norm(norm_t *, int)
 
@@ -244,19 +253,15 @@ cdef class Call:
     cdef int wanted
     cdef Kernels kernels
     cdef norm_t *norm  # on the stack of the pass: it is large
-    cdef double *vectors
-    cdef Py_ssize_t vectors_used
     cdef char *scratch
 
     def __cinit__(self):
         self.arrays = []
         self.names = []
         self.device = HOST
-        self.vectors = NULL
         self.scratch = NULL
 
     def __dealloc__(self):
-        leave_memory(self.vectors)
         leave_memory(self.scratch)
 
     # ---- Intake, in two turns: first all of the callers' own code (__dlpack__, say) runs, then arrays are looked at.
@@ -417,7 +422,7 @@ cdef class Call:
     cdef int plan(self, pass_t direction) except -1:
         """Fill in the plan, but for what the pass adds."""
         cdef norm_t *norm = self.norm
-        cdef Py_ssize_t statistics, slot
+        cdef int slot, vector
         norm.pass_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
         norm.codecs = self.kernels.codecs
@@ -438,16 +443,8 @@ cdef class Call:
         # An array without elements may have any number of channels or samples.
         if norm.channels.count > MANY or norm.outer.count > MANY // max(norm.channels.count, 1):
             raise MemoryError(f"x has shape {self.x_shape()}: too many statistics, or weights, for any memory")
-        statistics = norm.outer.count * norm.groups
-        self.vectors = <double *>take_memory((3 * statistics + 4 * norm.channels.count + 1) * sizeof(double))
-        if self.vectors == NULL:
-            raise MemoryError
-        norm.mean = self.vector(statistics)
-        norm.rstd = self.vector(statistics)
-        norm.var = self.vector(statistics)
-        norm.dweight = self.vector(norm.channels.count)
-        norm.dbias = self.vector(norm.channels.count)
-        norm.weight = norm.bias = NULL
+        for vector in range(<int>VECTORS):
+            norm.vectors[vector].data = NULL
         return 0
 
     cdef int add_axes(self) except -1:
@@ -489,25 +486,19 @@ cdef class Call:
             add_axis(self.norm, &self.norm[0].space, cnp.PyArray_DIM(x, order[k]), strides)
         return 0
 
-    cdef double *vector(self, Py_ssize_t count) noexcept:
-        """Hand out a vector of the memory that plan got."""
-        cdef double *start = self.vectors + self.vectors_used
-        self.vectors_used += count
-        return start
-
-    cdef const double *loaded(self, Py_ssize_t position) except? NULL:
-        """The values of weight or bias, or NULL for None."""
-        cdef double *vector = NULL
+    cdef int point(self, vector which, Py_ssize_t position) except -1:
+        """Say where weights or statistics stand, if they are given."""
+        cdef vector_t *vector = &self.norm.vectors[<int>which]
+        cdef ndarray array
+        cdef int axis
         if position != NONE:
-            vector = self.vector(self.norm.channels.count)
-            self.load(position, vector)
-        return vector
-
-    cdef int load(self, Py_ssize_t position, double *to) except -1:
-        return load_vector(self, <ndarray>self.arrays[position], self.stored[position], to)
-
-    cdef int store(self, const double *vector, Py_ssize_t position) except -1:
-        return store_vector(self, vector, <ndarray>self.arrays[position], self.stored[position])
+            array = <ndarray>self.arrays[position]
+            vector.data = <char *>cnp.PyArray_DATA(array)
+            vector.storage_of = self.stored[position]
+            vector.ndim = 0
+            for axis in range(cnp.PyArray_NDIM(array)):
+                add_vector_axis(vector, cnp.PyArray_DIM(array, axis), cnp.PyArray_STRIDE(array, axis))
+        return 0
 
     cdef int run(self) except -1:
         cdef Kernels kernels = self.kernels
@@ -566,7 +557,7 @@ cdef class Call:
             for name in ("running_mean", "running_var"):
                 if arguments.get(name, NONE) != NONE and not self.only_read >> arguments[name] & 1:
                     array = self.arrays[arguments[name]]
-                    largest = LARGEST[<int>self.stored[arguments[name]]]
+                    largest = largest_of(self.stored[arguments[name]])
                     values = copies[name]
                     values[numpy.isfinite(values)] = values[numpy.isfinite(values)].clip(-largest, largest)
                     array[...] = values.astype(array.dtype)
@@ -630,96 +621,6 @@ cdef tuple outputs_of(out, tuple names):
     return tuple(out)
 
 
-# ---- Vectors: weights and statistics, of any storage and strides. No range() with a step: of a step whose sign Cython
-# ---- does not know it makes Python's objects (0.5 us of a small call).
-
-
-cdef enum:
-    CHUNK = 512
-
-
-cdef union chunk_t:
-    float float32[CHUNK]
-    double float64[CHUNK]
-
-
-cdef int load_vector(Call call, ndarray array, storage stored, double *to) except -1:
-    """Load all elements, in order."""
-    cdef Py_ssize_t i, at = 0, count, inner
-    cdef tile_t tile
-    cdef chunk_t chunk
-    if cnp.PyArray_NDIM(array) == 0:
-        array = array.reshape(1)
-    if cnp.PyArray_NDIM(array) > 1:
-        inner = cnp.PyArray_SIZE(array) // max(cnp.PyArray_DIM(array, 0), 1)
-        for i in range(cnp.PyArray_DIM(array, 0)):
-            load_vector(call, array[i], stored, to + i * inner)
-        return 0
-    count = cnp.PyArray_DIM(array, 0)
-    tile.rows, tile.row_stride, tile.col_stride = 1, 0, cnp.PyArray_STRIDE(array, 0)
-    while at < count:
-        tile.data = <char *>cnp.PyArray_DATA(array) + at * tile.col_stride
-        tile.cols = min(<Py_ssize_t>CHUNK, count - at)
-        call.norm.codecs[<int>stored].load(&tile, &chunk)
-        for i in range(tile.cols):
-            to[at + i] = chunk.float64[i] if call.has_float64 else chunk.float32[i]
-        at += tile.cols
-    return 0
-
-
-cdef int store_vector(Call call, const double *from_, ndarray array, storage stored) except -1:
-    """Store all elements, in order, each rounded once to the compute type and then to what the array stores."""
-    cdef Py_ssize_t i, at = 0, count, inner
-    cdef tile_t tile
-    cdef chunk_t chunk
-    if cnp.PyArray_NDIM(array) == 0:
-        array = array.reshape(1)
-    if cnp.PyArray_NDIM(array) > 1:
-        inner = cnp.PyArray_SIZE(array) // max(cnp.PyArray_DIM(array, 0), 1)
-        for i in range(cnp.PyArray_DIM(array, 0)):
-            store_vector(call, from_ + i * inner, array[i], stored)
-        return 0
-    count = cnp.PyArray_DIM(array, 0)
-    tile.rows, tile.row_stride, tile.col_stride = 1, 0, cnp.PyArray_STRIDE(array, 0)
-    while at < count:
-        tile.data = <char *>cnp.PyArray_DATA(array) + at * tile.col_stride
-        tile.cols = min(<Py_ssize_t>CHUNK, count - at)
-        for i in range(tile.cols):
-            if call.has_float64:
-                chunk.float64[i] = from_[at + i]
-            else:
-                chunk.float32[i] = <float>from_[at + i]
-        call.norm.codecs[<int>stored].store(&tile, &chunk)
-        at += tile.cols
-    return 0
-
-
-# The largest finite number of each storage, in the order of enum storage.
-cdef double LARGEST[4]
-LARGEST[:] = [3.4028234663852886e38, 1.7976931348623157e308, 65504.0, 3.3895313892515355e38]
-
-
-cdef int update_running(
-    Call call, Py_ssize_t position, const double *batch, double factor, double momentum
-) except -1:
-    """running = (1 - momentum) * running + momentum * factor * batch, which saturates rather than become infinite."""
-    cdef Py_ssize_t i, count = call.norm.channels.count
-    cdef storage stored = call.stored[position]
-    cdef double *running = call.norm.dweight  # free in a forward pass
-    cdef double value
-    load_vector(call, <ndarray>call.arrays[position], stored, running)
-    for i in range(count):
-        value = momentum * (factor * batch[i])
-        # Without terms that change nothing: 0 * inf is NaN.
-        if momentum != 1:
-            value = (1 - momentum) * running[i] + value if momentum != 0 else running[i]
-        if isfinite(value):
-            value = max(-LARGEST[<int>stored], min(LARGEST[<int>stored], value))
-        running[i] = value
-    store_vector(call, running, <ndarray>call.arrays[position], stored)
-    return 0
-
-
 cdef ndarray statistic(Call call, tuple shape):
     cdef npy_intp dims[64]
     cdef Py_ssize_t i
@@ -758,7 +659,6 @@ def forward(
     cdef norm_t norm
     cdef Call call = start(&norm, kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
-    cdef Py_ssize_t values
     cdef double rate = checked_momentum.value(momentum)
     cdef bint is_unbiased = flag("unbiased", unbiased)
     cdef tuple given = outputs_of(out, ("y", "mean", "rstd"))
@@ -814,19 +714,16 @@ def forward(
         return results
 
     call.plan(FORWARD)
-    call.norm.weight = call.loaded(at_weight)
-    call.norm.bias = call.loaded(at_bias)
+    call.norm.momentum = rate
+    call.norm.is_unbiased = is_unbiased
+    call.point(WEIGHTS, at_weight)
+    call.point(BIASES, at_bias)
+    call.point(MEANS, at_mean)
+    call.point(RSTDS, at_rstd)
+    call.point(RUNNING_MEANS, at_running_mean)
+    call.point(RUNNING_VARS, at_running_var)
     call.run()
-    call.store(call.norm.mean, at_mean)
-    call.store(call.norm.rstd, at_rstd)
-    values = call.norm.per_group * call.norm.space.count
-    if at_running_mean != NONE and values:
-        wrote_all_but((running_mean, running_var), -1, 1)
-        update_running(call, at_running_mean, call.norm.mean, 1, rate)
-        if not is_unbiased:
-            update_running(call, at_running_var, call.norm.var, 1, rate)
-        elif values > 1:  # of one value, there is no unbiased variance
-            update_running(call, at_running_var, call.norm.var, <double>values / (values - 1), rate)
+    wrote_all_but((running_mean, running_var), -1, 1)
     return results
 
 
@@ -874,10 +771,10 @@ def inference(
         return results[0]
 
     call.plan(INFERENCE)
-    call.norm.weight = call.loaded(at_weight)
-    call.norm.bias = call.loaded(at_bias)
-    call.load(at_mean, call.norm.mean)
-    call.load(at_var, call.norm.var)
+    call.point(WEIGHTS, at_weight)
+    call.point(BIASES, at_bias)
+    call.point(MEANS, at_mean)
+    call.point(VARS, at_var)
     call.run()
     return results[0]
 
@@ -970,12 +867,12 @@ cdef tuple run_backward(
         return results
 
     call.plan(direction)
-    call.norm.weight = call.loaded(at_weight)
-    call.load(at_first, call.norm.mean)
-    call.load(at_second, call.norm.rstd if direction == BACKWARD else call.norm.var)
+    call.point(WEIGHTS, at_weight)
+    call.point(MEANS, at_first)
+    call.point(RSTDS if direction == BACKWARD else VARS, at_second)
+    call.point(DWEIGHTS, at_dweight)
+    call.point(DBIASES, at_dbias)
     call.run()
-    call.store(call.norm.dweight, at_dweight)
-    call.store(call.norm.dbias, at_dbias)
     return results
 
 
@@ -1055,7 +952,7 @@ cdef tuple run_on_device(
             labels.append("channel")
         else:
             labels.append("outer" if call.kind == LAYER_KIND or (call.kind != BATCH_KIND and axis == 0) else "space")
-    running = [LARGEST[<int>call.stored[positions[role]]] for role in ("running_mean", "running_var") if role in views]
+    running = [largest_of(call.stored[positions[role]]) for role in ("running_mean", "running_var") if role in views]
     returned = norms.run(
         direction, call.norm.form, "float64" if call.has_float64 else "float32", tuple(labels),
         norms.LAYER if call.kind == LAYER_KIND else call.norm.groups, views, given[0], given,

@@ -243,8 +243,9 @@ static void run_parameter_terms(const norm_t *norm, panel_t *panel, ptrdiff_t ro
     for (int n = 0; n < norm->nreads; n++)
         panel->sizes[AHEAD + norm->reads[n]] = 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
-        set_real(norm, parameters[0], r, norm->mean[statistic_of(norm, row + r, col)]);
-        set_real(norm, parameters[1], r, norm->rstd[statistic_of(norm, row + r, col)]);
+        ptrdiff_t statistic = statistic_of(norm, row + r, col);
+        for (int i = 0; i < 2; i++) /* mean and rstd are the first two parameters of the input gradient, too */
+            set_real(norm, parameters[i], r, get_real(norm, norm->parameters[i], statistic));
     }
     panel->arrays[PARAMETER] = parameters[0];
     panel->arrays[PARAMETER + 1] = parameters[1];

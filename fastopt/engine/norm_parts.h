@@ -82,6 +82,12 @@ static inline int sums_deviations(const norm_t *norm) { return norm->sums[LANE_S
 
 static inline int sums_nothing(const norm_t *norm) { return norm->sums[LANE_SUMS][FIRST] == PANEL_KERNELS; }
 
+/* True if a statistic is a channel's, and of no other: its gradients are known as soon as its sums are. */
+static inline int has_own_channels(const norm_t *norm)
+{
+    return norm->walk != SAMPLES && norm->outer.count == 1 && norm->per_group == 1;
+}
+
 /* A statistic between its rounds. */
 static inline int waits_for_second(const norm_t *norm, ptrdiff_t statistic)
 {
@@ -164,7 +170,28 @@ void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, 
 /* Bytes that a thread needs for it. */
 ptrdiff_t stripe_bytes(const norm_t *norm);
 
+/* ---- norm_vectors.c */
+
+/* Statistics, or weights, that are computed at a time: their roots and quotients take a fifth of a small call, one by
+ * one. */
+#define SOME 64
+
+/* Load values at, ..., at + count - 1, which are given: in the compute type, or as doubles. */
+void load_reals(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, char *to);
+void load_vector(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, double *to);
+
+/* Store them, each rounded once to the compute type and then to what the array stores; nothing, if there is none. */
+void store_vector(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *from);
+
+/* running = (1 - momentum) * running + momentum * factor * batch, which saturates rather than become infinite; of SOME at
+ * most. */
+void update_running(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *batch,
+                    double factor);
+
 /* ---- norm_statistics.c */
+
+/* The mean and rstd that a call is given. */
+void given_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, double *mean, double *rstd);
 
 /* From sums to statistics at, ..., end - 1 and the kernel's parameters. Return how many must have a second round. */
 int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round);

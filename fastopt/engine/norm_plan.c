@@ -236,6 +236,10 @@ static size_t carve_scratch(norm_t *norm, int threads)
     if (is_addition(norm))
         return 64;
     ptrdiff_t sums = (samples ? statistics : channels) * norm->parts;
+    ptrdiff_t computed = norm->pass == FORWARD || norm->pass == MOMENTS ? statistics : 0;
+    norm->mean = carve(norm, &used, computed * doubles);
+    norm->rstd = carve(norm, &used, computed * doubles);
+    norm->var = carve(norm, &used, computed * doubles);
     norm->first = carve(norm, &used, sums_nothing(norm) ? 0 : sums * doubles);
     norm->second = carve(norm, &used, sums_nothing(norm) ? 0 : sums * doubles);
     for (int i = 0; i < 5; i++)

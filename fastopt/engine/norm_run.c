@@ -37,6 +37,7 @@ typedef struct {
     ptrdiff_t channels;         /* of a block */
     ptrdiff_t blocks;
     ptrdiff_t span; /* of space, in elements; of sums, a part */
+    int finishes;   /* a unit of sums is of whole groups and all of space, and finishes their statistics, too */
     enum round round;
     atomic_int *second; /* statistics that must have a second round */
 } call_t;
@@ -119,6 +120,8 @@ static void sum_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t las
     for (ptrdiff_t unit = first; unit < last; unit++) {
         place_t at = place_of(call, unit);
         sum_part(call->norm, thread, at.o, at.channel, at.end_channel, at.begin / PART, call->round);
+        if (call->finishes)
+            atomic_fetch_add(call->second, finish_groups(call->norm, at.o, at.channel, at.end_channel, call->round));
     }
 }
 
@@ -247,7 +250,7 @@ static int ask_for_second(const norm_t *norm)
 static void run_spatial(norm_t *norm, int threads)
 {
     atomic_int second = 0;
-    call_t call = {norm, NULL, 0, 0, 0, FIRST, &second};
+    call_t call = {.norm = norm, .second = &second};
     ptrdiff_t groups = norm->outer.count * norm->groups;
     if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
         prepare_fixed(norm);
@@ -264,9 +267,11 @@ static void run_spatial(norm_t *norm, int threads)
         return;
     }
     set_blocks(&call, together, PART);
+    call.finishes = norm->parts == 1 && together % norm->per_group == 0;
     if (norm->pass == BACKWARD_INFERENCE) {
         norm->spread(sum_and_apply_units, &call, units_of(&call), 64, threads);
-        norm->spread(finish_units, &call, groups, 64, 1);
+        if (!call.finishes)
+            norm->spread(finish_units, &call, groups, 64, 1);
         return;
     }
     if (norm->pass == MOMENTS && norm->compute == FLOAT32) /* all digits: float64 terms at once */
@@ -276,7 +281,8 @@ static void run_spatial(norm_t *norm, int threads)
             call.round = second ? SECOND : FIRST;
             second = 0;
             norm->spread(sum_units, &call, units_of(&call), 64, threads);
-            norm->spread(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
+            if (!call.finishes)
+                norm->spread(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
         } while (second);
     if (norm->elements != PANEL_KERNELS)
         apply_in_order(&call, threads);
@@ -284,7 +290,7 @@ static void run_spatial(norm_t *norm, int threads)
 
 static void run_addition(norm_t *norm, int threads)
 {
-    call_t call = {norm, NULL, 0, 0, 0, FIRST, NULL};
+    call_t call = {.norm = norm};
     if (norm->channels.count * norm->space.count != 0)
         apply_in_order(&call, threads);
 }
@@ -388,7 +394,7 @@ static void apply_sample_units(void *argument, int thread, ptrdiff_t first, ptrd
 static void run_sampled(norm_t *norm, int threads)
 {
     atomic_int second = 0;
-    call_t call = {norm, NULL, PART, ceil_div(norm->channels.count, PART), 0, FIRST, &second};
+    call_t call = {.norm = norm, .channels = PART, .blocks = ceil_div(norm->channels.count, PART), .second = &second};
     prepare_rows(norm);
     if (norm->channels.count == 0 || norm->outer.count == 0)
         return;
@@ -423,9 +429,9 @@ void run_norm(norm_t *norm, int threads)
         run_sampled(norm, threads);
     else
         run_spatial(norm, threads);
-    if (is_backward(norm)) {
+    if (is_backward(norm) && (!has_own_channels(norm) || norm->values == 0)) {
         ptrdiff_t sums = norm->channels.count * (norm->walk == SAMPLES ? norm->outer_parts : norm->outer.count);
-        call_t call = {norm, NULL, 0, 0, 0, FIRST, NULL};
+        call_t call = {.norm = norm};
         norm->spread(finish_channels, &call, ceil_div(norm->channels.count, 256), 64, sums < 65536 ? 1 : threads);
     }
     leave_float_mode(caller);

@@ -3,9 +3,6 @@
 #include <math.h>
 #include <string.h>
 
-static double weight_of(const norm_t *norm, ptrdiff_t channel) { return norm->weight ? norm->weight[channel] : 1; }
-static double bias_of(const norm_t *norm, ptrdiff_t channel) { return norm->bias ? norm->bias[channel] : 0; }
-
 /* With eps = 0, values that are all equal would have 0 * inf: the least variance is the smallest normal number. */
 static inline double rstd_of(double floored, double least)
 {
@@ -22,14 +19,34 @@ static double sum_parts(const double *sums, ptrdiff_t parts)
     return sum;
 }
 
-/* ---- Some statistics at a time: their roots and quotients take a fifth of a small call, one by one. They stand side by
- * side: those of an outer index, by groups, then those of the next. */
+/* Weights of some channels. */
+static void weights_of(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, double *weights)
+{
+    if (norm->vectors[WEIGHTS].data) {
+        load_vector(norm, WEIGHTS, channel, count, weights);
+        return;
+    }
+    for (ptrdiff_t k = 0; k < count; k++)
+        weights[k] = 1;
+}
 
-#define SOME 64
+void given_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, double *mean, double *rstd)
+{
+    load_vector(norm, MEANS, at, count, mean);
+    if (!norm->vectors[VARS].data) {
+        load_vector(norm, RSTDS, at, count, rstd);
+        return;
+    }
+    double least = least_variance(norm);
+    load_vector(norm, VARS, at, count, rstd);
+    for (ptrdiff_t k = 0; k < count; k++)
+        rstd[k] = rstd_of(rstd[k] + norm->eps, least);
+}
 
+/* Some statistics side by side: those of an outer index, by groups, then those of the next. */
 typedef struct {
     const norm_t *norm;
-    ptrdiff_t at, count; /* the first, and how many */
+    ptrdiff_t at, count; /* the first, and how many: SOME at most */
     double first[SOME], second[SOME]; /* sums */
 } some_t;
 
@@ -72,42 +89,61 @@ static void mark_for_second(const some_t *some, const double *squares, double *r
     }
 }
 
+/* Hand statistics that are final to the caller. */
+static void give_moments(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, const double *mean, const double *rstd,
+                         const double *var)
+{
+    double values = (double)norm->values;
+    store_vector(norm, MEANS, at, count, mean);
+    store_vector(norm, RSTDS, at, count, rstd);
+    if (!norm->vectors[RUNNING_MEANS].data || norm->values == 0)
+        return;
+    update_running(norm, RUNNING_MEANS, at, count, mean, 1);
+    if (!norm->is_unbiased)
+        update_running(norm, RUNNING_VARS, at, count, var, 1);
+    else if (norm->values > 1) /* of one value, there is no unbiased variance */
+        update_running(norm, RUNNING_VARS, at, count, var, values / (values - 1));
+}
+
 /* Return how many must have a second round. Their rstd is -1 meanwhile, and what the kernel's parameters become of that is
  * written over by that round. */
 static int finish_moments(some_t *some, enum round round)
 {
     const norm_t *norm = some->norm;
-    double mean[SOME], var[SOME], rstd[SOME], squares[SOME];
-    double per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
-    int second = 0;
+    double *mean = norm->mean + some->at, *var = norm->var + some->at, *rstd = norm->rstd + some->at;
+    double centres[SOME], squares[SOME], per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
     collect_sums(norm, norm->first, some->at, some->count, some->first);
     collect_sums(norm, norm->second, some->at, some->count, some->second);
-    centres_of(norm, some->at, some->count, round, mean);
+    centres_of(norm, some->at, some->count, round, centres);
     for (ptrdiff_t k = 0; k < some->count; k++) {
         squares[k] = some->second[k] - some->first[k] * (some->first[k] * per_value);
-        mean[k] = mean[k] + some->first[k] * per_value;
+        mean[k] = centres[k] + some->first[k] * per_value;
         var[k] = (squares[k] < 0 ? 0 : squares[k]) * per_value;
         rstd[k] = rstd_of(var[k] + eps, least);
     }
     if (round == FIRST)
         mark_for_second(some, squares, rstd);
-    for (ptrdiff_t k = 0; k < some->count; k++) {
-        if (round == SECOND && !waits_for_second(norm, some->at + k))
+    int second = 0;
+    for (ptrdiff_t k = 0, run; k < some->count; k += run) {
+        int waits = rstd[k] < 0;
+        for (run = 1; k + run < some->count && (rstd[k + run] < 0) == waits; run++)
             continue;
-        norm->mean[some->at + k] = mean[k];
-        norm->var[some->at + k] = var[k];
-        norm->rstd[some->at + k] = rstd[k];
-        second += rstd[k] < 0;
+        second += waits ? (int)run : 0;
+        if (!waits)
+            give_moments(norm, some->at + k, run, mean + k, rstd + k, var + k);
     }
     return second;
 }
 
 static void finish_nothing(some_t *some)
 {
-    for (ptrdiff_t i = some->at; i < some->at + some->count; i++) {
-        some->norm->mean[i] = some->norm->var[i] = 0;
-        some->norm->rstd[i] = rstd_of(some->norm->eps, least_variance(some->norm));
+    const norm_t *norm = some->norm;
+    double *mean = norm->mean + some->at, *var = norm->var + some->at, *rstd = norm->rstd + some->at;
+    for (ptrdiff_t k = 0; k < some->count; k++) {
+        mean[k] = var[k] = 0;
+        rstd[k] = rstd_of(norm->eps, least_variance(norm));
     }
+    give_moments(norm, some->at, some->count, mean, rstd, var);
 }
 
 /* ---- Parameters of the kernels */
@@ -133,8 +169,18 @@ static void set_parameter(const some_t *some, int parameter, const double *value
             set_real(norm, array, i, values[k]);
 }
 
+/* Values of channels in the compute type: those of a vector, if it is given. */
+static void set_values(const norm_t *norm, char *to, enum vector which, ptrdiff_t channel, ptrdiff_t count,
+                       double otherwise)
+{
+    if (norm->vectors[which].data)
+        load_reals(norm, which, channel, count, to);
+    for (ptrdiff_t k = 0; k < count && !norm->vectors[which].data; k++)
+        set_real(norm, to, k, otherwise);
+}
+
 /* Write a parameter that each channel has its own of. */
-static void set_channels(const some_t *some, int parameter, const double *values, double otherwise)
+static void set_channels(const some_t *some, int parameter, enum vector which, double otherwise)
 {
     const norm_t *norm = some->norm;
     ptrdiff_t i = some->at * norm->per_group, end = i + some->count * norm->per_group;
@@ -143,18 +189,13 @@ static void set_channels(const some_t *some, int parameter, const double *values
     ptrdiff_t channel = i % larger(norm->channels.count, 1);
     for (ptrdiff_t run; i < end; i += run, channel = 0) {
         run = smaller(end - i, norm->channels.count - channel);
-        char *array = norm->parameters[parameter] + i * norm->itemsize;
-        if (values)
-            copy_reals(norm, array, values + channel, run);
-        for (ptrdiff_t k = 0; k < run && !values; k++)
-            set_real(norm, array, k, otherwise);
+        set_values(norm, norm->parameters[parameter] + i * norm->itemsize, which, channel, run, otherwise);
     }
 }
 
-static void prepare_normalise(const some_t *some)
+static void prepare_normalise(const some_t *some, const double *mean, const double *rstd)
 {
     const norm_t *norm = some->norm;
-    const double *mean = norm->mean + some->at, *rstd = norm->rstd + some->at;
     double rounded[SOME], shift[SOME];
     for (ptrdiff_t k = 0; k < some->count; k++) {
         rounded[k] = norm->compute == FLOAT64 ? mean[k] : (float)mean[k];
@@ -163,8 +204,8 @@ static void prepare_normalise(const some_t *some)
     set_parameter(some, 0, rounded);
     set_parameter(some, 1, rstd);
     set_parameter(some, 2, shift);
-    set_channels(some, 3, norm->weight, 1);
-    set_channels(some, 4, norm->bias, 0);
+    set_channels(some, 3, WEIGHTS, 1);
+    set_channels(some, 4, BIASES, 0);
 }
 
 /* The sums of channels' parts stand, added up, in the first of them afterwards. */
@@ -184,14 +225,17 @@ static void collect_weighted(const some_t *some, double *sums, double *to)
     ptrdiff_t channel = begin % larger(norm->channels.count, 1);
     collect_parts(sums + begin * parts, some->count * each, parts);
     if (parts == 1 && norm->walk != SAMPLES && each == 1 && channel + some->count <= norm->channels.count) {
+        weights_of(norm, channel, some->count, to);
         for (ptrdiff_t k = 0; k < some->count; k++)
-            to[k] = 0 + (norm->weight ? norm->weight[channel + k] : 1) * sums[begin + k];
+            to[k] = 0 + to[k] * sums[begin + k];
         return;
     }
     for (ptrdiff_t k = 0, i = begin; k < some->count; k++) {
         to[k] = 0;
         for (ptrdiff_t end = i + each; i < end; i++) {
-            double weight = norm->walk == SAMPLES ? 1 : weight_of(norm, channel);
+            double weight = 1;
+            if (norm->walk != SAMPLES)
+                weights_of(norm, channel, 1, &weight);
             to[k] += weight * (parts ? sums[i * parts] : 0);
             channel = channel + 1 == norm->channels.count ? 0 : channel + 1;
         }
@@ -201,16 +245,17 @@ static void collect_weighted(const some_t *some, double *sums, double *to)
 static void prepare_input_gradient(some_t *some)
 {
     const norm_t *norm = some->norm;
-    const double *rstd = norm->rstd + some->at;
+    double mean[SOME], rstd[SOME];
+    given_statistics(norm, some->at, some->count, mean, rstd);
     for (ptrdiff_t k = 0; k < some->count; k++) {
         some->first[k] = some->first[k] * norm->per_value;
         some->second[k] = rstd[k] * (some->second[k] * norm->per_value);
     }
-    set_parameter(some, 0, norm->mean + some->at);
+    set_parameter(some, 0, mean);
     set_parameter(some, 1, rstd);
     set_parameter(some, 2, some->second); /* slope */
     set_parameter(some, 3, some->first);  /* offset */
-    set_channels(some, 4, norm->weight, 1);
+    set_channels(some, 4, WEIGHTS, 1);
 }
 
 /* ---- All of it */
@@ -222,6 +267,8 @@ static int finish_some(some_t *some, enum round round)
     if (is_backward(norm)) {
         collect_weighted(some, norm->first, some->first);
         collect_weighted(some, norm->second, some->second);
+        if (has_own_channels(norm))
+            finish_parameters(norm, some->at, some->at + some->count);
         if (norm->pass == BACKWARD)
             prepare_input_gradient(some);
         return 0;
@@ -231,8 +278,19 @@ static int finish_some(some_t *some, enum round round)
     else
         second = finish_moments(some, round);
     if (norm->pass == FORWARD)
-        prepare_normalise(some);
+        prepare_normalise(some, norm->mean + some->at, norm->rstd + some->at);
     return second;
+}
+
+/* How many statistics from this one on are finished together: in the second round, only those that waited for it. */
+static ptrdiff_t alike_from(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round)
+{
+    ptrdiff_t count = 1, most = smaller(end - at, SOME);
+    if (round == FIRST)
+        return most;
+    while (count < most && waits_for_second(norm, at + count) == waits_for_second(norm, at))
+        count++;
+    return count;
 }
 
 int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round)
@@ -241,8 +299,9 @@ int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum roun
     int second = 0;
     for (; at < end; at += some.count) {
         some.at = at;
-        some.count = smaller(end - at, SOME);
-        second += finish_some(&some, round);
+        some.count = alike_from(norm, at, end, round);
+        if (round == FIRST || waits_for_second(norm, at))
+            second += finish_some(&some, round);
     }
     return second;
 }
@@ -250,46 +309,56 @@ int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum roun
 void prepare_fixed(const norm_t *norm)
 {
     some_t some = {.norm = norm};
+    double mean[SOME], rstd[SOME];
     ptrdiff_t end = norm->outer.count * norm->groups;
     for (; some.at < end; some.at += some.count) {
         some.count = smaller(end - some.at, SOME);
-        for (ptrdiff_t i = some.at; i < some.at + some.count; i++)
-            norm->rstd[i] = rstd_of(norm->var[i] + norm->eps, least_variance(norm));
+        given_statistics(norm, some.at, some.count, mean, rstd);
         if (norm->pass == INFERENCE) {
-            prepare_normalise(&some);
+            prepare_normalise(&some, mean, rstd);
         } else {
-            set_parameter(&some, 0, norm->rstd + some.at);
-            set_channels(&some, 1, norm->weight, 1);
+            set_parameter(&some, 0, rstd);
+            set_channels(&some, 1, WEIGHTS, 1);
         }
     }
 }
 
 void prepare_rows(const norm_t *norm)
 {
-    for (ptrdiff_t channel = 0; channel < norm->channels.count; channel++) {
-        set_real(norm, norm->weight_row, channel, weight_of(norm, channel));
-        set_real(norm, norm->bias_row, channel, bias_of(norm, channel));
-    }
+    set_values(norm, norm->weight_row, WEIGHTS, 0, norm->channels.count, 1);
+    set_values(norm, norm->bias_row, BIASES, 0, norm->channels.count, 0);
 }
 
 /* ---- The gradients of weight and bias */
 
+static void add_to(double *sums, const double *terms, ptrdiff_t count, ptrdiff_t step)
+{
+    for (ptrdiff_t k = 0; k < count; k++)
+        sums[k] += terms[k * step];
+}
+
 void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_channel)
 {
     ptrdiff_t channels = norm->channels.count;
-    for (ptrdiff_t c = channel; c < end_channel; c++)
-        norm->dbias[c] = norm->dweight[c] = 0;
-    if (norm->walk == SAMPLES) {
-        for (ptrdiff_t part = 0; part < norm->outer_parts; part++)
-            for (ptrdiff_t c = channel; c < end_channel; c++) {
-                norm->dbias[c] += norm->dbias_parts[part * channels + c];
-                norm->dweight[c] += norm->dweight_parts[part * channels + c];
-            }
-    } else if (norm->parts) {
-        for (ptrdiff_t o = 0; o < norm->outer.count; o++)
-            for (ptrdiff_t c = channel; c < end_channel; c++) {
-                norm->dbias[c] += norm->first[(o * channels + c) * norm->parts];
-                norm->dweight[c] += norm->second[(o * channels + c) * norm->parts];
-            }
+    double dbias[SOME], dweight[SOME];
+    if (has_own_channels(norm) && norm->parts == 1) {
+        store_vector(norm, DBIASES, channel, end_channel - channel, norm->first + channel);
+        store_vector(norm, DWEIGHTS, channel, end_channel - channel, norm->second + channel);
+        return;
+    }
+    for (ptrdiff_t count; channel < end_channel; channel += count) {
+        count = smaller(end_channel - channel, SOME);
+        memset(dbias, 0, sizeof dbias);
+        memset(dweight, 0, sizeof dweight);
+        for (ptrdiff_t part = 0; part < norm->outer_parts && norm->walk == SAMPLES; part++) {
+            add_to(dbias, norm->dbias_parts + part * channels + channel, count, 1);
+            add_to(dweight, norm->dweight_parts + part * channels + channel, count, 1);
+        }
+        for (ptrdiff_t o = 0; o < norm->outer.count && norm->walk != SAMPLES && norm->parts; o++) {
+            add_to(dbias, norm->first + (o * channels + channel) * norm->parts, count, norm->parts);
+            add_to(dweight, norm->second + (o * channels + channel) * norm->parts, count, norm->parts);
+        }
+        store_vector(norm, DBIASES, channel, count, dbias);
+        store_vector(norm, DWEIGHTS, channel, count, dweight);
     }
 }

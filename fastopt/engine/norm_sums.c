@@ -47,8 +47,7 @@ int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum ro
         centres_of(norm, at, count, round, first);
         return 1;
     }
-    memcpy(first, norm->mean + at, (size_t)count * sizeof(double));
-    memcpy(second, norm->rstd + at, (size_t)count * sizeof(double));
+    given_statistics(norm, at, count, first, second);
     return 2;
 }
 
