@@ -40,12 +40,17 @@ enum way { LANE_SUMS, WHOLE_SUMS, SCATTERED_SUMS, WAYS };
 /* Channels whose sums walk together. */
 #define MAX_STRIPE 256
 
+/* An axis: its extent, and how far apart neighbours stand in each array. */
+typedef struct {
+    ptrdiff_t extent;
+    ptrdiff_t strides[ARRAYS];
+} norm_axis_t;
+
 /* Elements along some axes of the arrays, in logical order; neighbours are merged where every array allows. */
 typedef struct {
     int ndim;
     ptrdiff_t count;
-    ptrdiff_t shape[MAX_DIMS];
-    ptrdiff_t strides[ARRAYS][MAX_DIMS];
+    norm_axis_t axis[MAX_DIMS];
 } axes_t;
 
 /* One value for each channel, or for each statistic, in logical order; data is NULL: the call has no such array. */
@@ -53,7 +58,9 @@ typedef struct {
     char *data;
     enum storage storage;
     int ndim; /* neighbouring axes are merged where they can be */
-    ptrdiff_t shape[MAX_DIMS], strides[MAX_DIMS];
+    struct {
+        ptrdiff_t extent, stride;
+    } axis[MAX_DIMS];
 } vector_t;
 
 /* Forward writes mean and rstd, and updates the running statistics; backward reads mean and rstd; in inference, mean and
@@ -82,8 +89,7 @@ typedef struct {
     enum storage compute;
     int form;
     const codec_t *codecs;
-    int kernels_go_past; /* kernels can put results past the caches themselves */
-    int kernels_of_bfloat16; /* there are kernels whose arrays store that */
+    int is_ahead_of_time; /* kernels can put results past the caches themselves, and there are some of bfloat16 */
     double eps, momentum;
     int is_unbiased; /* running_var is */
     vector_t vectors[VECTORS];

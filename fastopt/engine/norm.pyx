@@ -109,7 +109,7 @@ cdef extern from "norm.h" nogil:
         storage compute
         int form
         const codec_t *codecs
-        bint kernels_go_past, kernels_of_bfloat16
+        bint is_ahead_of_time
         double eps, momentum
         bint is_unbiased
         vector_t vectors[VECTORS]
@@ -426,7 +426,7 @@ cdef class Call:
         norm.pass_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
         norm.codecs = self.kernels.codecs
-        norm.kernels_go_past = norm.kernels_of_bfloat16 = self.kernels.built
+        norm.is_ahead_of_time = self.kernels.built
         for slot in range(ARRAYS):
             norm.data[slot] = NULL
             if self.positions[slot] != NONE:

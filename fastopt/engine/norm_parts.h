@@ -18,23 +18,27 @@ static inline int is_addition(const norm_t *norm)
 /* How many elements from this one on stand at one distance from each other. */
 static inline ptrdiff_t run_from(const axes_t *axes, ptrdiff_t index)
 {
-    return axes->ndim < 2 ? axes->count - index : axes->shape[axes->ndim - 1] - index % axes->shape[axes->ndim - 1];
+    if (axes->ndim < 2)
+        return axes->count - index;
+    ptrdiff_t extent = axes->axis[axes->ndim - 1].extent;
+    return extent - index % extent;
 }
 
 static inline ptrdiff_t inner_stride(const axes_t *axes, int array)
 {
-    return axes->ndim ? axes->strides[array][axes->ndim - 1] : 0;
+    return axes->ndim ? axes->axis[axes->ndim - 1].strides[array] : 0;
 }
 
 /* Bytes from element 0 to element `index`. */
 static inline ptrdiff_t offset_of(const axes_t *axes, int array, ptrdiff_t index)
 {
     ptrdiff_t offset = 0;
-    for (int axis = axes->ndim - 1; axis > 0; axis--) {
-        offset += index % axes->shape[axis] * axes->strides[array][axis];
-        index /= axes->shape[axis];
+    for (int i = axes->ndim - 1; i > 0; i--) {
+        const norm_axis_t *axis = &axes->axis[i];
+        offset += index % axis->extent * axis->strides[array];
+        index /= axis->extent;
     }
-    return axes->ndim ? offset + index * axes->strides[array][0] : offset;
+    return axes->ndim ? offset + index * axes->axis[0].strides[array] : offset;
 }
 
 static inline void set_real(const norm_t *norm, char *array, ptrdiff_t index, double value)

@@ -27,8 +27,9 @@ typedef struct {
 
 int has_scattered(const norm_t *norm, const axes_t *axes, enum round round)
 {
-    return norm->sums_in_place && norm->sums_kernels[SCATTERED_SUMS][round] && axes->ndim == 2 &&
-           axes->shape[1] >= SHORTEST_RUN && axes->shape[1] <= LONGEST_RUN;
+    ptrdiff_t length = axes->ndim == 2 ? axes->axis[1].extent : 0;
+    return norm->sums_in_place && norm->sums_kernels[SCATTERED_SUMS][round] && length >= SHORTEST_RUN &&
+           length <= LONGEST_RUN;
 }
 
 /* Of a size that the compiler does not know, to copy is a call: 32 bytes have an instruction or two. */
@@ -43,7 +44,7 @@ static void copy_row(const norm_t *norm, char *to, const char *from)
 static void find_rows(table_t *table, const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at,
                       ptrdiff_t rows)
 {
-    ptrdiff_t length = axes->shape[1], step = axes->strides[array][0], row_bytes = in_bytes(norm, LANES);
+    ptrdiff_t length = axes->axis[1].extent, step = axes->axis[0].strides[array], row_bytes = in_bytes(norm, LANES);
     ptrdiff_t left = length - at % length; /* of the run */
     char *run_end = base + at / length * step + in_bytes(norm, length), *joined = table->joined + row_bytes;
     void **row = table->rows, **end = row + rows;
@@ -78,8 +79,9 @@ static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *b
 /* How far on the same elements of the next run stand, if they are to be asked for. */
 static ptrdiff_t next_run(const norm_t *norm, const axes_t *axes, int array, ptrdiff_t at)
 {
-    int asks = norm->far && axes->shape[1] >= ASKS_FROM && at + axes->shape[1] < axes->count;
-    return asks ? in_elements(norm, axes->strides[array][0]) : 0;
+    ptrdiff_t length = axes->axis[1].extent;
+    int asks = norm->far && length >= ASKS_FROM && at + length < axes->count;
+    return asks ? in_elements(norm, axes->axis[0].strides[array]) : 0;
 }
 
 void sum_scattered(const norm_t *norm, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,

@@ -12,27 +12,28 @@ void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride)
     int last = vector->ndim - 1;
     if (extent == 1)
         return;
-    if (last >= 0 && vector->strides[last] == stride * extent)
-        vector->shape[last] *= extent;
+    if (last >= 0 && vector->axis[last].stride == stride * extent)
+        vector->axis[last].extent *= extent;
     else
-        vector->shape[++last] = extent;
-    vector->strides[last] = stride;
+        vector->axis[++last].extent = extent;
+    vector->axis[last].stride = stride;
     vector->ndim = last + 1;
 }
 
-/* Values from this one on, that stand at one distance: `most` of them at most. */
+/* Values from this one on that stand at one distance, `most` of them at most. */
 static tile_t run_of(const vector_t *vector, ptrdiff_t at, ptrdiff_t most)
 {
-    int last = vector->ndim - 1;
-    char *data = vector->data;
-    if (last < 0)
-        return (tile_t){data, 1, 1, 0, storage_size(vector->storage)};
-    ptrdiff_t run = last ? smaller(most, vector->shape[last] - at % vector->shape[last]) : most;
-    for (int axis = last; axis > 0; axis--) {
-        data += at % vector->shape[axis] * vector->strides[axis];
-        at /= vector->shape[axis];
+    tile_t run = {vector->data, 1, most, 0, storage_size(vector->storage)};
+    for (int i = vector->ndim - 1; i >= 0; i--) {
+        ptrdiff_t extent = vector->axis[i].extent, index = i ? at % extent : at;
+        if (i == vector->ndim - 1) {
+            run.cols = smaller(most, extent - index);
+            run.col_stride = vector->axis[i].stride;
+        }
+        run.data += index * vector->axis[i].stride;
+        at = i ? at / extent : 0;
     }
-    return (tile_t){data + at * vector->strides[0], 1, run, 0, vector->strides[last]};
+    return run;
 }
 
 static int is_native(const norm_t *norm, const vector_t *vector, const tile_t *run)

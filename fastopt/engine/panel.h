@@ -16,7 +16,7 @@
  * each of its columns, STRIPE at most, over lanes to which its rows belong in turn. A scattered one adds up one row, which
  * need not stand together: its arrays are tables of where each LANES elements do, and all that are left over at the end.
  *
- * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (kernels_go_past in norm.h). */
+ * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (is_ahead_of_time in norm.h). */
 #ifndef FASTOPT_PANEL_H
 #define FASTOPT_PANEL_H
 #include <stddef.h>

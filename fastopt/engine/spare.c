@@ -16,14 +16,24 @@ static block_t *spares[SPARES];
 
 static block_t *block_of(void *memory) { return (block_t *)((char *)memory - 64); }
 
+/* The smallest block that is large enough; -1: there is none. */
+static int best_fit(size_t bytes)
+{
+    int best = -1;
+    for (int i = 0; i < SPARES; i++)
+        if (spares[i] && spares[i]->bytes >= bytes && (best < 0 || spares[i]->bytes < spares[best]->bytes))
+            best = i;
+    return best;
+}
+
 void *take_memory(size_t bytes)
 {
-    for (int i = 0; i < SPARES; i++)
-        if (spares[i] && spares[i]->bytes >= bytes) {
-            char *memory = (char *)spares[i] + 64;
-            spares[i] = NULL;
-            return memory;
-        }
+    int best = best_fit(bytes);
+    if (best >= 0) {
+        char *memory = (char *)spares[best] + 64;
+        spares[best] = NULL;
+        return memory;
+    }
     char *allocated = bytes < SIZE_MAX - 128 ? malloc(bytes + 128) : NULL;
     if (!allocated)
         return NULL;
