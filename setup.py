@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import tempfile
+from copy import copy
 from pathlib import Path
 
 import numpy
@@ -142,6 +143,12 @@ class Build(build_ext):
                 extension.extra_link_args += ["-pthread"]
         self.parallel = self.parallel or os.cpu_count()
         super().build_extensions()
+
+    def build_extension(self, extension: Extension) -> None:
+        """Build it in a folder of its own: modules with C files in common are built at once."""
+        apart = copy(self)
+        apart.build_temp = os.path.join(self.build_temp, extension.name)
+        super(Build, apart).build_extension(extension)
 
     def compiles(self, flags: list[str]) -> bool:
         """True if the compiler takes these flags and makes a program."""
