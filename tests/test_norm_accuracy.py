@@ -394,3 +394,21 @@ def test_a_gradient_in_inference_whose_factors_have_no_product_in_float32():
     running_mean, running_var, weight = np.zeros(2, "f4"), np.full(2, 1e-36, "f4"), np.full(2, 1e21, "f4")
     dx, _, _ = fastopt.batch_norm_backward_inference(dy, dy, weight, running_mean, running_var, eps=0)
     np.testing.assert_allclose(dx, 1e24, rtol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+def test_subnormal_weights_and_statistics_count_as_zero(backend):
+    """As elements do, and as all of it does on a device."""
+    x, small = np.arange(8, dtype="f4").reshape(4, 2), np.full(2, 1e-40, "f4")
+    running_mean, running_var = small.copy(), small.copy()
+    statistics = {"running_mean": running_mean, "running_var": running_var, "backend": backend}
+    fastopt.batch_norm_forward(np.zeros_like(x), momentum=0, **statistics)
+    np.testing.assert_array_equal([running_mean, running_var], [small, small])
+    y, _, _ = fastopt.batch_norm_forward(np.zeros_like(x), small, small, momentum=0.5, **statistics)
+    np.testing.assert_array_equal([running_mean, running_var], 0)
+    np.testing.assert_array_equal(y, 0)
+    double = x.astype("f8")
+    y, mean, rstd = fastopt.batch_norm_forward(double, small, backend=backend)
+    np.testing.assert_array_equal(y, 0)
+    dx, *_ = fastopt.batch_norm_backward(double, double, small, mean, rstd, backend=backend)
+    np.testing.assert_array_equal(dx, 0)

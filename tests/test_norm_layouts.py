@@ -10,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import fastopt
 from tests.norm_cases import ALONE, BFLOAT16, CASES, DTYPES, EXTREMES
 from tests.support import LAYOUTS, Arrays, assert_same_bits, bits, copies, f_order
 
@@ -201,3 +202,10 @@ def test_arrays_beside_an_unreadable_page(case, side, dtype):
         got |= case.backward(given, got, out=[out[name] for name in case.made_backward])
         for name, values in wanted.items():
             np.testing.assert_array_equal(bits(got[name]), bits(values))
+
+
+def test_gradients_of_nothing_take_no_time():
+    """Of 2^40 samples without a feature, there is nothing to compute."""
+    x, statistics = np.empty((2**40, 0), "f4"), np.broadcast_to(np.float32(0), (2**40,))
+    dx, dweight, dbias = fastopt.layer_norm_backward(x, x, None, statistics, statistics)
+    assert (dx.shape, dweight.shape, dbias.shape) == ((2**40, 0), (0,), (0,))

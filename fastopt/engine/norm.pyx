@@ -116,6 +116,7 @@ cdef extern from "norm.h" nogil:
         double *mean
         double *var
         walk walk_ "walk"
+        Py_ssize_t values
         storage element
         int sums[WAYS][ROUNDS]
         int elements, sums_form
@@ -422,7 +423,7 @@ cdef class Call:
     cdef int plan(self, pass_t direction) except -1:
         """Fill in the plan, but for what the pass adds."""
         cdef norm_t *norm = self.norm
-        cdef int slot, vector
+        cdef int slot, which
         norm.pass_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
         norm.codecs = self.kernels.codecs
@@ -443,8 +444,8 @@ cdef class Call:
         # An array without elements may have any number of channels or samples.
         if norm.channels.count > MANY or norm.outer.count > MANY // max(norm.channels.count, 1):
             raise MemoryError(f"x has shape {self.x_shape()}: too many statistics, or weights, for any memory")
-        for vector in range(<int>VECTORS):
-            norm.vectors[vector].data = NULL
+        for which in range(<int>VECTORS):
+            norm.vectors[which].data = NULL
         return 0
 
     cdef int add_axes(self) except -1:
@@ -486,19 +487,18 @@ cdef class Call:
             add_axis(self.norm, &self.norm[0].space, cnp.PyArray_DIM(x, order[k]), strides)
         return 0
 
-    cdef int point(self, vector which, Py_ssize_t position) except -1:
+    cdef void point(self, vector which, Py_ssize_t position) noexcept:
         """Say where weights or statistics stand, if they are given."""
-        cdef vector_t *vector = &self.norm.vectors[<int>which]
+        cdef vector_t *place = &self.norm.vectors[<int>which]
         cdef ndarray array
         cdef int axis
         if position != NONE:
             array = <ndarray>self.arrays[position]
-            vector.data = <char *>cnp.PyArray_DATA(array)
-            vector.storage_of = self.stored[position]
-            vector.ndim = 0
+            place.data = <char *>cnp.PyArray_DATA(array)
+            place.storage_of = self.stored[position]
+            place.ndim = 0
             for axis in range(cnp.PyArray_NDIM(array)):
-                add_vector_axis(vector, cnp.PyArray_DIM(array, axis), cnp.PyArray_STRIDE(array, axis))
-        return 0
+                add_vector_axis(place, cnp.PyArray_DIM(array, axis), cnp.PyArray_STRIDE(array, axis))
 
     cdef int run(self) except -1:
         cdef Kernels kernels = self.kernels
@@ -723,7 +723,8 @@ def forward(
     call.point(RUNNING_MEANS, at_running_mean)
     call.point(RUNNING_VARS, at_running_var)
     call.run()
-    wrote_all_but((running_mean, running_var), -1, 1)
+    if call.norm.values:
+        wrote_all_but((running_mean, running_var), -1, 1)
     return results
 
 

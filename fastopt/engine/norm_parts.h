@@ -182,10 +182,10 @@ ptrdiff_t stripe_bytes(const norm_t *norm);
 
 /* Load values at, ..., at + count - 1, which are given: in the compute type, or as doubles. */
 void load_reals(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, char *to);
-void load_vector(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, double *to);
+void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, double *to);
 
 /* Store them, each rounded once to the compute type and then to what the array stores; nothing, if there is none. */
-void store_vector(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *from);
+void store_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *from);
 
 /* running = (1 - momentum) * running + momentum * factor * batch, which saturates rather than become infinite; of SOME at
  * most. */

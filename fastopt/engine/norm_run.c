@@ -254,7 +254,7 @@ static void run_spatial(norm_t *norm, int threads)
     ptrdiff_t groups = norm->outer.count * norm->groups;
     if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
         prepare_fixed(norm);
-    else if (norm->values == 0) /* statistics of nothing */
+    else if (norm->values == 0 && !is_backward(norm)) /* statistics of nothing */
         norm->spread(finish_units, &call, groups, 64, 1);
     if (norm->outer.count * norm->channels.count * norm->space.count == 0)
         return;
@@ -303,7 +303,7 @@ static void run_addition(norm_t *norm, int threads)
  * and dbias. */
 static ptrdiff_t samples_together(const norm_t *norm)
 {
-    ptrdiff_t group = is_backward(norm) ? GROUP : 1, elements = is_backward(norm) ? 16384 : (norm->past ? 4096 : 8192);
+    ptrdiff_t group = is_backward(norm) ? GROUP : 1, elements = is_backward(norm) ? 16384 : (norm->past || norm->stream ? 4096 : 8192);
     return larger(elements / norm->channels.count / group, 1) * group;
 }
 

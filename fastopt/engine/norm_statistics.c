@@ -23,7 +23,7 @@ static double sum_parts(const double *sums, ptrdiff_t parts)
 static void weights_of(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, double *weights)
 {
     if (norm->vectors[WEIGHTS].data) {
-        load_vector(norm, WEIGHTS, channel, count, weights);
+        load_doubles(norm, WEIGHTS, channel, count, weights);
         return;
     }
     for (ptrdiff_t k = 0; k < count; k++)
@@ -32,13 +32,13 @@ static void weights_of(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, d
 
 void given_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, double *mean, double *rstd)
 {
-    load_vector(norm, MEANS, at, count, mean);
+    load_doubles(norm, MEANS, at, count, mean);
     if (!norm->vectors[VARS].data) {
-        load_vector(norm, RSTDS, at, count, rstd);
+        load_doubles(norm, RSTDS, at, count, rstd);
         return;
     }
     double least = least_variance(norm);
-    load_vector(norm, VARS, at, count, rstd);
+    load_doubles(norm, VARS, at, count, rstd);
     for (ptrdiff_t k = 0; k < count; k++)
         rstd[k] = rstd_of(rstd[k] + norm->eps, least);
 }
@@ -94,8 +94,8 @@ static void give_moments(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, cons
                          const double *var)
 {
     double values = (double)norm->values;
-    store_vector(norm, MEANS, at, count, mean);
-    store_vector(norm, RSTDS, at, count, rstd);
+    store_doubles(norm, MEANS, at, count, mean);
+    store_doubles(norm, RSTDS, at, count, rstd);
     if (!norm->vectors[RUNNING_MEANS].data || norm->values == 0)
         return;
     update_running(norm, RUNNING_MEANS, at, count, mean, 1);
@@ -217,28 +217,34 @@ static void collect_parts(double *sums, ptrdiff_t channels, ptrdiff_t parts)
         sums[i * parts] = sum_parts(sums + i * parts, parts);
 }
 
-/* Add up the channels of statistics, each by its weight. */
-static void collect_weighted(const some_t *some, double *sums, double *to)
+/* The sum over neighbouring channels, each by its weight. */
+static double weighted_sum(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, const double *sums)
+{
+    double sum = 0, weights[SOME];
+    for (ptrdiff_t c = 0, some; c < count; c += some) {
+        some = smaller(count - c, SOME);
+        weights_of(norm, channel + c, some, weights);
+        for (ptrdiff_t k = 0; k < some; k++)
+            sum += weights[k] * sums[(c + k) * norm->parts];
+    }
+    return sum;
+}
+
+/* Add up the channels of statistics, each by its weight; samples have been weighted before they were added up. */
+static void collect_weighted(const some_t *some, const double *sums, double *to)
 {
     const norm_t *norm = some->norm;
-    ptrdiff_t each = norm->walk == SAMPLES ? 1 : norm->per_group, parts = norm->parts, begin = some->at * each;
-    ptrdiff_t channel = begin % larger(norm->channels.count, 1);
-    collect_parts(sums + begin * parts, some->count * each, parts);
-    if (parts == 1 && norm->walk != SAMPLES && each == 1 && channel + some->count <= norm->channels.count) {
-        weights_of(norm, channel, some->count, to);
+    ptrdiff_t each = norm->per_group, parts = norm->parts, group = some->at % norm->groups;
+    if (norm->walk == SAMPLES) {
         for (ptrdiff_t k = 0; k < some->count; k++)
-            to[k] = 0 + to[k] * sums[begin + k];
-        return;
-    }
-    for (ptrdiff_t k = 0, i = begin; k < some->count; k++) {
-        to[k] = 0;
-        for (ptrdiff_t end = i + each; i < end; i++) {
-            double weight = 1;
-            if (norm->walk != SAMPLES)
-                weights_of(norm, channel, 1, &weight);
-            to[k] += weight * (parts ? sums[i * parts] : 0);
-            channel = channel + 1 == norm->channels.count ? 0 : channel + 1;
-        }
+            to[k] = sums[(some->at + k) * parts];
+    } else if (each == 1 && group + some->count <= norm->groups) {
+        weights_of(norm, group, some->count, to);
+        for (ptrdiff_t k = 0; k < some->count; k++)
+            to[k] = 0 + to[k] * sums[(some->at + k) * parts];
+    } else {
+        for (ptrdiff_t k = 0; k < some->count; k++)
+            to[k] = weighted_sum(norm, (some->at + k) % norm->groups * each, each, sums + (some->at + k) * each * parts);
     }
 }
 
@@ -260,17 +266,27 @@ static void prepare_input_gradient(some_t *some)
 
 /* ---- All of it */
 
+static void finish_gradients(some_t *some)
+{
+    const norm_t *norm = some->norm;
+    ptrdiff_t each = norm->walk == SAMPLES ? 1 : norm->per_group, begin = some->at * each * norm->parts;
+    collect_parts(norm->first + begin, some->count * each, norm->parts);
+    collect_parts(norm->second + begin, some->count * each, norm->parts);
+    if (has_own_channels(norm))
+        finish_parameters(norm, some->at, some->at + some->count);
+    if (norm->pass == BACKWARD) {
+        collect_weighted(some, norm->first, some->first);
+        collect_weighted(some, norm->second, some->second);
+        prepare_input_gradient(some);
+    }
+}
+
 static int finish_some(some_t *some, enum round round)
 {
     const norm_t *norm = some->norm;
     int second = 0;
     if (is_backward(norm)) {
-        collect_weighted(some, norm->first, some->first);
-        collect_weighted(some, norm->second, some->second);
-        if (has_own_channels(norm))
-            finish_parameters(norm, some->at, some->at + some->count);
-        if (norm->pass == BACKWARD)
-            prepare_input_gradient(some);
+        finish_gradients(some);
         return 0;
     }
     if (norm->values == 0)
@@ -342,8 +358,8 @@ void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_chan
     ptrdiff_t channels = norm->channels.count;
     double dbias[SOME], dweight[SOME];
     if (has_own_channels(norm) && norm->parts == 1) {
-        store_vector(norm, DBIASES, channel, end_channel - channel, norm->first + channel);
-        store_vector(norm, DWEIGHTS, channel, end_channel - channel, norm->second + channel);
+        store_doubles(norm, DBIASES, channel, end_channel - channel, norm->first + channel);
+        store_doubles(norm, DWEIGHTS, channel, end_channel - channel, norm->second + channel);
         return;
     }
     for (ptrdiff_t count; channel < end_channel; channel += count) {
@@ -358,7 +374,7 @@ void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_chan
             add_to(dbias, norm->first + (o * channels + channel) * norm->parts, count, norm->parts);
             add_to(dweight, norm->second + (o * channels + channel) * norm->parts, count, norm->parts);
         }
-        store_vector(norm, DBIASES, channel, count, dbias);
-        store_vector(norm, DWEIGHTS, channel, count, dweight);
+        store_doubles(norm, DBIASES, channel, count, dbias);
+        store_doubles(norm, DWEIGHTS, channel, count, dweight);
     }
 }

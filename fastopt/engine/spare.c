@@ -2,7 +2,8 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* A call of a norm takes one, and two threads may be at one each. Larger ones are used for longer than it takes to get them. */
+/* A call of a norm takes one, and two threads may be at one each. Larger ones are used for longer than it takes to get
+ * them. */
 #define SPARES 2
 #define LARGEST ((size_t)8 << 20)
 
