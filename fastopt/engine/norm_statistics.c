@@ -357,7 +357,7 @@ void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_chan
 {
     ptrdiff_t channels = norm->channels.count;
     double dbias[SOME], dweight[SOME];
-    if (has_own_channels(norm) && norm->parts == 1) {
+    if (has_own_channels(norm) && norm->parts == 1) { /* they stand there as they are */
         store_doubles(norm, DBIASES, channel, end_channel - channel, norm->first + channel);
         store_doubles(norm, DWEIGHTS, channel, end_channel - channel, norm->second + channel);
         return;

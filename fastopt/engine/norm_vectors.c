@@ -5,7 +5,7 @@
 
 /* Weights and statistics, in the arrays of the caller. Whoever computes with some of them loads them, and whoever has
  * computed them stores them: if one thread did so for all, others would wait, and fetch from its core what it has loaded
- * (two threads, 64x2048: forward 47 -> 36 us, backward 44 -> 37; 16x4096: 55 -> 37 and 53 -> 47). */
+ * (two threads, 64x2048: forward 47 -> 36 us, backward 44 -> 35; 16x4096: 55 -> 37 and 53 -> 47). */
 
 void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride)
 {
