@@ -9,6 +9,7 @@ from typing import Any
 
 import fastopt
 from fastopt.backends import MODULES, cython, find_backend
+from fastopt.backends.kept import cache_state
 from fastopt.engine.threads import get_num_threads, limits
 from fastopt.errors import BackendUnavailable
 
@@ -23,7 +24,11 @@ def config() -> dict[str, dict[str, str]]:
     except BackendUnavailable:
         devices = {"cuda": "none, or none that can be used"}
     return {
-        "fastopt": {"version": fastopt.__version__, "folder": os.path.dirname(fastopt.__file__)},
+        "fastopt": {
+            "version": fastopt.__version__,
+            "folder": os.path.dirname(fastopt.__file__),
+            "kernel cache": cache_state(),
+        },
         "python": {"version": platform.python_version(), "compiled by": platform.python_compiler()},
         "packages": {name: _version_of(name) for name in PACKAGES},
         "processor": _processor(),

@@ -319,7 +319,11 @@ def machine_code(kernel: AnyKernel, compute_capability: tuple[int, int]) -> tupl
 
     It comes from the cache folder, if it was compiled before: that takes 1 to 3 s, and a norm has up to five kernels.
     """
-    binary = kept("cuda", _covered(kernel, compute_capability), lambda: link(kernel, compute_capability)[0])
+    return kept("cuda", _covered(kernel, compute_capability), lambda: link(kernel, compute_capability)[0], _named)
+
+
+def _named(binary: bytes) -> tuple[bytes, str]:
+    """Return machine code with the name of its one kernel."""
     (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
     return binary, name.decode()
 

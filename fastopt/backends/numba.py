@@ -54,7 +54,7 @@ def random_kernel(name: str, dtype: str) -> int:
 @cache
 def _address_of(text: str) -> int:
     try:
-        return load(kept("numba", _covered(text), lambda: _machine_code(text)))
+        return kept("numba", _covered(text), lambda: _machine_code(text), load)
     except NotSelfContainedError:  # then it lives in this process only
         address: int = _compiled(text).address
         return address
