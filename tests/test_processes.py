@@ -271,13 +271,13 @@ def test_the_gil_is_released_during_a_large_step():
     assert len(set(done.result())) > 2, "other threads stood still from step to step"
 
 
-def old_processor() -> tuple[str, ...]:
-    """The command that runs a program on an emulated processor of 2008, with x86-64-v2 and nothing more."""
+def old_processor(name: str = "Nehalem") -> tuple[str, ...]:
+    """The command that runs a program on an emulated processor: of 2008, with x86-64-v2 and nothing more."""
     qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
     if qemu is None:
         missing = "qemu-x86_64 is not installed (Debian's qemu-user)"
         pytest.fail(missing) if os.environ.get("FASTOPT_REQUIRE_PEERS") else pytest.skip(missing)
-    return (qemu, "-cpu", "Nehalem")
+    return (qemu, "-cpu", name)
 
 
 def test_the_default_path_runs_on_an_old_processor():
@@ -296,6 +296,33 @@ print(ISA, digest, "numba" in sys.modules)
     here = run_python(program).split()
     there = run_python(program, prefix=old_processor(), OPENBLAS_CORETYPE="Nehalem").split()
     assert there == ["x86-64-v2", here[1], "False"]
+
+
+#: Chooses an instruction set without `fastopt/__init__.py`, which imports NumPy: that may not run there.
+CHOOSE = """
+import sys, types
+package = sys.modules["fastopt"] = types.ModuleType("fastopt")
+package.__path__ = ["fastopt"]
+try:
+    import fastopt.backends.cython
+except (ImportError, ValueError) as error:
+    print(f"{type(error).__name__}: {error}")
+"""
+
+
+@pytest.mark.parametrize("processor", ["core2duo", "Penryn", "qemu64"])
+def test_an_older_processor_is_told_what_is_expected(processor):
+    printed = run_python(CHOOSE, prefix=old_processor(processor))
+    assert printed.startswith(
+        "ImportError: this build of fastopt has no kernels that this processor can run; expected x86-64-v2 or more"
+    )
+
+
+def test_an_instruction_set_that_does_not_run_here_is_named():
+    for forced in ("x86-64-v3", "plain", "X86-64-V2"):
+        printed = run_python(CHOOSE, prefix=old_processor(), FASTOPT_ISA=forced)
+        expected = "expected one that was built and runs here: x86-64-v2"
+        assert printed == f"ValueError: FASTOPT_ISA is {forced!r}; {expected}\n"
 
 
 def test_the_instruction_set_can_be_forced_and_a_wrong_one_is_named():

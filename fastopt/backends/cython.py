@@ -24,6 +24,11 @@ def built_isas() -> list[str]:
 
 def _choose() -> str:
     runnable = built_isas()
+    if not runnable:
+        raise ImportError(
+            "this build of fastopt has no kernels that this processor can run; expected x86-64-v2 or more: "
+            "SSE4.2 and POPCNT, as Intel's processors have since 2008, and AMD's since 2011"
+        )
     forced = os.environ.get("FASTOPT_ISA")
     if not forced:
         return runnable[-1]
