@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arguments import Array
+from fastopt.display import Display, keywords, number_of
 from fastopt.engine.dlpack import HOST, import_array
 from fastopt.engine.gather import gather, shuffle
 from fastopt.engine.hyperparameters import whole
@@ -27,7 +28,7 @@ SAMPLES = "arrays, or a number of samples from 1 to 2**59"
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
 
 
-class MiniBatches:
+class MiniBatches(Display):
     """Epochs of mini-batches, which `fastopt.minibatches` makes: each pass over the object is the next epoch.
 
     Attributes
@@ -94,9 +95,9 @@ class MiniBatches:
     shuffle = property(attrgetter("_shuffle"))
     drop_last = property(attrgetter("_drop_last"))
 
-    def __repr__(self) -> str:
-        made = f"{len(self)} batches of {self.batch_size} from {self.samples} samples"
-        return f"<{made}, seed {self.seed}, epoch {self.epoch}>"
+    def _parts(self) -> list[str]:
+        options = {name: getattr(self, name) for name in ("batch_size", "shuffle", "drop_last", "seed", "epoch")}
+        return [number_of(self.samples, "sample"), *keywords(options)]
 
     def __getstate__(self) -> dict[str, Any]:
         """Let a copy go on where this object is, in memory of its own."""

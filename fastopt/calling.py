@@ -13,6 +13,7 @@ import fastopt
 from fastopt.arguments import Array
 from fastopt.backends import cython
 from fastopt.codegen.rule_text import FORMS
+from fastopt.display import Display, keywords
 from fastopt.engine.c_api import UPDATES, convert, run_kernel
 from fastopt.host_scalars import radam_is_rectified
 
@@ -20,7 +21,7 @@ from fastopt.host_scalars import radam_is_rectified
 DTYPES = ("float32", "float64")
 
 
-class Kernel:
+class Kernel(Display):
     """One compiled kernel; `fastopt.kernel` makes it.
 
     Attributes
@@ -50,9 +51,9 @@ class Kernel:
         self.isa = cython.ISA
         self.address = cython.kernel(self._update.rule, dtype, weight_decay + 2 * decay)
 
-    def __repr__(self) -> str:
-        form = "".join(f", {name}=True" for name in ("weight_decay", "decay") if getattr(self, name))
-        return f"<kernel {self.name}({', '.join(self.arrays)}) of {self.dtype}{form}, for {self.isa}>"
+    def _parts(self) -> list[str]:
+        options = {name: getattr(self, name) for name in ("weight_decay", "decay", "isa", "arrays")}
+        return [repr(self.name), repr(self.dtype.name), *keywords(options)]
 
     def prepare(self, **hyperparameters: Any) -> NDArray[Any]:
         """Return the scalars that follow from hyperparameters, rounded to the kernel's type.

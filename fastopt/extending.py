@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable, Mapping
+from functools import update_wrapper
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -13,6 +14,7 @@ from fastopt import primitives
 from fastopt.arguments import Array, Backend, Real, Stream
 from fastopt.codegen.rule_text import SHARED_SCALARS
 from fastopt.codegen.user_rule import TAKEN, RuleError, UserRule, read_rule
+from fastopt.display import Display
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.run import run
 from fastopt.engine.update import Update
@@ -38,7 +40,7 @@ SHARED = {"weight_decay": 0.0, "grad_scale": 1.0}
 BACKEND = "numba"
 
 
-class Rule:
+class Rule(Display):
     """An update that a user wrote; `fastopt.rule` makes it.
 
     Attributes
@@ -49,9 +51,11 @@ class Rule:
         What a call takes: arrays by position, hyperparameters by keyword.
     """
 
+    _internal = ("update",)
+
     def __init__(self, function: Callable[..., Any], prepare: Prepare | None):
         self.function = function
-        self.__doc__ = function.__doc__
+        update_wrapper(self, function, assigned=("__module__", "__name__", "__qualname__", "__doc__"), updated=())
         self._read = read_rule(function, FUNCTIONS)
         self._prepare = prepare
         self.name = self._read.name
@@ -60,13 +64,22 @@ class Rule:
         #: The defaults of hyperparameters; `inspect.Parameter.empty` where there is none.
         self.defaults: dict[str, Any] = {**own, **{name: value for name, value in SHARED.items() if name not in own}}
         self.hyperparameters = tuple(self.defaults)
+        self.__signature__ = self._signature()
         # A weight_decay of the rule's own is not coupled to the gradient, too.
         self._coupled = "weight_decay" not in own
         self._check = Hyperparameters(*self.hyperparameters, ranges=_ranges(self.hyperparameters))
         self.update = Update(_compiled(self._read), self._scalars_function(), backend=BACKEND)
 
     def __repr__(self) -> str:
-        return f"<rule {self.name}({', '.join(self.arrays)}, *, {', '.join(self.hyperparameters)})>"
+        return f"<rule {self.name}{self.__signature__}>"
+
+    def __get__(self, instance: object, owner: type | None = None) -> Rule:
+        """Return the rule: of a class, too, it takes arrays alone. `help` shows what has this as a function."""
+        return self
+
+    def __reduce__(self) -> str:
+        """Let pickles name the rule, as they name functions."""
+        return self.function.__qualname__
 
     def __call__(
         self,
@@ -107,9 +120,24 @@ class Rule:
         own = {name: value for name, value in self.defaults.items() if name not in ("step", "grad_scale")}
         options = {name: given.pop(name) for name in list(given) if name not in own}
         values = self._named({**given, "step": 1, "grad_scale": 1.0} if "step" in self.defaults else given)
-        kind = type(self.name, (Optimizer,), {"update": self.update, "__doc__": self.__doc__, "__module__": __name__})
+        kind = type(
+            self.name, (Optimizer,), {name: getattr(self, name) for name in ("update", "__doc__", "__module__")}
+        )
         optimizer: Optimizer = kind(params, {name: values[name] for name in own}, **{"backend": None, **options})
         return optimizer
+
+    def _signature(self) -> inspect.Signature:
+        """Return how a call looks."""
+        keyword = {**self.defaults, **dict.fromkeys(("backend", "num_threads", "stream"))}
+        return inspect.Signature(
+            [
+                *(inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in self.arrays),
+                *(
+                    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
+                    for name, value in keyword.items()
+                ),
+            ]
+        )
 
     def _named(self, given: dict[str, Any]) -> dict[str, Any]:
         if foreign := [name for name in given if name not in self.defaults]:

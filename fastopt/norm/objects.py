@@ -8,6 +8,7 @@ from typing import Any, ClassVar, SupportsIndex, TypeVar
 import numpy as np
 
 from fastopt.arguments import Activation, Array, Backend, Real
+from fastopt.display import Display, keywords
 from fastopt.engine import norm
 from fastopt.norm.statistics import DatasetStatistics
 
@@ -15,7 +16,7 @@ _Self = TypeVar("_Self", bound="Norm")
 _Values = np.ndarray[Any, Any]
 
 
-class Norm:
+class Norm(Display):
     """What the four norms have in common.
 
     Results are written over those of the call before, as long as x keeps its shape and dtype, so that a training loop
@@ -36,6 +37,11 @@ class Norm:
     """
 
     kind: ClassVar[int]
+
+    #: The arguments beside the shape and dtype, for `repr`.
+    _options: ClassVar[tuple[str, ...]] = ("eps", "axis", "affine", "activation", "backend", "num_threads")
+
+    _internal: ClassVar[tuple[str, ...]] = ("groups", "kind", "momentum", "running_mean", "running_var", "unbiased")
 
     # Of the norms that have them; these stand for nothing.
     groups: SupportsIndex = 0
@@ -76,6 +82,12 @@ class Norm:
         self.dx: Array | None = None
         self.dresidual: Array | None = None
         self._has_residual = False
+
+    def _parts(self) -> list[str]:
+        shape = self.weight.shape
+        options = {name: getattr(self, name) for name in self._options}
+        options.update(dtype=self.weight.dtype.name, training=self.training)
+        return [str(shape[0] if len(shape) == 1 else shape), *keywords(options)]
 
     @property
     def params(self) -> list[_Values]:
@@ -198,6 +210,8 @@ class BatchNorm(Norm):
     """
 
     kind = norm.BATCH
+    _options = ("momentum", "eps", "axis", "affine", "unbiased", "activation", "backend", "num_threads")
+    _internal = ("groups", "kind")
     running_mean: _Values
     running_var: _Values
 
@@ -285,6 +299,7 @@ class LayerNorm(Norm):
     """
 
     kind = norm.LAYER
+    _options = ("eps", "affine", "activation", "backend", "num_threads")
 
     def __init__(
         self,
@@ -369,6 +384,8 @@ class GroupNorm(Norm):
     """
 
     kind = norm.GROUP
+    _options = ("groups", *Norm._options)
+    _internal = ("kind", "momentum", "running_mean", "running_var", "unbiased")
 
     def __init__(
         self,

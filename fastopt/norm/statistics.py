@@ -7,10 +7,11 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from fastopt.arguments import Array, Backend
+from fastopt.display import Display, keywords
 from fastopt.engine import norm
 
 
-class DatasetStatistics:
+class DatasetStatistics(Display):
     """Count, mean and sum of squared deviations (m2) of each channel, over all values seen so far.
 
     Two such triples merge into that of their union, without a second look at the values:
@@ -71,6 +72,10 @@ class DatasetStatistics:
         self.axis = axis
         self.backend = backend
         self.num_threads = num_threads
+
+    def _parts(self) -> list[str]:
+        options = {name: getattr(self, name) for name in ("axis", "backend", "num_threads", "count")}
+        return [str(self.mean.size), *keywords(options)]
 
     def update(self, x: Array) -> None:
         """Add the values of a batch."""

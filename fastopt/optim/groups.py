@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from fastopt.arguments import Array
+from fastopt.display import Display, keywords, number_of
 
 #: What a group has beside its hyperparameters.
 OTHERS = ("params", "names", "step", "grad_scale", "mu_product")
 
 
-class Group:
+class Group(Display):
     """Parameters that share their hyperparameters, which are plain attributes: ``group.lr = 0.1``.
 
     Attributes
@@ -25,6 +26,8 @@ class Group:
     params: list[Array]
     names: list[str | int]
 
+    _internal = OTHERS[2:]
+
     def __init__(self, params: list[Array], names: list[str | int], hyperparameters: dict[str, Any]):
         self.__dict__.update(hyperparameters, params=params, names=names, step=0, grad_scale=1.0)
 
@@ -33,9 +36,8 @@ class Group:
             raise AttributeError(f"{name!r} is no hyperparameter; expected one of {', '.join(self.hyperparameters)}")
         self.__dict__[name] = value
 
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.hyperparameters.items())
-        return f"Group({len(self.params)} parameters, {settings})"
+    def _parts(self) -> list[str]:
+        return [number_of(len(self.params), "parameter"), *keywords(self.hyperparameters)]
 
     @property
     def hyperparameters(self) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, NamedTuple, TypeAlias
 import numpy as np
 
 from fastopt.arguments import Array, Real
+from fastopt.display import Display, keywords, number_of
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.intake import as_numpy
 from fastopt.engine.plan import Layerwise, Plan, Tensor
@@ -45,13 +46,15 @@ class StepResult(NamedTuple):
     skipped: bool
 
 
-class Optimizer:
+class Optimizer(Display):
     """An update, its hyperparameters, and its state for a whole model: see `fastopt.optim`."""
 
     #: The update, if there is one only.
     update: ClassVar[Update]
     #: What state starts from, where it is not zero; a string names a hyperparameter.
     starts: ClassVar[dict[str, float | str]] = {}
+
+    _internal = ("choose", "layerwise", "starts", "update", "variant")
 
     def __init__(
         self,
@@ -142,6 +145,19 @@ class Optimizer:
     def steps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
         """How many updates each parameter has had."""
         return self._plan.steps
+
+    def _parts(self) -> list[str]:
+        groups = [group.hyperparameters for group in self.groups]
+        found = {name: [group[name] for group in groups] for name in groups[0]}
+        common = {name: each[0] if each == each[:1] * len(each) else each for name, each in found.items()}
+        options = {
+            "master_weights": self.master_weights or None,
+            "stochastic_rounding": self.stochastic_rounding,
+            "ema_decay": self.ema_decay,
+            "step_count": self.step_count,
+        }
+        count = number_of(len(self._names), "parameter") + f" in {len(groups)} groups" * (len(groups) > 1)
+        return [count, *keywords({**common, **options})]
 
     def __reduce__(self) -> str:
         """Refuse copies, which would step the same parameters."""

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 
 from fastopt.arguments import Array, Backend, Stream
+from fastopt.display import Display, keywords
 from fastopt.engine import columns
 from fastopt.errors import NotFittedError
 from fastopt.scaling.statistics import ColumnStatistics, Values
@@ -19,7 +20,7 @@ SCALES = ("centre", "divisor", "factor", "shift")
 _Self = TypeVar("_Self", bound="Fitted")
 
 
-class Fitted(ABC):
+class Fitted(Display, ABC):
     """Something that is fitted to data, in one place or in several."""
 
     #: The class of what is known of the data.
@@ -38,8 +39,14 @@ class Fitted(ABC):
         self.num_threads = num_threads
 
     def __repr__(self) -> str:
-        options = ", ".join(f"{name}={getattr(self, name)!r}" for name in self._options)
-        return f"{type(self).__name__}({options})"
+        return super().__repr__() + " (not fitted)" * (self._statistics is None)
+
+    def _parts(self) -> list[str]:
+        options = keywords({name: getattr(self, name) for name in self._options})
+        if self._statistics is None:
+            return options
+        counts = sorted({int(self._statistics.count.min()), int(self._statistics.count.max())})
+        return [*options, f"n_features={self.n_features}", f"count={' to '.join(map(str, counts))}"]
 
     @property
     def n_features(self) -> int:

@@ -9,6 +9,7 @@ from math import inf
 from sys import float_info
 from typing import Any, SupportsIndex, TypeAlias
 
+from fastopt.display import Display
 from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.ranges import ABOVE_ZERO, FRACTION_BELOW_ONE, NOT_NEGATIVE, Range
 
@@ -19,7 +20,7 @@ STEP = "a whole number, 1 or more: steps count from 1"
 LAST_STEP = 2**63 - 1
 
 
-class Schedule(ABC):
+class Schedule(Display, ABC):
     """A learning rate for each step: a function that can be compared, printed and pickled.
 
     Subclasses are dataclasses. Their fields are checked, each by its row of `ARGUMENTS`, when they are made.
