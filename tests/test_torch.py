@@ -324,6 +324,16 @@ def test_classes_are_theirs() -> None:
     assert set(ours.__all__) == {*VARIANTS, "Lion"}
 
 
+@pytest.mark.parametrize("name", [*VARIANTS, "Lion"])
+def test_names_are_theirs(name: str) -> None:
+    """Tab completion has no others; `repr` is PyTorch's."""
+    optimizer = getattr(ours, name)(parameters())
+    shown = set(dir(optimizer))
+    assert shown <= set(dir(getattr(torch.optim, name, torch.optim.SGD)(parameters())))
+    assert {"add_param_group", "load_state_dict", "param_groups", "state", "step", "zero_grad"} <= shown
+    assert repr(optimizer).startswith(f"{name} (\nParameter Group 0\n")
+
+
 def test_closure_and_hooks() -> None:
     """A closure runs with gradients on, even under no_grad, and its loss is returned; hooks run around the step."""
     param = torch.nn.Parameter(torch.ones(3))

@@ -8,13 +8,14 @@ from typing import Any, ClassVar
 
 import torch
 
+from fastopt.display import Display
 from fastopt.engine.update import Update
 from fastopt.torch.planned import Disagreement, Planned
 
 Group = dict[str, Any]
 
 
-class Optimizer(torch.optim.Optimizer, ABC):
+class Optimizer(torch.optim.Optimizer, Display, ABC):
     """PyTorch's optimizer, but for the step: see `fastopt.torch`."""
 
     #: Whether the state has the number of steps made.
@@ -23,6 +24,7 @@ class Optimizer(torch.optim.Optimizer, ABC):
     product: ClassVar[str | None] = None
 
     _planned: Planned | None = None
+    _internal = ("arrays", "counted", "factor", "product", "start", "update")
 
     # ---- What a subclass says
 
