@@ -161,6 +161,14 @@ def test_fifo(folder: Path, kernels: Kernels) -> None:
     assert only_file(folder).is_file()
 
 
+@pytest.mark.timeout(20)
+def test_fifo_in_the_place_of_the_folder(folder: Path, kernels: Kernels) -> None:
+    shutil.rmtree(folder)
+    os.mkfifo(folder, 0o700)
+    assert_compiled_anew(kernels, kept_again=False)
+    assert "Not a directory" in config()["fastopt"]["kernel cache"]
+
+
 def test_folder_in_the_place_of_a_file(folder: Path, kernels: Kernels) -> None:
     path = only_file(folder)
     path.unlink()
@@ -207,10 +215,16 @@ def test_good_digest_over_code_that_does_not_load(folder: Path, kernels: Kernels
 
 def test_what_a_name_covers(folder: Path) -> None:
     """Texts that are one when they are joined are two, and what the environment holds may be no UTF-8."""
-    covered = [("kind", ["a", "b"]), ("kind", ["a\0b"]), ("kind", ["ab"]), ("kin", ["d", "ab"]), ("kind", ["\udcff"])]
+    covered = [
+        ("kind", ["a", "b"]),
+        ("kind", ["a\0b"]),
+        ("kin", ["d", "ab"]),
+        ("kind", ["\udcff"]),
+        ("other", ["text"]),
+    ]
     for kind, texts in covered:
         cache.kept(kind, texts, lambda: CODE, lambda code: code)
-    assert len(list(folder.iterdir())) == 1 + len(covered)
+    assert len({path.name.rpartition("_")[2] for path in folder.iterdir()}) == 1 + len(covered)
 
 
 STEP = """
@@ -291,6 +305,12 @@ def test_no_home(tmp_path: Path, kernels: Kernels, monkeypatch: pytest.MonkeyPat
         assert_compiled_anew(kernels, kept_again=False)
         assert not list(tmp_path.iterdir())
         assert config()["fastopt"]["kernel cache"].endswith("expected an absolute path: the home folder is unknown")
+
+
+def test_a_system_without_owners(folder: Path, kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "geteuid")
+    assert_compiled_anew(kernels, kept_again=False)
+    assert config()["fastopt"]["kernel cache"] == "not used: this system does not tell the owner of a file"
 
 
 def test_where_it_is(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
