@@ -1,5 +1,6 @@
 """Optimizer updates, in place, and norms at memory speed, on NumPy arrays and whatever shares memory with them."""
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,14 @@ from fastopt.updates.signs import lion, rprop, signum
 from fastopt.updates.squares import adadelta, adagrad, rmsprop
 
 if TYPE_CHECKING:
+    from fastopt import init as init
+    from fastopt import norm as norm
+    from fastopt import numba as numba
+    from fastopt import optim as optim
+    from fastopt import scaling as scaling
+    from fastopt import schedules as schedules
+    from fastopt import torch as torch
+    from fastopt import updates as updates
     from fastopt.calling import get_include, kernel
     from fastopt.config import show_config
     from fastopt.extending import rule
@@ -87,8 +96,20 @@ ON_DEMAND = {
 }
 
 
-def __getattr__(name: str) -> Any:
-    """Import what is not needed by everyone when it is first asked for."""
-    if name in ON_DEMAND:
-        return getattr(import_module(ON_DEMAND[name]), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+if not TYPE_CHECKING:  # or else every name would be one of ours to a type checker
+
+    def __getattr__(name: str) -> Any:
+        """Import what is not needed by everyone when it is first asked for."""
+        if name in ON_DEMAND:
+            return getattr(import_module(ON_DEMAND[name]), name)
+        namespace = import_module("fastopt.namespace")
+        if name in namespace.MODULES:
+            return namespace.import_public(name)
+        raise AttributeError(namespace.missing(name), name=name, obj=sys.modules[__name__])
+
+
+def __dir__() -> list[str]:
+    """Return the public names: functions, and modules."""
+    from fastopt.namespace import HEAVY, MODULES
+
+    return __all__ + [name for name in MODULES if name not in HEAVY or name in globals()]

@@ -86,3 +86,5 @@ __all__ = [
     "xavier_normal_",
     "xavier_uniform_",
 ]
+
+__dir__ = __all__.copy

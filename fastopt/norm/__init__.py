@@ -96,3 +96,5 @@ from fastopt.norm.objects import BatchNorm, GroupNorm, InstanceNorm, LayerNorm
 from fastopt.norm.statistics import DatasetStatistics
 
 __all__ = ["BatchNorm", "DatasetStatistics", "GroupNorm", "InstanceNorm", "LayerNorm"]
+
+__dir__ = __all__.copy

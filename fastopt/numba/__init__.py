@@ -39,6 +39,8 @@ __all__ = [
     "momentum", "nadam", "nadam_mu", "radam", "rmsprop", "rprop", "sgd", "signum", "yogi",
 ]  # fmt: skip
 
+__dir__ = __all__.copy
+
 UPDATES = [globals()[name] for name in __all__ if name != "nadam_mu"]
 
 register_host_scalars()

@@ -101,3 +101,5 @@ __all__ = [
     "StepResult",
     "Yogi",
 ]
+
+__dir__ = __all__.copy

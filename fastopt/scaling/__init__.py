@@ -75,3 +75,5 @@ from fastopt.scaling.features import MaxAbsScaler, MeanNormalizer, MinMaxScaler,
 from fastopt.scaling.whitening import Whitener
 
 __all__ = ["MaxAbsScaler", "MeanNormalizer", "MinMaxScaler", "NotFittedError", "StandardScaler", "Whitener"]
+
+__dir__ = __all__.copy

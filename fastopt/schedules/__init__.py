@@ -63,3 +63,5 @@ __all__ = [
     "step",
     "warmup",
 ]
+
+__dir__ = __all__.copy

@@ -68,3 +68,5 @@ __all__ = [
     "RAdam",
     "RMSprop",
 ]
+
+__dir__ = __all__.copy

@@ -50,3 +50,8 @@ Beside PyTorch, Keras and optax
 Defaults and conventions are PyTorch's where PyTorch has the optimizer. Keras decouples the weight decay of every
 optimizer. What else differs, each function's notes say.
 """
+
+#: The functions are names of `fastopt` itself.
+__all__: list[str] = []
+
+__dir__ = __all__.copy
