@@ -12,7 +12,8 @@ What all optimizers share
 =========================
 **params** are the arrays that steps update: a list, a dict by name, or a list of groups ``{"params": ..., "lr": ...}``
 with hyperparameters of their own. What may be an array, `fastopt.updates` says; they all are in the host's memory. They
-stay the caller's arrays: a step writes into them.
+stay the caller's arrays: a step writes into them. A dict may be nested, as Flax has it; a parameter is then called by
+its path: ``{"dense": {"bias": b}}`` has the parameter "dense/bias".
 
 **Hyperparameters** are plain attributes of each of ``optimizer.groups``, to be changed between steps; but those that
 decide which state there is (``amsgrad``, ``centered``, RMSprop's ``momentum``) keep to it. ``lr`` may be a function of
@@ -23,8 +24,8 @@ the step, which is 1 at the first; it is also called once when the optimizer is 
 int64.
 
 **step(grads)** updates everything in one call of the engine. grads are as params: a list with one for each parameter
-in order, or a dict. A gradient may be None: then that parameter, its state and its count stay as they are. Gradients
-are only read, and may be others at each step.
+in order, or a dict, nested or not. A gradient may be None: then that parameter, its state and its count stay as they
+are. Gradients are only read, and may be others at each step.
 
 =====================  ==============================================================================================
 ``grad_scale``         multiplies all gradients: 1 / loss scale, 1 / number of accumulated passes, -1 to maximise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from fastopt.arguments import Array
@@ -69,11 +69,36 @@ def make_groups(params: Any, hyperparameters: dict[str, Any]) -> list[Group]:
 
 def _named(params: Any, first: int) -> tuple[list[str | int], list[Array]]:
     if isinstance(params, Mapping):
-        if odd := [name for name in params if not isinstance(name, str)]:
+        by_name = by_path(params, "params")
+        if odd := [name for name in by_name if not isinstance(name, str)]:
             raise TypeError(f"params has the name {odd[0]!r}, a {type(odd[0]).__name__}; expected a str")
-        return list(params), list(params.values())
+        return list(by_name), list(by_name.values())
     arrays = list(_listed(params, "params"))
     return list(range(first, first + len(arrays))), arrays
+
+
+def by_path(tree: Mapping[Any, Any], what: str) -> dict[Any, Any]:
+    """Return what nested dicts and lists hold by its path: of ``{"dense": {"bias": b}}``, ``{"dense/bias": b}``."""
+    found: dict[Any, Any] = {}
+    for path, leaf in _leaves(tree, what, None):
+        if path in found:
+            raise ValueError(f"{what} has {path!r} twice, with and without nesting; expected names that differ")
+        found[path] = leaf
+    return found
+
+
+def _leaves(tree: Mapping[Any, Any], what: str, outer: str | None) -> Iterator[tuple[Any, Any]]:
+    for name, value in tree.items():
+        if not isinstance(name, (str, int)):
+            where = what if outer is None else f"{what}[{outer!r}]"
+            raise TypeError(f"{where} has the name {name!r}, a {type(name).__name__}; expected a str")
+        path = name if outer is None else f"{outer}/{name}"
+        if isinstance(value, Mapping):
+            yield from _leaves(value, what, str(path))
+        elif type(value) in (list, tuple):
+            yield from _leaves(dict(enumerate(value)), what, str(path))
+        else:
+            yield path, value
 
 
 def _listed(given: Any, name: str) -> Iterable[Any]:
@@ -85,12 +110,15 @@ def _listed(given: Any, name: str) -> Iterable[Any]:
 
 
 def in_order(grads: Any, names: list[str | int]) -> Any:
-    """Return the gradients in the parameters' order; a dict has them by name, None where there is none."""
+    """Return the gradients in the parameters' order; a dict has them by name or nested, None where there is none."""
     if not isinstance(grads, Mapping):
         return _listed(grads, "grads")
     known = set(names)  # not the list: that took 100 ms for 2,000 names
-    if foreign := [name for name in grads if name not in known]:
-        raise ValueError(f"grads has {foreign[0]!r}, which is no parameter; expected {', '.join(map(repr, names[:8]))}")
+    if not known.issuperset(grads):
+        grads = by_path(grads, "grads")
+        if foreign := [name for name in grads if name not in known]:
+            expected = ", ".join(map(repr, names[:8]))
+            raise ValueError(f"grads has {foreign[0]!r}, which is no parameter; expected {expected}")
     if missing := [name for name in names if name not in grads]:
         raise ValueError(f"grads lacks {missing[0]!r}; expected all names (None where a parameter stays as it is)")
     return [grads[name] for name in names]
