@@ -5,12 +5,12 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from operator import attrgetter
-from typing import Any, SupportsIndex, TypeAlias
+from typing import Any, Generic, Literal, SupportsIndex, TypedDict, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.arguments import Array
+from fastopt.arguments import Array, Unpack
 from fastopt.display import Display, keywords, number_of
 from fastopt.engine.dlpack import HOST, import_array
 from fastopt.engine.gather import gather, shuffle
@@ -18,7 +18,7 @@ from fastopt.engine.hyperparameters import whole
 from fastopt.errors import BackendUnavailable
 
 #: A batch looks as the arrays were given: one, several, or by name.
-Batch: TypeAlias = Any
+Batch = TypeVar("Batch")
 
 SEED = "None or a whole number from 0 to 2**64 - 1"
 EPOCH = "a whole number from 0 to 2**56 - 1"
@@ -28,7 +28,7 @@ SAMPLES = "arrays, or a number of samples from 1 to 2**59"
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
 
 
-class MiniBatches(Display):
+class MiniBatches(Display, Generic[Batch]):
     """Epochs of mini-batches, which `fastopt.minibatches` makes: each pass over the object is the next epoch.
 
     Attributes
@@ -135,7 +135,7 @@ class MiniBatches(Display):
         """End the pass that is under way: the next batch is the next epoch's first."""
         self._pass, self._position = None, (self.epoch + 1, 0)
 
-    def _batch(self, numbers: NDArray[np.int64]) -> Batch:
+    def _batch(self, numbers: NDArray[np.int64]) -> Any:
         if self._indices_only:
             if self._copy:
                 return numbers.copy()
@@ -207,6 +207,40 @@ class MiniBatches(Display):
         self._pass, self._position = None, (epoch, batch)
 
 
+class _Options(TypedDict, total=False):
+    """What `minibatches` takes by keyword, but for what must be given, and ``indices_only``: what batches are."""
+
+    seed: SupportsIndex | None
+    shuffle: bool
+    drop_last: bool
+    epoch: SupportsIndex
+    copy: bool
+    num_threads: int | None
+
+
+@overload
+def minibatches(
+    arrays: Mapping[str, Array], /, *,
+    batch_size: SupportsIndex, indices_only: Literal[False] = ..., **options: Unpack[_Options],
+) -> MiniBatches[dict[str, NDArray[Any]]]: ...  # fmt: skip
+@overload
+def minibatches(
+    array: Array, /, *, batch_size: SupportsIndex, indices_only: Literal[False] = ..., **options: Unpack[_Options],
+) -> MiniBatches[NDArray[Any]]: ...  # fmt: skip
+@overload
+def minibatches(
+    first: Array, second: Array, /, *more: Array,
+    batch_size: SupportsIndex, indices_only: Literal[False] = ..., **options: Unpack[_Options],
+) -> MiniBatches[tuple[NDArray[Any], ...]]: ...  # fmt: skip
+@overload
+def minibatches(
+    *arrays: Array | Mapping[str, Array],
+    batch_size: SupportsIndex, indices_only: Literal[True], **options: Unpack[_Options],
+) -> MiniBatches[NDArray[np.int64]]: ...  # fmt: skip
+@overload
+def minibatches(
+    *arrays: Array | Mapping[str, Array], batch_size: SupportsIndex, indices_only: bool, **options: Unpack[_Options],
+) -> MiniBatches[Any]: ...  # fmt: skip
 def minibatches(
     *arrays: Array | Mapping[str, Array],
     batch_size: SupportsIndex,
@@ -217,7 +251,7 @@ def minibatches(
     indices_only: bool = False,
     copy: bool = False,
     num_threads: int | None = None,
-) -> MiniBatches:
+) -> MiniBatches[Any]:
     """Epochs of mini-batches: samples in an order that a seed decides, gathered into buffers that are used again.
 
         batch b of an epoch = x[order[b * batch_size : (b + 1) * batch_size]]

@@ -6,7 +6,7 @@ from typing import Literal, SupportsIndex
 
 import numpy as np
 
-from fastopt.arguments import Array, Backend, Real, Stream
+from fastopt.arguments import Array, Backend, Real, Result, Stream
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.random import drop
 
@@ -39,7 +39,7 @@ def dropout_forward(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> Array:
+) -> Result:
     """Dropout: zeros in the place of elements taken at random.
 
         mode="inverted":   y = keep * x / (1 - p)  in training,  y = x            at test time
@@ -122,7 +122,7 @@ def dropout_backward(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> Array:
+) -> Result:
     """Gradient of dropout: dy where forward kept x, times what it was multiplied by; else 0.
 
         mode="inverted":   dx = keep * dy / (1 - p)  in training,  dx = dy            at test time

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 
 from fastopt import primitives
-from fastopt.arguments import Array, Backend, Real, Stream
+from fastopt.arguments import Array, Backend, Params, Real, Stream
 from fastopt.codegen.rule_text import SHARED_SCALARS
 from fastopt.codegen.user_rule import TAKEN, RuleError, UserRule, read_rule
 from fastopt.display import Display
@@ -112,7 +112,7 @@ class Rule(Display):
             for i, value in zip(written, returned if len(written) > 1 else (returned,), strict=True):
                 arrays[i][place] = value
 
-    def optimizer(self, params: Any, **given: Any) -> Optimizer:
+    def optimizer(self, params: Params, **given: Any) -> Optimizer:
         """Return an optimizer with state that makes this update: see `fastopt.optim`.
 
         It takes the rule's hyperparameters and the options of every optimizer by keyword. State starts from zeros.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastopt.arguments import Activation, Array, Backend, Stream
+from fastopt.arguments import Activation, Array, Backend, Result, Stream
 from fastopt.engine import norm
 
 
@@ -15,7 +15,7 @@ def residual_add(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> Array:
+) -> Result:
     """Add a residual connection, and apply an activation in the same pass.
 
         y = x + residual                        (then max(y, 0) for "relu")
@@ -80,7 +80,7 @@ def residual_add_backward(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> Array:
+) -> Result:
     """Gradient of `residual_add`: one array, for x and residual have the same.
 
         dx = dresidual = dy                     (for "relu": 0 where y <= 0)

@@ -49,7 +49,7 @@ def losses() -> np.ndarray:
 
 def rates(code: str) -> list[float]:
     """Return the learning rate of each step."""
-    schedule = eval(code, vars(schedules))
+    schedule = eval(code, dict(vars(schedules)))
     if not isinstance(schedule, schedules.ReduceOnPlateau):
         return [schedule(step) for step in range(1, STEPS + 1)]
     curve = []
@@ -62,7 +62,7 @@ def rates(code: str) -> list[float]:
 def draw_panel(panel: Axes, name: str, codes: list[str]) -> None:
     """Draw the curves of one kind of schedule, with their code above them."""
     steps = np.arange(1, STEPS + 1)
-    lines = list(zip(codes, COLORS, strict=False))
+    lines: list[tuple[str, str]] = list(zip(codes, COLORS, strict=False))
     if name == "ReduceOnPlateau":
         panel.plot(steps, losses(), color="#b9b9b9", linewidth=0.9)
         lines.append(("and the loss that it observes", "#8a8a8a"))
@@ -82,14 +82,14 @@ def draw_panel(panel: Axes, name: str, codes: list[str]) -> None:
 
 def draw(path: Path) -> None:
     """Save small multiples, one for each kind of schedule."""
-    figure, axes = plt.subplots(5, 3, figsize=(12, 13.6), sharex=True, sharey=True, layout="constrained")
+    figure, axes = plt.subplots(5, 3, figsize=(12, 13.6), sharex=True, sharey=True)
+    figure.set_layout_engine("constrained", w_pad=0.12, h_pad=0.1)
     for panel, (name, codes) in zip(axes.flat, PANELS.items(), strict=True):
         draw_panel(panel, name, codes)
     for panel in axes[:, 0]:
         panel.set_ylabel("learning rate")
     for panel in axes[-1]:
         panel.set_xlabel("step")
-    figure.get_layout_engine().set(w_pad=0.12, h_pad=0.1)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

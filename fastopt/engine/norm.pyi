@@ -1,6 +1,7 @@
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 BATCH: int
 INSTANCE: int
@@ -25,7 +26,7 @@ def forward(
     backend: str | None,
     num_threads: int | None,
     stream: Any = None,
-) -> tuple[Any, Any, Any]: ...
+) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]: ...
 def backward(
     kind: int,
     dy: Any,
@@ -42,7 +43,7 @@ def backward(
     backend: str | None,
     num_threads: int | None,
     stream: Any = None,
-) -> tuple[Any, ...]: ...
+) -> tuple[NDArray[Any], ...]: ...
 def inference(
     x: Any,
     weight: Any,
@@ -57,7 +58,7 @@ def inference(
     backend: str | None,
     num_threads: int | None,
     stream: Any = None,
-) -> Any: ...
+) -> NDArray[Any]: ...
 def backward_inference(
     dy: Any,
     x: Any,
@@ -73,7 +74,7 @@ def backward_inference(
     backend: str | None,
     num_threads: int | None,
     stream: Any = None,
-) -> tuple[Any, ...]: ...
+) -> tuple[NDArray[Any], ...]: ...
 def add(
     x: Any,
     residual: Any,
@@ -82,10 +83,10 @@ def add(
     backend: str | None,
     num_threads: int | None,
     stream: Any = None,
-) -> Any: ...
+) -> NDArray[Any]: ...
 def add_backward(
     dy: Any, y: Any, out: Any, activation: str | None, backend: str | None, num_threads: int | None, stream: Any = None
-) -> Any: ...
+) -> NDArray[Any]: ...
 def moments(
     x: Any, axis: Any, backend: str | None, num_threads: int | None
 ) -> tuple[int, np.ndarray[Any, Any], np.ndarray[Any, Any]]: ...

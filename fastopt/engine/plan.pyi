@@ -1,4 +1,4 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,7 +38,7 @@ class Plan:
     def step(
         self,
         choose: Callable[[int, int, Any], tuple[Update, tuple[Any, ...]]],
-        given: Sequence[Any] | None,
+        given: Any,
         grad_scale: Any = 1.0,
         max_norm: float | None = None,
         max_tensor_norm: float | None = None,

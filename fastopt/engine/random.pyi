@@ -1,6 +1,8 @@
 from collections.abc import Callable
 from typing import Any
 
+from numpy.typing import NDArray
+
 class Filling:
     def __init__(self, name: str, prepare: Callable[..., Any], reference: Callable[..., Any]) -> None: ...
 
@@ -25,4 +27,4 @@ def drop(
     backend: str | None,
     num_threads: int | None,
     stream: Any,
-) -> Any: ...
+) -> NDArray[Any]: ...

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex, overload
 
-from fastopt.arguments import Activation, Array, Backend, Out, Real, Stream
+from fastopt.arguments import Activation, Array, Backend, BackwardOptions, Out, Real, Result, Stream, Unpack
 from fastopt.engine import norm
 
 
@@ -25,7 +25,7 @@ def batch_norm_forward(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Result, Result, Result]:
     """Normalise each channel by its mean and variance over the batch: training's forward pass.
 
         mean = sum(x) / M                               over the M values of a channel
@@ -115,6 +115,21 @@ def batch_norm_forward(
     )  # fmt: skip
 
 
+@overload
+def batch_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, *,
+    residual: Literal[False] = ..., **options: Unpack[BackwardOptions],
+) -> tuple[Result, Result, Result]: ...  # fmt: skip
+@overload
+def batch_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, *,
+    residual: Literal[True], **options: Unpack[BackwardOptions],
+) -> tuple[Result, Result, Result, Result]: ...  # fmt: skip
+@overload
+def batch_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, *,
+    residual: bool, **options: Unpack[BackwardOptions],
+) -> tuple[Result, ...]: ...  # fmt: skip
 def batch_norm_backward(
     dy: Array,
     x: Array,
@@ -130,7 +145,7 @@ def batch_norm_backward(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> tuple[Array, ...]:
+) -> tuple[Result, ...]:
     """Gradients of `batch_norm_forward`: through the batch's mean and variance too.
 
         x_hat = (x - mean) * rstd
@@ -217,7 +232,7 @@ def batch_norm_inference(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> Array:
+) -> Result:
     """Normalise each channel by statistics from elsewhere: running ones, or those of a whole data set.
 
         y = weight * (x - running_mean) / sqrt(running_var + eps) + bias        (+ residual; then max(y, 0) for "relu")
@@ -279,6 +294,21 @@ def batch_norm_inference(
     )
 
 
+@overload
+def batch_norm_backward_inference(
+    dy: Array, x: Array, weight: Array | None, running_mean: Array, running_var: Array, *,
+    eps: Real = ..., residual: Literal[False] = ..., **options: Unpack[BackwardOptions],
+) -> tuple[Result, Result, Result]: ...  # fmt: skip
+@overload
+def batch_norm_backward_inference(
+    dy: Array, x: Array, weight: Array | None, running_mean: Array, running_var: Array, *,
+    eps: Real = ..., residual: Literal[True], **options: Unpack[BackwardOptions],
+) -> tuple[Result, Result, Result, Result]: ...  # fmt: skip
+@overload
+def batch_norm_backward_inference(
+    dy: Array, x: Array, weight: Array | None, running_mean: Array, running_var: Array, *,
+    eps: Real = ..., residual: bool, **options: Unpack[BackwardOptions],
+) -> tuple[Result, ...]: ...  # fmt: skip
 def batch_norm_backward_inference(
     dy: Array,
     x: Array,
@@ -295,7 +325,7 @@ def batch_norm_backward_inference(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> tuple[Array, ...]:
+) -> tuple[Result, ...]:
     """Gradients of `batch_norm_inference`, in which the statistics are constants.
 
         rstd = 1 / sqrt(running_var + eps)

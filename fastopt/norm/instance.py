@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import SupportsIndex
+from typing import Literal, SupportsIndex, overload
 
-from fastopt.arguments import Activation, Array, Backend, Out, Real, Stream
+from fastopt.arguments import Activation, Array, Backend, BackwardOptions, Out, Real, Result, Stream, Unpack
 from fastopt.engine import norm
 
 
@@ -21,7 +21,7 @@ def instance_norm_forward(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> tuple[Array, Array, Array]:
+) -> tuple[Result, Result, Result]:
     """Normalise each channel of each sample by itself.
 
         mean = sum(x) / M                               over the M values of a sample's channel
@@ -89,6 +89,21 @@ def instance_norm_forward(
     )  # fmt: skip
 
 
+@overload
+def instance_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, *,
+    residual: Literal[False] = ..., **options: Unpack[BackwardOptions],
+) -> tuple[Result, Result, Result]: ...  # fmt: skip
+@overload
+def instance_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, *,
+    residual: Literal[True], **options: Unpack[BackwardOptions],
+) -> tuple[Result, Result, Result, Result]: ...  # fmt: skip
+@overload
+def instance_norm_backward(
+    dy: Array, x: Array, weight: Array | None, mean: Array, rstd: Array, *,
+    residual: bool, **options: Unpack[BackwardOptions],
+) -> tuple[Result, ...]: ...  # fmt: skip
 def instance_norm_backward(
     dy: Array,
     x: Array,
@@ -104,7 +119,7 @@ def instance_norm_backward(
     backend: Backend = None,
     num_threads: int | None = None,
     stream: Stream = None,
-) -> tuple[Array, ...]:
+) -> tuple[Result, ...]:
     """Gradients of `instance_norm_forward`.
 
         x_hat = (x - mean) * rstd

@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, SupportsIndex, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastopt.arguments import Activation, Array, Backend, Real
+from fastopt.arguments import Activation, Array, Backend, Real, Result
 from fastopt.display import Display, keywords
 from fastopt.engine import norm
 from fastopt.norm.statistics import DatasetStatistics
 
 _Self = TypeVar("_Self", bound="Norm")
-_Values = np.ndarray[Any, Any]
+_Values = NDArray[Any]
 
 
 class Norm(Display):
@@ -76,11 +77,11 @@ class Norm(Display):
 
         self.training = True
         self.x: Array | None = None
-        self.y: Array | None = None
-        self.mean: Array | None = None
-        self.rstd: Array | None = None
-        self.dx: Array | None = None
-        self.dresidual: Array | None = None
+        self.y: Result | None = None
+        self.mean: Result | None = None
+        self.rstd: Result | None = None
+        self.dx: Result | None = None
+        self.dresidual: Result | None = None
         self._has_residual = False
 
     def _parts(self) -> list[str]:
@@ -109,7 +110,7 @@ class Norm(Display):
         self.training = False
         return self
 
-    def forward(self, x: Array, residual: Array | None = None) -> Array:
+    def forward(self, x: Array, residual: Array | None = None) -> Result:
         """Normalise x, add the residual if there is one, apply the activation if there is one; return y."""
         fits = _kind_of_array(x) == _kind_of_array(self.x)
         out = (self.y, self.mean, self.rstd) if fits else (None, None, None)
@@ -120,7 +121,7 @@ class Norm(Display):
         self._has_residual = residual is not None
         return self.y
 
-    def backward(self, dy: Array) -> Array | tuple[Array, Array]:
+    def backward(self, dy: Array) -> Result | Any:  # Any: which of the two, callers know
         """Set dweight and dbias; return dx, or dx and dresidual if the last forward had a residual."""
         if self.x is None:
             raise RuntimeError(f"{type(self).__name__}.backward before forward: there is nothing to differentiate yet")
@@ -153,13 +154,13 @@ class Norm(Display):
     def _state(self) -> dict[str, _Values]:
         return {"weight": self.weight, "bias": self.bias} if self.affine else {}
 
-    def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Array, Array, Array]:
+    def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Result, Result, Result]:
         return norm.forward(
             self.kind, x, self.weight, self.bias, self.running_mean, self.running_var, residual, out, self.axis,
             self.groups, self.momentum, self.eps, self.unbiased, self.activation, self.backend, self.num_threads,
         )  # fmt: skip
 
-    def _backward(self, dy: Array, out: Any) -> tuple[Array, ...]:
+    def _backward(self, dy: Array, out: Any) -> tuple[Result, ...]:
         return norm.backward(
             self.kind, dy, self.x, self.weight, self.mean, self.rstd, self.y, out, self.axis,
             self.groups, self.activation, self._has_residual, self.backend, self.num_threads,
@@ -251,7 +252,7 @@ class BatchNorm(Norm):
         running = {"running_mean": self.running_mean, "running_var": self.running_var}
         return {**super()._state(), **running, "batches_seen": self.batches_seen}
 
-    def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Array, Array, Array]:
+    def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Result, Result, Result]:
         if self.training:
             results = super()._forward(x, residual, out)
             self.batches_seen += 1
@@ -265,7 +266,7 @@ class BatchNorm(Norm):
         self._used_batch = self.training
         return results
 
-    def _backward(self, dy: Array, out: Any) -> tuple[Array, ...]:
+    def _backward(self, dy: Array, out: Any) -> tuple[Result, ...]:
         if self._used_batch:
             return super()._backward(dy, out)
         return norm.backward_inference(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, SupportsIndex
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastopt.arguments import Array, Backend
 from fastopt.display import Display, keywords
@@ -85,7 +86,7 @@ class DatasetStatistics(Display):
         """Add what others have gathered."""
         self._add("other", other.count, other.mean, other.m2)
 
-    def var(self, unbiased: bool = False) -> np.ndarray[Any, Any]:
+    def var(self, unbiased: bool = False) -> NDArray[Any]:
         """Return the variance of each channel; NaN where there are too few values for one."""
         degrees = self.count - bool(unbiased)
         return self.m2 / degrees if degrees > 0 else np.full_like(self.m2, np.nan)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar, SupportsIndex
 
 from fastopt import host_scalars
-from fastopt.arguments import Real
+from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
 from fastopt.engine.update import Update
 from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
@@ -47,7 +47,7 @@ class Adam(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-3,
         beta1: Real = 0.9,
@@ -56,7 +56,7 @@ class Adam(Optimizer):
         bias_correction: bool = True,
         amsgrad: bool = False,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,
@@ -107,7 +107,7 @@ class AdamW(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-3,
         beta1: Real = 0.9,
@@ -115,7 +115,7 @@ class AdamW(Optimizer):
         eps: Real = 1e-8,
         amsgrad: bool = False,
         weight_decay: Real = 1e-2,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,
@@ -165,14 +165,14 @@ class Adamax(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 2e-3,
         beta1: Real = 0.9,
         beta2: Real = 0.999,
         eps: Real = 1e-8,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
@@ -215,7 +215,7 @@ class NAdam(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 2e-3,
         beta1: Real = 0.9,
@@ -224,7 +224,7 @@ class NAdam(Optimizer):
         momentum_decay: Real = 4e-3,
         decoupled_weight_decay: bool = False,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,
@@ -294,7 +294,7 @@ class RAdam(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-3,
         beta1: Real = 0.9,
@@ -302,7 +302,7 @@ class RAdam(Optimizer):
         eps: Real = 1e-8,
         decoupled_weight_decay: bool = False,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,
@@ -353,14 +353,14 @@ class AdaBelief(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-3,
         beta1: Real = 0.9,
         beta2: Real = 0.999,
         eps: Real = 1e-16,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
@@ -402,7 +402,7 @@ class Yogi(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-2,
         beta1: Real = 0.9,
@@ -410,7 +410,7 @@ class Yogi(Optimizer):
         eps: Real = 1e-3,
         bias_correction: bool = True,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,
@@ -460,7 +460,7 @@ class AdEMAMix(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-3,
         beta1: Real = 0.9,
@@ -470,7 +470,7 @@ class AdEMAMix(Optimizer):
         warmup: SupportsIndex | None = None,
         eps: Real = 1e-8,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,
@@ -518,7 +518,7 @@ class Adan(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-3,
         beta1: Real = 0.98,
@@ -526,7 +526,7 @@ class Adan(Optimizer):
         beta3: Real = 0.99,
         eps: Real = 1e-8,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,

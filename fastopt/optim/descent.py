@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from fastopt.arguments import Real
+from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
 from fastopt.engine.update import Update
 from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
@@ -39,7 +39,9 @@ class SGD(Optimizer):
 
     update = descent.SGD
 
-    def __init__(self, params: Any, *, lr: LearningRate, weight_decay: Real = 0.0, **options: Any):
+    def __init__(
+        self, params: Params, *, lr: LearningRate, weight_decay: Real = 0.0, **options: Unpack[OptimizerOptions]
+    ):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay}, **options)
 
 
@@ -77,7 +79,7 @@ class Momentum(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate,
         momentum: Real = 0.9,
@@ -85,7 +87,7 @@ class Momentum(Optimizer):
         nesterov: bool = False,
         form: Literal["sum", "average", "step"] = "sum",
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov, "form": form,
@@ -129,14 +131,14 @@ class ASGD(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-2,
         lambd: Real = 1e-4,
         alpha: Real = 0.75,
         t0: Real = 1e6,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fastopt.arguments import Array
 from fastopt.display import Display, keywords, number_of
@@ -27,6 +27,11 @@ class Group(Display):
     names: list[str | int]
 
     _internal = OTHERS[2:]
+
+    if TYPE_CHECKING:
+        lr: float | Any  # a number or a function of the step; callers know which
+
+        def __getattr__(self, name: str) -> Any: ...  # which hyperparameters there are, the optimizer decides
 
     def __init__(self, params: list[Array], names: list[str | int], hyperparameters: dict[str, Any]):
         self.__dict__.update(hyperparameters, params=params, names=names, step=0, grad_scale=1.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastopt import host_scalars
-from fastopt.arguments import Real
+from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.plan import Layerwise
 from fastopt.engine.update import Update
@@ -65,7 +65,7 @@ class LARS(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate,
         momentum: Real = 0.9,
@@ -73,7 +73,7 @@ class LARS(Optimizer):
         trust_coefficient: Real = 1e-3,
         eps: Real = 0.0,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr, "momentum": momentum, "nesterov": nesterov, "trust_coefficient": trust_coefficient, "eps": eps,
@@ -148,14 +148,14 @@ class LAMB(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-3,
         beta1: Real = 0.9,
         beta2: Real = 0.999,
         eps: Real = 1e-6,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)

@@ -6,11 +6,12 @@ import os
 from collections.abc import Callable, Mapping
 from operator import attrgetter
 from types import MappingProxyType
-from typing import Any, ClassVar, NamedTuple, TypeAlias
+from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
-from fastopt.arguments import Array, Real
+from fastopt.arguments import Array, Grads, Params, Real
 from fastopt.display import Display, keywords, number_of
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.intake import as_numpy
@@ -58,14 +59,14 @@ class Optimizer(Display):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         hyperparameters: dict[str, Any],
         *,
-        state_dtype: Any = None,
+        state_dtype: DTypeLike | None = None,
         master_weights: bool = False,
         stochastic_rounding: int | None = None,
         ema_decay: Real | None = None,
-        backend: str | None = None,
+        backend: Literal["cython", "numba"] | None = None,
         num_threads: int | None = None,
     ):
         self.groups = make_groups(params, hyperparameters)
@@ -91,8 +92,10 @@ class Optimizer(Display):
             average_decay=self.ema_decay, seed=seed, layerwise=self.layerwise(), backend=backend,
         )  # fmt: skip
         states = [state for _, state in tensors]
-        #: The state's arrays, by parameter and name: the arrays that steps write, not copies.
-        self.state = dict(zip(self._names, states, strict=True)) if self._by_name else states
+        by_name: Any = dict(zip(self._names, states, strict=True)) if self._by_name else states
+        #: The state's arrays, by parameter and name: the arrays that steps write, not copies. Parameters without names
+        #: are called by their positions, and this is a list; to type checkers, it is a dict in either case.
+        self.state: dict[Any, Mapping[str, NDArray[Any]]] = by_name
 
     # ---- What a subclass says
 
@@ -108,7 +111,7 @@ class Optimizer(Display):
 
     def step(
         self,
-        grads: Any,
+        grads: Grads,
         *,
         grad_scale: Real = UNSCALED,
         max_norm: Real | None = None,
@@ -142,7 +145,7 @@ class Optimizer(Display):
         return update, found
 
     @property
-    def steps(self) -> np.ndarray[Any, np.dtype[np.int64]]:
+    def steps(self) -> NDArray[np.int64]:
         """How many updates each parameter has had."""
         return self._plan.steps
 
@@ -222,7 +225,7 @@ class Optimizer(Display):
         checkpoint.load(self, path)
 
     def _tensor(
-        self, number: int, name: str | int, param: Array, state_dtype: Any
+        self, number: int, name: str | int, param: Array, state_dtype: DTypeLike | None
     ) -> tuple[Tensor, Mapping[str, Array]]:
         """Make a parameter's state; return it as the plan takes it, and by name."""
         label = f"params[{name!r}]"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from fastopt.arguments import Real
+from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import signs
 
@@ -40,12 +40,12 @@ class Signum(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-4,
         beta: Real = 0.9,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "beta": beta, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
@@ -82,13 +82,13 @@ class Lion(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-4,
         beta1: Real = 0.9,
         beta2: Real = 0.99,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
@@ -128,7 +128,7 @@ class Rprop(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: Real = 1e-2,
         eta_minus: Real = 0.5,
@@ -136,7 +136,7 @@ class Rprop(Optimizer):
         step_min: Real = 1e-6,
         step_max: Real = 50.0,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from fastopt.arguments import Real
+from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
 from fastopt.engine.update import Update
 from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
@@ -44,13 +42,13 @@ class Adagrad(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-2,
         lr_decay: Real = 0.0,
         eps: Real = 1e-10,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)
@@ -91,7 +89,7 @@ class RMSprop(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1e-2,
         decay: Real = 0.99,
@@ -100,7 +98,7 @@ class RMSprop(Optimizer):
         centered: bool = False,
         momentum: Real = 0.0,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {
             "lr": lr,
@@ -153,13 +151,13 @@ class Adadelta(Optimizer):
 
     def __init__(
         self,
-        params: Any,
+        params: Params,
         *,
         lr: LearningRate = 1.0,
         decay: Real = 0.9,
         eps: Real = 1e-6,
         weight_decay: Real = 0.0,
-        **options: Any,
+        **options: Unpack[OptimizerOptions],
     ):
         hyperparameters = {"lr": lr, "decay": decay, "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, hyperparameters, **options)

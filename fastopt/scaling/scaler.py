@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from fastopt.arguments import Array, Backend, Stream
+from fastopt.arguments import Array, Backend, Result, Stream
 from fastopt.display import Display, keywords
 from fastopt.engine import columns
 from fastopt.errors import NotFittedError
@@ -230,15 +230,15 @@ class Scaler(Fitted):
         """Undo `transform_` in place, up to rounding."""
         self._run(x, None, True, self._inverse_scales, stream)
 
-    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
+    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
         """Scale x, which is only read, into ``out``, or a new array of the same dtype; return it."""
         return self._run(x, out, False, self._scales, stream)
 
-    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
+    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
         """Undo `transform`, up to rounding: into ``out``, or a new array; return it."""
         return self._run(x, out, False, self._inverse_scales, stream)
 
-    def _run(self, x: Array, out: Array | None, in_place: bool, scales_of: Any, stream: Stream) -> Array:
+    def _run(self, x: Array, out: Array | None, in_place: bool, scales_of: Any, stream: Stream) -> Result:
         refuse = self.nan == "refuse"
         return columns.scale(
             x, out, in_place, self.n_features, scales_of, refuse, self.backend, self.num_threads, stream

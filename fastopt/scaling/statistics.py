@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 #: Numbers of features, in float64.
-Values: TypeAlias = np.ndarray[Any, Any]
+Values: TypeAlias = NDArray[Any]
 
 #: Squares below the least normal number are lost, or some of their digits: that is less than a rounding of their mean
 #: from here on.

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastopt.arguments import Array, Real, Stream
+from fastopt.arguments import Array, Real, Result, Stream
 from fastopt.engine import columns
 from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.scaling.scaler import Fitted, one_of
@@ -135,11 +135,11 @@ class Whitener(Fitted):
         self._refuse_fewer("inverse_transform")
         self._run(x, None, True, None, self._matrices()[1], stream)
 
-    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
+    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
         """Whiten x, which is only read, into ``out``, or a new array of the same dtype; return it."""
         return self._run(x, out, False, self._seen().mean, self._matrices()[0], stream)
 
-    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Array:
+    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
         """Undo `transform`, up to rounding and left out components: into ``out``, or a new array; return it."""
         return self._run(x, out, False, None, self._matrices()[1], stream)
 
@@ -175,7 +175,7 @@ class Whitener(Fitted):
 
     def _run(
         self, x: Array, out: Array | None, in_place: bool, mean: Values | None, matrix: Values, stream: Stream
-    ) -> Array:
+    ) -> Result:
         features, made_features = matrix.shape
         source, target, written = columns.matrices(x, out, in_place, features, made_features, self.num_threads, stream)
         for rows in _blocks(source, target.shape[1]):
