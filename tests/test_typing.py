@@ -13,20 +13,21 @@ from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 import pytest
 import typing_extensions
 
-from fastopt.arguments import BackwardOptions, OptimizerOptions
-from fastopt.norm.batch import batch_norm_backward
+import fastopt
+from fastopt import batches, optim
+from fastopt.arguments import BackwardOptions, OptimizerOptions, Unpack
 from fastopt.optim import Optimizer
 from tests.support import ROOT
 from tests.test_docs import PAGES, blocks_of
 
-#: Programs for type checkers alone.
-CASES = ROOT / "tests" / "typing"
+#: Programs that are written for type checkers.
+CASES = ROOT / "tests" / "typed"
 
 #: Functions in the docs have no annotations, much of NumPy returns Any, and other packages may be missing or untyped.
 MYPY = """
@@ -149,10 +150,26 @@ def is_of_type(value: object, said: Any) -> bool:
     return isinstance(value, kind)
 
 
-def test_options_are_those_of_the_functions() -> None:
-    """What is said once for all optimizers, and for all backward functions, is what they take."""
-    taken = inspect.signature(Optimizer.__init__).parameters.values()
-    assert {*OptimizerOptions.__annotations__} == {each.name for each in taken if each.kind is each.KEYWORD_ONLY}
-    taken = inspect.signature(batch_norm_backward).parameters.values()
-    keywords = {each.name for each in taken if each.kind is each.KEYWORD_ONLY}
-    assert {*BackwardOptions.__annotations__} == keywords - {"residual"}
+@pytest.mark.parametrize(
+    ("options", "function", "others"),
+    [
+        (OptimizerOptions, Optimizer.__init__, set()),
+        (batches._Options, fastopt.minibatches, {"batch_size", "indices_only"}),
+        (BackwardOptions, fastopt.batch_norm_backward, {"residual"}),
+        (BackwardOptions, fastopt.batch_norm_backward_inference, {"residual", "eps"}),
+        (BackwardOptions, fastopt.layer_norm_backward, {"residual"}),
+        (BackwardOptions, fastopt.instance_norm_backward, {"residual"}),
+        (BackwardOptions, fastopt.group_norm_backward, {"residual", "groups"}),
+    ],
+)
+def test_options_are_those_of_the_function(options: type, function: Callable[..., Any], others: set[str]) -> None:
+    taken = inspect.signature(function).parameters.values()
+    assert {each.name for each in taken if each.kind is each.KEYWORD_ONLY} == {*options.__annotations__} | others
+
+
+@pytest.mark.parametrize("name", optim.__all__)
+def test_every_optimizer_names_its_options(name: str) -> None:
+    """Hints can be evaluated, as tools do."""
+    hints = get_type_hints(getattr(optim, name).__init__)
+    if name not in ("Group", "Optimizer", "StepResult"):
+        assert hints["options"] == Unpack[OptimizerOptions]

@@ -28,6 +28,9 @@ _ = optimizer.step(x).norm  # error
 optimizer.state[0]["m"] = x  # error
 optimizer.state[0] = 3  # error
 optimizer.steps = 3  # error
+optimizer.state = [{}]  # error
+optimizer.lr = 0.5  # error
+optimizer.groups[0].params = 3  # error
 
 fastopt.adamw(x, x, x, x)  # error
 fastopt.adam(x, x, x, x, step=1, betas=(0.9, 0.999))  # error
