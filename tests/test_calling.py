@@ -22,7 +22,7 @@ from fastopt.engine.run import run_many
 from fastopt.kernels import typed
 from fastopt.updates.adam import ADAMW
 from tests.cases import BY_NAME, CASES, WD
-from tests.support import ROOT, assert_same_bits, cpus, run_python, write_files_of
+from tests.support import ROOT, assert_same_bits, cpus, lost_by, run_python, write_files_of
 
 # ---- Which kernel a function runs
 
@@ -304,6 +304,12 @@ def test_the_engine_from_c(library, dtypes, threads):
         fastopt.adamw(*arrays, step=3, lr=0.1, num_threads=1)
     for got, wanted in zip(called, expected, strict=True):
         assert_same_bits(dict(zip("pgmv", got, strict=True)), dict(zip("pgmv", wanted, strict=True)))
+
+
+def test_what_the_engine_allocates_for_c_is_freed(library):
+    tensors = [[np.ones(20, "f2"), np.ones(20, "f2")] for _ in range(20)]
+    scalars = fastopt.kernel("sgd", "float64").prepare(lr=0.1)
+    assert lost_by(lambda: run_list(library, "sgd", scalars, tensors, 1)) == 0
 
 
 @pytest.mark.parametrize("dtypes", [("float32", "float64"), ("float64", "float32")])
