@@ -7,11 +7,14 @@ import ctypes
 import mmap
 import re
 
+import ml_dtypes
 import numpy as np
 import pytest
 
 import fastopt
+from fastopt import optim
 from fastopt.engine.run import run_many
+from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler, Whitener
 from fastopt.updates.descent import SGD
 from tests.cases import BY_NAME, CASES
 from tests.support import bits, copies
@@ -290,3 +293,142 @@ def test_strided_arrays_are_refused_if_and_only_if_they_share_an_element():
             refusals += 1
         assert bool(refused_for) == shared or "overlaps itself" in refused_for, [x.__array_interface__ for x in views]
     assert 500 < refusals < 2500
+
+
+def slice_of(memory, rng, length):
+    step = int(rng.choice([-3, -2, -1, 1, 2, 3]))
+    reach = abs(step) * (length - 1) + 1
+    first = int(rng.integers(0, memory.size - reach + 1))
+    part = memory[first : first + reach : abs(step)]
+    return part if step > 0 else part[::-1]
+
+
+def test_arrays_of_a_model_are_refused_if_and_only_if_they_share_an_element():
+    """Interleaved, long ones around short ones: parameters when an optimizer is made, gradients at a step."""
+    rng = np.random.default_rng(0)
+    seen = {"stepped": 0, "params": 0, "grads": 0}
+
+    def refusal(call):
+        try:
+            return call(), ""
+        except ValueError as error:
+            return None, str(error)
+
+    for _ in range(3000):
+        memory = np.arange(40, dtype="f4")
+        params = [slice_of(memory, rng, int(rng.integers(1, 9))) for _ in range(int(rng.integers(2, 4)))]
+        optimizer, message = refusal(lambda params=params: optim.SGD(params, lr=1.0))
+        shared = [(a, b) for a in range(len(params)) for b in range(a) if np.shares_memory(params[a], params[b])]
+        if message:
+            assert any(f"params[{a}] overlaps params[{b}] in memory" in message for a, b in shared), message
+            seen["params"] += 1
+            continue
+        assert not shared
+        at = int(rng.integers(len(params)))
+        grad = slice_of(memory, rng, params[at].size)
+        before, change = memory.copy(), grad.copy()
+        shared = [i for i, param in enumerate(params) if np.shares_memory(grad, param)]
+        given = [grad if i == at else None for i in range(len(params))]
+        _, message = refusal(lambda optimizer=optimizer, given=given: optimizer.step(given))
+        if message:
+            assert any(f"grad of params[{at}] overlaps params[{i}] in memory" in message for i in shared), message
+            seen["grads"] += 1
+        else:
+            assert not shared
+            seen["stepped"] += 1
+            params[at] += change
+        np.testing.assert_array_equal(memory, before)
+    assert min(seen.values()) > 100, seen
+
+
+def test_a_gradient_between_a_long_parameter_and_the_end_of_a_short_one():
+    """The parameter that begins last ends before the gradient begins; the first, around it, does not."""
+    memory = np.zeros(20, "f4")
+    params = [memory[0:16:2], memory[1:4:2]]
+    optimizer = optim.SGD(params, lr=1.0)
+    kept = memory.copy()
+    with pytest.raises(ValueError, match=r"^grad of params\[1\] overlaps params\[0\] in memory"):
+        optimizer.step([None, memory[6:10:2]])
+    with pytest.raises(ValueError, match=r"^params\[2\] overlaps params\[0\] in memory"):
+        optim.SGD([*params, memory[6:10:2]], lr=1.0)
+    np.testing.assert_array_equal(memory, kept)
+    optimizer.step([None, memory[7:11:2]])
+    optim.SGD([*params, memory[7:11:2]], lr=1.0)
+
+
+# ---- The same memory, taken for numbers of another kind
+
+
+def other_storage(array):
+    """The same bytes: float16 as bfloat16."""
+    return array.view(ml_dtypes.bfloat16)
+
+
+def halves(*shape):
+    return np.random.default_rng(0).standard_normal(shape).astype("f2")
+
+
+def scaler_call(kind, method):
+    def call(x):
+        getattr(kind().fit(halves(6, 4)), method)(x, other_storage(x))
+
+    return call
+
+
+def norm_forward(norm, **options):
+    def call(x):
+        getattr(fastopt, f"{norm}_norm_forward")(x, out=(other_storage(x), None, None), **options)
+
+    return call
+
+
+def norm_backward(norm, of="dy", **options):
+    def call(x):
+        other = halves(6, 4)
+        statistics = getattr(fastopt, f"{norm}_norm_forward")(other, **options)[1:]
+        dy, x_given = (x, other) if of == "dy" else (other, x)
+        out = (other_storage(x), None, None)
+        getattr(fastopt, f"{norm}_norm_backward")(dy, x_given, None, *statistics, out=out, **options)
+
+    return call
+
+
+WITH_OUT = {
+    **{
+        f"{kind.__name__}.{method}": scaler_call(kind, method)
+        for kind in (StandardScaler, MinMaxScaler, MeanNormalizer, MaxAbsScaler, Whitener)
+        for method in ("transform", "inverse_transform")
+    },
+    **{
+        f"{norm}_norm {call.__name__} {options}": call(norm, **options)
+        for norm, given in (("batch", {}), ("layer", {}), ("instance", {}), ("group", {"groups": 2}))
+        for call, options in (
+            (norm_forward, given),
+            (norm_backward, given),
+            (norm_backward, {**given, "of": "x"}),
+        )
+    },
+    "batch_norm_inference": lambda x: fastopt.batch_norm_inference(
+        x, None, None, np.zeros(4, "f4"), np.ones(4, "f4"), out=other_storage(x)
+    ),
+    "residual_add": lambda x: fastopt.residual_add(x, halves(6, 4), out=other_storage(x)),
+    "residual_add of residual": lambda x: fastopt.residual_add(halves(6, 4), x, out=other_storage(x)),
+    "residual_add_backward": lambda x: fastopt.residual_add_backward(
+        x, y=halves(6, 4), activation="relu", out=other_storage(x)
+    ),
+    "dropout_forward": lambda x: fastopt.dropout_forward(x, p=0.5, seed=1, out=other_storage(x)),
+    "dropout_backward": lambda x: fastopt.dropout_backward(x, p=0.5, seed=1, out=other_storage(x)),
+    "dropout of nothing": lambda x: fastopt.dropout_forward(x, p=0.0, seed=1, out=other_storage(x)),
+    "sgd": lambda x: fastopt.sgd(x, other_storage(x), lr=0.1),
+    "accumulate": lambda x: fastopt.accumulate(x, other_storage(x)),
+    "an optimizer": lambda x: optim.SGD([x], lr=0.1).step([other_storage(x)]),
+}
+
+
+@pytest.mark.parametrize("name", WITH_OUT)
+def test_a_result_in_another_storage_over_the_same_memory_is_refused(name):
+    x = halves(6, 4)
+    before = x.tobytes()
+    with pytest.raises(ValueError, match=r" overlaps .* in memory"):
+        WITH_OUT[name](x)
+    assert x.tobytes() == before
