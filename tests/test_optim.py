@@ -649,6 +649,21 @@ def test_threads_that_step_models_of_their_own_get_the_serial_bits():
         assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
 
 
+def succeeds_in_a_child(call):
+    """Whether a call raises nothing in a child of fork()."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's and JAX's, of threads and forks
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            call()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0
+
+
 def test_a_child_of_fork_steps_whatever_another_thread_was_at():
     params = [np.ones((1000, 1000), np.float32)]
     grads = [np.ones((1000, 1000), np.float32)]
@@ -663,18 +678,70 @@ def test_a_child_of_fork_steps_whatever_another_thread_was_at():
     thread.start()
     try:
         for _ in range(10):
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Python's and JAX's, of threads and forks
-                child = os.fork()
-            if child == 0:
-                try:
-                    optimizer.step(grads)
-                finally:
-                    os._exit(0 if optimizer.steps[0] else 1)
-            assert os.waitpid(child, 0)[1] == 0
+            assert succeeds_in_a_child(lambda: optimizer.step(grads))
     finally:
         stop.set()
         thread.join()
+
+
+def test_a_child_of_fork_steps_though_another_thread_is_in_the_middle_of_a_step():
+    """As it does in a child of that child, and in the process itself, once that step is over."""
+    inside, leave = threading.Event(), threading.Event()
+
+    def lr(step):
+        if threading.current_thread().name == "in the middle":
+            inside.set()
+            assert leave.wait(60)
+        return 0.5
+
+    params, grads = [np.zeros(3, np.float32)], [np.ones(3, np.float32)]
+    optimizer = optim.SGD(params, lr=lr)
+    thread = threading.Thread(target=optimizer.step, args=(grads,), name="in the middle")
+
+    def step_in_a_child_too(generations):
+        optimizer.step(grads)
+        assert optimizer.step_count == optimizer.steps[0] == 3 - generations
+        assert np.all(params[0] == -0.5 * (3 - generations))
+        optimizer.load_state_dict(optimizer.state_dict())
+        assert generations == 1 or succeeds_in_a_child(lambda: step_in_a_child_too(generations - 1))
+
+    thread.start()
+    try:
+        assert inside.wait(60)
+        assert succeeds_in_a_child(lambda: step_in_a_child_too(2))
+        with pytest.raises(RuntimeError, match="a step is already being made"):
+            optimizer.step(grads)
+    finally:
+        leave.set()
+        thread.join()
+    optimizer.step(grads)
+    assert optimizer.steps.tolist() == [2]
+    assert np.all(params[0] == -1.0)
+
+
+def test_a_fork_in_the_middle_of_a_step_of_its_own_thread():
+    """Both processes finish it, and make the next."""
+    forked = []
+
+    def lr(step):
+        if step == 2:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                forked.append(os.fork())
+        return 0.5
+
+    params, grads = [np.zeros(3, np.float32)], [np.ones(3, np.float32)]
+    optimizer = optim.SGD(params, lr=lr)
+    code = 1
+    try:
+        for _ in range(3):
+            optimizer.step(grads)
+        assert np.all(params[0] == -1.5)
+        code = 0
+    finally:
+        if forked == [0]:
+            os._exit(code)
+    assert os.waitpid(forked[0], 0)[1] == 0
 
 
 def test_a_nan_reaches_its_own_element_only():

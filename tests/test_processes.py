@@ -109,6 +109,29 @@ assert fastopt.get_num_threads() == 2
     run_python(program)
 
 
+def test_signals_are_for_the_callers_threads():
+    """A thread of the pool blocks all of them but its own faults; the caller's mask stays as it was."""
+    program = """
+import os, re, signal, numpy as np, fastopt
+from pathlib import Path
+from fastopt.engine.threads import pretend_cpu_limit
+def blocked(thread):
+    mask = int(re.search(r"SigBlk:\\s+(\\w+)", Path(f"/proc/self/task/{thread}/status").read_text())[1], 16)
+    return {number for number in range(1, 65) if mask >> number - 1 & 1}
+pretend_cpu_limit(3)
+signal.pthread_sigmask(signal.SIG_SETMASK, {signal.SIGUSR2})
+before = set(os.listdir("/proc/self/task"))
+fastopt.adam(*(np.ones(400_000, "f4") for _ in range(4)), step=1)
+workers = set(os.listdir("/proc/self/task")) - before
+assert len(workers) == 2
+assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {signal.SIGUSR2}
+faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP}
+for worker in workers:
+    assert blocked(worker) == signal.valid_signals() - faults - {signal.SIGKILL, signal.SIGSTOP}, blocked(worker)
+"""
+    run_python(program)
+
+
 @pytest.mark.parametrize(
     ("environment", "threads"),
     [
