@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler, Whitener
-from tests.support import run_python
+from tests.support import assert_same_bits, run_python
 
 # ---- Formulas, in float64
 
@@ -257,6 +257,44 @@ def test_squares_that_vanish():
     for scale in (1e-145, 1e-140):
         y = x / x.std() * scale
         assert np.allclose(StandardScaler().fit(y).transform(y).std(), 1, rtol=1e-14)
+
+
+@pytest.mark.parametrize("with_std", [True, False])
+def test_what_was_fitted_in_float64_may_lie_beyond_float32(with_std):
+    """An outlier that no float32 is does not keep those that are from being scaled: no x is as far away as it."""
+    x = np.zeros((201, 2))
+    x[:2, 0], x[:2, 1] = (1e39, -1e39), (3.5e38, -3.5e38)
+    scaler = StandardScaler(with_std=with_std).fit(x)
+    y = np.array([[3e38, -3e38], [1e30, 0]], "float32")
+    want = y.astype("float64") / (x.std(0) if with_std else 1)
+    assert np.all(abs(scaler.transform(y) - want) <= 1e-6 * abs(want).max(0))
+    assert np.array_equal(scaler.max, [1e39, 3.5e38])
+
+
+# ---- Zeros
+
+
+@pytest.mark.parametrize("backend", [None, "numba", "reference"])
+@pytest.mark.parametrize("order", ["C", "F"])
+@scalers
+def test_the_sign_of_a_zero_is_not_fitted(scaler, order, backend):
+    """Which zero comes first, or alone, depends on threads and layouts: what is known of the data does not."""
+    zeros = np.array([[0.0, -0.0, -0.0, 0.0], [-0.0, 0.0, -0.0, 0.0]])
+    for around in ([], [[-1.0] * 4] * 2, [[1.0] * 4] * 2):
+        x = np.array([*zeros, *around], order=order)
+        scalers = [fresh(scaler) for _ in range(3)]
+        for each in scalers:
+            each.backend = backend
+        scalers[0].fit(x)
+        scalers[1].fit(x[:1]).partial_fit(x[1:])
+        scalers[2].fit(x[::-1])
+        for each in scalers:
+            state = {name: array for name, array in each.state_dict().items() if np.shape(array) == (4,)}
+            assert set(state) == {"count", "mean", "m2", "min", "max"}
+            for array in state.values():
+                assert not np.any(np.signbit(array) & (array == 0))
+                assert np.all(array == array[0])
+        assert_same_bits({"y": scalers[2].transform(x)}, {"y": scalers[0].transform(x)})
 
 
 # ---- Constant features

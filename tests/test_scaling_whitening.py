@@ -56,6 +56,54 @@ def test_features_that_depend_on_each_other():
     assert Whitener(method="pca", n_components=3).fit(x).transform(x).shape == (100, 3)
 
 
+def whitened(x, method, eps):
+    """The formula, by NumPy."""
+    values, vectors = np.linalg.eigh(np.cov(x.T))
+    values, vectors = values[::-1], vectors[:, ::-1]
+    turned = np.where(vectors.max(0) < -vectors.min(0), -1, 1)
+    y = (x - x.mean(0)) @ (vectors * turned) / np.sqrt(np.maximum(values, 0) + eps)
+    return y if method == "pca" else y @ (vectors * turned).T
+
+
+@pytest.mark.parametrize("constant", [0.0, 0.1, -1e6])
+@pytest.mark.parametrize("batches", [[], [1, 3, 50]])
+def test_constant_and_dependent_features(constant, batches):
+    """Of four features, one is constant, and one follows from two others: two components have a variance."""
+    x = np.random.default_rng(0).standard_normal((200, 2)) * [3, 1] + 2
+    x = np.c_[x[:, 0], np.full(200, constant), x[:, 1], x[:, 0] - x[:, 1]]
+
+    def fitted(**options):
+        whitener = Whitener(**options)
+        for batch in np.split(x, batches):
+            whitener.partial_fit(batch)
+        return whitener
+
+    assert np.allclose(fitted().covariance, np.cov(x.T), rtol=1e-12, atol=1e-12)
+    for method in ("zca", "pca"):
+        with pytest.raises(ValueError, match=r"has rank 2 numerically, of 4 features; .*, or PCA with n_c"):
+            fitted(method=method).transform(x)
+        soft = fitted(method=method, eps=0.5)
+        y, want = soft.transform(x), whitened(x, method, 0.5)
+        known = slice(None) if method == "zca" else slice(2)  # components of no variance are any
+        assert np.allclose(y[:, known], want[:, known], atol=1e-9)
+        assert np.allclose(y[:, 1 if method == "zca" else slice(2, 4)], 0, atol=1e-9)
+        assert np.allclose(soft.inverse_transform(y), x, atol=1e-9 * max(1, abs(constant)))
+    few = fitted(method="pca", n_components=2)
+    assert np.allclose(np.cov(few.transform(x).T), np.eye(2), atol=1e-10)
+    assert np.allclose(few.inverse_transform(few.transform(x)), x, atol=1e-9 * max(1, abs(constant)))
+    with pytest.raises(ValueError, match="has rank 2 numerically, of 4 features"):
+        fitted(method="pca", n_components=3).transform(x)
+
+
+def test_a_feature_that_is_constant_in_each_batch_only():
+    x = np.c_[np.repeat([1.0, 2.0, 4.0], 50), np.random.default_rng(0).standard_normal(150)]
+    whitener = Whitener()
+    for batch in np.split(x, 3):
+        whitener.partial_fit(batch)
+    assert np.allclose(whitener.covariance, np.cov(x.T), rtol=1e-12)
+    assert np.allclose(np.cov(whitener.transform(x).T), np.eye(2), atol=1e-12)
+
+
 def test_whitening_far_from_zero():
     x = np.random.default_rng(0).standard_normal((50_000, 3)) + 1e6
     assert np.allclose(Whitener().fit(x).covariance, np.cov(x.T), rtol=1e-7, atol=1e-9)
