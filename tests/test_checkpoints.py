@@ -178,6 +178,19 @@ def test_a_state_dict_goes_on_with_the_same_bits(number):
     assert everything(new)[0] == everything(old)[0]
 
 
+@every_ending
+@pytest.mark.parametrize("params", [[], {}], ids=repr)
+def test_an_optimizer_of_no_parameters(tmp_path, params, ending):
+    old, new = optim.Adam(params, lr=0.5), optim.Adam(params)
+    assert old.step(params) == (1, None, False)
+    new.load_state_dict(old.state_dict())
+    assert everything(new) == everything(old)
+    new = optim.Adam(params)
+    old.save(tmp_path / f"state.{ending}")
+    new.load(tmp_path / f"state.{ending}")
+    assert everything(new) == everything(old)
+
+
 def test_a_state_dict_is_plain_and_copied():
     params = {"w": np.ones(3, np.float32)}
     optimizer = optim.NAdam(params, lr=falling, beta1=np.float32(0.5), ema_decay=np.float32(0.5))
@@ -267,6 +280,7 @@ MISFITS = [
     (("state", "b", "v"), None, ValueError, r"^state of params\['b'\] lacks 'v'$"),
     (("state", "b", "w"), np.ones(4, np.float32), ValueError, r"^state of params\['b'\] has 'w'"),
     (("state", "b", "v"), np.ones(5, np.float32), ValueError, r"^v in state of params\['b'\] has shape \(5,\)"),
+    (("state", "a", "v"), np.ones((3, 2), np.float32), ValueError, r"^v in state of params\['a'\] has shape \(3, 2\)"),
     (("state", "b", "v"), np.ones(4), TypeError, r"^v in state of params\['b'\] has dtype float64; expected float32$"),
     (("state", "b", "v"), [1.0] * 4, TypeError, r"^v in state of params\['b'\] is a list"),
     (("mu_products",), {}, TypeError, r"^mu_products is a dict; expected a list$"),

@@ -72,12 +72,12 @@ def an_optimizer_that_is_refused() -> Call:
 
 
 def gradients_of_other_strides_at_every_step() -> Call:
-    optimizer = optim.AdamW([strided(6, 5)])
+    optimizer = optim.AdamW([strided(6, 5), np.ones((6, 5), "f4")])
     grads = [np.ones((6, 5), "f4"), np.ones((6, 5), "f4", order="F"), strided(6, 5)]
 
     def steps() -> None:
         for grad in grads:
-            optimizer.step([grad])
+            optimizer.step([grad, grad])
 
     return steps
 

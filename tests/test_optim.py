@@ -473,6 +473,8 @@ def test_duplicated_and_aliased_parameters_are_refused():
         (lambda p: optim.SGD([{"params": p, "beta": 1.0}], lr=0.1), TypeError, "a group has beta; expected params and"),
         (lambda p: optim.SGD(p[0], lr=0.1), TypeError, "params is a ndarray; expected a list or a dict of arrays"),
         (lambda p: optim.SGD([[1.0]], lr=0.1), TypeError, r"params\[0\] is a list"),
+        (lambda p: optim.SGD([{"params": p[:1]}, p[1]], lr=0.1), TypeError, r"params\[0\] is a dict"),
+        (lambda p: optim.SGD([p[1], {"params": p[:1]}], lr=0.1), TypeError, r"params\[1\] is a dict"),
         (lambda p: optim.SGD([p[0].astype(int)], lr=0.1), TypeError, r"params\[0\] has dtype int64"),
         (lambda p: optim.SGD([np.broadcast_to(p[0], (2, 33, 70))], lr=0.1), TypeError, r"params\[0\] is read-only"),
         (lambda p: optim.SGD({1: p[0]}, lr=0.1), TypeError, "params has the name 1, a int"),
@@ -501,10 +503,22 @@ def test_bad_arguments_of_a_step_are_named_and_nothing_is_written():
         ({"max_norm": 1e-300}, "grad_scale vanishes in float32"),
     ):
         raises(ValueError, match, lambda options=options: optimizer.step(models(seed=1), **options), *everything)
+    for options, match in (
+        ({"max_norm": -1.0}, "max_norm is -1.0; expected a finite number above 0"),
+        ({"max_tensor_norm": 0.0}, "max_tensor_norm is 0.0; expected a finite number above 0"),
+        ({"max_tensor_norm": np.nan}, "max_tensor_norm is nan"),
+        ({"grad_scale": np.nan}, "grad_scale is nan"),
+    ):
+        plain = optim.SGD(models(), lr=0.1)
+        for grads in (models(seed=1), [None] * len(SHAPES)):  # though no gradient asks for it
+            with pytest.raises(ValueError, match=match):
+                plain.step(grads, **options)
+        assert plain.step_count == 0
     optimizer.groups[0].lr = np.nan
     raises(ValueError, "lr is nan", lambda: optimizer.step(models(seed=1)), *everything)
-    with pytest.raises(AttributeError, match="'rate' is no hyperparameter; expected one of lr, beta1"):
-        optimizer.groups[0].rate = 1.0
+    for name in ("rate", "params", "names", "step", "grad_scale", "mu_product"):
+        with pytest.raises(AttributeError, match=name):
+            setattr(optimizer.groups[0], name, 1.0)
 
 
 def test_a_parameter_that_has_become_read_only_or_moved_is_refused():

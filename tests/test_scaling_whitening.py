@@ -140,6 +140,21 @@ def test_eps_that_is_lost():
     assert np.isfinite(Whitener(eps=2 * enough).fit(x).transform(x)).all()
 
 
+def test_any_eps_above_the_one_that_is_told_is_enough():
+    """Also where rounding has made an eigenvalue of 0 negative."""
+    negative = 0
+    for seed in range(20):
+        x = np.random.default_rng(seed).standard_normal((300, 2))
+        x = np.c_[x, x[:, 0] - x[:, 1]]
+        whitener = Whitener().fit(x)
+        with pytest.raises(ValueError, match="expected eps above ") as error:
+            whitener.transform(x)
+        enough = float(re.search("eps above (.*),", str(error.value))[1])
+        negative += np.linalg.eigvalsh(whitener.covariance)[0] < 0
+        assert np.isfinite(Whitener(eps=1.0001 * enough).fit(x).transform(x)).all()
+    assert negative > 1
+
+
 def test_what_overflows_is_refused_without_warnings():
     x = np.array([[1e200, 1], [-1e200, 2], [1e200, 4]])
     for whitener in (Whitener().fit(x), Whitener().fit(x[:2]).partial_fit(x[2:])):
