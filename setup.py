@@ -103,6 +103,7 @@ def engine_extensions() -> list[Extension]:
         "hyperparameters": [],
         "dlpack": [],
         "exchange": [],
+        "pins": [],
         "intake": [],
         "threads": ["thread_limits", "pool", "schedule"],
         "update": [],

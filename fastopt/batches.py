@@ -15,6 +15,7 @@ from fastopt.display import Display, keywords, number_of
 from fastopt.engine.dlpack import HOST, import_array
 from fastopt.engine.gather import gather, shuffle
 from fastopt.engine.hyperparameters import whole
+from fastopt.engine.pins import pinned
 from fastopt.errors import BackendUnavailable
 
 #: A batch looks as the arrays were given: one, several, or by name.
@@ -82,6 +83,7 @@ class MiniBatches(Display, Generic[Batch]):
                 f"batch_size is {self.batch_size}; expected at most {self.samples}, the number of samples, "
                 "with drop_last: there would be no batch"
             )
+        self._pins = pinned(self._arrays)
         self._numbers = np.arange(self.samples, dtype=np.int64)
         self._buffers: tuple[NDArray[Any], ...] | None = None
         #: Where the next batch comes from, and the pass that is under way, if any.
@@ -101,7 +103,11 @@ class MiniBatches(Display, Generic[Batch]):
 
     def __getstate__(self) -> dict[str, Any]:
         """Let a copy go on where this object is, in memory of its own."""
-        return {**self.__dict__, "_numbers": self._numbers.copy(), "_buffers": None, "_pass": None}
+        return {**self.__dict__, "_numbers": self._numbers.copy(), "_buffers": None, "_pass": None, "_pins": None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self._pins = pinned(self._arrays)
 
     def __len__(self) -> int:
         """Return how many batches an epoch has."""

@@ -528,10 +528,10 @@ def test_a_parameter_that_has_become_read_only_or_moved_is_refused():
     raises(TypeError, r"params\[1\] is read-only", lambda: optimizer.step(models(seed=1)), *params)
     params[1].flags.writeable = True
     optimizer.step(models(seed=1))
-    params[5].resize(10_000, refcheck=False)
-    params[5].resize(2500, refcheck=False)
-    kept = params[:5]
-    raises(ValueError, r"params\[5\] has been moved in memory", lambda: optimizer.step(models(seed=1)), *kept)
+    with pytest.raises(ValueError, match="cannot resize an array that references or is referenced"):
+        params[5].resize(10_000, refcheck=False)
+    params[5].shape = (50, 50)
+    raises(ValueError, r"params\[5\] has been moved in memory", lambda: optimizer.step(models(seed=1)), *params)
 
 
 def test_masters_parameters_that_shrink_and_memmaps_are_looked_at_too(tmp_path):
@@ -539,11 +539,11 @@ def test_masters_parameters_that_shrink_and_memmaps_are_looked_at_too(tmp_path):
     optimizer = optim.SGD([param], lr=0.1, master_weights=True)
     param.flags.writeable = False
     raises(TypeError, r"params\[0\] is read-only", lambda: optimizer.step([np.ones(40, np.float32)]), param)
-    shrinking = np.ones(5000, np.float32)
-    optimizer = optim.SGD([shrinking], lr=0.1)
-    shrinking.resize(4000, refcheck=False)
+    turned = np.ones((50, 60), np.float32)
+    optimizer = optim.SGD([turned], lr=0.1)
+    turned.shape = (60, 50)
     with pytest.raises(ValueError, match="has been moved"):
-        optimizer.step([np.ones(5000, np.float32)])
+        optimizer.step([np.ones((50, 60), np.float32)])
     mapped = np.memmap(tmp_path / "param", np.float32, "w+", shape=(50,))
     optimizer = optim.SGD([mapped], lr=0.5)
     optimizer.step([np.ones(50, np.float32)])

@@ -7,6 +7,7 @@ The capsule `_c_api` holds the struct that fastopt.h declares. It is filled at i
 import numpy
 
 from fastopt.backends import cython
+from fastopt.engine.intake import STORAGE_NAMES
 from fastopt.engine.plan import AVERAGE
 from fastopt.updates import accumulation, adam, descent, signs, squares
 
@@ -18,7 +19,7 @@ cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
-from fastopt.engine.intake cimport HOST, Intake
+from fastopt.engine.intake cimport HOST, Intake, array_t
 from fastopt.engine.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
     number_units, plan_job, run_units, storage,
@@ -305,24 +306,31 @@ def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scala
     """Run one kernel over arrays of the compute type, each one run, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef call_t call
-    cdef Py_ssize_t i
+    cdef array_t *array
+    cdef Py_ssize_t i, axis
     intake.begin(update.arrays, update.grad, 1)
     intake.take(arrays)
     intake.refuse_overlaps()
     if intake.device != HOST:
         raise ValueError(f"{update.arrays[0]} is on a CUDA device; expected it in the host's memory")
+    call.n = 1
+    for i in range(intake.looked.ndim):
+        call.n *= intake.looked.dims[i]
     for i in range(len(update.arrays)):
-        array = intake.array(0, i)
-        if array.dtype != dtype:
-            raise TypeError(f"{update.arrays[i]} is of {array.dtype}; expected {dtype}, the kernel's")
-        if not array.flags.c_contiguous:
-            strides = (<object>array).strides
+        array = intake.array_of(0, i)
+        if STORAGE_NAMES[array.stored] != dtype:
+            raise TypeError(f"{update.arrays[i]} is of {STORAGE_NAMES[array.stored]}; expected {dtype}, the kernel's")
+        if not array.straight:
+            strides = tuple([array.strides[axis] for axis in range(array.ndim)])
             raise ValueError(f"{update.arrays[i]} has strides {strides}; expected one contiguous run, in C order")
-        call.arrays[i] = cnp.PyArray_DATA(array)
+        call.arrays[i] = array.data
     call.kernel = <fastopt_kernel>address
-    call.n = intake.array(0, 0).size
     call.scalars = cnp.PyArray_DATA(scalars)
-    with nogil:
+    intake.expect_unchanged()  # last: all above may have let other code run
+    if intake.is_held:
+        with nogil:
+            spread(run_call, &call, 1, 1, 1)
+    else:
         spread(run_call, &call, 1, 1, 1)
     wrote_all_but(arrays, update.grad, intake.narrays)
 

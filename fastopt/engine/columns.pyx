@@ -15,17 +15,21 @@ from fastopt.engine.intake cimport (
     FLOAT32,
     FLOAT64,
     HOST,
-    Intake,
+    array_t,
     as_ndarray,
     check_memory,
     elements_of,
     expect_at,
     new_like,
     place,
+    point_at,
+    refuse_overlaps,
     same_places,
     shape_of,
     storage,
+    view_of,
 )
+from fastopt.engine.pins cimport pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
 
 cimport numpy as cnp
@@ -93,6 +97,8 @@ cdef class Call:
 
     cdef columns_t columns
     cdef ndarray x, out
+    cdef list pins
+    cdef array_t looked[2]
     cdef storage stored[2]
     cdef int device
     cdef bint in_place, is_reference
@@ -113,6 +119,7 @@ cdef class Call:
             self.out = as_ndarray(out, "out", &self.stored[1], &device_of_out)
             if device_of_out != self.device:
                 raise ValueError(f"out is {place(device_of_out)}; expected it {place(self.device)}, where x is")
+        self.hold()
         self.check(features)
         backend = "cython" if backend is None and self.device == HOST else backend
         expect_at(self.device, "x", backend, stream)
@@ -122,6 +129,18 @@ cdef class Call:
             self.check_out(out_features)
         if self.device == HOST and not self.is_reference:
             self.plan(kernels_of(backend, self.is_float64()), wanted)
+
+    cdef int hold(self) except -1:
+        """Go on with views that nobody else can change, over memory that nobody can free."""
+        self.pins = []
+        pin(self.pins, self.x)
+        if self.out is not None:
+            pin(self.pins, self.out)
+            self.out = view_of(self.out, self.stored[1], "out")
+            point_at(&self.looked[1], self.out, self.stored[1])
+        self.x = view_of(self.x, self.stored[0], "x")
+        point_at(&self.looked[0], self.x, self.stored[0])
+        return 0
 
     cdef bint is_float64(self):
         return self.stored[0] == FLOAT64 or (self.out is not None and self.stored[1] == FLOAT64)
@@ -136,40 +155,34 @@ cdef class Call:
             raise BackendUnavailable(f"x is {place(self.device)}; expected it in the host's memory, where NumPy whitens")
         return 0
 
-    cdef object view(self, ndarray array, storage stored):
-        """An array as the device's side of the house has it."""
+    cdef object view(self, int i):
+        """x or out, as the device's side of the house has it."""
         from fastopt.device.arrays import View
 
-        return View(*elements_of(array, stored))
+        return View(*elements_of(&self.looked[i]))
 
     cdef int check(self, features) except -1:
         check_memory(self.x, "x", self.in_place)
         if cnp.PyArray_NDIM(self.x) != 2:
-            raise ValueError(f"x has shape {shape_of(self.x)}; expected two axes: samples, features")
+            raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected two axes: samples, features")
         if features is not None and cnp.PyArray_DIM(self.x, 1) != features:
             got = cnp.PyArray_DIM(self.x, 1)
             raise ValueError(f"x has {got} features; expected {features}, as many as were fitted")
         return 0
 
     cdef int check_out(self, features) except -1:
-        cdef Intake intake
-        cdef tuple shape = shape_of(self.x)
+        cdef tuple shape = shape_of(&self.looked[0])
         check_memory(self.out, "out", True)
         if features is not None:
             shape = (shape[0], features)
-        if shape_of(self.out) != shape:
-            raise ValueError(f"out has shape {shape_of(self.out)}; expected {shape}")
-        if cnp.PyArray_TYPE(self.x) == cnp.PyArray_TYPE(self.out) and same_places(self.x, self.out):  # in place, after all
+        if shape_of(&self.looked[1]) != shape:
+            raise ValueError(f"out has shape {shape_of(&self.looked[1])}; expected {shape}")
+        if cnp.PyArray_TYPE(self.x) == cnp.PyArray_TYPE(self.out) and same_places(&self.looked[0], &self.looked[1]):  # in place, after all
             self.x, self.out = self.out, None  # of both, the one that may be written
+            self.looked[0] = self.looked[1]
             self.in_place = True
             return 0
-        intake = Intake.__new__(Intake)
-        intake.names = ("x", "out")
-        intake.narrays = 2
-        intake.tensors = 1
-        intake.arrays = [self.x, self.out]
-        intake.only_read = 1
-        return intake.refuse_overlaps()
+        return refuse_overlaps(self.looked, ["x", "out"], 1)
 
     cdef int plan(self, Kernels kernels, int wanted) except -1:
         cdef int i
@@ -193,7 +206,7 @@ cdef class Call:
         """How many there are; or raise, if there are none to fit."""
         cdef Py_ssize_t samples = cnp.PyArray_DIM(self.x, 0)
         if samples == 0:
-            raise ValueError(f"x has shape {shape_of(self.x)}; expected at least one sample")
+            raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected at least one sample")
         return samples
 
     cdef bint releases_gil(self):
@@ -238,7 +251,7 @@ cdef class Call:
     cdef object first_on_device(self):
         from fastopt.device import columns
 
-        view = self.view(self.x, self.stored[0])
+        view = self.view(0)
         return columns.first_not_finite(self.given, view, self.dtype(), self.device, self.stream)
 
     cdef int scale_by_reference(self, list scales, str written) except -1:
@@ -254,8 +267,8 @@ cdef class Call:
         """Return what is written: x, out, or, if that is None, a new array."""
         from fastopt.device import columns
 
-        view = self.view(self.x, self.stored[0])
-        target = view if self.in_place else None if self.out is None else self.view(self.out, self.stored[1])
+        view = self.view(0)
+        target = view if self.in_place else None if self.out is None else self.view(1)
         return columns.scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
 
     cdef int scale(self, list scales) except -1:
@@ -285,7 +298,7 @@ cdef class Call:
         cdef double *pointers[5]
         cdef int i
         cdef ndarray centre
-        view = self.view(self.x, self.stored[0])
+        view = self.view(0)
         part = part_of(cnp.PyArray_DIM(self.x, 0))
         centre, sums = columns.gather(self.given, view, self.dtype(), part, self.device, self.stream)
         for i in range(GATHERED):
@@ -370,6 +383,8 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
     call = Call(x, out, in_place, features, backend, num_threads, stream)
     real = numpy.dtype(call.dtype()).type
     scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
+    if any(scale.shape != (features,) for scale in scales):
+        raise RuntimeError(f"the scaler was fitted anew during the call, no longer to {features} features; expected it unchanged")
     if refuse:
         call.refuse_other_than_finite()
     written = x if in_place else out
@@ -384,16 +399,16 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
 
 
 def readable(x, features, num_threads, stream):
-    """Return x as an ndarray, checked as by `gather`, all of it finite, and of the host's memory."""
+    """Return x as an ndarray, checked as by `gather`, all of it finite, and of the host's memory; and what pins that."""
     cdef Call call = Call(x, None, False, features, None, num_threads, stream)
     call.expect_on_host()
     call.samples()
     call.refuse_other_than_finite()
-    return call.x
+    return call.x, call.pins
 
 
 def matrices(x, out, bint in_place, features, out_features, num_threads, stream):
-    """Return x and out as ndarrays, checked as by `scale`, all x finite, and what is written as the caller knows it.
+    """Return x and out as ndarrays, checked as by `scale`, all x finite; what is written as the caller knows it; the pins.
 
     ``out`` may have other features than x.
     """
@@ -410,7 +425,7 @@ def matrices(x, out, bint in_place, features, out_features, num_threads, stream)
         refuse_bits(target, "out")
     call.refuse_other_than_finite()
     wrote_all_but((out,), -1, 1)
-    return call.x, target, out
+    return call.x, target, out, call.pins
 
 
 cdef int refuse_bits(ndarray array, str name) except -1:

@@ -6,6 +6,7 @@ from libc.stdlib cimport free, malloc
 cimport numpy as cnp
 from numpy cimport ndarray
 
+from fastopt.engine.pins cimport pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
 
 cnp.import_array()
@@ -41,21 +42,28 @@ def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
     cdef gather_t work
     cdef Py_ssize_t i, units, elements = 0
     cdef int threads, wanted = threads_wanted(num_threads)
+    cdef list pins = None  # large arrays are pinned, for the GIL is released
     if len(outs) != len(arrays) or cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64 or not PyArray_IS_C_CONTIGUOUS(numbers):
         raise ValueError(f"{len(outs)} outs and numbers of {numbers.dtype}; expected {len(arrays)}, one run of int64")
     work.narrays = <int>len(arrays)
-    work.numbers = <const int64_t *>cnp.PyArray_DATA(numbers)
-    work.count = cnp.PyArray_SIZE(numbers)
     work.arrays = <rows_t *>malloc(max(len(arrays), 1) * sizeof(rows_t))
     if work.arrays == NULL:
         raise MemoryError
     try:
         for i in range(len(arrays)):
+            elements += cnp.PyArray_NBYTES(<ndarray?>outs[i]) // 2  # read and written, 4 bytes each
+        if elements >= RELEASE_GIL_FROM:
+            pins = []
+            for array in (numbers, *arrays, *outs):
+                pin(pins, array)
+        work.numbers = <const int64_t *>cnp.PyArray_DATA(numbers)
+        work.count = cnp.PyArray_SIZE(numbers)
+        # From here on, no Python code runs but that of an error.
+        for i in range(len(arrays)):
             plan_rows(&work.arrays[i], &work, <ndarray?>arrays[i], <ndarray?>outs[i])
-            elements += work.count * work.arrays[i].bytes // 2  # read and written, 4 bytes each
         units = number_row_units(&work)
         threads = choose_threads(elements, wanted)
-        if elements < RELEASE_GIL_FROM:
+        if pins is None:
             spread(gather_units, &work, units, LARGEST_CHUNK, threads)
         else:
             with nogil:

@@ -8,11 +8,16 @@ overlaps are checked as those of host arrays are.
 import sys
 
 cimport cython
+from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc, qsort
+from libc.string cimport memcmp, memcpy
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.dlpack cimport import_array
+from fastopt.engine.job cimport storage_size
+from fastopt.engine.pins cimport owns_its_memory, pin
+from fastopt.engine.threads cimport RELEASE_GIL_FROM
 
 cnp.import_array()
 
@@ -23,6 +28,11 @@ cdef extern from "numpy/arrayobject.h":
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
     bint PyArray_IS_F_CONTIGUOUS(ndarray)
     object PyArray_NewLikeArray(ndarray, cnp.NPY_ORDER, void *, int)
+    object PyArray_View(ndarray, void *, void *)
+    object PyArray_New(type, int, npy_intp *, int, npy_intp *, void *, int, int, object)
+
+cdef extern from "Python.h":  # as a borrowed reference
+    PyObject *PyList_GET_ITEM(list, Py_ssize_t)
 
 STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
 
@@ -48,42 +58,78 @@ cdef class Intake:
         self.arrays = []
         self.has_float64 = False
         self.device = HOST
-        self.views = self.few
+        self.is_held = tensors > 1
+        self.views, self.looked = self.few, self.few_looked
+        self.room = max(tensors, 1) * self.narrays
         if tensors > 1:
-            self.views = <view_t *>malloc(tensors * self.narrays * sizeof(view_t))
-            if self.views == NULL:
+            self.views = <view_t *>malloc(self.room * sizeof(view_t))
+            self.looked = <array_t *>malloc(self.room * sizeof(array_t))
+            if self.views == NULL or self.looked == NULL:
                 raise MemoryError
         return 0
 
     def __dealloc__(self):
+        cdef Py_ssize_t i
+        for i in range(self.tensors * self.narrays if self.room else 0):
+            forget(&self.looked[i])
+        if self.room and self.looked != self.few_looked:
+            free(self.looked)
         if self.views != self.few:
             free(self.views)
 
     cdef int take(self, tuple arrays) except -1:
         """Check one tensor's arrays against each other, all but overlaps, and keep their views."""
-        cdef ndarray array, param
+        cdef ndarray array
         cdef storage stored[8]
         cdef view_t *view = self.views_of(self.tensors)
+        cdef array_t *looked = self.array_of(self.tensors, 0)
         cdef Py_ssize_t i, first = len(self.arrays)
         cdef int device
         if len(arrays) != self.narrays:
             raise ValueError(f"{len(arrays)} arrays given; expected {len(self.names)}: {', '.join(self.names)}")
-        # All of the callers' own code (__dlpack__, say) runs in this loop, before anything is looked at in the next.
+        # All of the callers' own code (__dlpack__, say) runs here, before anything is looked at below.
         for i in range(self.narrays):
             self.arrays.append(as_ndarray(arrays[i], self.names[i], &stored[i], &device))
             if device != self.device:
                 self.change_device(device, self.names[i])
-        param = <ndarray>self.arrays[first]
-        for i in range(self.narrays):
-            array = <ndarray>self.arrays[first + i]
-            check_memory(array, self.names[i], not self.only_read >> i & 1)
-            if not same_shape(array, param):
-                raise ValueError(f"{self.names[i]} has shape {shape_of(array)}; expected {shape_of(param)}, {self.names[0]}'s")
-            self.has_float64 |= stored[i] == FLOAT64
-            view[i].data = <char *>cnp.PyArray_DATA(array)
-            view[i].strides = cnp.PyArray_STRIDES(array)
-            view[i].storage = stored[i]
+        self.pin_from(first)
         self.tensors += 1
+        for i in range(self.narrays):
+            looked[i].dims = looked[i].few
+        for i in range(self.narrays):
+            if self.keeps_views:
+                self.arrays[first + i] = view_of(<ndarray>self.arrays[first + i], stored[i], self.names[i])
+            array = <ndarray>self.arrays[first + i]
+            look(&looked[i], array, stored[i], self.names[i])
+            check_memory(array, self.names[i], not self.only_read >> i & 1)
+            if not same_shape(&looked[i], looked):
+                raise ValueError(
+                    f"{self.names[i]} has shape {shape_of(&looked[i])}; expected {shape_of(looked)}, {self.names[0]}'s"
+                )
+            self.has_float64 |= stored[i] == FLOAT64
+            view[i] = view_t(looked[i].data, looked[i].strides, stored[i])
+        return 0
+
+    cdef int pin_from(self, Py_ssize_t first) except -1:
+        """Pin one tensor's arrays: all of them if Python may run before the call is over, else those that own no memory."""
+        cdef Py_ssize_t i
+        cdef PyObject *array
+        if self.keeps_views or cnp.PyArray_SIZE(<ndarray>self.arrays[first]) * self.narrays >= RELEASE_GIL_FROM:
+            self.is_held = True
+        for i in range(first, len(self.arrays)):
+            array = PyList_GET_ITEM(self.arrays, i)
+            if self.is_held or not owns_its_memory(<ndarray>array):
+                if self.pins is None:
+                    self.pins = []
+                pin(self.pins, <object>array)
+        return 0
+
+    cdef int expect_unchanged(self) except -1:
+        """Raise if an array that is not pinned is no longer what was looked at."""
+        cdef Py_ssize_t i
+        for i in range(0 if self.is_held else self.tensors * self.narrays):
+            if not is_unchanged(<ndarray>PyList_GET_ITEM(self.arrays, i), &self.looked[i]):
+                refuse_changed(self.label_of(i))
         return 0
 
     cdef int change_device(self, int device, str name) except -1:
@@ -115,7 +161,7 @@ cdef class Intake:
         cdef char *reach = NULL
         cdef extent_t extent
         for i in range(count):
-            extents[i] = extent_of(<ndarray>self.arrays[i], i)
+            extents[i] = extent_of(&self.looked[i], i)
         if count <= 16:
             for i in range(1, count):
                 extent = extents[i]
@@ -139,7 +185,7 @@ cdef class Intake:
         a, b = min(a, b), max(a, b)
         if self.only_read >> (a % self.narrays) & 1 and self.only_read >> (b % self.narrays) & 1:
             return 0
-        if may_share(<ndarray>self.arrays[a], <ndarray>self.arrays[b]):
+        if may_share(&self.looked[a], &self.looked[b]):
             raise ValueError(
                 f"{self.label_of(b)} overlaps {self.label_of(a)} in memory; expected arrays that share no element"
             )
@@ -152,14 +198,28 @@ cdef class Intake:
         return name + (f" of tensor {i // self.narrays}" if self.tensors > 1 else "")
 
 
-cdef bint may_share(ndarray a, ndarray b) except -1:
+cdef int refuse_overlaps(array_t *looked, list names, unsigned long long only_read) except -1:
+    """Raise if one of these arrays shares an element with another; bit i: the i-th is only read."""
+    cdef Intake intake = Intake.__new__(Intake)
+    intake.labels, intake.narrays, intake.tensors = names, len(names), 1
+    intake.looked, intake.only_read = looked, only_read
+    return intake.refuse_overlaps()
+
+
+cdef bint may_share(const array_t *a, const array_t *b) except -1:
     """True if two arrays share an element, or may do so for all that can be found out in short."""
     import numpy
 
     try:
-        return numpy.shares_memory(a, b, max_work=OVERLAP_WORK)
+        return numpy.shares_memory(stand_in(a), stand_in(b), max_work=OVERLAP_WORK)
     except numpy.exceptions.TooHardError:
         return True
+
+
+cdef ndarray stand_in(const array_t *array):
+    """An ndarray with the places of another, for NumPy to compare: it lets other threads run meanwhile."""
+    cdef int number = cnp.NPY_UINT16 if array.itemsize == 2 else cnp.NPY_FLOAT if array.itemsize == 4 else cnp.NPY_DOUBLE
+    return <ndarray>PyArray_New(ndarray, array.ndim, array.dims, number, array.strides, array.data, 0, 0, None)
 
 
 # ---- From any object to an ndarray over the same memory
@@ -300,32 +360,85 @@ cdef int check_memory(ndarray array, str name, bint written) except -1:
     return 0
 
 
+# ---- An array as it was
+
+
+cdef void point_at(array_t *looked, ndarray array, storage stored) noexcept:
+    """Say how an array is, for as long as nobody else can change it."""
+    looked.data = <char *>cnp.PyArray_DATA(array)
+    looked.dims, looked.strides = cnp.PyArray_DIMS(array), cnp.PyArray_STRIDES(array)
+    looked.ndim, looked.stored, looked.itemsize = cnp.PyArray_NDIM(array), stored, cnp.PyArray_ITEMSIZE(array)
+    looked.straight = PyArray_IS_C_CONTIGUOUS(array)
+
+
+cdef int look(array_t *looked, ndarray array, storage stored, str name) except -1:
+    """Write down how an array is; `forget` gives the memory back."""
+    cdef int ndim = cnp.PyArray_NDIM(array)
+    looked.data = <char *>cnp.PyArray_DATA(array)
+    looked.ndim, looked.stored, looked.itemsize = ndim, stored, cnp.PyArray_ITEMSIZE(array)
+    looked.straight = PyArray_IS_C_CONTIGUOUS(array)
+    looked.dims = looked.few
+    if <Py_ssize_t>looked.itemsize != storage_size(stored):  # of another dtype since that was asked
+        refuse_changed(name)
+    if ndim > 4:
+        looked.dims = <npy_intp *>malloc(2 * ndim * sizeof(npy_intp))
+        if looked.dims == NULL:
+            looked.dims = looked.few
+            raise MemoryError
+    looked.strides = looked.dims + ndim
+    memcpy(looked.dims, cnp.PyArray_DIMS(array), ndim * sizeof(npy_intp))
+    memcpy(looked.strides, cnp.PyArray_STRIDES(array), ndim * sizeof(npy_intp))
+    return 0
+
+
+cdef void forget(array_t *looked) noexcept:
+    if looked.dims != looked.few:
+        free(looked.dims)
+
+
+cdef bint is_unchanged(ndarray array, const array_t *looked) noexcept:
+    """True if an array still is what was looked at."""
+    cdef size_t size = looked.ndim * sizeof(npy_intp)
+    return (
+        cnp.PyArray_DATA(array) == looked.data and cnp.PyArray_NDIM(array) == looked.ndim
+        and <size_t>cnp.PyArray_ITEMSIZE(array) == looked.itemsize
+        and memcmp(cnp.PyArray_DIMS(array), looked.dims, size) == 0
+        and memcmp(cnp.PyArray_STRIDES(array), looked.strides, size) == 0
+    )
+
+
+cdef int refuse_changed(str name) except -1:
+    raise RuntimeError(f"{name} was reshaped, resized or given another dtype by other code during the call; expected it unchanged")
+
+
+cdef ndarray view_of(ndarray array, storage stored, str name):
+    """A view that nobody else can change; what must not be freed is pinned before."""
+    cdef ndarray view = <ndarray>PyArray_View(array, NULL, NULL)
+    if cnp.PyArray_ITEMSIZE(view) != storage_size(stored):
+        refuse_changed(name)
+    return view
+
+
 # ---- Shapes and extents
 
 
-cdef bint same_shape(ndarray a, ndarray b) noexcept:
-    cdef int axis
-    if cnp.PyArray_NDIM(a) != cnp.PyArray_NDIM(b):
-        return False
-    for axis in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_DIM(a, axis) != cnp.PyArray_DIM(b, axis):
-            return False
-    return True
+cdef bint same_shape(const array_t *a, const array_t *b) noexcept:
+    return a.ndim == b.ndim and memcmp(a.dims, b.dims, a.ndim * sizeof(npy_intp)) == 0
 
 
-cdef bint same_places(ndarray a, ndarray b) noexcept:
+cdef bint same_places(const array_t *a, const array_t *b) noexcept:
     """True if two arrays have one shape, and each element in the same place. Whether they store it alike is not asked."""
     cdef int axis
-    if not same_shape(a, b) or cnp.PyArray_DATA(a) != cnp.PyArray_DATA(b):
+    if not same_shape(a, b) or a.data != b.data:
         return False
-    for axis in range(cnp.PyArray_NDIM(a)):
-        if cnp.PyArray_DIM(a, axis) > 1 and cnp.PyArray_STRIDE(a, axis) != cnp.PyArray_STRIDE(b, axis):
+    for axis in range(a.ndim):
+        if a.dims[axis] > 1 and a.strides[axis] != b.strides[axis]:
             return False
     return True
 
 
-cdef tuple shape_of(ndarray array):
-    return tuple([cnp.PyArray_DIM(array, axis) for axis in range(cnp.PyArray_NDIM(array))])
+cdef tuple shape_of(const array_t *array):
+    return tuple([array.dims[axis] for axis in range(array.ndim)])
 
 
 cdef tuple strides_of(ndarray array):
@@ -365,39 +478,39 @@ cdef bint overlaps_itself(ndarray array) noexcept:
     return False
 
 
-cdef tuple elements_of(ndarray array, storage stored):
+cdef tuple elements_of(const array_t *array):
     """Where elements stand, as `fastopt.device.arrays.View` has it: strides are counted in elements."""
-    cdef Py_ssize_t itemsize = cnp.PyArray_ITEMSIZE(array)
-    strides = tuple([stride // itemsize for stride in strides_of(array)])
-    return STORAGE_NAMES[stored], <size_t>cnp.PyArray_DATA(array), shape_of(array), strides
+    strides = tuple([array.strides[axis] // <npy_intp>array.itemsize for axis in range(array.ndim)])
+    return STORAGE_NAMES[array.stored], <size_t>array.data, shape_of(array), strides
 
 
-cdef extent_t extent_of(ndarray array, Py_ssize_t position) noexcept:
+cdef extent_t extent_of(const array_t *array, Py_ssize_t position) noexcept:
     """The bytes from the array's lowest element to behind its highest; none if it is empty."""
     cdef extent_t extent
-    cdef npy_intp reach
+    cdef npy_intp reach = 1
     cdef int axis
     extent.position = position
     extent.spacing = 0
-    extent.itemsize = cnp.PyArray_ITEMSIZE(array)
-    extent.first = extent.end = <char *>cnp.PyArray_DATA(array)
-    if PyArray_IS_C_CONTIGUOUS(array):  # as most are: without the division below, of 20 cycles each
-        reach = cnp.PyArray_SIZE(array)
+    extent.itemsize = array.itemsize
+    extent.first = extent.end = array.data
+    if array.straight:  # as most are: without the division below, of 20 cycles each
+        for axis in range(array.ndim):
+            reach *= array.dims[axis]
         extent.spacing = extent.itemsize if reach > 1 else 0
         extent.end += reach * <npy_intp>extent.itemsize
         return extent
-    for axis in range(cnp.PyArray_NDIM(array)):
-        if cnp.PyArray_DIM(array, axis) == 0:
+    for axis in range(array.ndim):
+        if array.dims[axis] == 0:
             extent.end = extent.first
             return extent
-        reach = (cnp.PyArray_DIM(array, axis) - 1) * cnp.PyArray_STRIDE(array, axis)
+        reach = (array.dims[axis] - 1) * array.strides[axis]
         if reach:
-            extent.spacing = common_divisor(extent.spacing, abs(cnp.PyArray_STRIDE(array, axis)))
+            extent.spacing = common_divisor(extent.spacing, abs(array.strides[axis]))
         if reach < 0:
             extent.first += reach
         else:
             extent.end += reach
-    extent.end += cnp.PyArray_ITEMSIZE(array)
+    extent.end += extent.itemsize
     return extent
 
 

@@ -13,6 +13,7 @@ from fastopt.errors import BackendUnavailable
 from fastopt.ranges import RANGES
 
 cimport cython
+from libc.string cimport memcmp
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
@@ -20,18 +21,24 @@ from fastopt.engine.intake cimport (
     HOST,
     FLOAT32,
     FLOAT64,
-    Intake,
+    array_t,
     as_ndarray,
     check_memory,
     elements_of,
     expect_at,
+    forget,
+    is_unchanged,
+    look,
     new_like,
     place,
+    refuse_changed,
+    refuse_overlaps,
     same_places,
     same_shape,
     shape_of,
     storage,
 )
+from fastopt.engine.pins cimport owns_its_memory, pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
 
 cimport numpy as cnp
@@ -237,7 +244,11 @@ cdef class Call:
 
     cdef list arrays
     cdef list names
+    cdef list pins
+    cdef bint is_held  # all arrays are pinned: Python may run until the call is over, and the GIL be released
     cdef storage stored[MOST]
+    cdef array_t looked[MOST]
+    cdef int nlooked
     cdef unsigned long long only_read
     cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
     cdef bint has_float64
@@ -263,6 +274,9 @@ cdef class Call:
         self.scratch = NULL
 
     def __dealloc__(self):
+        cdef int i
+        for i in range(self.nlooked):
+            forget(&self.looked[i])
         leave_memory(self.scratch)
 
     # ---- Intake, in two turns: first all of the callers' own code (__dlpack__, say) runs, then arrays are looked at.
@@ -290,14 +304,30 @@ cdef class Call:
 
     cdef Py_ssize_t own(self, ndarray array, str name) except? -1:
         """Take an array of which nobody else knows."""
-        self.has_float64 |= cnp.PyArray_TYPE(array) == cnp.NPY_DOUBLE
-        return self.take(array, name, True)
+        cdef Py_ssize_t position = self.take(array, name, True)
+        self.has_float64 |= self.stored[position] == FLOAT64
+        self.look_at(position)
+        return position
+
+    cdef Py_ssize_t own_like(self, Py_ssize_t position, str name) except? -1:
+        """Make an array like another one, and take it."""
+        cdef Py_ssize_t made = self.own(new_like(<ndarray>self.arrays[position], self.stored[position], name), name)
+        if not same_shape(&self.looked[made], &self.looked[position]):
+            refuse_changed(self.names[position])
+        return made
+
+    cdef int look_at(self, Py_ssize_t position) except -1:
+        self.looked[position].dims = self.looked[position].few
+        self.nlooked = <int>position + 1
+        return look(&self.looked[position], <ndarray>self.arrays[position], self.stored[position], self.names[position])
 
     cdef int look(self) except -1:
         """Check every array by itself, work out x's axes and the shapes that follow, and compare those of its shape."""
         cdef Py_ssize_t i
         cdef int slot
+        self.pin()
         for i in range(len(self.arrays)):
+            self.look_at(i)
             check_memory(<ndarray>self.arrays[i], <str>self.names[i], not self.only_read >> i & 1)
             self.has_float64 |= self.stored[i] == FLOAT64
         self.look_at_axes()
@@ -305,10 +335,27 @@ cdef class Call:
             self.expect_like_x(self.positions[slot])
         return 0
 
+    cdef int pin(self) except -1:
+        """Pin all arrays where the GIL may be released, or else those that own no memory: see `Intake`."""
+        self.is_held = self.backend is not None or cnp.PyArray_SIZE(<ndarray>self.arrays[0]) * ARRAYS >= RELEASE_GIL_FROM
+        for array in self.arrays:
+            if self.is_held or not owns_its_memory(<ndarray>array):
+                if self.pins is None:
+                    self.pins = []
+                pin(self.pins, array)
+        return 0
+
+    cdef int expect_unchanged(self) except -1:
+        """Raise if an array that is not pinned is no longer what was looked at."""
+        cdef Py_ssize_t i
+        for i in range(0 if self.is_held else self.nlooked):
+            if not is_unchanged(<ndarray>self.arrays[i], &self.looked[i]):
+                refuse_changed(self.names[i])
+        return 0
+
     cdef int look_at_axes(self) except -1:
-        cdef ndarray x = <ndarray>self.arrays[0]
-        cdef npy_intp *dims = cnp.PyArray_DIMS(x)
-        cdef int ndim = cnp.PyArray_NDIM(x), least = 1 if self.kind == LAYER_KIND else 2, i
+        cdef npy_intp *dims = self.looked[0].dims
+        cdef int ndim = self.looked[0].ndim, least = 1 if self.kind == LAYER_KIND else 2, i
         self.norm.groups = 1
         if self.kind == ADDITION_KIND:
             return 0
@@ -337,30 +384,29 @@ cdef class Call:
 
     cdef int expect_like_x(self, Py_ssize_t position) except -1:
         """Raise unless the array has x's shape, if it is given."""
-        if position != NONE and not same_shape(<ndarray>self.arrays[position], <ndarray>self.arrays[0]):
+        if position != NONE and not same_shape(&self.looked[position], &self.looked[0]):
             self.refuse_shape(position, self.x_shape(), f"{self.names[0]}'s")
         return 0
 
     cdef int expect_channels(self, Py_ssize_t position) except -1:
         """Raise unless the array has one value for each channel."""
-        cdef ndarray x = <ndarray>self.arrays[0]
-        cdef int ndim = cnp.PyArray_NDIM(x) - self.channel if self.kind == LAYER_KIND else 1
-        if position != NONE and not has_dims(<ndarray>self.arrays[position], ndim, cnp.PyArray_DIMS(x) + self.channel):
+        cdef int ndim = self.looked[0].ndim - self.channel if self.kind == LAYER_KIND else 1
+        if position != NONE and not has_dims(&self.looked[position], ndim, self.looked[0].dims + self.channel):
             self.refuse_shape(position, self.channel_shape(), "one for each channel")
         return 0
 
     cdef int expect_statistics(self, Py_ssize_t position) except -1:
         """Raise unless the array has one value for each statistic."""
-        if position != NONE and not has_dims(<ndarray>self.arrays[position], self.statistic_ndim, self.statistic_dims):
+        if position != NONE and not has_dims(&self.looked[position], self.statistic_ndim, self.statistic_dims):
             self.refuse_shape(position, self.statistic_shape(), "one for each statistic")
         return 0
 
     cdef int refuse_shape(self, Py_ssize_t position, tuple shape, str which) except -1:
-        got = shape_of(<ndarray>self.arrays[position])
+        got = shape_of(&self.looked[position])
         raise ValueError(f"{self.names[position]} has shape {got}; expected {shape}, {which}")
 
     cdef tuple x_shape(self):
-        return shape_of(<ndarray>self.arrays[0])
+        return shape_of(&self.looked[0])
 
     cdef tuple channel_shape(self):
         return self.x_shape()[self.channel : None if self.kind == LAYER_KIND else self.channel + 1]
@@ -379,33 +425,22 @@ cdef class Call:
         return 0
 
     cdef int refuse_overlaps(self) except -1:
-        cdef Intake intake = Intake.__new__(Intake)
-        intake.labels = self.names
-        intake.narrays = len(self.names)
-        intake.tensors = 1
-        intake.arrays = self.arrays
-        intake.only_read = self.only_read
-        return intake.refuse_overlaps()
+        return refuse_overlaps(self.looked, self.names, self.only_read)
 
     cdef int refuse_overlaps_but_in_place(self) except -1:
         """The same, but that what is read may be out itself: each such array is left out."""
         cdef Py_ssize_t out = self.positions[OUT], i
-        cdef list others
-        kept = self.arrays, self.names, self.only_read
-        if out != NONE:
-            others = [
-                i for i in range(out)
-                if self.stored[i] != self.stored[out]
-                or not same_places(<ndarray>self.arrays[i], <ndarray>self.arrays[out])
-            ]
-            self.arrays = [self.arrays[i] for i in (*others, out)]
-            self.names = [self.names[i] for i in (*others, out)]
-            self.only_read = (<unsigned long long>1 << len(others)) - 1  # all but out
-        try:
-            self.refuse_overlaps()
-        finally:
-            self.arrays, self.names, self.only_read = kept
-        return 0
+        cdef array_t others[MOST]
+        cdef list names = []
+        if out == NONE:
+            return self.refuse_overlaps()
+        for i in range(out):
+            if self.stored[i] != self.stored[out] or not same_places(&self.looked[i], &self.looked[out]):
+                others[len(names)] = self.looked[i]
+                names.append(self.names[i])
+        others[len(names)] = self.looked[out]
+        names.append(self.names[out])
+        return refuse_overlaps(others, names, (<unsigned long long>1 << (len(names) - 1)) - 1)  # all but out are only read
 
     cdef tuple results(self, tuple given, const Py_ssize_t *positions):
         """What the call returns: the caller's own objects where there are some, which are now written."""
@@ -431,7 +466,7 @@ cdef class Call:
         for slot in range(ARRAYS):
             norm.data[slot] = NULL
             if self.positions[slot] != NONE:
-                norm.data[slot] = <char *>cnp.PyArray_DATA(<ndarray>self.arrays[self.positions[slot]])
+                norm.data[slot] = self.looked[self.positions[slot]].data
                 norm.storage_of[slot] = self.stored[self.positions[slot]]
         norm.outer.count = norm.channels.count = norm.space.count = 1
         norm.outer.ndim = norm.channels.ndim = norm.space.ndim = 0
@@ -452,19 +487,19 @@ cdef class Call:
         cdef Py_ssize_t strides[7]
         cdef int axis, slot
         cdef axes_t *axes
-        cdef ndarray x = <ndarray>self.arrays[0]
-        for axis in range(cnp.PyArray_NDIM(x)):
+        cdef const array_t *x = &self.looked[0]
+        for axis in range(x.ndim):
             for slot in range(ARRAYS):
                 strides[slot] = 0
                 if self.positions[slot] != NONE:
-                    strides[slot] = cnp.PyArray_STRIDE(<ndarray>self.arrays[self.positions[slot]], axis)
+                    strides[slot] = self.looked[self.positions[slot]].strides[axis]
             if axis == self.channel or (self.kind == LAYER_KIND and axis > self.channel):
                 axes = &self.norm[0].channels
             elif self.kind == LAYER_KIND or (self.kind != BATCH_KIND and axis == 0):
                 axes = &self.norm[0].outer
             else:
                 axes = &self.norm[0].space
-            add_axis(self.norm, axes, cnp.PyArray_DIM(x, axis), strides)
+            add_axis(self.norm, axes, x.dims[axis], strides)
         return 0
 
     cdef int add_axes_in_memory_order(self) except -1:
@@ -472,33 +507,33 @@ cdef class Call:
         cdef Py_ssize_t strides[7]
         cdef int order[64]
         cdef int axis, slot, k
-        cdef ndarray x = <ndarray>self.arrays[0]
-        for axis in range(cnp.PyArray_NDIM(x)):
+        cdef const array_t *x = &self.looked[0]
+        for axis in range(x.ndim):
             k = axis
-            while k > 0 and abs(cnp.PyArray_STRIDE(x, order[k - 1])) < abs(cnp.PyArray_STRIDE(x, axis)):
+            while k > 0 and abs(x.strides[order[k - 1]]) < abs(x.strides[axis]):
                 order[k] = order[k - 1]
                 k -= 1
             order[k] = axis
-        for k in range(cnp.PyArray_NDIM(x)):
+        for k in range(x.ndim):
             for slot in range(ARRAYS):
                 strides[slot] = 0
                 if self.positions[slot] != NONE:
-                    strides[slot] = cnp.PyArray_STRIDE(<ndarray>self.arrays[self.positions[slot]], order[k])
-            add_axis(self.norm, &self.norm[0].space, cnp.PyArray_DIM(x, order[k]), strides)
+                    strides[slot] = self.looked[self.positions[slot]].strides[order[k]]
+            add_axis(self.norm, &self.norm[0].space, x.dims[order[k]], strides)
         return 0
 
     cdef void point(self, vector which, Py_ssize_t position) noexcept:
         """Say where weights or statistics stand, if they are given."""
         cdef vector_t *place = &self.norm.vectors[<int>which]
-        cdef ndarray array
+        cdef const array_t *array
         cdef int axis
         if position != NONE:
-            array = <ndarray>self.arrays[position]
-            place.data = <char *>cnp.PyArray_DATA(array)
-            place.storage_of = self.stored[position]
+            array = &self.looked[position]
+            place.data = array.data
+            place.storage_of = array.stored
             place.ndim = 0
-            for axis in range(cnp.PyArray_NDIM(array)):
-                add_vector_axis(place, cnp.PyArray_DIM(array, axis), cnp.PyArray_STRIDE(array, axis))
+            for axis in range(array.ndim):
+                add_vector_axis(place, array.dims[axis], array.strides[axis])
 
     cdef int run(self) except -1:
         cdef Kernels kernels = self.kernels
@@ -527,7 +562,8 @@ cdef class Call:
             norm.elements_kernel = kernels.fetch(norm.elements, norm.form)
         if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:
             norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.sums_form)
-        if elements < RELEASE_GIL_FROM:
+        self.expect_unchanged()  # last: all above may have let other code run
+        if not self.is_held or elements < RELEASE_GIL_FROM:
             run_norm(norm, threads)
         else:
             with nogil:
@@ -564,14 +600,8 @@ cdef class Call:
         return 0
 
 
-cdef bint has_dims(ndarray array, int ndim, const npy_intp *dims) noexcept:
-    cdef int axis
-    if cnp.PyArray_NDIM(array) != ndim:
-        return False
-    for axis in range(ndim):
-        if cnp.PyArray_DIM(array, axis) != dims[axis]:
-            return False
-    return True
+cdef bint has_dims(const array_t *array, int ndim, const npy_intp *dims) noexcept:
+    return array.ndim == ndim and memcmp(array.dims, dims, ndim * sizeof(npy_intp)) == 0
 
 
 cdef object as_int(str name, value):
@@ -695,7 +725,7 @@ def forward(
         )
 
     if call.positions[OUT] == NONE:
-        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "y"), "y")
+        call.positions[OUT] = call.own_like(0, "y")
     if at_mean == NONE:
         at_mean = call.own(statistic(call, call.statistic_shape()), "mean")
     if at_rstd == NONE:
@@ -759,7 +789,7 @@ def inference(
         )[0]
 
     if out is None:
-        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "out"), "out")
+        call.positions[OUT] = call.own_like(0, "out")
     results = call.results((out,), &call.positions[OUT])
     if call.is_reference:
         call.run_reference(
@@ -848,13 +878,13 @@ cdef tuple run_backward(
         )
 
     if call.positions[OUT] == NONE:
-        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "dx"), "dx")
+        call.positions[OUT] = call.own_like(0, "dx")
     if at_dweight == NONE:
         at_dweight = call.own(statistic(call, call.channel_shape()), "dweight")
     if at_dbias == NONE:
         at_dbias = call.own(statistic(call, call.channel_shape()), "dbias")
     if with_residual and call.positions[DRESIDUAL] == NONE:
-        call.positions[DRESIDUAL] = call.own(new_like(call.arrays[0], call.stored[0], "dresidual"), "dresidual")
+        call.positions[DRESIDUAL] = call.own_like(0, "dresidual")
     cdef Py_ssize_t[4] written = [call.positions[OUT], at_dweight, at_dbias, call.positions[DRESIDUAL]]
     results = call.results(given, written)
     if call.is_reference:
@@ -923,7 +953,7 @@ cdef object run_addition(Call call, pass_t direction, tuple given, dict position
             {**positions, "y": call.positions[Y], "out": call.positions[OUT]}, given, (("out", out, None),), (), 0, True,
         )[0]
     if out is None:
-        call.positions[OUT] = call.own(new_like(call.arrays[0], call.stored[0], "out"), "out")
+        call.positions[OUT] = call.own_like(0, "out")
     results = call.results((out,), &call.positions[OUT])
     if call.is_reference:
         call.run_reference(reference, positions, &call.positions[OUT], 1, {"activation": activation})
@@ -945,8 +975,8 @@ cdef tuple run_on_device(
     views = {}
     for role, position in positions.items():
         if position != NONE:
-            views[role] = View(*elements_of(<ndarray>call.arrays[position], call.stored[position]))
-    for axis in range(cnp.PyArray_NDIM(<ndarray>call.arrays[0])):
+            views[role] = View(*elements_of(&call.looked[position]))
+    for axis in range(call.looked[0].ndim):
         if call.kind == ADDITION_KIND:
             labels.append("space")
         elif axis == call.channel or (call.kind == LAYER_KIND and axis > call.channel):

@@ -23,17 +23,19 @@ from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_NDIM, 
 
 from fastopt.engine.exchange cimport is_tensor, wrote_all_but
 from fastopt.engine.intake cimport (
-    HOST, Intake, as_ndarray, check_memory, extent_of, extent_t, is_plain, may_share, place, shape_of, stand_between,
+    HOST, Intake, array_t, as_ndarray, check_memory, extent_of, extent_t, is_plain, is_unchanged,
+    may_share, place, point_at, refuse_changed, shape_of, stand_between, view_of,
 )
 from fastopt.engine.job cimport (
     BFLOAT16, FLOAT64, LARGEST_CHUNK, MAX_ARRAYS, MAX_SLOTS, job_t, kernel_t, list_t, noise_t, number_units, run_units,
-    storage, summing_t, view_t,
+    storage, storage_size, summing_t, view_t,
 )
+from fastopt.engine.pins cimport is_pinned_by, owner_of, owns_its_memory, pin, pin_of
 from fastopt.engine.squares cimport (
     DIRECTIONS, GRADIENTS, PAIRS, SUMMED, add_sum, measure_t, measure_units, measured, measures_t, root_of, sum_t,
 )
 from fastopt.engine.tensor cimport (
-    LOOK_AHEAD, fetch, fetch_shape, fill_task, has_shape, move_grad, number_places, own_t, plan, rescale, shares, stands,
+    LOOK_AHEAD, fetch, fetch_shape, fill_task, has_shape, is_where, move_grad, number_places, own_t, plan, rescale, shares, stands,
     tensor_t, work_t, zeros,
 )
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
@@ -61,6 +63,12 @@ cdef extern from "numpy/arrayobject.h":
     int NPY_SHORT
     int NPY_ARRAY_WRITEABLE
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
+
+# The GIL is released for a model of so many array elements for each of its tensors, or so many in all (a step of 1.5 ms).
+cdef enum:
+    PINNED = 4096
+    HELD_BELOW = 8388608
+
 
 class Tensor(NamedTuple):
     """One tensor of a plan."""
@@ -123,12 +131,19 @@ cdef class Plan:
     cdef own_t *owns
     cdef measure_t *measures
     cdef sum_t *sums
+    cdef array_t *looked  # all arrays
     cdef extent_t *extents  # of all arrays, by their first bytes
     cdef char **reaches  # how far the extents up to each reach
     cdef int64_t *counts
     cdef list labels, grad_names, states
     cdef list given  # the parameters that are NumPy's, as the caller has them, or None
     cdef list arrays  # views of all arrays, one tensor's after another's
+    cdef list pins  # of their memory: see pins.pyx
+    cdef bint releases_gil  # all gradients are pinned, then
+    cdef bint looked_away  # Python code may have run since gradients were looked at
+    cdef tuple grads  # arrays over the gradients' memory, for as long as it is read
+    cdef list grad_pins  # of each gradient's memory, as given last
+    cdef list exports  # the pins that end with the step
     cdef list values  # of each work: the update and its host scalars
     cdef uint64_t seed
     cdef bint noisy, has_float64, of_torch
@@ -143,11 +158,12 @@ cdef class Plan:
     def __init__(
         self, list tensors, *, average_decay=None, seed=None, layerwise=None, backend=None, bint of_torch=False,
     ):
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, elements = 0
         self.labels = [tensor.label for tensor in tensors]
         self.states = [tensor.states for tensor in tensors]
         self.grad_names = [f"grad of {label}" for label in self.labels]
         self.given, self.arrays, self.values = [], [], []
+        self.pins, self.grad_pins, self.exports = [], [None] * len(tensors), []
         self.layerwise, self.backend = layerwise, backend
         self.of_torch = of_torch
         if backend == "reference":
@@ -157,6 +173,7 @@ cdef class Plan:
         self.noisy = seed is not None
         self.seed = seed or 0
         self.steps = numpy.zeros(len(tensors), numpy.int64)[:]  # a view: no one can resize it
+        pin(self.pins, self.steps)
         self.counts = <int64_t *>PyArray_DATA(self.steps)
         self.tensors = <tensor_t *>zeros(len(tensors), sizeof(tensor_t))
         self.views = <view_t *>zeros(len(tensors), MAX_SLOTS * sizeof(view_t))
@@ -167,6 +184,9 @@ cdef class Plan:
             self.tensors[i].views = self.views + MAX_SLOTS * i
             self.tensors[i].work = -1
             self.take(&self.tensors[i], tensors[i])
+            elements += self.tensors[i].count * self.tensors[i].slots
+        # A pin of a new gradient costs 35 ns, as much as 200 array elements.
+        self.releases_gil = of_torch or elements >= min(max(RELEASE_GIL_FROM, PINNED * self.count), HELD_BELOW)
         self.refuse_overlaps()
         if average_decay is not None:
             self.prepare_average(average_decay)
@@ -187,6 +207,7 @@ cdef class Plan:
         free(self.owns)
         free(self.measures)
         free(self.sums)
+        free(self.looked)
         free(self.extents)
         free(self.reaches)
 
@@ -201,7 +222,9 @@ cdef class Plan:
         if len(arrays) > MAX_ARRAYS or len(given.arrays) >= MAX_ARRAYS:
             raise ValueError(f"{given.label} has {len(arrays)} arrays; expected at most {MAX_ARRAYS}")
         intake.begin(names_of(given), -1, 1)
+        intake.keeps_views = True
         intake.take(arrays)
+        self.pins += intake.pins
         if intake.device != HOST:
             raise ValueError(f"{given.label} is {place(intake.device)}; expected it {place(HOST)}")
         tensor.group = given.group
@@ -214,7 +237,7 @@ cdef class Plan:
         self.has_float64 |= intake.has_float64
         for i in range(len(arrays)):
             slot = i + (i > 0)  # grad's place, the second, stays free
-            array = <ndarray>intake.array(0, i).view()
+            array = intake.array(0, i)
             tensor.views[slot] = view_t(<char *>PyArray_DATA(array), PyArray_STRIDES(array), intake.few[i].storage)
             tensor.straight |= <unsigned>PyArray_IS_C_CONTIGUOUS(array) << slot
             self.arrays.append(array)
@@ -232,13 +255,20 @@ cdef class Plan:
     cdef int refuse_overlaps(self) except -1:
         """Raise if two arrays share an element; keep where they all stand, for the gradients to come."""
         cdef Intake everything = Intake.__new__(Intake)
-        cdef Py_ssize_t i
+        cdef Py_ssize_t i, slot
+        cdef tensor_t *tensor
         cdef char *reach = NULL
         self.narrays = len(self.arrays)
+        self.looked = <array_t *>zeros(self.narrays, sizeof(array_t))
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            for slot in range(tensor.slots - 1):
+                array = <ndarray>self.arrays[tensor.first + slot]
+                point_at(&self.looked[tensor.first + slot], array, tensor.views[slot + (slot > 0)].storage)
         self.extents = <extent_t *>zeros(self.narrays, sizeof(extent_t))
         self.reaches = <char **>zeros(self.narrays, sizeof(char *))
-        everything.arrays, everything.labels = self.arrays, self.names()
-        everything.narrays, everything.tensors, everything.views = 1, self.narrays, everything.few
+        everything.labels, everything.looked = self.names(), self.looked
+        everything.narrays, everything.tensors = 1, self.narrays
         everything.sweep(self.extents, self.narrays)
         for i in range(self.narrays):
             if self.extents[i].end > reach:
@@ -316,7 +346,6 @@ cdef class Plan:
         cdef double norm = 0.0, scale
         cdef sum_t squares
         cdef Py_ssize_t i
-        cdef tuple held  # arrays over the gradients' memory, for as long as it is read
         if max_tensor_norm is not None and self.layerwise is not None:
             raise ValueError(f"max_tensor_norm is {max_tensor_norm}; expected None: a layer-wise rule scales each tensor itself")
         if self.running == forks:  # a child of fork() inherits what another thread was at
@@ -324,9 +353,14 @@ cdef class Plan:
         self.running = forks
         try:
             self.check_kept()
-            held = None if given is None else self.look_up(tuple(given))
-            self.share_out(choose, grad_scale)
             scale = abs(float(grad_scale))
+            self.grads = None if given is None else self.as_arrays(tuple(given))
+            self.find_works(choose, grad_scale)
+            # From here on, no Python code runs in a step that measures nothing: `looked_away` says otherwise.
+            self.looked_away = measured or self.layerwise is not None
+            if self.grads is not None:
+                self.look_up(self.grads)
+            self.share_out()
             if measured:
                 squares = self.measure(GRADIENTS, wanted)
                 norm = root_of(&squares) * scale
@@ -350,6 +384,8 @@ cdef class Plan:
             if self.has_tensors and not self.of_torch:
                 wrote_all_but(tuple([self.given[i] for i in range(self.count) if self.tensors[i].active]), -1, 1)
         finally:
+            self.grads = None
+            self.exports.clear()
             self.running = 0
         return (norm if measured else None), False
 
@@ -386,26 +422,21 @@ cdef class Plan:
     cdef int refuse_read_only(self, Py_ssize_t i) except -1:
         raise TypeError(f"{self.labels[i]} is read-only; expected an array that can be written in place")
 
-    cdef tuple look_up(self, tuple grads):
-        """Check the gradients and find where they stand; return arrays over their memory, or None."""
+    cdef int look_up(self, tuple grads) except -1:
+        """Check the gradients and find where they stand."""
         cdef Py_ssize_t i
         cdef tensor_t *tensor
         cdef ndarray grad
-        if len(grads) != self.count:
-            raise ValueError(f"{len(grads)} gradients given; expected {self.count}, one for each parameter (None skips it)")
-        grads = self.as_arrays(grads)
         for i in range(self.count):
             tensor = &self.tensors[i]
             if not tensor.active:
                 continue
             grad = <ndarray>PyTuple_GET_ITEM(grads, i)
-            if tensor.is_float64 != (tensor.wide or tensor.stored == FLOAT64):
-                tensor.is_float64 = not tensor.is_float64
-                tensor.planned = False  # its tiles have another size
-                self.has_float64 |= tensor.is_float64
+            if cnp.PyArray_ITEMSIZE(grad) != storage_size(tensor.stored):
+                refuse_changed(self.grad_names[i])
             if not has_shape(grad, tensor):
                 raise ValueError(
-                    f"{self.grad_names[i]} has shape {shape_of(grad)}; expected {shape_of(self.arrays[tensor.first])}"
+                    f"{self.grad_names[i]} has shape {(<object>grad).shape}; expected {shape_of(&self.looked[tensor.first])}"
                 )
             if (
                 PyArray_DATA(grad) != tensor.grad or tensor.stored != tensor.grad_storage
@@ -414,15 +445,17 @@ cdef class Plan:
                 check_memory(grad, self.grad_names[i], False)
                 self.refuse_overlap(grad, i)
                 move_grad(tensor, &self.jobs[i], grad)
-        return grads
+        return 0
 
     cdef tuple as_arrays(self, tuple grads):
-        """Let all of the callers' own code (__dlpack__, say) run, before anything is relied on."""
+        """Return arrays over the gradients' memory, or None: all of their own code (__dlpack__, say) runs here."""
         cdef Py_ssize_t i
         cdef tensor_t *tensor
         cdef list held = None
         cdef PyObject *given
         cdef int device
+        if len(grads) != self.count:
+            raise ValueError(f"{len(grads)} gradients given; expected {self.count}, one for each parameter (None skips it)")
         for i in range(self.count):
             tensor = &self.tensors[i]
             given = PyTuple_GET_ITEM(grads, i)
@@ -433,6 +466,7 @@ cdef class Plan:
                 fetch(PyTuple_GET_ITEM(grads, i + LOOK_AHEAD))
             if cnp.PyArray_CheckExact(<object>given):
                 fetch(PyArray_DIMS(<ndarray>given))
+                self.pin_grad(i, given)
                 if is_plain(<ndarray>given, &tensor.stored):
                     continue
                 if self.of_torch and cnp.PyArray_TYPE(<ndarray>given) == NPY_SHORT:
@@ -442,15 +476,47 @@ cdef class Plan:
             if device != HOST:
                 raise ValueError(f"{self.grad_names[i]} is {place(device)}; expected it {place(HOST)}, as the parameter is")
             if <PyObject *>grad != given:
+                self.pin_grad(i, <PyObject *>grad)
                 if held is None:
                     held = list(grads)
                 held[i] = grad
         return grads if held is None else tuple(held)
 
+    cdef inline int pin_grad(self, Py_ssize_t i, PyObject *grad) except -1:
+        """Pin a gradient; mostly it still is, from the last step."""
+        if self.of_torch or (
+            owns_its_memory(<ndarray>grad) and is_pinned_by(grad, PyList_GET_ITEM(self.grad_pins, i))
+        ):
+            return 0
+        if self.releases_gil or not owns_its_memory(<ndarray>grad):
+            self.pin_other_grad(i, <object>grad)
+        return 0
+
+    cdef int pin_other_grad(self, Py_ssize_t i, grad) except -1:
+        owner = owner_of(grad)
+        if not cnp.PyArray_Check(owner):  # an export hinders its owner more than a weak reference: it ends with the step
+            pin(self.exports, grad)
+        elif not is_pinned_by(<PyObject *>owner, PyList_GET_ITEM(self.grad_pins, i)):
+            self.grad_pins[i] = pin_of(grad)
+        return 0
+
+    cdef int expect_unchanged(self) except -1:
+        """Raise if a gradient is no longer what was looked at; only where it was not pinned."""
+        cdef Py_ssize_t i
+        if self.releases_gil or self.grads is None or not self.looked_away:
+            return 0
+        for i in range(self.count):
+            if self.tensors[i].active and not is_where(<ndarray>PyTuple_GET_ITEM(self.grads, i), &self.tensors[i]):
+                refuse_changed(self.grad_names[i])
+        return 0
+
     cdef int refuse_overlap(self, ndarray grad, Py_ssize_t i) except -1:
         """Raise if a gradient shares an element with an array that is written."""
-        cdef extent_t extent = extent_of(grad, 0)
+        cdef array_t looked
+        cdef extent_t extent
         cdef Py_ssize_t low = 0, high = self.narrays, middle
+        point_at(&looked, grad, self.tensors[i].stored)
+        extent = extent_of(&looked, 0)
         while low < high:
             middle = (low + high) // 2
             if self.extents[middle].first < extent.end:
@@ -466,21 +532,30 @@ cdef class Plan:
 
     cdef int refuse_shared(self, extent_t *written, extent_t *extent, ndarray grad, Py_ssize_t i) except -1:
         cdef bint apart
+        cdef ndarray view
+        cdef array_t looked
         if written.first < extent.first:
             apart = stand_between(written, extent)
         else:
             apart = stand_between(extent, written)
-        if not apart and may_share(grad, <ndarray>self.arrays[written.position]):
+        if apart:
+            return 0
+        self.looked_away = True
+        view = view_of(grad, self.tensors[i].stored, self.grad_names[i])  # other code may run while NumPy compares
+        point_at(&looked, view, self.tensors[i].stored)
+        if may_share(&looked, &self.looked[written.position]):
             raise ValueError(
                 f"{self.grad_names[i]} overlaps {self.names()[written.position]} in memory; expected arrays that share no "
                 f"element"
             )
+        if not is_unchanged(grad, &looked):
+            refuse_changed(self.grad_names[i])
         return 0
 
     # ---- Who has which scalars
 
-    cdef int share_out(self, choose, grad_scale) except -1:
-        """Give each tensor its task: the kernel and the scalars of its group and its own number of updates."""
+    cdef int find_works(self, choose, grad_scale) except -1:
+        """Make the tasks: the kernel and the scalars of each group and number of updates."""
         cdef Py_ssize_t i, work = -1
         cdef tensor_t *tensor
         self.nworks = 0
@@ -488,23 +563,38 @@ cdef class Plan:
         for i in range(self.count):
             tensor = &self.tensors[i]
             if not tensor.active:
-                self.changed |= tensor.work != -1
-                tensor.work = -1
                 continue
+            if tensor.is_float64 != (tensor.wide or tensor.stored == FLOAT64):
+                tensor.is_float64 = not tensor.is_float64
+                tensor.planned = False  # its tiles have another size
+                self.has_float64 |= tensor.is_float64
             if not 0 <= self.counts[i] < INT64_MAX:
                 raise ValueError(f"steps of {self.labels[i]} is {self.counts[i]}; expected 0 or more, and a number to follow")
             if work < 0 or not shares(tensor, self.counts[i] + 1, self.works[work]):
                 work = self.work_of(tensor, self.counts[i] + 1)
             if work == self.nworks:
                 self.add_work(tensor, self.counts[i] + 1, choose, grad_scale)
-            if tensor.work == work and tensor.planned and not tensor.own:
+            tensor.next_work = work
+        return 0
+
+    cdef int share_out(self) except -1:
+        """Give each tensor its task."""
+        cdef Py_ssize_t i
+        cdef tensor_t *tensor
+        for i in range(self.count):
+            tensor = &self.tensors[i]
+            if not tensor.active:
+                self.changed |= tensor.work != -1
+                tensor.work = -1
+                continue
+            if tensor.work == tensor.next_work and tensor.planned and not tensor.own:
                 continue
             self.changed = True
-            tensor.work, tensor.own = work, False
+            tensor.work, tensor.own = tensor.next_work, False
             if tensor.planned:
-                self.jobs[i].task = &self.works[work].task
+                self.jobs[i].task = &self.works[tensor.work].task
             else:
-                plan(tensor, &self.jobs[i], &self.works[work].task)
+                plan(tensor, &self.jobs[i], &self.works[tensor.work].task)
                 self.jobs[i].number = <uint32_t>i
         if self.changed:
             self.count_units()
@@ -600,7 +690,11 @@ cdef class Plan:
             n += 1
         todo.what, todo.measures, todo.count = what, self.measures, n
         todo.summing[0], todo.summing[1] = self.summing[0], self.summing[1]
-        with nogil:
+        self.expect_unchanged()
+        if self.releases_gil:
+            with nogil:
+                spread(measure_units, &todo, units, 1, choose_threads(elements, wanted))
+        else:
             spread(measure_units, &todo, units, 1, choose_threads(elements, wanted))
         n = 0
         total = sum_t(0.0, 0)
@@ -699,10 +793,11 @@ cdef class Plan:
 
     # ---- Go
 
-    cdef int run(self, int wanted) noexcept:
+    cdef int run(self, int wanted) except -1:
         cdef list_t todo = list_t(self.jobs, self.count)
         cdef int threads = choose_threads(self.elements, wanted)
-        if self.elements < RELEASE_GIL_FROM:
+        self.expect_unchanged()
+        if not self.releases_gil or self.elements < RELEASE_GIL_FROM:
             spread(run_units, &todo, self.units, LARGEST_CHUNK, threads)
         else:
             with nogil:

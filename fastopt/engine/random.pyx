@@ -17,12 +17,14 @@ from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport (
-    HOST, Intake, as_ndarray, check_memory, elements_of, expect_at, new_like, place, same_places, same_shape, shape_of,
+    HOST, Intake, array_t, as_ndarray, check_memory, elements_of, expect_at, new_like, place, point_at, refuse_overlaps,
+    same_places, same_shape, shape_of, view_of,
 )
 from fastopt.engine.job cimport (
     BFLOAT16, DROPOUT, FLOAT32, FLOAT64, INITIAL, INITIAL_MORE, LARGEST_CHUNK, codec_t, describe, draw_t, job_t, kernel_t,
     layout_t, list_t, number_units, plan_job, purpose, run_units, source_t, storage, task_t, view_t,
 )
+from fastopt.engine.pins cimport pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
 
 cimport numpy as cnp
@@ -148,7 +150,7 @@ def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, n
         fill_on_device(key, rule, intake, for_device(&scalars, len(values), intake.has_float64), param)
     elif key.is_reference:
         refuse_bfloat16_bits(intake.array(0, 0))
-        shape = shape_of(intake.array(0, 0))
+        shape = shape_of(intake.array_of(0, 0))
         store(filling.reference(shape, dtype, key.seed, key.offset, *hyperparameters), intake.array(0, 0))
     else:
         run_fill(key, rule, intake, &scalars)
@@ -165,7 +167,8 @@ cdef int run_fill(Key key, str rule, Intake intake, scalars_t *scalars) except -
     task.source[1] = source_t(key.seed, key.offset, INITIAL_MORE)
     task.scalars = scalars
     views[0] = intake.views[0]
-    return run(kernel, &task, views, intake.array(0, 0), key.wanted)
+    intake.expect_unchanged()  # last: all above may have let other code run
+    return run(kernel, &task, views, intake.looked, key.wanted, intake.is_held)
 
 
 cdef int fill_on_device(Key key, str rule, Intake intake, tuple scalars, param) except -1:
@@ -175,7 +178,7 @@ cdef int fill_on_device(Key key, str rule, Intake intake, tuple scalars, param) 
     cdef tuple purposes = (<int>INITIAL, <int>INITIAL_MORE)
     if not intake.has_float64:
         purposes = purposes[:1]
-    view = View(*elements_of(intake.array(0, 0), intake.views[0].storage))
+    view = View(*elements_of(intake.looked))
     random.fill(key.work(rule, intake.has_float64, purposes, scalars), param, view, intake.device, key.stream)
     return 0
 
@@ -188,28 +191,41 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
     cdef Key key = Key(seed, offset, backend, num_threads, stream)
     cdef ndarray source, target
     cdef storage stored[2]
+    cdef array_t looked[2]  # target, source
+    cdef array_t in_order[2]
     cdef int device, device_of_out
     cdef bint is_copy
+    cdef list pins = []
     source = as_ndarray(x, name, &stored[1], &device)
     key.expect_at(device, name)
-    if out is None:
-        check_memory(source, name, False)
-        stored[0] = stored[1]
-        target = new_like(source, stored[1], "out") if device == HOST else None
-    else:
+    if out is not None:
         target = as_ndarray(out, "out", &stored[0], &device_of_out)
         if device_of_out != device:
             raise ValueError(f"out is {place(device_of_out)}; expected it {place(device)}, where {name} is")
-        check_memory(source, name, False)
+        pin(pins, target)
+    pin(pins, source)
+    source = view_of(source, stored[1], name)
+    point_at(&looked[1], source, stored[1])
+    check_memory(source, name, False)
+    if out is None:
+        stored[0] = stored[1]
+        target = new_like(source, stored[1], "out") if device == HOST else None
+        made = target
+    else:
+        target = view_of(target, stored[0], "out")
+        made = out
+    if target is not None:
+        point_at(looked, target, stored[0])
+    if out is not None:
         check_memory(target, "out", True)
-        if not same_shape(source, target):
-            raise ValueError(f"out has shape {shape_of(target)}; expected {shape_of(source)}, that of {name}")
-        if not (stored[0] == stored[1] and same_places(source, target)):
-            refuse_overlap(source, target, name)
+        if not same_shape(&looked[0], &looked[1]):
+            raise ValueError(f"out has shape {shape_of(&looked[0])}; expected {shape_of(&looked[1])}, that of {name}")
+        if not (stored[0] == stored[1] and same_places(&looked[0], &looked[1])):
+            in_order[0], in_order[1] = looked[1], looked[0]
+            refuse_overlaps(in_order, [name, "out"], 1)
     is_copy = scale == 1 and p == 0 and stored[0] == stored[1]  # bit for bit: also what kernels flush, or make quiet
-    made = target if out is None else out
     if device != HOST:
-        made = drop_on_device(key, x, name, source, out, target, stored, p, scale, is_copy, device)
+        made = drop_on_device(key, x, name, out, looked, p, scale, is_copy, device)
     elif key.is_reference:
         refuse_bfloat16_bits(source)
         refuse_bfloat16_bits(target)
@@ -220,14 +236,15 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
         whole_numbers = f"u{cnp.PyArray_ITEMSIZE(source)}"
         target.view(whole_numbers)[...] = source.view(whole_numbers)
     else:
-        run_drop(key, source, target, stored, p, scale)
+        run_drop(key, looked, p, scale)
     if out is not None:
         wrote_all_but((out,), -1, 1)
     return made
 
 
-cdef int run_drop(Key key, ndarray source, ndarray target, storage *stored, double p, double scale) except -1:
-    cdef bint is_float64 = stored[0] == FLOAT64 or stored[1] == FLOAT64
+cdef int run_drop(Key key, array_t *looked, double p, double scale) except -1:
+    cdef bint is_float64 = looked[0].stored == FLOAT64 or looked[1].stored == FLOAT64
+    cdef int i
     cdef Kernel kernel = kernel_of(key.backend, "dropout", DTYPES[is_float64])
     cdef task_t task
     cdef scalars_t scalars
@@ -237,20 +254,19 @@ cdef int run_drop(Key key, ndarray source, ndarray target, storage *stored, doub
     task.sources = 1
     task.source[0] = source_t(key.seed, key.offset, DROPOUT)
     task.scalars = &scalars
-    views[0] = view_t(<char *>cnp.PyArray_DATA(target), cnp.PyArray_STRIDES(target), stored[0])
-    views[1] = view_t(<char *>cnp.PyArray_DATA(source), cnp.PyArray_STRIDES(source), stored[1])
-    return run(kernel, &task, views, target, key.wanted)
+    for i in range(2):
+        views[i] = view_t(looked[i].data, looked[i].strides, looked[i].stored)
+    return run(kernel, &task, views, looked, key.wanted, True)
 
 
 cdef object drop_on_device(
-    Key key, x, str name, ndarray source, out, ndarray target, storage *stored, double p, double scale, bint is_copy,
-    int device
+    Key key, x, str name, out, array_t *looked, double p, double scale, bint is_copy, int device
 ):
     """Return out, or a new array, after a kernel that writes it is in the stream."""
     from fastopt.device import random
     from fastopt.device.arrays import View
 
-    cdef bint is_float64 = stored[0] == FLOAT64 or stored[1] == FLOAT64
+    cdef bint is_float64 = looked[1].stored == FLOAT64 or (out is not None and looked[0].stored == FLOAT64)
     cdef scalars_t converted
     cdef tuple scalars = dropout_scalars(DTYPES[is_float64], p, scale)
     if is_copy:
@@ -259,16 +275,8 @@ cdef object drop_on_device(
         convert("dropout", scalars, is_float64, &converted)
         scalars = for_device(&converted, len(scalars), is_float64)
         work = key.work("dropout", is_float64, (<int>DROPOUT,), scalars)
-    goal = None if out is None else View(*elements_of(target, stored[0]))
-    return random.drop(work, x, name, View(*elements_of(source, stored[1])), out, goal, device, key.stream)
-
-
-cdef int refuse_overlap(ndarray source, ndarray target, str name) except -1:
-    cdef Intake intake = Intake.__new__(Intake)
-    intake.begin((name, "out"), 0, 1)
-    intake.tensors = 1
-    intake.arrays = [source, target]
-    return intake.refuse_overlaps()
+    goal = None if out is None else View(*elements_of(&looked[0]))
+    return random.drop(work, x, name, View(*elements_of(&looked[1])), out, goal, device, key.stream)
 
 
 cdef int store(values, ndarray array) except -1:
@@ -287,8 +295,11 @@ cdef int refuse_bfloat16_bits(ndarray array) except -1:
 # ---- The engine
 
 
-cdef int run(Kernel kernel, task_t *task, view_t *views, ndarray first, int wanted) except -1:
-    """Plan the job and go. Behind its arrays, ``views`` has room for elements' places, which bits are drawn for."""
+cdef int run(Kernel kernel, task_t *task, view_t *views, const array_t *first, int wanted, bint is_held) except -1:
+    """Plan the job and go. Behind its arrays, ``views`` has room for elements' places, which bits are drawn for.
+
+    No Python code runs here: what was looked at stays, whether or not it is pinned (``is_held``).
+    """
     cdef npy_intp strides[64]
     cdef npy_intp stride = 1
     cdef layout_t layout
@@ -297,16 +308,16 @@ cdef int run(Kernel kernel, task_t *task, view_t *views, ndarray first, int want
     cdef Py_ssize_t units
     cdef int axis, threads
     memset(strides, 0, sizeof(strides))
-    for axis in range(cnp.PyArray_NDIM(first) - 1, -1, -1):
+    for axis in range(first.ndim - 1, -1, -1):
         strides[axis] = stride
-        stride *= cnp.PyArray_DIM(first, axis)
+        stride *= first.dims[axis]
     views[task.narrays] = view_t(NULL, &strides[0], BFLOAT16)  # of an array itself, Cython copies the elements
     task.kernel, task.codecs, task.draw = kernel.kernel, kernel.codecs, kernel.draw
-    plan_job(&job, task, views, cnp.PyArray_NDIM(first), cnp.PyArray_DIMS(first), &layout)
+    plan_job(&job, task, views, first.ndim, first.dims, &layout)
     todo = list_t(&job, 1)
     units = number_units(&job, 1)
     threads = choose_threads(job.count * (task.narrays + task.sources), wanted)
-    if job.count < RELEASE_GIL_FROM // 4:
+    if not is_held or job.count < RELEASE_GIL_FROM // 4:
         spread(run_units, &todo, units, LARGEST_CHUNK, threads)
     else:
         with nogil:

@@ -7,10 +7,9 @@ from fastopt.engine.hyperparameters import NumberOnDevice
 from fastopt.engine.intake import STORAGE_NAMES
 
 from libc.stdlib cimport free, malloc
-from numpy cimport ndarray, PyArray_DIMS, PyArray_ITEMSIZE, PyArray_NDIM
 
 from fastopt.engine.exchange cimport wrote_all_but
-from fastopt.engine.intake cimport HOST, Intake, expect_at
+from fastopt.engine.intake cimport HOST, Intake, array_t, expect_at
 from fastopt.engine.job cimport (
     LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
     run_units, task_t, view_t,
@@ -44,6 +43,7 @@ cdef int run_all(Update update, tuple tensors, tuple hyperparameters, backend, n
         scalars, trace = traced(update, hyperparameters)
     wanted = threads_wanted(num_threads)
     intake.begin(update.arrays, update.grad, len(tensors))
+    intake.is_held |= backend is not None
     for arrays in tensors:
         intake.take(arrays)
     arrays = tensors[0] if len(tensors) == 1 else tuple([array for arrays in tensors for array in arrays])
@@ -116,7 +116,7 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
     cdef Py_ssize_t elements = 0, planned = 0, units, tensor
     cdef int is_float64 = intake.has_float64
     cdef int threads, form
-    cdef ndarray param
+    cdef array_t *param
     describe(&task, <int>intake.narrays, update.grad, is_float64)
     task.scalars = converted
     try:
@@ -125,13 +125,12 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
         for tensor in range(intake.tensors):
             if spare == NULL:
                 spare = <layout_t *>checked(malloc(sizeof(layout_t)))
-            param = intake.array(tensor, 0)
-            plan_job(&jobs[tensor], &task, intake.views_of(tensor), PyArray_NDIM(param), PyArray_DIMS(param), spare)
+            param = intake.array_of(tensor, 0)
+            plan_job(&jobs[tensor], &task, intake.views_of(tensor), param.ndim, param.dims, spare)
             planned += 1
             elements += jobs[tensor].count
             if jobs[tensor].layout != NULL:  # the job has taken it
                 spare = NULL
-        # Last, for it may compile, and other threads may run meanwhile: the plan holds addresses, not shapes.
         form = form_of(scalars)
         if update.kernels[is_float64][form] == NULL:
             update.load(is_float64, form)
@@ -140,7 +139,8 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
         todo = list_t(jobs, intake.tensors)
         units = number_units(jobs, intake.tensors)
         threads = choose_threads(elements * task.narrays, wanted)
-        if elements * task.narrays < RELEASE_GIL_FROM:
+        intake.expect_unchanged()  # last: all above may have let other code run
+        if not intake.is_held or elements * task.narrays < RELEASE_GIL_FROM:
             spread(run_units, &todo, units, LARGEST_CHUNK, threads)
         else:
             with nogil:
@@ -188,11 +188,11 @@ cdef object device_job(Job, Update update, Intake intake, Py_ssize_t tensor):
     cdef layout_t layout
     cdef job_t job
     cdef view_t *views = intake.views_of(tensor)
-    cdef ndarray param = intake.array(tensor, 0)
+    cdef array_t *param = intake.array_of(tensor, 0)
     cdef Py_ssize_t i, itemsize
     cdef bint linear = True
     describe(&task, <int>intake.narrays, update.grad, intake.has_float64)
-    plan_job(&job, &task, views, PyArray_NDIM(param), PyArray_DIMS(param), &layout)
+    plan_job(&job, &task, views, param.ndim, param.dims, &layout)
     if job.count == 0:
         return None
     storages = tuple([STORAGE_NAMES[views[i].storage] for i in range(intake.narrays)])
@@ -201,7 +201,7 @@ cdef object device_job(Job, Update update, Intake intake, Py_ssize_t tensor):
         return Job(storages, addresses, job.count, None, None)
     strides = []
     for i in range(intake.narrays):
-        itemsize = PyArray_ITEMSIZE(intake.array(tensor, i))
+        itemsize = <Py_ssize_t>intake.array_of(tensor, i).itemsize
         linear &= layout.ndim == 1 and layout.axes[0].strides[i] == itemsize
         strides.append(tuple([layout.axes[axis].strides[i] // itemsize for axis in range(layout.ndim)]))
     if linear:

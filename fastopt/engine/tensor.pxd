@@ -9,7 +9,7 @@ cimport numpy as cnp
 from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES
 
 from fastopt.engine.job cimport (
-    BFLOAT16, describe, job_t, layout_bytes, layout_t, noise_t, plan_job, storage, task_t, view_t,
+    BFLOAT16, describe, job_t, layout_bytes, layout_t, noise_t, plan_job, storage, storage_size, task_t, view_t,
 )
 from fastopt.engine.squares cimport sum_t
 from fastopt.engine.update cimport Update, scalars_t
@@ -52,6 +52,7 @@ cdef struct tensor_t:
     Py_ssize_t first  # the position of param among all arrays
     Py_ssize_t count
     Py_ssize_t units
+    Py_ssize_t next_work  # the same, at this step
     Py_ssize_t work  # the position of what it shares with others, at the last step; or -1
     sum_t squares[2]  # as measured last
 
@@ -143,6 +144,17 @@ cdef inline int move_grad(tensor_t *tensor, job_t *job, ndarray grad) except -1:
     tensor.views[1].storage = tensor.grad_storage = tensor.stored
     tensor.straight = tensor.straight & ~2u | straight
     return 0
+
+
+cdef inline bint is_where(ndarray grad, const tensor_t *tensor) noexcept:
+    """True if a gradient still is what `move_grad` took note of."""
+    cdef int axis
+    if PyArray_DATA(grad) != tensor.grad or not has_shape(grad, tensor):
+        return False
+    for axis in range(tensor.ndim):
+        if PyArray_STRIDES(grad)[axis] != tensor.views[1].strides[axis] and tensor.shape[axis] > 1 and tensor.count:
+            return False
+    return cnp.PyArray_ITEMSIZE(grad) == storage_size(tensor.stored)
 
 
 cdef inline bint shares(const tensor_t *tensor, int64_t step, const work_t *work) noexcept:

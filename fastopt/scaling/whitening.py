@@ -117,7 +117,7 @@ class Whitener(Fitted):
         return seen
 
     def _gather(self, x: Array, features: int | None, stream: Stream) -> CrossProducts:
-        array = columns.readable(x, features, self.num_threads, stream)
+        array, _pins = columns.readable(x, features, self.num_threads, stream)
         # As many samples as features at least: merging a square takes as long as some tens of samples.
         blocks = _blocks(array, least=array.shape[1])
         gathered = (_cross_products(columns.as_float(array[rows])) for rows in blocks)
@@ -177,7 +177,9 @@ class Whitener(Fitted):
         self, x: Array, out: Array | None, in_place: bool, mean: Values | None, matrix: Values, stream: Stream
     ) -> Result:
         features, made_features = matrix.shape
-        source, target, written = columns.matrices(x, out, in_place, features, made_features, self.num_threads, stream)
+        source, target, written, _pins = columns.matrices(
+            x, out, in_place, features, made_features, self.num_threads, stream
+        )
         for rows in _blocks(source, target.shape[1]):
             block = columns.as_float(source[rows])
             made = (block - mean) @ matrix if mean is not None else block @ matrix + self._seen().mean
