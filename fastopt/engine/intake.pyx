@@ -10,7 +10,6 @@ import sys
 cimport cython
 from cpython.object cimport PyObject
 from libc.stdlib cimport free, malloc, qsort
-from libc.string cimport memcmp, memcpy
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
@@ -373,7 +372,7 @@ cdef void point_at(array_t *looked, ndarray array, storage stored) noexcept:
 
 cdef int look(array_t *looked, ndarray array, storage stored, str name) except -1:
     """Write down how an array is; `forget` gives the memory back."""
-    cdef int ndim = cnp.PyArray_NDIM(array)
+    cdef int axis, ndim = cnp.PyArray_NDIM(array)
     looked.data = <char *>cnp.PyArray_DATA(array)
     looked.ndim, looked.stored, looked.itemsize = ndim, stored, cnp.PyArray_ITEMSIZE(array)
     looked.straight = PyArray_IS_C_CONTIGUOUS(array)
@@ -386,8 +385,8 @@ cdef int look(array_t *looked, ndarray array, storage stored, str name) except -
             looked.dims = looked.few
             raise MemoryError
     looked.strides = looked.dims + ndim
-    memcpy(looked.dims, cnp.PyArray_DIMS(array), ndim * sizeof(npy_intp))
-    memcpy(looked.strides, cnp.PyArray_STRIDES(array), ndim * sizeof(npy_intp))
+    for axis in range(ndim):
+        looked.dims[axis], looked.strides[axis] = cnp.PyArray_DIM(array, axis), cnp.PyArray_STRIDE(array, axis)
     return 0
 
 
@@ -398,13 +397,13 @@ cdef void forget(array_t *looked) noexcept:
 
 cdef bint is_unchanged(ndarray array, const array_t *looked) noexcept:
     """True if an array still is what was looked at."""
-    cdef size_t size = looked.ndim * sizeof(npy_intp)
-    return (
-        cnp.PyArray_DATA(array) == looked.data and cnp.PyArray_NDIM(array) == looked.ndim
-        and <size_t>cnp.PyArray_ITEMSIZE(array) == looked.itemsize
-        and memcmp(cnp.PyArray_DIMS(array), looked.dims, size) == 0
-        and memcmp(cnp.PyArray_STRIDES(array), looked.strides, size) == 0
-    )
+    cdef int axis
+    if cnp.PyArray_DATA(array) != looked.data or cnp.PyArray_NDIM(array) != looked.ndim:
+        return False
+    for axis in range(looked.ndim):
+        if cnp.PyArray_DIM(array, axis) != looked.dims[axis] or cnp.PyArray_STRIDE(array, axis) != looked.strides[axis]:
+            return False
+    return <size_t>cnp.PyArray_ITEMSIZE(array) == looked.itemsize
 
 
 cdef int refuse_changed(str name) except -1:
@@ -423,7 +422,13 @@ cdef ndarray view_of(ndarray array, storage stored, str name):
 
 
 cdef bint same_shape(const array_t *a, const array_t *b) noexcept:
-    return a.ndim == b.ndim and memcmp(a.dims, b.dims, a.ndim * sizeof(npy_intp)) == 0
+    cdef int axis
+    if a.ndim != b.ndim:
+        return False
+    for axis in range(a.ndim):
+        if a.dims[axis] != b.dims[axis]:
+            return False
+    return True
 
 
 cdef bint same_places(const array_t *a, const array_t *b) noexcept:

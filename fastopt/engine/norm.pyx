@@ -13,7 +13,6 @@ from fastopt.errors import BackendUnavailable
 from fastopt.ranges import RANGES
 
 cimport cython
-from libc.string cimport memcmp
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.exchange cimport wrote_all_but
@@ -247,7 +246,7 @@ cdef class Call:
     cdef list pins
     cdef bint is_held  # all arrays are pinned: Python may run until the call is over, and the GIL be released
     cdef storage stored[MOST]
-    cdef array_t looked[MOST]
+    cdef array_t *looked  # on the stack of the pass, too
     cdef int nlooked
     cdef unsigned long long only_read
     cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
@@ -601,7 +600,13 @@ cdef class Call:
 
 
 cdef bint has_dims(const array_t *array, int ndim, const npy_intp *dims) noexcept:
-    return array.ndim == ndim and memcmp(array.dims, dims, ndim * sizeof(npy_intp)) == 0
+    cdef int axis
+    if array.ndim != ndim:
+        return False
+    for axis in range(ndim):
+        if array.dims[axis] != dims[axis]:
+            return False
+    return True
 
 
 cdef object as_int(str name, value):
@@ -662,10 +667,12 @@ cdef ndarray statistic(Call call, tuple shape):
 # ---- The passes
 
 
-cdef Call start(norm_t *norm, int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
+cdef Call start(
+    norm_t *norm, array_t *looked, int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream
+):
     cdef Call call = Call.__new__(Call)
     cdef int slot
-    call.norm = norm
+    call.norm, call.looked = norm, looked
     call.kind = kind
     call.axis = as_int("axis", axis)
     call.groups = whole("groups", groups, "a whole number, 1 or more") if kind == GROUP_KIND else 0
@@ -687,7 +694,8 @@ def forward(
 ):
     """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
     cdef norm_t norm
-    cdef Call call = start(&norm, kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
+    cdef array_t looked[MOST]
+    cdef Call call = start(&norm, looked, kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
     cdef double rate = checked_momentum.value(momentum)
     cdef bint is_unbiased = flag("unbiased", unbiased)
@@ -764,7 +772,8 @@ def inference(
 ):
     """Normalise by given statistics; return y."""
     cdef norm_t norm
-    cdef Call call = start(&norm, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
+    cdef array_t looked[MOST]
+    cdef Call call = start(&norm, looked, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
     call.positions[X] = call.need(x, "x")
     at_weight = call.add(weight, "weight", False)
@@ -838,7 +847,8 @@ cdef tuple run_backward(
 ):
     cdef bint with_residual = flag("residual", residual)
     cdef norm_t norm
-    cdef Call call = start(&norm, kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
+    cdef array_t looked[MOST]
+    cdef Call call = start(&norm, looked, kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
     cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
     cdef tuple given = outputs_of(out, names)
@@ -910,7 +920,8 @@ cdef tuple run_backward(
 def add(x, residual, out, activation, backend, num_threads, stream=None):
     """Return x + residual, after the activation."""
     cdef norm_t norm
-    cdef Call call = start(&norm, ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
+    cdef array_t looked[MOST]
+    cdef Call call = start(&norm, looked, ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
     call.positions[X] = call.need(x, "x")
     call.positions[RESIDUAL] = call.need(residual, "residual")
     return run_addition(
@@ -922,7 +933,8 @@ def add(x, residual, out, activation, backend, num_threads, stream=None):
 def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
     """Return what of dy the activation passed on."""
     cdef norm_t norm
-    cdef Call call = start(&norm, ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
+    cdef array_t looked[MOST]
+    cdef Call call = start(&norm, looked, ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
     cdef Py_ssize_t at_y
     call.positions[DY] = call.need(dy, "dy")
     at_y = call.add(y, "y", False)
@@ -997,7 +1009,8 @@ cdef tuple run_on_device(
 def moments(x, axis, backend, num_threads):
     """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
     cdef norm_t norm
-    cdef Call call = start(&norm, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
+    cdef array_t looked[MOST]
+    cdef Call call = start(&norm, looked, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
     cdef Py_ssize_t channel, values
     call.positions[X] = call.need(x, "x")
     if call.device != HOST:
