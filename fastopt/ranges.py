@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from math import nextafter
+from math import inf, nextafter
 from sys import float_info
 
-#: Lowest and highest value, both allowed, and how the range is called. NaN and the infinities lie in none.
+#: Lowest and highest value, both allowed, and how the range is called. NaN lies in none, infinity in `LIMIT` only.
 Range = tuple[float, float, str]
 
 ANY: Range = (-float_info.max, float_info.max, "a finite number")
 NOT_NEGATIVE: Range = (0.0, float_info.max, "a finite number, 0 or more")
 ABOVE_ZERO: Range = (float_info.min, float_info.max, "a finite number above 0")
+LIMIT: Range = (float_info.min, inf, "a number above 0, or infinity, which measures and does not clip")
 FRACTION: Range = (0.0, 1.0, "a number from 0 to 1")
 FRACTION_BELOW_ONE: Range = (0.0, nextafter(1.0, 0.0), "a number from 0 to below 1")
 
@@ -32,8 +33,8 @@ RANGES: dict[str, Range] = {
     "low": ANY,
     "lr": NOT_NEGATIVE,
     "lr_decay": NOT_NEGATIVE,
-    "max_norm": ABOVE_ZERO,
-    "max_tensor_norm": ABOVE_ZERO,
+    "max_norm": LIMIT,
+    "max_tensor_norm": LIMIT,
     "mean": ANY,
     "momentum": FRACTION,
     "momentum_decay": NOT_NEGATIVE,

@@ -50,7 +50,7 @@ def test_a_model_gets_the_bits_of_the_function(case, dtype):
     for step in range(1, 5):
         grads = models(dtype=dtype, seed=step)
         result = optimizer.step(grads)
-        assert result == (step, None, False)
+        assert result[:3] == (step, None, False)
         for param, grad, state in zip(wanted, grads, states, strict=True):
             case.run({"param": param, "grad": grad, **state}, step)
         for i, (param, state) in enumerate(zip(wanted, states, strict=True)):
@@ -496,7 +496,7 @@ def test_bad_arguments_of_a_step_are_named_and_nothing_is_written():
     optimizer = optim.LAMB(params)
     everything = contents(optimizer, params).values()
     for options, match in (
-        ({"max_norm": 0.0}, "max_norm is 0.0; expected a finite number above 0"),
+        ({"max_norm": 0.0}, "max_norm is 0.0; expected a number above 0, or infinity"),
         ({"max_norm": np.nan}, "max_norm is nan"),
         ({"max_tensor_norm": 1.0}, "max_tensor_norm is 1.0; expected None"),
         ({"grad_scale": np.inf}, "grad_scale is inf"),
@@ -623,7 +623,7 @@ def test_an_error_between_groups_leaves_the_next_step_right():
 def test_a_step_within_a_step_is_refused():
     optimizer = optim.SGD(models(), lr=lambda step: optimizer.step(models(seed=1)) and 0.1 if step > 1 else 0.1)
     optimizer.step(models(seed=1))
-    with pytest.raises(RuntimeError, match="a step is already being made"):
+    with pytest.raises(RuntimeError, match="step was called during step"):
         optimizer.step(models(seed=1))
 
 

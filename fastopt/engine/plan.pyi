@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,7 @@ AVERAGE: Update
 
 class Plan:
     steps: NDArray[np.int64]
+    step_count: int
     def __init__(
         self,
         tensors: list[Tensor],
@@ -34,7 +36,19 @@ class Plan:
         of_torch: bool = False,
     ) -> None: ...
     def set_average_decay(self, decay: float) -> None: ...
-    def set_seed(self, seed: int) -> None: ...
+    def alone(self, activity: str) -> AbstractContextManager[None]: ...
+    def watch_state(self) -> None: ...
+    def regroup(self, i: int, group: int) -> None: ...
+    def restore(
+        self,
+        step_count: int,
+        arrays: list[tuple[NDArray[Any], NDArray[Any]]],
+        dicts: list[tuple[dict[str, Any], dict[str, Any]]],
+        *,
+        groups: list[int] | None = None,
+        average_decay: float | None = None,
+        seed: int | None = None,
+    ) -> None: ...
     def step(
         self,
         choose: Callable[[int, int, Any], tuple[Update, tuple[Any, ...]]],
@@ -44,4 +58,4 @@ class Plan:
         max_tensor_norm: float | None = None,
         skip_nonfinite: bool = False,
         num_threads: int | None = None,
-    ) -> tuple[float | None, bool]: ...
+    ) -> tuple[int, float | None, bool, tuple[float | None, ...]]: ...

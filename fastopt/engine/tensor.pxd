@@ -62,6 +62,7 @@ cdef struct work_t:
     scalars_t scalars
     noise_t noise
     double grad_scale
+    double lr  # NaN: it has none
     Py_ssize_t group
     int64_t step
     bint is_float64

@@ -6,7 +6,7 @@
 >>> optimizer = AdamW(params, lr=0.01)
 >>> grads = {name: np.full_like(param, 0.5) for name, param in params.items()}
 >>> optimizer.step(grads, max_norm=1.0)
-StepResult(step=1, grad_norm=1.4142135623730951, skipped=False)
+StepResult(step=1, grad_norm=1.4142135623730951, skipped=False, lr=(0.01,))
 
 What all optimizers share
 =========================
@@ -30,11 +30,15 @@ are. Gradients are only read, and may be others at each step.
 =====================  ==============================================================================================
 ``grad_scale``         multiplies all gradients: 1 / loss scale, 1 / number of accumulated passes, -1 to maximise
 ``max_norm``           if the norm of all gradients (times grad_scale) is above it, they are scaled down to it. Exactly:
-                       PyTorch's ``clip_grad_norm_`` divides by the norm + 1e-6
+                       PyTorch's ``clip_grad_norm_`` divides by the norm + 1e-6. ``math.inf`` measures the norm and
+                       does not clip
 ``max_tensor_norm``    the same for each gradient by itself
 ``skip_nonfinite``     if a gradient has an infinity or NaN, nothing changes, and the result says so. Without it, a NaN
                        reaches the elements that it belongs to; with a limit for norms, it raises
 =====================  ==============================================================================================
+
+It returns a `StepResult`: the number of steps made, the norm, whether the step was skipped, and the learning rate of
+each group.
 
 The norm is summed up in float64 in an order that depends on shapes alone: it has the same bits for every layout of the
 gradients and number of threads. Gradients are never written: scales are folded into the update.
@@ -63,10 +67,14 @@ ValueError
     negative hyperparameter, a NaN); gradients are not finite, and a norm is asked for (layer-wise rules ask always), or
     so large that clipping would make nothing of them; as for `fastopt.updates`.
 TypeError
-    params or grads is one array, or not of arrays; a parameter has become read-only; a group has a hyperparameter that
-    the optimizer has not.
+    params or grads is one array, or not of arrays; a parameter or an array of the state has become read-only; a group
+    has a hyperparameter that the optimizer has not.
+RuntimeError
+    Another call of the same optimizer is under way, in another thread or around this one (from an ``lr`` that is a
+    function): of ``step``, ``state_dict``, ``load_state_dict``, ``save`` and ``load``, one can run at a time.
 
-Nothing is written before everything is checked.
+Nothing is written before everything is checked. After Ctrl-C a step, or a load, has been made as a whole, counts
+included, or not at all.
 """
 
 from fastopt.optim.adam import AdaBelief, Adam, Adamax, AdamW, Adan, AdEMAMix, NAdam, RAdam, Yogi

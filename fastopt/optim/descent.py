@@ -32,7 +32,7 @@ class SGD(Optimizer):
     >>> weight = np.array([1.0, 2.0], np.float32)
     >>> optimizer = SGD([weight], lr=0.5)
     >>> optimizer.step([np.array([1.0, -1.0], np.float32)])
-    StepResult(step=1, grad_norm=None, skipped=False)
+    StepResult(step=1, grad_norm=None, skipped=False, lr=(0.5,))
     >>> weight
     array([0.5, 2.5], dtype=float32)
     """

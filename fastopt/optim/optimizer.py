@@ -45,6 +45,9 @@ class StepResult(NamedTuple):
     grad_norm: float | None
     #: True if a gradient was not finite, and therefore nothing has changed.
     skipped: bool
+    #: The learning rate of each group in this step. Where ``lr`` is a function, it is that of the parameters with the
+    #: most updates. It is None for a group that was not updated, or whose rule has no ``lr``.
+    lr: tuple[float | None, ...]
 
 
 class Optimizer(Display):
@@ -74,8 +77,6 @@ class Optimizer(Display):
         self.master_weights = bool(master_weights)
         self.stochastic_rounding = stochastic_rounding
         self.ema_decay = None if ema_decay is None else _ema_decay(ema_decay)[0]
-        #: How many steps were made, skipped ones left out.
-        self.step_count = 0
         self._names = [name for group in self.groups for name in group.names]
         self._by_name = any(isinstance(name, str) for name in self._names)
         for number in range(len(self.groups)):
@@ -92,10 +93,7 @@ class Optimizer(Display):
             average_decay=self.ema_decay, seed=seed, layerwise=self.layerwise(), backend=backend,
         )  # fmt: skip
         states = [state for _, state in tensors]
-        by_name: Any = dict(zip(self._names, states, strict=True)) if self._by_name else states
-        #: The state's arrays, by parameter and name: the arrays that steps write, not copies. Parameters without names
-        #: are called by their positions, and this is a list; to type checkers, it is a dict in either case.
-        self.state: dict[Any, Mapping[str, NDArray[Any]]] = by_name
+        self._state: Any = dict(zip(self._names, states, strict=True)) if self._by_name else states
 
     # ---- What a subclass says
 
@@ -124,12 +122,8 @@ class Optimizer(Display):
         scale = UNSCALED if grad_scale is UNSCALED else _grad_scale(grad_scale)[0]
         if self._by_name or type(grads) is not list:
             grads = in_order(grads, self._names)
-        norm, skipped = self._plan.step(
-            self.choose, grads, scale, limit, tensor_limit, skip_nonfinite, self.num_threads
-        )
-        if not skipped:
-            self.step_count += 1
-        return _result(StepResult, (self.step_count, norm, skipped))
+        step = self._plan.step(self.choose, grads, scale, limit, tensor_limit, skip_nonfinite, self.num_threads)
+        return _result(StepResult, step)
 
     def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
         """Return a group's update for one step, and its hyperparameters."""
@@ -143,6 +137,22 @@ class Optimizer(Display):
             names = update.hyperparameters
             found = tuple(lr(step) if name == "lr" else value for name, value in zip(names, found, strict=True))
         return update, found
+
+    @property
+    def step_count(self) -> int:
+        """How many steps were made, skipped ones left out."""
+        return self._plan.step_count
+
+    @property
+    def state(self) -> dict[Any, Mapping[str, NDArray[Any]]]:
+        """The state's arrays, by parameter and name: the arrays that steps write, not copies.
+
+        Parameters without names are called by their positions, and this is a list; to type checkers, it is a dict in
+        either case.
+        """
+        self._plan.watch_state()
+        state: dict[Any, Mapping[str, NDArray[Any]]] = self._state
+        return state
 
     @property
     def steps(self) -> NDArray[np.int64]:
@@ -184,7 +194,8 @@ class Optimizer(Display):
         >>> state["state"], state["steps"]
         ({'bias': {'velocity': array([1., 1.], dtype=float32)}}, array([1]))
         """
-        return state_dicts.take(self)
+        with self._plan.alone("state_dict"):
+            return state_dicts.take(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Write what `state_dict` returned into the optimizer's own arrays, all or, with an error, nothing.
@@ -200,7 +211,8 @@ class Optimizer(Display):
         >>> new.groups[0].lr
         0.5
         """
-        state_dicts.give(self, state)
+        with self._plan.alone("load_state_dict"):
+            state_dicts.give(self, state)
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the state to a file that ends in .npz or .safetensors: see docs/checkpoints.md.
@@ -218,11 +230,13 @@ class Optimizer(Display):
         >>> new.step_count
         1
         """
-        checkpoint.save(self, path)
+        with self._plan.alone("save"):
+            checkpoint.save(self, path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
         """Read the state from a file; with an error, nothing has changed."""
-        checkpoint.load(self, path)
+        with self._plan.alone("load"):
+            checkpoint.load(self, path)
 
     def _tensor(
         self, number: int, name: str | int, param: Array, state_dtype: DTypeLike | None

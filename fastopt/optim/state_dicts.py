@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
 #: The arrays of a parameter's state that belong to options; the others are its rule's.
 OF_OPTIONS = ("master", "ema")
+
+#: What no count may reach: a step must be able to follow.
+LAST_STEP = 2**63 - 1
+
+_Array: TypeAlias = np.ndarray[Any, Any]
 
 _ema_decay = Hyperparameters("decay")
 
@@ -59,7 +64,7 @@ def view(optimizer: Optimizer) -> dict[str, Any]:
         "step_count": optimizer.step_count,
         "steps": optimizer.steps,
         "groups": [_group(group) for group in optimizer.groups],
-        "state": optimizer.state,
+        "state": optimizer._state,
         "master_weights": optimizer.master_weights,
         "stochastic_rounding": optimizer.stochastic_rounding,
         "ema_decay": optimizer.ema_decay,
@@ -108,28 +113,18 @@ def give(optimizer: Optimizer, state: Any) -> None:
         raise ValueError(f"state is of {state['optimizer']!r}; expected {own['optimizer']!r}")
     _check_names(state, own, "state")
     step_count = _count(state["step_count"], "step_count")
-    _check_steps(state["steps"], own["steps"])
+    steps = _checked_steps(state["steps"], own["steps"])
     hyperparameters = _checked_groups(state["groups"], own["groups"], optimizer.groups)
     seed, ema_decay = _checked_options(state, own)
-    _check_arrays(state["state"], own["state"])
+    arrays = [steps, *_checked_arrays(state["state"], own["state"])]
     products = None if _products(optimizer) is None else _checked_products(state["mu_products"], len(optimizer.groups))
     _try(optimizer, hyperparameters, state["steps"], products)
 
-    optimizer.step_count = step_count
-    optimizer.steps[...] = state["steps"]
-    for group, values in zip(optimizer.groups, hyperparameters, strict=True):
-        group.__dict__.update(values)
-    for name, arrays in by_name(own["state"]):
-        for kind, array in arrays.items():
-            array[...] = state["state"][name][kind]
+    dicts = [(vars(group), values) for group, values in zip(optimizer.groups, hyperparameters, strict=True)]
+    dicts.append((vars(optimizer), {"stochastic_rounding": seed, "ema_decay": ema_decay}))
     if products is not None:
-        vars(optimizer)["mu_products"] = products
-    if ema_decay is not None:
-        optimizer.ema_decay = ema_decay
-        optimizer._plan.set_average_decay(ema_decay)
-    if seed is not None:
-        optimizer.stochastic_rounding = seed
-        optimizer._plan.set_seed(seed)
+        dicts.append((vars(optimizer), {"mu_products": products}))
+    optimizer._plan.restore(step_count, arrays, dicts, average_decay=ema_decay, seed=seed)
 
 
 def _check_names(given: Any, own: Collection[Any], what: str) -> None:
@@ -152,12 +147,13 @@ def _check_list(given: Any, own: list[Any], what: str) -> None:
 def _count(given: Any, what: str) -> int:
     if isinstance(given, bool) or not isinstance(given, int):
         raise TypeError(f"{what} is {given!r}, a {type(given).__name__}; expected an int")
-    if given < 0:
-        raise ValueError(f"{what} is {given}; expected 0 or more")
+    if not 0 <= given < LAST_STEP:
+        raise ValueError(f"{what} is {given}; expected a number from 0 to 2**63 - 2")
     return given
 
 
-def _check_array(given: Any, own: np.ndarray[Any, Any], what: str) -> None:
+def _checked_array(given: Any, own: _Array, what: str) -> tuple[_Array, _Array]:
+    """Return views of the two arrays, which no one else can change, as `Plan.restore` takes them."""
     if not isinstance(given, np.ndarray):
         raise TypeError(f"{what} is a {type(given).__name__}; expected a NumPy array")
     if given.shape != own.shape:
@@ -166,24 +162,27 @@ def _check_array(given: Any, own: np.ndarray[Any, Any], what: str) -> None:
         raise TypeError(f"{what} has dtype {given.dtype}; expected {own.dtype}")
     if not own.flags.writeable:
         raise TypeError(f"{what} is read-only in the optimizer; expected an array that can be written in place")
+    return own.view(np.ndarray), given.view(np.ndarray)
 
 
-def _check_steps(given: Any, own: np.ndarray[Any, Any]) -> None:
-    _check_array(given, own, "steps")
+def _checked_steps(given: Any, own: _Array) -> tuple[_Array, _Array]:
+    checked = _checked_array(given, own, "steps")
     if (given < 0).any():
         raise ValueError(f"steps has {given.min()}; expected counts of 0 or more")
+    return checked
 
 
-def _check_arrays(given: Any, own: Any) -> None:
+def _checked_arrays(given: Any, own: Any) -> list[tuple[_Array, _Array]]:
     if isinstance(own, dict):
         _check_names(given, own, "state of the parameters")
     else:
         _check_list(given, own, "state of the parameters")
+    checked = []
     for name, arrays in by_name(own):
         what = f"state of params[{name!r}]"
         _check_names(given[name], arrays, what)
-        for kind, array in arrays.items():
-            _check_array(given[name][kind], array, f"{kind} in {what}")
+        checked += [_checked_array(given[name][kind], array, f"{kind} in {what}") for kind, array in arrays.items()]
+    return checked
 
 
 def _checked_groups(given: Any, own: list[dict[str, Any]], groups: list[Group]) -> list[dict[str, Any]]:
@@ -254,7 +253,7 @@ def _try(
     ]
     if products is not None:
         vars(trial)["mu_products"] = dict(products)
-    states, first = [arrays for _, arrays in by_name(optimizer.state)], 0
+    states, first = [arrays for _, arrays in by_name(optimizer._state)], 0
     for number, group in enumerate(trial.groups):
         mine = slice(first, first + len(group.params))
         first = mine.stop
