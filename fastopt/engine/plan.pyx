@@ -108,6 +108,8 @@ cdef class Plan:
     ----------
     tensors : list of Tensor
         Their arrays are checked here, against each other, too.
+    ngroups : int, optional
+        How many groups there are, if each step should return their learning rates.
     average_decay : float, optional
         What averages keep of themselves in a step.
     seed : int, optional
@@ -162,7 +164,8 @@ cdef class Plan:
     cdef object layerwise, backend
 
     def __init__(
-        self, list tensors, *, average_decay=None, seed=None, layerwise=None, backend=None, bint of_torch=False,
+        self, list tensors, *, Py_ssize_t ngroups=0, average_decay=None, seed=None, layerwise=None, backend=None,
+        bint of_torch=False,
     ):
         cdef Py_ssize_t i, elements = 0
         self.labels = [tensor.label for tensor in tensors]
@@ -186,7 +189,7 @@ cdef class Plan:
         self.views = <view_t *>zeros(len(tensors), MAX_SLOTS * sizeof(view_t))
         self.jobs = <job_t *>zeros(len(tensors), sizeof(job_t))
         self.works = <work_t **>zeros(len(tensors), sizeof(work_t *))
-        self.ngroups = 1 + max([tensor.group for tensor in tensors], default=-1)
+        self.ngroups = ngroups
         self.newest = <work_t **>zeros(self.ngroups, sizeof(work_t *))
         self.count = len(tensors)
         for i in range(self.count):
@@ -353,9 +356,19 @@ cdef class Plan:
         """Let averages keep another part of themselves, from the next step on."""
         self.convert_average(AVERAGE.prepare(decay))
 
-    def regroup(self, Py_ssize_t i, Py_ssize_t group):
-        """Let a tensor have the scalars that ``choose`` gives another group, a multiple of the groups' number away."""
-        self.tensors[i].group = group
+    @property
+    def groups(self):
+        """The group of each tensor, for which ``choose`` is asked."""
+        return [self.tensors[i].group for i in range(self.count)]
+
+    def regroup(self, list groups):
+        """Give each tensor another group, in ``choose`` too: for those that have no scalars yet in the step.
+
+        What is g, g + ngroups, g + 2 * ngroups and so on has a learning rate in common.
+        """
+        cdef Py_ssize_t i
+        for i in range(self.count):
+            self.tensors[i].group = groups[i]
 
     def restore(self, int64_t step_count, list arrays, list dicts, *, list groups=None, average_decay=None, seed=None):
         """Write a state that has been checked: no code of Python's, and so no signal's handler, runs in the middle of it.
@@ -385,8 +398,7 @@ cdef class Plan:
         for written, given in dicts:
             (<dict>written).update(<dict>given)
         if groups is not None:
-            for i in range(self.count):
-                self.tensors[i].group = groups[i]
+            self.regroup(groups)
         before.clear()
 
     # ---- At every step
@@ -470,7 +482,7 @@ cdef class Plan:
         cdef Py_ssize_t i
         cdef work_t *work
         cdef work_t **newest
-        if self.of_torch:
+        if not self.ngroups:
             return ()
         for i in range(self.ngroups):
             self.newest[i] = NULL
@@ -735,7 +747,7 @@ cdef class Plan:
         scalars = update.prepare(*hyperparameters)
         work.group, work.step, work.is_float64, work.noisy = tensor.group, step, tensor.is_float64, tensor.noisy
         work.average, work.copy, work.grad_scale = tensor.average, tensor.copy, scalars[0]
-        work.lr = NAN if self.of_torch or "lr" not in update.hyperparameters else hyperparameters[update.hyperparameters.index("lr")]
+        work.lr = NAN if not self.ngroups or "lr" not in update.hyperparameters else hyperparameters[update.hyperparameters.index("lr")]
         convert_scalars(update, scalars, tensor.is_float64, &work.scalars)
         fill_task(&work.task, update, form_of(scalars), tensor.is_float64)
         work.task.scalars = &work.scalars

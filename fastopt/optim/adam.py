@@ -8,6 +8,7 @@ from fastopt import host_scalars
 from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
 from fastopt.engine.update import Update
 from fastopt.optim.groups import Group
+from fastopt.optim.mu_products import MuProducts
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import adam
 
@@ -213,6 +214,9 @@ class NAdam(Optimizer):
 
     update = adam.NADAM
 
+    #: None where hyperparameters are only tried: any product does.
+    _products: MuProducts | None = None
+
     def __init__(
         self,
         params: Params,
@@ -235,30 +239,20 @@ class NAdam(Optimizer):
             "decoupled_weight_decay": decoupled_weight_decay,
             "weight_decay": weight_decay,
         }
-        #: Of a group and a step, the product of mu up to there: of the last steps.
-        self.mu_products: dict[tuple[int, int], float] = {}
         super().__init__(params, hyperparameters, **options)
-        self.mu_products.clear()  # the step that checked the hyperparameters was none
+        self._products = MuProducts(self.groups, self._plan)
+
+    @property
+    def mu_products(self) -> list[float]:
+        """The product of mu over the updates of each parameter, each mu with the hyperparameters of its time."""
+        return [] if self._products is None else self._products.now()
 
     def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
-        """Return a group's update for one step, and its hyperparameters, mu_product among them."""
-        group = self.groups[number]
-        group.__dict__["mu_product"] = self._mu_product(number, group, step)
+        """Return the update of the parameters of one history, which are of one group, and its hyperparameters."""
+        history, number = number, number % len(self.groups)
+        product = 0.0 if self._products is None else self._products.after(history, step)
+        self.groups[number].__dict__["mu_product"] = product
         return super().choose(number, step, grad_scale)
-
-    def _mu_product(self, number: int, group: Group, step: int) -> float:
-        """The product of mu from the first step to this one, each with the hyperparameters of its own time."""
-        known = step - 1
-        while known and (number, known) not in self.mu_products:
-            known -= 1
-        product = self.mu_products.get((number, known), 1.0)
-        for t in range(known + 1, step + 1):
-            if product < 1e-300:  # 1 - product is 1, and will be
-                break
-            product *= host_scalars.nadam_mu(t, group.__dict__["beta1"], group.__dict__["momentum_decay"])
-        self.mu_products[number, step] = product
-        self.mu_products.pop((number, step - 3), None)
-        return product
 
 
 class RAdam(Optimizer):

@@ -89,7 +89,7 @@ class Optimizer(Display):
         ]
         seed = None if stochastic_rounding is None else state_dicts.seed_from(stochastic_rounding)
         self._plan = Plan(
-            [tensor for tensor, _ in tensors],
+            [tensor for tensor, _ in tensors], ngroups=len(self.groups),
             average_decay=self.ema_decay, seed=seed, layerwise=self.layerwise(), backend=backend,
         )  # fmt: skip
         states = [state for _, state in tensors]

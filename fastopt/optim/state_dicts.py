@@ -13,6 +13,7 @@ from fastopt.engine.intake import as_numpy
 from fastopt.optim.groups import Group
 
 if TYPE_CHECKING:
+    from fastopt.optim.mu_products import MuProducts
     from fastopt.optim.optimizer import Optimizer
 
 #: The arrays of a parameter's state that belong to options; the others are its rule's.
@@ -69,9 +70,8 @@ def view(optimizer: Optimizer) -> dict[str, Any]:
         "stochastic_rounding": optimizer.stochastic_rounding,
         "ema_decay": optimizer.ema_decay,
     }
-    products = _products(optimizer)
-    if products is not None:
-        state["mu_products"] = [[number, step, product] for (number, step), product in products.items()]
+    if _products(optimizer) is not None:
+        state["mu_products"] = optimizer.mu_products  # type: ignore[attr-defined]
     return state
 
 
@@ -96,9 +96,9 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _products(optimizer: Optimizer) -> dict[tuple[int, int], float] | None:
+def _products(optimizer: Optimizer) -> MuProducts | None:
     """The products of mu that NAdam has and others have not."""
-    return getattr(optimizer, "mu_products", None)
+    return getattr(optimizer, "_products", None)
 
 
 # ---- Into an optimizer
@@ -117,14 +117,17 @@ def give(optimizer: Optimizer, state: Any) -> None:
     hyperparameters = _checked_groups(state["groups"], own["groups"], optimizer.groups)
     seed, ema_decay = _checked_options(state, own)
     arrays = [steps, *_checked_arrays(state["state"], own["state"])]
-    products = None if _products(optimizer) is None else _checked_products(state["mu_products"], len(optimizer.groups))
-    _try(optimizer, hyperparameters, state["steps"], products)
+    products, histories = _products(optimizer), None
+    if products is not None:
+        counts = steps[1].tolist()
+        products, histories = products.restored(_checked_products(state["mu_products"], counts), counts)
+    _try(optimizer, hyperparameters, state["steps"])
 
     dicts = [(vars(group), values) for group, values in zip(optimizer.groups, hyperparameters, strict=True)]
     dicts.append((vars(optimizer), {"stochastic_rounding": seed, "ema_decay": ema_decay}))
     if products is not None:
-        dicts.append((vars(optimizer), {"mu_products": products}))
-    optimizer._plan.restore(step_count, arrays, dicts, average_decay=ema_decay, seed=seed)
+        dicts.append((vars(optimizer), {"_products": products}))
+    optimizer._plan.restore(step_count, arrays, dicts, groups=histories, average_decay=ema_decay, seed=seed)
 
 
 def _check_names(given: Any, own: Collection[Any], what: str) -> None:
@@ -224,35 +227,26 @@ def _checked_options(given: Mapping[str, Any], own: dict[str, Any]) -> tuple[int
     return None if seed is None else seed_from(seed), None if decay is None else _ema_decay(decay)[0]
 
 
-def _checked_products(given: Any, groups: int) -> dict[tuple[int, int], float]:
-    products = {}
-    if not isinstance(given, list):
-        raise TypeError(f"mu_products is a {type(given).__name__}; expected a list")
-    for entry in given:
-        if not (isinstance(entry, (list, tuple)) and len(entry) == 3 and isinstance(entry[2], float)):
-            raise TypeError(f"mu_products has {entry!r}; expected a group's number, a step and a float")
-        number, step = (_count(each, "a number in mu_products") for each in entry[:2])
-        if number >= groups or not 0.0 <= entry[2] < 1.0:
-            raise ValueError(f"mu_products has {entry!r}; expected a group below {groups}, and a product below 1")
-        products[number, step] = entry[2]
-    return products
+def _checked_products(given: Any, counts: list[int]) -> list[float]:
+    _check_list(given, counts, "mu_products")
+    for product, count in zip(given, counts, strict=True):
+        if not isinstance(product, float):
+            raise TypeError(f"mu_products has {product!r}, a {type(product).__name__}; expected a float")
+        if not (0.0 <= product < 1.0 if count else product == 1.0):
+            expected = "a number from 0 to below 1" if count else "1.0"
+            raise ValueError(f"mu_products has {product} for a parameter with {count} updates; expected {expected}")
+    return list(given)
 
 
-def _try(
-    optimizer: Optimizer,
-    hyperparameters: list[dict[str, Any]],
-    steps: np.ndarray[Any, Any],
-    products: dict[tuple[int, int], float] | None,
-) -> None:
+def _try(optimizer: Optimizer, hyperparameters: list[dict[str, Any]], steps: np.ndarray[Any, Any]) -> None:
     """Raise what the next step would raise of these hyperparameters; functions of the step are not called."""
     trial: Any = object.__new__(type(optimizer))  # not a copy: there is none of an optimizer
     vars(trial).update(vars(optimizer))
+    vars(trial).pop("_products", None)
     trial.groups = [
         Group(group.params, group.names, {name: 0.0 if callable(value) else value for name, value in values.items()})
         for group, values in zip(optimizer.groups, hyperparameters, strict=True)
     ]
-    if products is not None:
-        vars(trial)["mu_products"] = dict(products)
     states, first = [arrays for _, arrays in by_name(optimizer._state)], 0
     for number, group in enumerate(trial.groups):
         mine = slice(first, first + len(group.params))

@@ -1,0 +1,90 @@
+"""The products of mu that the parameters of NAdam have come to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fastopt import host_scalars
+
+if TYPE_CHECKING:
+    from fastopt.engine.plan import Plan
+    from fastopt.optim.groups import Group
+
+#: How many products are kept before those that no parameter needs are dropped.
+MANY = 64
+
+
+class MuProducts:
+    """Of each parameter, the product of mu over its updates, each mu with the hyperparameters of its time.
+
+    A product is known by a history and a number of updates. So a step that is skipped, refused or interrupted needs no
+    repair: the products before it are still known. At first the parameters of a group have one history. When one of
+    them comes to as many updates as another one has, but by other hyperparameters, it gets a history of its own. The
+    plan keeps each parameter's history in place of its group: ``number + k * len(groups)`` is of group ``number``.
+    """
+
+    def __init__(self, groups: list[Group], plan: Plan):
+        self._groups, self._plan = groups, plan
+        self._known: dict[tuple[int, int], float] = {}
+        self._limit = MANY
+
+    def now(self) -> list[float]:
+        """Return each parameter's product."""
+        return [self._at(history, count) for history, count in self._places()]
+
+    def after(self, history: int, step: int) -> float:
+        """Return the product over all updates up to ``step``, the one that is being made."""
+        product = self._at(history, step - 1) * self._mu(history, step)
+        if self._known.get((history, step), product) != product:
+            history = self._part(history, step)
+        self._known[history, step] = product
+        if len(self._known) > self._limit:
+            self._forget()
+        return product
+
+    def restored(self, products: list[float], counts: list[int]) -> tuple[MuProducts, list[int]]:
+        """Return what has these products after these numbers of updates, and the histories for the plan."""
+        new, histories = MuProducts(self._groups, self._plan), []
+        for (history, _), count, product in zip(self._places(), counts, products, strict=True):
+            history %= len(self._groups)
+            while new._known.setdefault((history, count), product) != product:
+                history += len(self._groups)
+            histories.append(history)
+        return new, histories
+
+    def _places(self) -> list[tuple[int, int]]:
+        """Return each parameter's history and number of updates."""
+        return list(zip(self._plan.groups, self._plan.steps.tolist(), strict=True))
+
+    def _mu(self, history: int, step: int) -> float:
+        values = self._groups[history % len(self._groups)].__dict__
+        mu: float = host_scalars.nadam_mu(step, values["beta1"], values["momentum_decay"])
+        return mu
+
+    def _at(self, history: int, count: int) -> float:
+        """Return the product after so many updates; if a caller has written the counts, by the present beta1."""
+        product = self._known.get((history, count))
+        if product is None:
+            product = 1.0
+            for step in range(1, count + 1):
+                if product < 1e-300:  # 1 - product is 1, and will be
+                    break
+                product *= self._mu(history, step)
+            self._known[history, count] = product
+        return product
+
+    def _part(self, history: int, step: int) -> int:
+        """Return a new history for those that make ``step``, unless the product known for it is out of date."""
+        places = self._places()
+        if (history, step) not in places:
+            return history
+        groups = len(self._groups)
+        new = max(self._plan.groups) // groups * groups + groups + history % groups
+        self._known[new, step - 1] = self._known[history, step - 1]
+        self._plan.regroup([new if place == (history, step - 1) else place[0] for place in places])
+        return new
+
+    def _forget(self) -> None:
+        needed = {(history, count + more) for history, count in self._places() for more in (0, 1)}
+        self._known = {place: product for place, product in self._known.items() if place in needed}
+        self._limit = MANY + 2 * len(self._known)
