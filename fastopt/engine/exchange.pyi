@@ -1,8 +1,22 @@
 from collections.abc import Iterable
 from typing import Any
 
+import numpy as np
+
+Numbers = np.ndarray[Any, np.dtype[np.float64]]
+
 def has_table() -> bool: ...
 def wrote(arrays: Iterable[Any]) -> None: ...
+
+def read_numbers(tensors: list[Any], stored: Numbers, values: Numbers) -> bool: ...
+def advance_numbers(
+    tensors: list[Any],
+    stored: Numbers,
+    values: Numbers,
+    active: np.ndarray[Any, np.dtype[np.bool_]],
+    factors: Numbers | None,
+) -> None: ...
+def holds_values(state: dict[Any, Any], values: list[Any]) -> bool: ...
 
 class Standing:
     def __init__(self, tensors: list[Any]) -> None: ...

@@ -11,6 +11,7 @@ import torch
 from fastopt.display import Display
 from fastopt.engine.update import Update
 from fastopt.torch.planned import Disagreement, Planned
+from fastopt.torch.tensors import is_on_device
 
 Group = dict[str, Any]
 
@@ -54,9 +55,16 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
+        self._update()
+        return loss
+
+    def _update(self) -> None:
+        """Update all parameters that have gradients, unless a GradScaler has found one that is not finite."""
+        for group in self.param_groups:
+            refuse(group)
         found_inf, loss_scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
         if found_inf is not None and found_inf.item():
-            return loss  # a GradScaler's: PyTorch's fused kernels skip such steps, too
+            return  # PyTorch's fused kernels skip such steps, too
         grad_scale = 1.0 if loss_scale is None else 1.0 / loss_scale.item()
         params = [param for group in self.param_groups for param in group["params"]]
         grads = [param.grad for param in params]
@@ -64,41 +72,41 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
         if planned is not None and planned.stands(self, params, grads):
             try:
                 planned.step(self, grads, grad_scale)
-                return loss
-            except (TypeError, ValueError, Disagreement):  # a shape may have changed: only the engine looks at those
+                return
+            except (RuntimeError, TypeError, ValueError, Disagreement):  # a shape may have changed, which is not looked at
                 if planned.begun:
                     raise
         planned = Planned(self, params, grads, planned)
         planned.step(self, grads, grad_scale)
         planned.keep(self)
         self._planned = planned
-        return loss
+
+    def _patch_step_function(self) -> None:
+        """Let torch.compile call the update as it is: it knows nothing of the engine, and would break off 8 times.
+
+        PyTorch calls this for every new optimizer, and imports its compiler then anyway, which takes a second.
+        """
+        super()._patch_step_function()
+        if hasattr(torch, "compiler") and not hasattr(Optimizer._update, "_torchdynamo_disable"):
+            setattr(Optimizer, "_update", torch.compiler.disable(Optimizer._update))  # noqa: B010 (mypy: a method)
 
     # ---- Beside the step
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, as in PyTorch."""
-        for name in ("differentiable", "capturable"):
-            if param_group.get(name, self.defaults.get(name)):
-                raise ValueError(f"{name} is True; expected False: {REASONS[name]}")
+        refuse({**self.defaults, **param_group})
         super().add_param_group(param_group)
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Give each parameter numbers of its own: a view of many would be pickled with all of them."""
-        state: dict[str, Any] = super().__getstate__()
-        own = type(self.state)(dict)
-        for param, values in self.state.items():
-            if not isinstance(param, torch.Tensor):
-                own[param] = values
-                continue
-            numbers = (name for name in ("step", self.product) if isinstance(values.get(name), torch.Tensor))
-            own[param] = {**values, **{name: values[name].clone() for name in numbers}}
-        return {**state, "state": own}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take on a state, of a copy or of `load_state_dict`."""
+        for group in state.get("param_groups", ()):
+            refuse(group)
         self._planned = None
         super().__setstate__(state)
+        for values in self.state.values():
+            for name in ("step", self.product):  # PyTorch's fused kernels have them on the device
+                if isinstance(values, dict) and isinstance(number := values.get(name), torch.Tensor) and is_on_device(number):
+                    values[name] = number.cpu()
 
 
 #: Why an argument of PyTorch's can't be True.
@@ -106,3 +114,10 @@ REASONS = {
     "differentiable": "updates are not recorded by autograd",
     "capturable": "step sizes are computed on the host, where a CUDA graph would keep those of one step",
 }
+
+
+def refuse(group: Group) -> None:
+    """Raise if a group asks for what the step can't do."""
+    for name, reason in REASONS.items():
+        if group.get(name):
+            raise ValueError(f"{name} is True; expected False: {reason}")

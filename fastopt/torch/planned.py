@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
+from fastopt.engine.exchange import holds_values
 from fastopt.engine.plan import Plan, Tensor
 from fastopt.engine.update import Update
 from fastopt.torch import devices, tensors
-from fastopt.torch.numbers import Numbers, dtype
+from fastopt.torch.numbers import Numbers
 from fastopt.torch.standing import is_negated, standing
 
 if TYPE_CHECKING:
@@ -72,27 +73,28 @@ class Planned:
                     array = torch.full_like(param, optimizer.start(name), requires_grad=False)
                 arrays.append(array)
             self.arrays.append(tuple(arrays))
+        #: The numbers that the state has, by their names.
+        self.numbers: dict[str, Numbers] = {}
+        for name, start in (("step" if optimizer.counted else None, 0.0), (optimizer.product, 1.0)):
+            if name is not None:
+                self.numbers[name] = Numbers(name, [state.get(name) for state in states], start, self.labels)
         if optimizer.counted:
-            counts = [int(state.get("step", 0)) for state in states]
+            self.counts = self.numbers["step"].values
         else:  # enough to tell the first step from the others
-            counts = [int(any(state.get(name) is not None for name in self.names[number][1]))
+            counts = [any(state.get(name) is not None for name in self.names[number][1])
                       for state, number in zip(states, numbers, strict=True)]  # fmt: skip
-        self.counts = np.array(counts, np.int64)
-        #: As they are stored, so that a copy of the optimizer goes on with the same bits.
-        self.products = np.array([float(state.get(optimizer.product, 1.0)) for state in states], dtype())
-        self.numbers = {"step": Numbers(self.counts)} if optimizer.counted else {}
-        if optimizer.product is not None:
-            self.numbers[optimizer.product] = Numbers(self.products)
+            self.counts = np.array(counts, float)
+        self.product = self.numbers.get(optimizer.product or "")
+        products = [1.0] * len(states) if self.product is None else self.product.values.tolist()
         #: What shares scalars as long as it has made the same number of steps: the group's number, and the product.
-        self.shares = sorted(set(zip(numbers, self.products.tolist(), strict=True)))
+        self.shares = sorted(set(zip(numbers, products, strict=True)))
         of_share = {share: i for i, share in enumerate(self.shares)}
-        self.share = np.array(
-            [of_share[share] for share in zip(numbers, self.products.tolist(), strict=True)], np.int64
-        )
-        self.factors: dict[tuple[int, int], tuple[Any, Any]] = {}
+        self.share = np.array([of_share[share] for share in zip(numbers, products, strict=True)], np.int64)
+        #: What each parameter's product is multiplied by.
+        self.factors = None if self.product is None else np.ones(len(states))
         #: Each parameter's entries of the state.
         self.entries = [
-            {**{name: kept.tensors[i] for name, kept in self.numbers.items()},
+            {**{name: held.tensors[i] for name, held in self.numbers.items()},
              **dict(zip(self.names[number][1], self.arrays[i][1:], strict=True))}
             for i, number in enumerate(numbers)
         ]  # fmt: skip
@@ -113,33 +115,38 @@ class Planned:
             ],
             of_torch=True,
         )
+        self._count_on()
+
+    def _count_on(self) -> None:
+        """Let the plan go on from the state's counts."""
+        for label, count in zip(self.labels, self.counts.tolist(), strict=True):
+            if not count.is_integer():
+                raise ValueError(f"step of {label} is {count}; expected a whole number")
         self.plan.steps[...] = self.counts[: self.on_host]
 
     # ---- At every step
 
     def stands(self, optimizer: Optimizer, params: list[Any], grads: list[Any]) -> bool:
         """Return whether all is as it was, but for the gradients."""
-        values = _values(optimizer)
         return (
             len(params) == len(self.params)
             and all(map(is_, params, self.params))
             and all(grads[i] is None for i in self.others)
             and self.names == _names(optimizer)
-            and len(values) == len(self.values)
-            and all(map(is_, values, self.values))
+            and holds_values(optimizer.state, self.values)
             and self.standing is not None
             and self.standing.holds(self.kept)
             and not is_negated(self.chosen)
-            and all(kept.untouched for kept in self.numbers.values())
         )
 
     def step(self, optimizer: Optimizer, grads: list[Any], grad_scale: float) -> None:
         """Update all parameters that have gradients, or raise with nothing written: ``begun`` says which."""
         self.begun = False
+        if any([held.read() for held in self.numbers.values()]):  # of all, hence the list
+            self._count_on()
         if self.others or self.on_host < len(self.chosen):
             grads = [grads[i] for i in self.found]
         active = np.array([grad is not None for grad in grads], bool)
-        self.factors.clear()
         choose = partial(self.choose, optimizer)
         arrays = self._looked_up(grads[: self.on_host], active)
         calls = self._device_calls(grads, choose, grad_scale) if self.on_host < len(grads) else []
@@ -170,11 +177,12 @@ class Planned:
 
     def _count(self, active: np.ndarray[Any, Any]) -> None:
         """Take note of a step of some parameters."""
-        self.counts += active
-        for among, factor in self.factors.values():
-            self.products[among & active] *= factor
-        for name, kept in self.numbers.items():
-            kept.write(self.counts if name == "step" else self.products)
+        if "step" in self.numbers:
+            self.numbers["step"].advance(active)
+        else:
+            self.counts += active
+        if self.product is not None:
+            self.product.advance(active, self.factors)
 
     def _device_calls(self, grads: list[Any], choose: Any, grad_scale: float) -> list[devices.Call]:
         """Check the gradients on devices; return what will be launched."""
@@ -199,14 +207,14 @@ class Planned:
         """Return the update of those that share scalars, and its hyperparameters."""
         group = optimizer.param_groups[self.shares[share][0]]
         product = 1.0
-        if optimizer.product is not None:
+        if self.product is not None and self.factors is not None:
             among = (self.share == share) & (self.counts == step - 1)
-            before = self.products[among]
+            before = self.product.values[among]
             if (before != before[0]).any():
                 raise Disagreement
-            factor = before.dtype.type(optimizer.factor(group, step))
-            self.factors[share, step] = among, factor
-            product = float(before[0] * factor)
+            dtype = self.product.dtype.type  # what it is stored in, so that a copy goes on with the same bits
+            self.factors[among] = factor = dtype(optimizer.factor(group, step))
+            product = float(dtype(before[0]) * factor)
         lr = group["lr"]
         if not (on_device and isinstance(lr, torch.Tensor) and tensors.is_on_device(lr)):
             lr = tensors.number(lr)
