@@ -643,6 +643,30 @@ def test_differentiable_and_capturable_are_refused(name: str) -> None:
             made([{"params": params, argument: True}])
 
 
+@pytest.mark.parametrize("option", ["differentiable", "capturable"])
+@pytest.mark.parametrize("name", ours.__all__)
+def test_differentiable_and_capturable_are_refused_later(name: str, option: str) -> None:
+    """In a state dict and in a copy, with nothing changed; in a group, by the next step."""
+    params = parameters()
+    optimizer = getattr(ours, name)(params)
+    train(optimizer, params, range(0, 4, 2))
+    message = f"{option} is True; expected False"
+    state = copy.deepcopy(optimizer.state_dict())
+    state["param_groups"][0].update({option: True, "lr": 123.0})
+    before = copy.deepcopy(optimizer.state_dict())
+    with pytest.raises(ValueError, match=message):
+        optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["lr"] == before["param_groups"][0]["lr"]
+    optimizer.param_groups[0][option] = True
+    refused(optimizer, params, ValueError, message)
+    with pytest.raises(ValueError, match=message):
+        copy.deepcopy(optimizer)
+    with pytest.raises(ValueError, match=message):
+        optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(2))], option: True})
+    optimizer.param_groups[0][option] = False
+    optimizer.step()
+
+
 @pytest.mark.parametrize("arguments", [{"foreach": True}, {"foreach": False}, {"fused": True}, {"fused": False}])
 def test_choices_of_implementations_have_no_effect(arguments: dict[str, bool]) -> None:
     params, plain = parameters(), parameters()

@@ -10,8 +10,8 @@ import torch
 
 from fastopt.display import Display
 from fastopt.engine.update import Update
+from fastopt.torch import tensors
 from fastopt.torch.planned import Disagreement, Planned
-from fastopt.torch.tensors import is_on_device
 
 Group = dict[str, Any]
 
@@ -73,7 +73,12 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
             try:
                 planned.step(self, grads, grad_scale)
                 return
-            except (RuntimeError, TypeError, ValueError, Disagreement):  # a shape may have changed, which is not looked at
+            except (
+                RuntimeError,
+                TypeError,
+                ValueError,
+                Disagreement,
+            ):  # a shape may have changed: only the engine looks
                 if planned.begun:
                     raise
         planned = Planned(self, params, grads, planned)
@@ -104,8 +109,11 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
         self._planned = None
         super().__setstate__(state)
         for values in self.state.values():
-            for name in ("step", self.product):  # PyTorch's fused kernels have them on the device
-                if isinstance(values, dict) and isinstance(number := values.get(name), torch.Tensor) and is_on_device(number):
+            for name in ("step", self.product) if isinstance(values, dict) else ():
+                number = values.get(name)
+                if isinstance(number, torch.Tensor) and tensors.is_on_device(
+                    number
+                ):  # as PyTorch's fused kernels have it
                     values[name] = number.cpu()
 
 

@@ -74,10 +74,13 @@ class Planned:
                 arrays.append(array)
             self.arrays.append(tuple(arrays))
         #: The numbers that the state has, by their names.
-        self.numbers: dict[str, Numbers] = {}
-        for name, start in (("step" if optimizer.counted else None, 0.0), (optimizer.product, 1.0)):
-            if name is not None:
-                self.numbers[name] = Numbers(name, [state.get(name) for state in states], start, self.labels)
+        starts = {"step": 0.0} if optimizer.counted else {}
+        if optimizer.product is not None:
+            starts[optimizer.product] = 1.0
+        self.numbers = {
+            name: Numbers(name, [state.get(name) for state in states], start, self.labels)
+            for name, start in starts.items()
+        }
         if optimizer.counted:
             self.counts = self.numbers["step"].values
         else:  # enough to tell the first step from the others
@@ -142,7 +145,7 @@ class Planned:
     def step(self, optimizer: Optimizer, grads: list[Any], grad_scale: float) -> None:
         """Update all parameters that have gradients, or raise with nothing written: ``begun`` says which."""
         self.begun = False
-        if any([held.read() for held in self.numbers.values()]):  # of all, hence the list
+        if sum(held.read() for held in self.numbers.values()):
             self._count_on()
         if self.others or self.on_host < len(self.chosen):
             grads = [grads[i] for i in self.found]
