@@ -267,6 +267,7 @@ def test_refused_arguments(kind):
         (lambda: per_epoch(None, 3), "schedule is None, a NoneType; expected a schedule, or a function of the step"),
         (lambda: one_cycle(0.1, 9, 0.6, three_phase=True), "pct_start is 0.6; expected at most 0.5 with "),
         (lambda: ReduceOnPlateau(0.1, threshold=1.5), "threshold is 1.5; expected it below 1 with mode='min' and "),
+        (lambda: ReduceOnPlateau(0.1, threshold=1.0), "threshold is 1.0; expected it below 1 with mode='min' and "),
     ],
 )
 def test_arguments_that_do_not_go_together(make_one, message):
@@ -424,6 +425,16 @@ def rates_of(schedule, metrics):
         ({"patience": 0, "threshold": 0.25, "threshold_mode": "abs"}, [8, 7.75, 7.7, 7.5, 7.4], [8, 4, 4, 2, 2]),
         ({"patience": 0, "threshold": 0.25, "mode": "max"}, [8, 10, 10.1, 12], [8, 4, 4, 2]),
         ({"patience": 0, "threshold": 0.25, "threshold_mode": "abs", "mode": "max"}, [8, 8.25, 8.3], [8, 4, 4]),
+        # Of a negative best, the margin is a share of its magnitude; of a best of 0 there is none.
+        ({"patience": 0, "threshold": 0.25}, [-8, -8, -9, -10, -10.1, -7], [8, 4, 2, 1, 1, 0.5]),
+        ({"patience": 0, "threshold": 0.25, "mode": "max"}, [-8, -8, -7, -6, -5.9, -9], [8, 4, 2, 1, 1, 0.5]),
+        ({"patience": 0, "threshold": 0.25}, [1, 0, 0, -1e-300, -1.2e-300, -2e-300], [8, 8, 4, 4, 2, 2]),
+        ({"patience": 0, "threshold": 0.25, "mode": "max"}, [-1, 0, 0, 1e-300, 1.2e-300, 2e-300], [8, 8, 4, 4, 2, 2]),
+        ({"patience": 0, "threshold": 0.25}, [4, -4, -4, 4, nan, -6], [8, 8, 4, 2, 1, 1]),
+        # A margin of the whole of best, or more: for mode="max" alone.
+        ({"patience": 0, "threshold": 1.0, "mode": "max"}, [-4, -1, 0, 0.1, 1, 2, 2.1], [8, 4, 2, 2, 2, 1, 1]),
+        ({"patience": 0, "threshold": 2.0, "mode": "max"}, [-4, 3, 4.1, 13], [8, 4, 4, 4]),
+        ({"patience": 0, "threshold": 1.0, "threshold_mode": "abs"}, [4, 3, 2.9], [8, 4, 4]),
         # After a fall two don't count; a better one among them is still the best.
         ({"patience": 0, "cooldown": 2}, [5, 5, 5, 5, 5, 5], [8, 4, 4, 4, 2, 2]),
         ({"patience": 0, "cooldown": 2}, [5, 5, 3, 4, 4, 2], [8, 4, 4, 4, 2, 2]),
@@ -437,11 +448,21 @@ def rates_of(schedule, metrics):
         ({"patience": 0}, [inf, 5, inf], [4, 4, 2]),
         ({"patience": 0}, [-inf, -inf], [8, 4]),
         ({"patience": 0, "mode": "max"}, [-inf, 5, inf, 6], [4, 4, 4, 2]),
+        ({"patience": 0, "threshold": 0.25}, [nan, -5, -inf, -inf, nan], [4, 4, 4, 2, 1]),
+        ({"patience": 0, "threshold": 1.5, "mode": "max"}, [nan, -inf, -5, inf, inf], [4, 2, 2, 2, 1]),
     ],
 )
 def test_plateau(options, metrics, rates):
     schedule = ReduceOnPlateau(8.0, **{"factor": 0.5, "threshold": 0.0, **options})
     assert rates_of(schedule, metrics) == rates
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+@pytest.mark.parametrize("threshold", [0.0, 1e-4, 0.9])
+@pytest.mark.parametrize("level", [-1234.5, -1e-3, 0.0, 1e-3, 1234.5])
+def test_the_rate_falls_where_a_metric_stays_the_same(mode, threshold, level):
+    schedule = ReduceOnPlateau(1.0, factor=0.5, patience=3, threshold=threshold, mode=mode)
+    assert rates_of(schedule, [level] * 9) == [1, 1, 1, 1, 0.5, 0.5, 0.5, 0.5, 0.25]
 
 
 def test_nan_is_never_best():

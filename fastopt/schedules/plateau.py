@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from copy import copy
 from dataclasses import dataclass, field
-from math import inf
+from math import inf, isinf
 from typing import Any, Literal
 
 from fastopt.arguments import Real
@@ -17,8 +17,8 @@ from fastopt.schedules.schedule import Schedule
 class ReduceOnPlateau(Schedule):
     """Down by a factor, when a metric has not become better for a while.
 
-        better: metric < best * (1 - threshold)      (threshold_mode="abs": best - threshold;
-                                                      mode="max": the other way round, and +)
+        better: metric < best - threshold * abs(best)      (threshold_mode="abs": best - threshold;
+                                                            mode="max": the other way round, and +)
         more than patience observations in a row that are not better:
             lr = max(lr * factor, min_lr)            (if that is lower by more than eps)
             the next cooldown observations don't count
@@ -37,8 +37,7 @@ class ReduceOnPlateau(Schedule):
     threshold : float >= 0
         By how much a metric has to be better than the best: below 1 with mode="min" and threshold_mode="rel".
     threshold_mode : {"rel", "abs"}
-        Whether threshold is a share of the best, or a number. For metrics below 0 take "abs": a share of those points
-        the other way.
+        Whether threshold is a share of the best metric's magnitude, or a number.
     mode : {"min", "max"}
         Whether a lower metric is better, or a higher.
     cooldown : int >= 0
@@ -57,7 +56,10 @@ class ReduceOnPlateau(Schedule):
 
     Notes
     -----
-    PyTorch's ReduceLROnPlateau, in all its arithmetic. A metric that is NaN is no better than any, and never best.
+    PyTorch's ReduceLROnPlateau, except where ``best`` is negative and threshold_mode is "rel": PyTorch compares with
+    ``best * (1 - threshold)``, which is worse than ``best`` there (mode="max": ``1 + threshold``), so that a metric that
+    stays the same counts as progress and the rate never falls. Negative metrics are common: log-likelihoods, ELBOs,
+    returns. A metric that is NaN is no better than any, and never best.
 
     Examples
     --------
@@ -90,7 +92,7 @@ class ReduceOnPlateau(Schedule):
         if self.mode == "min" and self.threshold_mode == "rel" and self.threshold >= 1:
             raise ValueError(
                 f"threshold is {self.threshold}; expected it below 1 with mode='min' and threshold_mode='rel': "
-                "no metric would be low enough"
+                "no metric above 0 would be low enough"
             )
 
     def _after(self, t: int) -> float:
@@ -119,7 +121,12 @@ class ReduceOnPlateau(Schedule):
 
     def _is_better(self, metric: float) -> bool:
         margin = -self.threshold if self.mode == "min" else self.threshold
-        bar = self.best * (1 + margin) if self.threshold_mode == "rel" else self.best + margin
+        if self.threshold_mode == "abs":
+            bar = self.best + margin
+        elif isinf(self.best):
+            bar = self.best  # mode="max" starts at -inf, and 1 - margin may be 0 or negative
+        else:
+            bar = self.best * (1 + margin if self.best > 0 else 1 - margin)
         return metric < bar if self.mode == "min" else metric > bar
 
     def state_dict(self) -> dict[str, Any]:
