@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
+from types import FunctionType
 from typing import Any, TypeAlias, overload
 
 import numpy as np
@@ -18,15 +19,15 @@ from fastopt.display import Display
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.run import run
 from fastopt.engine.update import Update
+from fastopt.messages import brief
 from fastopt.optim.optimizer import Optimizer
 from fastopt.ranges import ANY, RANGES
 
 #: From hyperparameters to a rule's scalars: by name, or in order.
 Prepare: TypeAlias = Callable[..., Mapping[str, float] | tuple[float, ...]]
 
-#: What a user may call in a rule, and which primitive that is: by its name alone, as fastopt has it, or as others do.
+#: What a user may call in a rule, and which primitive that is: as fastopt has it, or as others do.
 FUNCTIONS: dict[Any, str] = {
-    **{name: name for name in primitives.__all__},
     **{getattr(primitives, name): name for name in primitives.__all__},
     **dict.fromkeys((math.sqrt, np.sqrt), "sqrt"),
     **dict.fromkeys((abs, math.fabs, np.fabs, np.abs), "fabs"),
@@ -35,6 +36,9 @@ FUNCTIONS: dict[Any, str] = {
 
 #: What every call takes beside a rule's own hyperparameters.
 SHARED = {"weight_decay": 0.0, "grad_scale": 1.0}
+
+#: How many hyperparameters a call takes, the shared ones among them.
+MOST_HYPERPARAMETERS = 16
 
 #: What the rules of a user are compiled by, unless a call says otherwise: on a CUDA device, "cuda".
 BACKEND = "numba"
@@ -64,6 +68,11 @@ class Rule(Display):
         #: The defaults of hyperparameters; `inspect.Parameter.empty` where there is none.
         self.defaults: dict[str, Any] = {**own, **{name: value for name, value in SHARED.items() if name not in own}}
         self.hyperparameters = tuple(self.defaults)
+        if len(self.hyperparameters) > MOST_HYPERPARAMETERS:
+            raise RuleError(
+                f"{self._read.where}: rule {self.name!r} has {len(self.hyperparameters)} hyperparameters, weight_decay "
+                f"and grad_scale among them; expected at most {MOST_HYPERPARAMETERS}"
+            )
         self.__signature__ = self._signature()
         # A weight_decay of the rule's own is not coupled to the gradient, too.
         self._coupled = "weight_decay" not in own
@@ -105,10 +114,11 @@ class Rule(Display):
         scale, decay, _, *scalars = self.update.prepare(*self._values(given))
         own = scalars[: len(self._read.scalars)]
         written = [i for i, name in enumerate(self.arrays) if name != "grad"]
+        function = _with_primitives(self.function)
         for place in np.ndindex(np.shape(arrays[0])):
             values = [float(array[place]) for array in arrays]
             values[1] = scale * values[1] + (decay * values[0] if decay else 0.0)
-            returned = self.function(*values, **dict(zip(self._read.scalars, own, strict=True)))
+            returned = function(*values, **dict(zip(self._read.scalars, own, strict=True)))
             for i, value in zip(written, returned if len(written) > 1 else (returned,), strict=True):
                 arrays[i][place] = value
 
@@ -179,11 +189,24 @@ class Rule(Display):
         return scale, decay, 0.0, *(float(own[name]) for name in self._read.scalars), *self._read.literals.values()
 
 
+def _with_primitives(function: Any) -> Callable[..., Any]:
+    """The same function; primitives that its module does not have by their names are fastopt's."""
+    known = {name: getattr(primitives, name) for name in primitives.__all__}
+    return FunctionType(
+        function.__code__, {**known, **function.__globals__}, function.__name__, None, function.__closure__
+    )
+
+
 def _parameters(prepare: Prepare) -> dict[str, Any]:
     """The names and defaults of a function's arguments."""
-    parameters = inspect.signature(prepare).parameters.values()
-    if odd := [each.name for each in parameters if each.kind in (each.VAR_POSITIONAL, each.VAR_KEYWORD)]:
-        raise RuleError(f"prepare takes *{odd[0]}; expected each hyperparameter by its name")
+    if not callable(prepare):
+        raise RuleError(f"prepare is {brief(prepare)}; expected a function of the hyperparameters")
+    try:
+        parameters = inspect.signature(prepare).parameters.values()
+    except ValueError as error:  # of some built-in functions
+        raise RuleError(f"prepare is {brief(prepare)}, whose arguments can't be read; expected a function") from error
+    if odd := [each for each in parameters if each.kind not in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]:
+        raise RuleError(f"prepare takes {odd[0]}; expected each hyperparameter by its name")
     if taken := [each.name for each in parameters if each.name in TAKEN]:
         raise RuleError(f"prepare takes {taken[0]}, which calls take already; expected another name")
     return {each.name: each.default for each in parameters}

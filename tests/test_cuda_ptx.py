@@ -13,6 +13,7 @@ import fastopt.numba
 from fastopt import rules
 from fastopt.codegen.rule_text import SHARED_SCALARS, parse_functions, rules_of
 from fastopt.codegen.to_cuda import LINEAR, LIST, WORDS, unroll
+from tests.every_function import of_every_function
 from tests.ptx import check, contractible, cuda, generations, ptx_of
 from tests.support import users_kernel
 
@@ -45,6 +46,14 @@ def test_every_kernel(rule, shape, generation):
 def test_mixed_precision(generation):
     text = check(kernel_of("adam", storages=("bfloat16", "float16", "float32", "float32")), generation)
     assert ".f64" not in text
+
+
+@shapes
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_every_function_that_a_users_rule_may_call(shape, dtype):
+    rule = of_every_function.update
+    kernel = cuda.Kernel(rule.rule, 0, (dtype,) * len(rule.arrays), dtype, SHAPES[shape])
+    assert (".f64" in check(kernel, (9, 0), most_registers=128)) == (dtype == "float64")
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib.util
 import math
 import re
 from collections.abc import Callable
@@ -11,7 +13,10 @@ import numpy as np
 import pytest
 
 import fastopt
+from fastopt.codegen.rule_text import PRIMITIVES
+from fastopt.extending import FUNCTIONS
 from fastopt.optim import Adam
+from tests import every_function
 from tests.support import LAYOUTS, assert_same_bits, cpus, run_python
 
 
@@ -93,6 +98,58 @@ def test_literals_are_rounded_to_the_type_that_is_computed_in():
     tenth(param, np.ones(3, np.float32))
     assert np.all(param == -np.float32(0.1))
     assert "float64" not in tenth._read.text
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("backend", [None, "numba", "reference"])
+def test_every_function_computes_what_numpy_does(backend, dtype):
+    assert {f"{name}_of" for name in PRIMITIVES} == set(every_function.of_every_function.arrays[2:])
+    every_function.check(dtype, backend)
+
+
+def test_every_function_is_the_same_from_the_cache(tmp_path):
+    program = """
+import sys
+import numpy as np
+from tests import every_function
+for dtype in (np.float32, np.float64):
+    every_function.check(dtype)
+print("numba" in sys.modules)
+"""
+    for imported in (True, False):
+        assert run_python(program, FASTOPT_CACHE_DIR=str(tmp_path)) == f"{imported}\n"
+
+
+def module_in(folder, text):
+    """A module with a rule, in a file of its own; its first lines import what rules may call."""
+    path = folder / f"rules_{len(list(folder.iterdir()))}.py"
+    path.write_text(f"import math, numpy as np, fastopt\nfrom fastopt.extending import rule\n{text}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_functions_are_those_of_fastopt_math_and_numpy(tmp_path):
+    """By each name that the docs have, and by that alone where nothing else has it."""
+    read = module_in(
+        tmp_path,
+        """
+@rule
+def by_all_names(param, grad, m, /):
+    size = abs(grad) + fabs(grad) + math.fabs(grad) + np.abs(grad) + np.absolute(grad) + np.fabs(grad)
+    root = sqrt(size) + math.sqrt(size) + np.sqrt(size) + fastopt.primitives.sqrt(size)
+    signs = sign(grad) + np.sign(grad) + fastopt.primitives.sign(grad)
+    return size + root, signs + relu(grad) + gate(param, grad)
+""",
+    ).by_all_names
+    assert set(FUNCTIONS.values()) == set(PRIMITIVES)
+    grad = np.array([-4.0, 0.0, 2.0])
+    for backend in (None, "reference"):
+        param, m = np.array([3.0, 4.0, 5.0]), np.zeros(3)
+        read(param, grad, m, backend=backend)
+        np.testing.assert_allclose(param, 6 * abs(grad) + 4 * np.sqrt(6 * abs(grad)), rtol=1e-15)
+        assert m.tolist() == [-3.0, 0.0, 3.0 + 2.0 + 5.0]
 
 
 def test_optimizers_hold_its_state():
@@ -305,7 +362,60 @@ def keeps_an_average(param, grad, ema, /, lr):
     return param - lr * grad, ema
 
 
+def array_with_a_default(param, grad, m=0.0, /, lr=0.1):
+    return param - lr * grad, m
+
+
+def any_number_by_name(param, grad, /, **scalars):
+    return param
+
+
+def fewer_names_than_values(param, grad, /, lr):
+    a, b = grad, lr, 2.0
+    return param - a * b
+
+
+def more_names_than_values(param, grad, /, lr):
+    a, b, c = grad, lr
+    return param - a * b * c
+
+
+def calls_by_keyword(param, grad, /, lr):
+    return param - lr * fastopt.primitives.sign(x=grad)
+
+
+def calls_with_a_star(param, grad, /, lr):
+    return param - lr * fastopt.primitives.gate(*grad)
+
+
+def too_many_arrays(param, grad, a, b, c, d, e, f, g, /):
+    return param, a, b, c, d, e, f, g
+
+
+def keeps_a_shared_scalar(param, grad, decay, /, lr):
+    return param - lr * grad, decay
+
+
+def returns_a_condition(param, grad, /, lr):
+    param = grad > lr
+    return param
+
+
+def keeps_a_loop(param, grad, range, /, lr):
+    return param - lr * grad, range
+
+
 BAD = {
+    array_with_a_default: (0, "an array with a default; expected none before the /"),
+    any_number_by_name: (0, "arguments of any number; expected each by its name"),
+    fewer_names_than_values: (1, "a, b = (grad, lr, 2.0); expected as many values as names"),
+    more_names_than_values: (1, "a, b, c = (grad, lr); expected as many values as names"),
+    calls_by_keyword: (1, "a call of fastopt.primitives.sign(x=grad); expected one of"),
+    calls_with_a_star: (1, "a call of fastopt.primitives.gate(*grad); expected one of"),
+    too_many_arrays: (0, "9 arrays; expected at most 8"),
+    keeps_a_shared_scalar: (0, "the state decay, a name that kernels use themselves"),
+    returns_a_condition: (2, "a condition, param; expected a number"),
+    keeps_a_loop: (0, "the state range, a name that kernels use themselves"),
     returns_a_tuple_of_one: (1, "a return of 1 value in a tuple; expected 1: param"),
     returns_a_tuple_in_a_tuple: (1, "several values where one is expected"),
     unpacks_a_number: (1, "a, _ = grad; expected as many values as names"),
@@ -352,11 +462,207 @@ def test_what_is_no_rule_is_refused_by_its_line(function: Callable[..., object])
         fastopt.rule(function)
 
 
+#: Of the second line of a rule: what it says, and what is said of it.
+MALFORMED = {
+    f"x = {' + '.join(['grad'] * 2000)}": "a statement that is too large; expected parts of it to have names",
+    f"x = {'-' * 300}grad": "a statement that is too large",
+    f"x = {'(' * 60}grad{')**2' * 60}": "a statement that is too large",
+    f"x = {' < '.join(['grad'] * 4000)}": "a statement that is too large",
+    f"x = {' if grad else '.join(['grad'] * 500)}": "a statement that is too large",
+    f"x = 0x{'f' * 5000}": "the number a whole number of 20000 bits, which float32 does not hold",
+    f"x = grad ** 0x{'f' * 5000}": "a power; expected products and sqrt",
+    f"x = grad[0x{'f' * 5000}]": "an index; expected the arithmetic of one element",
+    f"x = {'9' * 4000}": "the number a whole number of 13288 bits, which",
+    f"x = {'9' * 5000}.0": "the number inf, which float32 does not hold",
+    f"x = '{'a' * 9000}'": "the value 'aaaa",
+    "x = 1j": "the value 1j; expected numbers only",
+    "x = b'1'": "the value b'1'; expected numbers only",
+    "x = ...": "the value Ellipsis; expected numbers only",
+    "x = None": "the value None; expected numbers only",
+    "x = (lambda: (lambda: grad)())()": "a call of (lambda: (lambda: grad)())(); expected one of",
+    "x = lambda y: y": "Lambda: lambda y: y; expected arithmetic of its arguments",
+    "x = f'{grad!r:>{10}}'": "JoinedStr: ",
+    "x = (y := grad)": "NamedExpr: (y := grad)",
+    "x = [grad]": "List: [grad]",
+    "x = [y for y in grad]": "ListComp: ",
+    "x = grad.real": "grad.real; expected names of arguments, and calls of",
+    "x = math.nothing(grad)": "a call of math.nothing(grad); expected one of",
+    "x = ODD.nothing(grad)": "a call of ODD.nothing(grad); expected one of",
+    "x = PAIR(grad)": "a call of PAIR(grad); expected one of",
+    "x = NAME(grad)": "a call of NAME(grad); expected one of",
+    "x = later(grad)": "a call of later(grad); expected one of",
+    "x = grad @ lr": "MatMult: grad @ lr; expected + - * /",
+    "x = grad << 1": "LShift: grad << 1; expected + - * /",
+    "x = ~grad": "Invert: ~grad; expected -, + or not",
+    "x = grad is lr": "Is: grad is lr; expected < > <= >= == !=",
+    "x = grad in (1, 2)": "In: grad in (1, 2); expected <",
+    "x = (grad > 0) + 1": "a condition, grad > 0; expected a number",
+    "x = -(grad > 0)": "a condition, grad > 0; expected a number",
+    "x = abs(not grad)": "a condition, not grad; expected a number",
+    "x = (grad > 0) < 1": "a condition, grad > 0; expected a number",
+    "x = (grad > 0)**2": "a condition, grad > 0; expected a number",
+    "x = grad and lr": "a number, grad; expected a condition",
+    "x = lr if grad else grad > 0": "a condition, grad > 0; expected a number",
+    "x = grad > 0 if grad else lr": "a number, lr; expected a condition",
+    "x, y = grad > 0, grad; x, y = y, x; x = x + y": "a condition, y; expected a number",
+    "a, *b = grad, lr": "an assignment to *b; expected a name",
+    "[a, b] = grad, lr": "[a, b] = (grad, lr); expected as many values as names",
+    "param.x = grad": "an assignment to param.x; expected a name",
+    "x: float = grad": "AnnAssign: x: float = grad",
+    "__x = grad": "an assignment to __x; expected other names",
+    "x_ = grad": "an assignment to x_; expected other names",
+    "x += 1": "the name x, which is no argument and was not assigned before",
+    "param **= 3": "a power; expected products and sqrt",
+    "param //= 3": "a floor division; expected + - * /",
+    "del grad": "Delete: del grad",
+    "global G": "Global: global G",
+    "import os": "Import: import os",
+    "assert grad": "Assert: assert grad",
+    "pass": "Pass: pass",
+    "x = yield grad": "Yield: (yield grad)",
+    "def inner(x): return x": "FunctionDef: def inner(x):",
+    "with grad: pass": "With: with grad:",
+    "grad + 1": "a value that nothing is done with: grad + 1",
+    "x = " + " + ".join(f"{i}.5" for i in range(29)): "more than 24 numbers; expected no more beside 1 scalars",
+}
+
+
+@pytest.mark.parametrize("statement", MALFORMED, ids=lambda statement: statement[:30])
+def test_whatever_a_line_says_is_refused_by_its_line(statement, tmp_path):
+    module = module_in(
+        tmp_path,
+        f"""
+class Odd:
+    def __getattr__(self, name):
+        raise RuntimeError(name)
+ODD, PAIR, NAME = Odd(), (1, [2]), "sqrt"
+def outer():
+    def f(param, grad, /, lr=0.1):
+        {statement}
+        return param - lr * grad
+    line = f.__code__.co_firstlineno
+    yield f
+    later = abs
+f = next(outer())
+""",
+    )
+    line = module.f.__code__.co_firstlineno + 1
+    match = re.escape(f"{module.__name__}.py, line {line}: rule 'f' has {MALFORMED[statement]}")
+    with pytest.raises(ValueError, match=match) as caught:
+        fastopt.rule(module.f)
+    assert len(str(caught.value)) < 400 + len(module.__file__)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message"),
+    [
+        ("async def f(param, grad, /): return param", 3, "a rule is AsyncFunctionDef; expected a function"),
+        ("if True:\n  f = (lambda param, grad, /:\n    param)", 4, "a rule is Assign; expected a function"),
+        ("f = [(lambda param, grad, /: param),\n1][0]", 3, "a rule is Assign; expected a function"),
+        ("class A:\n  f = dict(a=1,\n    b=lambda param, grad, /: param)['b']", 5, "rule '<lambda>' can't be parsed"),
+        ("def f(param, grad, /): pass", 3, "rule 'f' has Pass"),
+        ("def f(param, grad, /): 'text'", 3, "rule 'f' has no return at its end"),
+        ("def f(param, grad, /, __x): return param", 3, "rule 'f' has the argument __x; expected other names"),
+        *((f"def f(param, grad, /, {name}): return param", 3, f"rule 'f' has the scalar {name}, which calls take") for
+          name in ("backend", "ema_decay", "hyperparameters", "master_weights", "mu_product", "names", "num_threads",
+                   "params", "self", "state_dtype", "stochastic_rounding", "stream")),
+        (f"def f(param, grad, /, {', '.join(f's{i}' for i in range(15))}): return param", 3,
+         "rule 'f' has 17 hyperparameters, weight_decay and grad_scale among them; expected at most 16"),
+        (f"def f(param, grad, /, {', '.join(f's{i}' for i in range(26))}): return param", 3,
+         "rule 'f' has 26 scalars; expected at most 25"),
+    ],
+)  # fmt: skip
+def test_whatever_a_function_is_is_refused_by_its_line(text, line, message, tmp_path):
+    module = module_in(tmp_path, text)
+    function = module.f if hasattr(module, "f") else module.A.f
+    with pytest.raises(ValueError, match=re.escape(f"{module.__name__}.py, line {line}: {message}")):
+        fastopt.rule(function)
+
+
+@pytest.mark.parametrize(
+    ("prepare", "message"),
+    [
+        (5, "prepare is 5; expected a function of the hyperparameters"),
+        (lambda lr, *more: (lr,), r"prepare takes \*more; expected each hyperparameter by its name"),
+        (lambda **more: (1.0,), r"prepare takes \*\*more; expected each hyperparameter by its name"),
+        (lambda lr, /: (lr,), "prepare takes lr; expected each hyperparameter by its name"),
+        (lambda stream: (stream,), "prepare takes stream, which calls take already; expected another name"),
+    ],
+)
+def test_a_prepare_of_other_arguments_is_refused(prepare, message):
+    with pytest.raises(ValueError, match=f"^{message}"):
+        fastopt.rule(prepare=prepare)(wrong)
+
+
+def test_names_of_other_languages_are_as_good_as_any(tmp_path):
+    """Keywords of C, types of Numba, letters of other alphabets, and what kernels themselves call."""
+    read = module_in(
+        tmp_path,
+        """
+@rule
+def restrict(param, grad, double, /, int, float32=0.5, *, index=1.5, min=2.0, gradient=3.0, zero=4.0, β=0.25):
+    void, 名 = grad * int, grad > zero or not gradient < β < 2.0
+    range = float32 if 名 else min
+    return param - void * range, index * double
+""",
+    ).restrict
+    got, wanted = arrays(read.arrays, dtype=np.float64), arrays(read.arrays, dtype=np.float64)
+    for array, each in zip((*got.values(), *wanted.values()), [8.0] * 6, strict=True):
+        array[::3] *= each
+    read(*got.values(), int=0.5)
+    read.reference(*wanted.values(), int=0.5)
+    for name in got:
+        np.testing.assert_allclose(got[name], wanted[name], rtol=1e-15)
+    assert len(set(np.round((got["param"] - arrays(["param"], dtype=np.float64)["param"]) / got["grad"], 3))) > 2
+
+
+def test_the_largest_rules_compile(tmp_path):
+    """With as many arrays, scalars, hyperparameters and numbers as there may be, and as deep a statement."""
+    scalars, state = [f"s{i}" for i in range(14)], [f"m{i}" for i in range(6)]
+    deep = f"{'(' * 90}grad{' + 1)' * 90}"
+    read = module_in(
+        tmp_path,
+        f"""
+@rule
+def large(param, grad, {", ".join(state)}, /, {", ".join(f"{name}=0.5" for name in scalars)}):
+    deep = {deep}
+    return deep * ({" + ".join(scalars)}), 1.0 + 2.0 + 3.0 + 4.0 + 5.0, {", ".join(state[1:])}
+@rule(prepare=lambda lr: (lr,) * 25)
+def wide(param, grad, /, {", ".join(f"s{i}" for i in range(25))}):
+    return param - grad * ({" + ".join(f"s{i}" for i in range(25))})
+""",
+    )
+    given = [np.ones(3) for _ in read.large.arrays]
+    read.large(*given)
+    assert given[0].tolist() == [91 * 7.0] * 3
+    assert given[2].tolist() == [15.0] * 3
+    read.wide(given[0], given[1], lr=0.5)
+    assert given[0].tolist() == [91 * 7.0 - 25 * 0.5] * 3
+
+
+def test_step_is_no_option_of_an_optimizer():
+    """Optimizers count; a rule that has a step gets theirs."""
+    param = np.ones(3)
+    for rule in (own_adam, plain_adam):
+        with pytest.raises(TypeError, match="step"):
+            rule.optimizer([param], lr=0.1, step=3)
+    with pytest.raises(TypeError, match="grad_scale"):
+        plain_adam.optimizer([param], lr=0.1, grad_scale=2.0)
+    with pytest.raises(TypeError, match="own_adam needs step, which has no default"):
+        own_adam(param, *(np.ones(3) for _ in range(3)), lr=0.1)
+
+
 def test_what_is_no_function_is_refused():
-    with pytest.raises(ValueError, match="expected a function made by def"):
+    with pytest.raises(ValueError, match=r"rule '<lambda>' can't be parsed|a rule is Expr; expected a function"):
         fastopt.rule(lambda param, grad, /: param)
+    for other in (math.sqrt, 5, "text", functools.partial(wrong, size=1), functools.cache(wrong), Callable):
+        with pytest.raises(ValueError, match=r"^a rule is .*; expected a function made by def"):
+            fastopt.rule(other)
+    without_source = {}
+    exec("def f(param, grad, /):\n    return param\n", without_source)
     with pytest.raises(ValueError, match=r"source of .* can't be read"):
-        fastopt.rule(math.sqrt)
+        fastopt.rule(without_source["f"])
 
 
 def test_importing_fastopt_imports_no_numba_and_another_process_finds_the_kernel(tmp_path):

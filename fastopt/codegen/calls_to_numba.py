@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from .rule_text import FORMS, Function, parse_functions
+from .rule_text import FORMS, PRIMITIVES, Function, parse_functions
 from .to_numba import inlined, loop
 
 ORIGIN = '"""Generated from fastopt/{}.py by fastopt/codegen/calls_to_numba.py: change those, not this."""'
@@ -16,7 +16,7 @@ ORIGIN = '"""Generated from fastopt/{}.py by fastopt/codegen/calls_to_numba.py: 
 LOOP_HEADER = f"""\
 {ORIGIN.format("rules")}
 
-from fastopt.backends.numba_compiler import compiled, fabs, float32, float64, inlined, sign, sqrt
+from fastopt.backends.numba_compiler import compiled, float32, float64, inlined, {", ".join(PRIMITIVES)}
 """
 
 CALL_HEADER = f"""\

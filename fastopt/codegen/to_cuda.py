@@ -15,6 +15,7 @@ There is no number in the text, for a literal is a signed one: ``zero`` and ``un
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 from .rule_text import SHARED_SCALARS, Function, parse_functions
@@ -51,7 +52,7 @@ def cuda_module(
     functions = parse_functions(source)
     gradient, descent = (functions[name] for name in form)
     parts = [HEADER, _inlined("gradient", gradient), _inlined("descend", descent), _inlined("rule_", functions[rule])]
-    writer = _Writer(functions[rule], storages, dtype, from_memory)
+    writer = _Writer(_told_apart(functions[rule]), storages, dtype, from_memory)
     kernel = {LINEAR: writer.linear, LIST: writer.list}.get(axes, partial(writer.strided, axes))
     return "\n\n".join([*parts, kernel()])
 
@@ -69,6 +70,12 @@ def words_module(words: int) -> str:
     """Return the text of a module whose ``kernel`` writes so many arguments into memory, one behind the other."""
     arguments = ", ".join(f"w{i}" for i in range(words))
     return f"def kernel(_words, {arguments}):\n" + "".join(f"    _words[{i}] = w{i}\n" for i in range(words))
+
+
+def _told_apart(rule: Function) -> Function:
+    """The rule, its state by numbers: what is derived from the name of one array could be that of another."""
+    state = (f"state{i}" for i in range(len(rule.arrays) - 2))
+    return replace(rule, arrays=(*rule.arrays[:2], *state))
 
 
 def _inlined(name: str, function: Function) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import textwrap
 
-from .rule_text import SHARED_SCALARS, Function, parse_functions
+from .rule_text import PRIMITIVES, SHARED_SCALARS, Function, parse_functions
 
-HEADER = '''\
+HEADER = f'''\
 """Generated from fastopt/rules.py by fastopt/codegen/to_numba.py: change those, not this."""
 
-from fastopt.backends.numba_compiler import carray, compiled, fabs, inlined, kernel_of, sign, sqrt
+from fastopt.backends.numba_compiler import carray, compiled, inlined, kernel_of, {", ".join(PRIMITIVES)}
 '''
 
 
