@@ -69,11 +69,11 @@ class Norm(Display):
         self.backend = backend
         self.num_threads = num_threads
 
-        self.weight = np.ones(shape, dtype)
-        self.bias = np.zeros(shape, dtype)
+        self.weight: _Values = np.ones(shape, dtype)
+        self.bias: _Values = np.zeros(shape, dtype)
         wide = np.result_type(dtype, np.float32)
-        self.dweight = np.zeros(shape, wide)
-        self.dbias = np.zeros(shape, wide)
+        self.dweight: _Values = np.zeros(shape, wide)
+        self.dbias: _Values = np.zeros(shape, wide)
 
         self.training = True
         self.x: Array | None = None
@@ -235,7 +235,7 @@ class BatchNorm(Norm):
         self.unbiased = unbiased
         self.running_mean = np.zeros_like(self.dweight)
         self.running_var = np.ones_like(self.dweight)
-        self.batches_seen = np.zeros((), np.int64)
+        self.batches_seen: NDArray[np.int64] = np.zeros((), np.int64)
         self._used_batch = True
 
     def use(self, statistics: DatasetStatistics) -> None:

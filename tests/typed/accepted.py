@@ -48,6 +48,9 @@ norm = BatchNorm(4)
 assert_type(norm.eval().forward(x), NDArray[Any])
 assert_type(norm.train(), BatchNorm)
 assert_type(norm.running_mean, NDArray[Any])
+assert_type(norm.batches_seen, NDArray[np.int64])
+for values in (norm.weight, norm.bias, norm.dweight, norm.dbias):
+    assert_type(values, NDArray[Any])
 assert_type(norm.backward(x), NDArray[Any] | Any)
 assert_type(norm.params, list[NDArray[Any]])
 
