@@ -29,6 +29,11 @@ SAMPLES = "arrays, or a number of samples from 1 to 2**59"
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
 
 
+def _reading(name: str) -> Any:
+    """Return a property that tells an attribute, which type checkers are to take for the attribute itself."""
+    return property(attrgetter(name))
+
+
 class MiniBatches(Display, Generic[Batch]):
     """Epochs of mini-batches, which `fastopt.minibatches` makes: each pass over the object is the next epoch.
 
@@ -90,12 +95,12 @@ class MiniBatches(Display, Generic[Batch]):
         self._position = (self.epoch, 0)
         self._pass: object = None
 
-    samples = property(attrgetter("_samples"))
-    batch_size = property(attrgetter("_batch_size"))
-    seed = property(attrgetter("_seed"))
-    epoch = property(attrgetter("_epoch"))
-    shuffle = property(attrgetter("_shuffle"))
-    drop_last = property(attrgetter("_drop_last"))
+    samples: int = _reading("_samples")
+    batch_size: int = _reading("_batch_size")
+    seed: int = _reading("_seed")
+    epoch: int = _reading("_epoch")
+    shuffle: bool = _reading("_shuffle")
+    drop_last: bool = _reading("_drop_last")
 
     def _parts(self) -> list[str]:
         options = {name: getattr(self, name) for name in ("batch_size", "shuffle", "drop_last", "seed", "epoch")}

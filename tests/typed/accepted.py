@@ -76,7 +76,10 @@ for numbers in minibatches(x, batch_size=4, indices_only=True):
     assert_type(numbers, NDArray[np.int64])
 for numbers in minibatches(8, batch_size=4, indices_only=True):
     assert_type(numbers, NDArray[np.int64])
-assert_type(len(minibatches(x, batch_size=4)), int)
+batches = minibatches(x, batch_size=4)
+assert_type(len(batches), int)
+assert_type(batches.seed, int)
+assert_type(batches.drop_last, bool)
 
 # ---- Optimizers
 
