@@ -6,7 +6,6 @@ import json
 import os
 import pickle
 import stat
-import sys
 import textwrap
 import tracemalloc
 from dataclasses import dataclass, field
@@ -16,7 +15,6 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-import fastopt
 from fastopt import optim
 from fastopt.optim import atomic, checkpoint
 from tests.support import assert_same_bits, bits, run_python
@@ -382,10 +380,11 @@ def test_a_file_that_is_none_changes_nothing(tmp_path, ending):
     trained().save(path)
     whole = path.read_bytes()
     foreign = tmp_path / f"foreign.{ending}"
-    write = {"npz": checkpoint._write_npz, "safetensors": checkpoint._write_safetensors}[ending]
     bad = [whole[:-cut] for cut in (1, 2, 30, 100, len(whole) // 2, len(whole) - 1, len(whole))]
-    for metadata in ("{}", "[]", "no JSON", json.dumps({"version": 2}), json.dumps({"version": 1})):
-        write(str(foreign), metadata, {"steps": np.zeros(2, np.int64)})
+    arrays = checkpoint._apart(trained().state_dict())[1]
+    for metadata in ("{}", "[]", "no JSON", "[" * 50_000, json.dumps({"optimizer": "NAdam"})):
+        with open(foreign, "wb") as file:
+            checkpoint.KINDS[f".{ending}"].write(file, metadata, arrays)
         bad.append(foreign.read_bytes())
     np.save(tmp_path / "one.npy", np.zeros(3))
     np.savez(tmp_path / "pickled.npz", metadata=np.array([{}], object))
@@ -394,7 +393,7 @@ def test_a_file_that_is_none_changes_nothing(tmp_path, ending):
     before = everything(optimizer)
     for content in (*bad, b"\0" * 1000, b"x" * 100):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"^{path} is no checkpoint of fastopt, or not a whole one: "):
+        with pytest.raises(ValueError, match=rf"^{path} is no checkpoint of this NAdam, or damaged: "):
             optimizer.load(path)
         assert everything(optimizer) == before
     with pytest.raises(FileNotFoundError):
@@ -404,27 +403,13 @@ def test_a_file_that_is_none_changes_nothing(tmp_path, ending):
     assert everything(optimizer) != before
 
 
-def test_a_damaged_npz_changes_nothing(tmp_path):
-    """A byte of an array that is another one; safetensors files have no checksums."""
-    optimizer, path = trained(steps=1), tmp_path / "state.npz"
-    trained().save(path)
-    content = bytearray(path.read_bytes())
-    place = content.index(trained().state["a"]["m"].tobytes())
-    content[place] ^= 1
-    path.write_bytes(content)
-    before = everything(optimizer)
-    with pytest.raises(ValueError, match=r"is no checkpoint of fastopt, or not a whole one: .*CRC"):
-        optimizer.load(path)
-    assert everything(optimizer) == before
-
-
 def test_no_file_runs_code(tmp_path):
     class Evil:
         def __reduce__(self):
             return os.mkdir, (str(tmp_path / "done"),)
 
     np.savez(tmp_path / "state.npz", metadata=np.array([Evil()], object))
-    with pytest.raises(ValueError, match="is no checkpoint of fastopt"):
+    with pytest.raises(ValueError, match="is no checkpoint of this NAdam"):
         trained().load(tmp_path / "state.npz")
     assert os.listdir(tmp_path) == ["state.npz"]
 
@@ -434,7 +419,7 @@ def test_arrays_that_nobody_knows_are_refused(tmp_path):
     optimizer.save(path)
     with np.load(path) as arrays:
         np.savez(path, extra=np.ones(3), **arrays)
-    with pytest.raises(ValueError, match=r"it has extra, which its metadata does not know$"):
+    with pytest.raises(ValueError, match=r"it has 'extra', which this optimizer has not$"):
         optimizer.load(path)
 
 
@@ -452,24 +437,15 @@ def test_a_path_is_a_path(path):
         trained().save(path)
 
 
-def test_safetensors_may_be_missing(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "safetensors", None)
-    for call in (trained().save, trained().load):
-        with pytest.raises(fastopt.BackendUnavailable, match=r"pip install safetensors$"):
-            call(tmp_path / "state.safetensors")
-    assert os.listdir(tmp_path) == []
-
-
-def test_safetensors_is_imported_when_it_is_asked_for(tmp_path):
+def test_files_need_no_other_package(tmp_path):
     program = """
 import sys, numpy as np
 from fastopt.optim import Adam
 optimizer = Adam([np.ones(3, np.float32)])
-optimizer.save(sys.argv[1] + "/state.npz")
-optimizer.load(sys.argv[1] + "/state.npz")
+for ending in ("npz", "safetensors"):
+    optimizer.save(f"{sys.argv[1]}/state.{ending}")
+    optimizer.load(f"{sys.argv[1]}/state.{ending}")
 assert not {name.partition(".")[0] for name in sys.modules} & {"safetensors", "ml_dtypes", "torch", "numba"}
-optimizer.save(sys.argv[1] + "/state.safetensors")
-assert "torch" not in sys.modules
 """
     assert run_python(program, str(tmp_path)) == ""
 
@@ -522,7 +498,7 @@ def test_a_file_system_that_fails_leaves_the_old_file(tmp_path, monkeypatch, end
         raise OSError(28, "No space left on device")
 
     optimizer.step([np.ones((2, 3), np.float32), np.ones(4, np.float32)])
-    for module, name in ((os, "fsync"), (os, "replace"), (os, "chmod"), (checkpoint.json, "dumps")):
+    for module, name in ((os, "fsync"), (os, "replace"), (os, "fchmod"), (checkpoint.json, "dumps")):
         with monkeypatch.context() as patched:
             patched.setattr(module, name, fail)
             with pytest.raises(OSError, match="No space left"):
@@ -655,19 +631,6 @@ def test_killed_at_any_moment(tmp_path, ending):
         print(sum(count % 1000 > 0 for count in seen))
     """)
     assert int(run_python(program, str(tmp_path / f"state.{ending}"), OMP_NUM_THREADS="1")) > 5
-
-
-@every_ending
-def test_permissions_are_those_of_new_files(tmp_path, ending):
-    path = tmp_path / f"state.{ending}"
-    umask = os.umask(0o027)
-    try:
-        for _ in range(2):
-            trained().save(path)
-            assert stat.S_IMODE(path.stat().st_mode) == 0o640
-            path.chmod(0o600)
-    finally:
-        os.umask(umask)
 
 
 @every_ending

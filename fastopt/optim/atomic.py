@@ -3,46 +3,101 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import IO
+
+#: How the names of unfinished files begin and end.
+UNFINISHED = (".fastopt-", ".tmp")
 
 
 @contextmanager
-def replacing(path: str) -> Iterator[str]:
-    """Give the path of a new, empty file, which takes the place of ``path`` once all of it is on the disk.
+def replacing(path: str) -> Iterator[IO[bytes]]:
+    """Give a new, empty file, which takes the place of ``path`` once all of it is on the disk.
 
-    It stands in the same folder, as only there it can be renamed in one go; where path is a link, in that of the file
-    linked to. After an error it is gone, and path is as it was.
+    It is made in the same folder, for only there it can be renamed in one go; where path is a link, in that of the file
+    linked to. After an error it is gone, and path is as it was. A file that is replaced passes its mode on, and its
+    owner and group where the system allows that.
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
-    temporary = os.path.join(folder, f".fastopt-{os.urandom(8).hex()}.tmp")
-    # Made here, for the system applies the umask: to ask for the umask is to set it, for all threads.
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    _remove_abandoned(folder)
     try:
-        mode = stat.S_IMODE(os.fstat(descriptor).st_mode)
-        os.close(descriptor)
-        yield temporary
-        os.chmod(temporary, mode)  # safetensors puts a file in its place that only its owner may read
-        _synchronise(temporary)
-        os.replace(temporary, target)
+        before = os.stat(target)
+    except FileNotFoundError:
+        before = None
+    # To ask for the umask is to set it, for all threads: the system applies it to a new file.
+    temporary, descriptor = _create(folder, 0o666 if before is None else 0o600)
+    try:
+        with open(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            if before is not None:
+                _take_over(descriptor, before)
+            _synchronise(descriptor)
+            os.replace(temporary, target)  # as long as it is locked: else it could be taken for abandoned
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
         raise
-    _synchronise(folder)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _synchronise(descriptor)
+    finally:
+        os.close(descriptor)
 
 
-def _synchronise(path: str) -> None:
+def _create(folder: str, mode: int) -> tuple[str, int]:
+    """Return the path and the descriptor of a new file, which is locked as long as it is open."""
+    while True:
+        path = os.path.join(folder, os.urandom(8).hex().join(UNFINISHED))
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        with suppress(OSError):  # a file system without locks, where nothing is ever taken for abandoned
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return path, descriptor
+        os.close(descriptor)  # another process found it before it was locked, and removed it
+
+
+def _remove_abandoned(folder: str) -> None:
+    """Remove what processes left that were killed: unfinished files of this user that no process has locked."""
+    for name in os.listdir(folder):
+        if name.startswith(UNFINISHED[0]) and name.endswith(UNFINISHED[1]):
+            with suppress(OSError):
+                _remove_unlocked(os.path.join(folder, name))
+
+
+def _remove_unlocked(path: str) -> None:
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        found = os.fstat(descriptor)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.unlink(path)
+    finally:
+        os.close(descriptor)
+
+
+def _take_over(descriptor: int, before: os.stat_result) -> None:
+    """Give a file the mode, owner and group of another one, as far as the system allows."""
+    mode = before.st_mode & 0o777
+    for owner in (before.st_uid, -1):
+        with suppress(OSError):
+            os.fchown(descriptor, owner, before.st_gid)
+            break
+    if os.fstat(descriptor).st_gid != before.st_gid:
+        mode &= ~stat.S_IRWXG  # what its group was allowed to do is not for another group
+    os.fchmod(descriptor, mode)
+
+
+def _synchronise(descriptor: int) -> None:
     """Wait until a file, or a folder's list of files, is on the disk."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     except OSError as error:
         # There are file systems, of networks above all, that cannot do this for a folder.
-        if not (error.errno in (errno.EINVAL, errno.ENOTSUP) and os.path.isdir(path)):
+        if not (error.errno in (errno.EINVAL, errno.ENOTSUP) and stat.S_ISDIR(os.fstat(descriptor).st_mode)):
             raise
-    finally:
-        os.close(descriptor)

@@ -111,7 +111,7 @@ def give(optimizer: Optimizer, state: Any) -> None:
         raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
     if "optimizer" in state and state["optimizer"] != own["optimizer"]:
         raise ValueError(f"state is of {state['optimizer']!r}; expected {own['optimizer']!r}")
-    _check_names(state, own, "state")
+    check_names(state, own, "state")
     step_count = _count(state["step_count"], "step_count")
     steps = _checked_steps(state["steps"], own["steps"])
     hyperparameters = _checked_groups(state["groups"], own["groups"], optimizer.groups)
@@ -130,7 +130,8 @@ def give(optimizer: Optimizer, state: Any) -> None:
     optimizer._plan.restore(step_count, arrays, dicts, groups=histories, average_decay=ema_decay, seed=seed)
 
 
-def _check_names(given: Any, own: Collection[Any], what: str) -> None:
+def check_names(given: Any, own: Collection[Any], what: str) -> None:
+    """Raise unless a dict has these names, all of them and no others."""
     if not isinstance(given, Mapping):
         raise TypeError(f"{what} is a {type(given).__name__}; expected a dict")
     if missing := [name for name in own if name not in given]:
@@ -177,13 +178,13 @@ def _checked_steps(given: Any, own: _Array) -> tuple[_Array, _Array]:
 
 def _checked_arrays(given: Any, own: Any) -> list[tuple[_Array, _Array]]:
     if isinstance(own, dict):
-        _check_names(given, own, "state of the parameters")
+        check_names(given, own, "state of the parameters")
     else:
         _check_list(given, own, "state of the parameters")
     checked = []
     for name, arrays in by_name(own):
         what = f"state of params[{name!r}]"
-        _check_names(given[name], arrays, what)
+        check_names(given[name], arrays, what)
         checked += [_checked_array(given[name][kind], array, f"{kind} in {what}") for kind, array in arrays.items()]
     return checked
 
@@ -192,13 +193,13 @@ def _checked_groups(given: Any, own: list[dict[str, Any]], groups: list[Group]) 
     """Return the hyperparameters that each group is to have."""
     _check_list(given, own, "groups")
     for number, (theirs, ours) in enumerate(zip(given, own, strict=True)):
-        _check_names(theirs, ours, f"group {number}")
+        check_names(theirs, ours, f"group {number}")
         for what in ("names", "shapes", "dtypes"):
             _check_list(theirs[what], ours[what], f"{what} of group {number}")
             for name, their, our in zip(ours["names"], theirs[what], ours[what], strict=True):
                 if their != our:
                     raise ValueError(f"{what} of group {number} has {their!r} for params[{name!r}]; expected {our!r}")
-        _check_names(theirs["hyperparameters"], ours["hyperparameters"], f"hyperparameters of group {number}")
+        check_names(theirs["hyperparameters"], ours["hyperparameters"], f"hyperparameters of group {number}")
     return [_merged(theirs["hyperparameters"], group) for theirs, group in zip(given, groups, strict=True)]
 
 

@@ -1,0 +1,42 @@
+"""How both kinds of files of a checkpoint store arrays, and read them once they are known to fit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import IO, Any, TypeAlias
+
+import numpy as np
+
+Values: TypeAlias = np.ndarray[Any, Any]
+
+#: Arrays by the names that they have in files.
+Arrays: TypeAlias = dict[str, Values]
+
+#: Bytes that are read or written at once.
+PART = 1 << 20
+
+
+def dtype_of(array: Values) -> np.dtype[Any]:
+    """Return the dtype of an array in files: NumPy knows no bfloat16, which is stored as uint16 as nothing else is."""
+    return np.dtype(np.uint16) if array.dtype.name == "bfloat16" else array.dtype
+
+
+def parts_of(array: Values) -> Iterator[bytes]:
+    """Return the bytes of an array in C order, some at a time, so that no copy of all is made."""
+    whole = array.view(dtype_of(array))
+    parts: Any = np.nditer(whole, ["external_loop", "buffered", "zerosize_ok"], buffersize=PART // 8, order="C")
+    for part in parts:
+        yield part.tobytes()
+
+
+def read_bytes(stream: IO[bytes], count: int) -> Values:
+    """Return exactly so many bytes; the caller knows that so many are meant to be there."""
+    found = np.empty(count, np.uint8)
+    at = 0
+    while at < count:
+        part = stream.read(min(PART, count - at))
+        if not part:
+            raise ValueError(f"it ends {count - at} bytes early")
+        found[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    return found
