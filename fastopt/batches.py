@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arguments import Array, Unpack
+from fastopt.attributes import Guarded
 from fastopt.display import Display, keywords, number_of
 from fastopt.engine.dlpack import HOST, import_array
 from fastopt.engine.gather import gather, shuffle
@@ -34,7 +35,7 @@ def _reading(name: str) -> Any:
     return property(attrgetter(name))
 
 
-class MiniBatches(Display, Generic[Batch]):
+class MiniBatches(Guarded, Display, Generic[Batch]):
     """Epochs of mini-batches, which `fastopt.minibatches` makes: each pass over the object is the next epoch.
 
     Attributes
@@ -58,6 +59,10 @@ class MiniBatches(Display, Generic[Batch]):
     >>> len(batches), [len(batch) for batch in batches]
     (3, [4, 4, 2])
     """
+
+    _instead = dict.fromkeys(("epoch", "seed"), "call load_state_dict") | dict.fromkeys(
+        ("samples", "batch_size", "shuffle", "drop_last"), "fastopt.minibatches makes others"
+    )
 
     def __init__(
         self,

@@ -11,6 +11,7 @@ from numpy.typing import DTypeLike, NDArray
 
 import fastopt
 from fastopt.arguments import Array
+from fastopt.attributes import Guarded
 from fastopt.backends import cython
 from fastopt.codegen.rule_text import FORMS
 from fastopt.display import Display, keywords
@@ -21,7 +22,7 @@ from fastopt.host_scalars import radam_is_rectified
 DTYPES = ("float32", "float64")
 
 
-class Kernel(Display):
+class Kernel(Guarded, Display):
     """One compiled kernel; `fastopt.kernel` makes it.
 
     Attributes
@@ -39,6 +40,11 @@ class Kernel(Display):
     isa : str
         The instruction set that it was compiled for.
     """
+
+    _instead = dict.fromkeys(
+        ("address", "arrays", "scalars", "name", "dtype", "weight_decay", "decay", "isa"),
+        "fastopt.kernel makes another kernel",
+    )
 
     def __init__(self, name: str, dtype: str, weight_decay: bool, decay: bool):
         self._update = UPDATES[name][-1 if decay else 0]

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastopt import primitives
 from fastopt.arguments import Array, Backend, Params, Real, Stream
+from fastopt.attributes import Guarded
 from fastopt.codegen.rule_text import SHARED_SCALARS
 from fastopt.codegen.user_rule import TAKEN, RuleError, UserRule, read_rule
 from fastopt.display import Display
@@ -44,7 +45,7 @@ MOST_HYPERPARAMETERS = 16
 BACKEND = "numba"
 
 
-class Rule(Display):
+class Rule(Guarded, Display):
     """An update that a user wrote; `fastopt.rule` makes it.
 
     Attributes
@@ -56,6 +57,9 @@ class Rule(Display):
     """
 
     _internal = ("update",)
+    _instead = dict.fromkeys(
+        ("function", "name", "arrays", "hyperparameters", "defaults", "update"), "fastopt.rule makes another rule"
+    )
 
     def __init__(self, function: Callable[..., Any], prepare: Prepare | None):
         self.function = function

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arguments import Activation, Array, Backend, Real, Result
+from fastopt.attributes import Guarded, unchecked
 from fastopt.display import Display, keywords
 from fastopt.engine import norm
 from fastopt.norm.statistics import DatasetStatistics
@@ -17,7 +18,7 @@ _Self = TypeVar("_Self", bound="Norm")
 _Values = NDArray[Any]
 
 
-class Norm(Display):
+class Norm(Guarded, Display):
     """What the four norms have in common.
 
     Results are written over those of the call before, as long as x keeps its shape and dtype, so that a training loop
@@ -36,6 +37,19 @@ class Norm(Display):
     dx, dresidual : array or None
         Of the last backward.
     """
+
+    _assignable = dict.fromkeys(
+        (
+            "weight", "bias", "dweight", "dbias", "running_mean", "running_var", "batches_seen", "training", "axis",
+            "groups", "momentum", "eps", "affine", "unbiased", "activation", "backend", "num_threads",
+        ),
+        unchecked,
+    )  # fmt: skip
+    _instead = (
+        dict.fromkeys(("x", "y", "mean", "rstd"), "forward sets it")
+        | dict.fromkeys(("dx", "dresidual"), "backward sets it")
+        | dict.fromkeys(("params", "grads"), "write into weight, bias, dweight and dbias")
+    )
 
     kind: ClassVar[int]
 
@@ -114,22 +128,23 @@ class Norm(Display):
         """Normalise x, add the residual if there is one, apply the activation if there is one; return y."""
         fits = _kind_of_array(x) == _kind_of_array(self.x)
         out = (self.y, self.mean, self.rstd) if fits else (None, None, None)
-        self.y, self.mean, self.rstd = self._forward(x, residual, out)
+        y, mean, rstd = self._forward(x, residual, out)
+        vars(self).update(x=x, y=y, mean=mean, rstd=rstd, _has_residual=residual is not None)
         if not fits:
-            self.dx = self.dresidual = None
-        self.x = x
-        self._has_residual = residual is not None
-        return self.y
+            vars(self).update(dx=None, dresidual=None)
+        return y
 
     def backward(self, dy: Array) -> Result | Any:  # Any: which of the two, callers know
         """Set dweight and dbias; return dx, or dx and dresidual if the last forward had a residual."""
         if self.x is None:
             raise RuntimeError(f"{type(self).__name__}.backward before forward: there is nothing to differentiate yet")
         if not self._has_residual:
-            self.dx, _, _ = self._backward(dy, (self.dx, self.dweight, self.dbias))
-            return self.dx
-        self.dx, _, _, self.dresidual = self._backward(dy, (self.dx, self.dweight, self.dbias, self.dresidual))
-        return self.dx, self.dresidual
+            dx, _, _ = self._backward(dy, (self.dx, self.dweight, self.dbias))
+            vars(self).update(dx=dx)
+            return dx
+        dx, _, _, dresidual = self._backward(dy, (self.dx, self.dweight, self.dbias, self.dresidual))
+        vars(self).update(dx=dx, dresidual=dresidual)
+        return dx, dresidual
 
     def state_dict(self) -> dict[str, _Values]:
         """Return copies of the arrays that training changes, by name."""
@@ -255,7 +270,7 @@ class BatchNorm(Norm):
     def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Result, Result, Result]:
         if self.training:
             results = super()._forward(x, residual, out)
-            self.batches_seen += 1
+            self.batches_seen[...] += 1
         else:
             y, mean, rstd = out
             y = norm.inference(
@@ -263,7 +278,7 @@ class BatchNorm(Norm):
                 self.activation, self.backend, self.num_threads,
             )  # fmt: skip
             results = y, mean, rstd
-        self._used_batch = self.training
+        vars(self)["_used_batch"] = self.training
         return results
 
     def _backward(self, dy: Array, out: Any) -> tuple[Result, ...]:

@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arguments import Array, Backend
+from fastopt.attributes import Guarded, unchecked
 from fastopt.display import Display, keywords
 from fastopt.engine import norm
 
 
-class DatasetStatistics(Display):
+class DatasetStatistics(Guarded, Display):
     """Count, mean and sum of squared deviations (m2) of each channel, over all values seen so far.
 
     Two such triples merge into that of their union, without a second look at the values:
@@ -59,6 +60,9 @@ class DatasetStatistics(Display):
     array([3.5], dtype=float32)
     """
 
+    _assignable = dict.fromkeys(("axis", "backend", "num_threads"), unchecked)
+    _instead = dict.fromkeys(("count", "mean", "m2"), "call update or merge")
+
     def __init__(
         self,
         channels: int,
@@ -99,6 +103,6 @@ class DatasetStatistics(Display):
         total = self.count + count
         with np.errstate(over="ignore", invalid="ignore"):  # an infinite x makes infinity and NaN, and no noise
             delta = mean - self.mean
-            self.mean += delta * (count / total)
-            self.m2 += m2 + delta * delta * (self.count / total * count)
-        self.count = total
+            self.mean[...] += delta * (count / total)
+            self.m2[...] += m2 + delta * delta * (self.count / total * count)
+        vars(self)["count"] = total

@@ -6,10 +6,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastopt.arguments import Array
+from fastopt.attributes import FixedList
 from fastopt.display import Display, keywords, number_of
 
 #: What a group has beside its hyperparameters.
 OTHERS = ("params", "names", "step", "grad_scale", "mu_product")
+
+#: What is said of an assignment to the parameters of a group, or to one of them.
+PARAMS = "the parameters of a group can't be replaced: write into the arrays, or make another optimizer"
 
 
 class Group(Display):
@@ -34,12 +38,18 @@ class Group(Display):
         def __getattr__(self, name: str) -> Any: ...  # which hyperparameters there are, the optimizer decides
 
     def __init__(self, params: list[Array], names: list[str | int], hyperparameters: dict[str, Any]):
-        self.__dict__.update(hyperparameters, params=params, names=names, step=0, grad_scale=1.0)
+        fixed = {"params": FixedList(params, PARAMS), "names": FixedList(names, PARAMS)}
+        self.__dict__.update(hyperparameters, **fixed, step=0, grad_scale=1.0)
 
     def __setattr__(self, name: str, value: Any) -> None:
+        if name in ("params", "names"):
+            raise AttributeError(PARAMS)
         if name not in self.hyperparameters:
             raise AttributeError(f"{name!r} is no hyperparameter; expected one of {', '.join(self.hyperparameters)}")
         self.__dict__[name] = value
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name} of Group can't be deleted")
 
     def _parts(self) -> list[str]:
         return [number_of(len(self.params), "parameter"), *keywords(self.hyperparameters)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from operator import attrgetter
-from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastopt.arguments import Array, Grads, Params, Real
+from fastopt.attributes import FixedDict, FixedList, Guarded, unchecked
 from fastopt.display import Display, keywords, number_of
 from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.intake import as_numpy
@@ -50,8 +50,24 @@ class StepResult(NamedTuple):
     lr: tuple[float | None, ...]
 
 
-class Optimizer(Display):
+#: What to write in place of an assignment to the groups, or to the state, as a whole or in part.
+GROUPS = "assign hyperparameters of one, as in optimizer.groups[0].lr = 0.1, or make another optimizer"
+STATE = "write into the arrays, as in optimizer.state[0]['m'][...] = 0, or call load_state_dict"
+
+INSTEAD = {
+    "groups": GROUPS,
+    "state": STATE,
+    "steps": "write into the array, as in optimizer.steps[...] = 0, or call load_state_dict",
+    **dict.fromkeys(("step_count", "mu_products"), "call load_state_dict"),
+    **dict.fromkeys(("master_weights", "stochastic_rounding"), "make another optimizer with it"),
+}
+
+
+class Optimizer(Guarded, Display):
     """An update, its hyperparameters, and its state for a whole model: see `fastopt.optim`."""
+
+    _assignable = dict.fromkeys(("num_threads", "ema_decay"), unchecked)
+    _instead = INSTEAD
 
     #: The update, if there is one only.
     update: ClassVar[Update]
@@ -72,11 +88,11 @@ class Optimizer(Display):
         backend: Literal["cython", "numba"] | None = None,
         num_threads: int | None = None,
     ):
-        self.groups = make_groups(params, hyperparameters)
+        self.groups: list[Group] = FixedList(make_groups(params, hyperparameters), f"groups can't be changed: {GROUPS}")
         self.num_threads = num_threads
         self.master_weights = bool(master_weights)
         self.stochastic_rounding = stochastic_rounding
-        self.ema_decay = None if ema_decay is None else _ema_decay(ema_decay)[0]
+        self._ema_decay = None if ema_decay is None else _ema_decay(ema_decay)[0]
         self._names = [name for group in self.groups for name in group.names]
         self._by_name = any(isinstance(name, str) for name in self._names)
         for number in range(len(self.groups)):
@@ -90,10 +106,12 @@ class Optimizer(Display):
         seed = None if stochastic_rounding is None else state_dicts.seed_from(stochastic_rounding)
         self._plan = Plan(
             [tensor for tensor, _ in tensors], ngroups=len(self.groups),
-            average_decay=self.ema_decay, seed=seed, layerwise=self.layerwise(), backend=backend,
+            average_decay=self._ema_decay, seed=seed, layerwise=self.layerwise(), backend=backend,
         )  # fmt: skip
-        states = [state for _, state in tensors]
-        self._state: Any = dict(zip(self._names, states, strict=True)) if self._by_name else states
+        states, instead = [state for _, state in tensors], f"the state can't be replaced: {STATE}"
+        self._state: Any = FixedList(states, instead)
+        if self._by_name:
+            self._state = FixedDict(dict(zip(self._names, states, strict=True)), instead)
 
     # ---- What a subclass says
 
@@ -137,6 +155,21 @@ class Optimizer(Display):
             names = update.hyperparameters
             found = tuple(lr(step) if name == "lr" else value for name, value in zip(names, found, strict=True))
         return update, found
+
+    @property
+    def ema_decay(self) -> float | None:
+        """What averages keep of themselves in a step; None without averages. Steps follow what is assigned."""
+        return self._ema_decay
+
+    @ema_decay.setter
+    def ema_decay(self, decay: Real) -> None:
+        if self._ema_decay is None:
+            raise AttributeError(
+                "ema_decay is None, without averages, and can't be assigned: make another optimizer with it"
+            )
+        checked = _ema_decay(decay)[0]
+        with self._plan.alone("an assignment of ema_decay"):
+            self._plan.restore(self.step_count, [], [(vars(self), {"_ema_decay": checked})], average_decay=checked)
 
     @property
     def step_count(self) -> int:
@@ -238,9 +271,14 @@ class Optimizer(Display):
         with self._plan.alone("load"):
             checkpoint.load(self, path)
 
+    def _instead_of(self, name: str) -> str | None:
+        if name in self.groups[0].hyperparameters:
+            return f"it is a hyperparameter of each group: assign optimizer.groups[0].{name}"
+        return super()._instead_of(name)
+
     def _tensor(
         self, number: int, name: str | int, param: Array, state_dtype: DTypeLike | None
-    ) -> tuple[Tensor, Mapping[str, Array]]:
+    ) -> tuple[Tensor, dict[str, Array]]:
         """Make a parameter's state; return it as the plan takes it, and by name."""
         label = f"params[{name!r}]"
         values, storage, device = as_numpy(param, label)
@@ -262,9 +300,11 @@ class Optimizer(Display):
             state["master"] = _widened(values, storage)
             arrays, copy = (state["master"], *arrays[1:]), param
         average = None
-        if self.ema_decay is not None:
+        if self._ema_decay is not None:
             average = state["ema"] = _widened(values, storage)
-        return Tensor(label, number, arrays, update.arrays[2:], average, copy), MappingProxyType(state)
+        return Tensor(label, number, arrays, update.arrays[2:], average, copy), FixedDict(
+            state, f"the state can't be replaced: {STATE}"
+        )
 
 
 _getters: dict[Update, Callable[[Group], tuple[Any, ...]]] = {}

@@ -124,7 +124,7 @@ def give(optimizer: Optimizer, state: Any) -> None:
     _try(optimizer, hyperparameters, state["steps"])
 
     dicts = [(vars(group), values) for group, values in zip(optimizer.groups, hyperparameters, strict=True)]
-    dicts.append((vars(optimizer), {"stochastic_rounding": seed, "ema_decay": ema_decay}))
+    dicts.append((vars(optimizer), {"stochastic_rounding": seed, "_ema_decay": ema_decay}))
     if products is not None:
         dicts.append((vars(optimizer), {"_products": products}))
     optimizer._plan.restore(step_count, arrays, dicts, groups=histories, average_decay=ema_decay, seed=seed)
@@ -244,7 +244,7 @@ def _try(optimizer: Optimizer, hyperparameters: list[dict[str, Any]], steps: np.
     trial: Any = object.__new__(type(optimizer))  # not a copy: there is none of an optimizer
     vars(trial).update(vars(optimizer))
     vars(trial).pop("_products", None)
-    trial.groups = [
+    vars(trial)["groups"] = [
         Group(group.params, group.names, {name: 0.0 if callable(value) else value for name, value in values.items()})
         for group, values in zip(optimizer.groups, hyperparameters, strict=True)
     ]

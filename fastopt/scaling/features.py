@@ -7,10 +7,18 @@ from typing import Any, Literal
 import numpy as np
 
 from fastopt.arguments import Backend, Real
+from fastopt.attributes import unchecked
 from fastopt.engine.hyperparameters import real as real_number
 from fastopt.ranges import ANY
 from fastopt.scaling.scaler import Scaler
 from fastopt.scaling.statistics import LEAST_VARIANCE
+
+
+def flag(name: str, given: Any) -> bool:
+    """Return an option that is True or False; or raise."""
+    if not isinstance(given, (bool, np.bool_)):
+        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected True or False")
+    return bool(given)
 
 
 class MinMaxScaler(Scaler):
@@ -54,6 +62,7 @@ class MinMaxScaler(Scaler):
     """
 
     _options = ("feature_range", "nan")
+    _assignable = Scaler._assignable | dict.fromkeys(("feature_range",), unchecked)
 
     def __init__(
         self,
@@ -181,6 +190,7 @@ class StandardScaler(Scaler):
     """
 
     _options = ("with_mean", "with_std", "unbiased", "nan")
+    _assignable = Scaler._assignable | dict.fromkeys(("with_mean", "with_std", "unbiased"), flag)
 
     def __init__(
         self,
@@ -193,9 +203,9 @@ class StandardScaler(Scaler):
         num_threads: int | None = None,
     ) -> None:
         super().__init__(nan, backend, num_threads)
-        self.with_mean = _flag("with_mean", with_mean)
-        self.with_std = _flag("with_std", with_std)
-        self.unbiased = _flag("unbiased", unbiased)
+        self.with_mean = with_mean
+        self.with_std = with_std
+        self.unbiased = unbiased
 
     def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
         seen = self._seen()
@@ -266,9 +276,3 @@ def _finite(name: str, given: Any) -> float:
     if not ANY[0] <= number <= ANY[1]:
         raise ValueError(f"{name} has {number}; expected {ANY[2]}")
     return number
-
-
-def _flag(name: str, given: Any) -> bool:
-    if not isinstance(given, (bool, np.bool_)):
-        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected True or False")
-    return bool(given)

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Literal, TypeVar
 import numpy as np
 
 from fastopt.arguments import Array, Backend, Result, Stream
+from fastopt.attributes import Check, Guarded, unchecked
 from fastopt.display import Display, keywords
 from fastopt.engine import columns
 from fastopt.errors import NotFittedError
@@ -20,7 +21,7 @@ SCALES = ("centre", "divisor", "factor", "shift")
 _Self = TypeVar("_Self", bound="Fitted")
 
 
-class Fitted(Display, ABC):
+class Fitted(Guarded, Display, ABC):
     """Something that is fitted to data, in one place or in several."""
 
     #: The class of what is known of the data.
@@ -31,6 +32,11 @@ class Fitted(Display, ABC):
 
     #: Those of them that may be None, and are left out of the state then.
     _optional: ClassVar[tuple[str, ...]] = ()
+
+    _assignable: ClassVar[dict[str, Check]] = {"num_threads": unchecked}
+    _instead = dict.fromkeys(
+        ("n_features", "count", "mean", "var", "min", "max", "covariance"), "call fit or load_state_dict"
+    )
 
     _statistics: Any
 
@@ -121,8 +127,8 @@ class Fitted(Display, ABC):
         if wanted != self._options:
             loaded._statistics = self._kind(**{name: _loaded(name, state[name]) for name in arrays})
             loaded._statistics.check()
-        for name in (*self._options, "_statistics"):
-            setattr(self, name, getattr(loaded, name))
+        own = {"num_threads", "backend"}
+        vars(self).update({name: value for name, value in vars(loaded).items() if name not in own})
 
     @abstractmethod
     def _gather(self, x: Array, features: int | None, stream: Stream) -> Any:
@@ -160,6 +166,11 @@ class Scaler(Fitted):
     """A scaler whose features have nothing to do with each other: ``(x - centre) / divisor * factor + shift``."""
 
     _kind = ColumnStatistics
+    _assignable: ClassVar[dict[str, Check]] = {
+        "num_threads": unchecked,
+        "backend": unchecked,
+        "nan": lambda name, given: one_of(name, given, "refuse", "ignore"),
+    }
 
     _statistics: ColumnStatistics | None
 
@@ -168,7 +179,7 @@ class Scaler(Fitted):
 
     def __init__(self, nan: Literal["refuse", "ignore"], backend: Backend, num_threads: int | None) -> None:
         super().__init__(num_threads)
-        self.nan = one_of("nan", nan, "refuse", "ignore")
+        self.nan = nan
         self.backend = backend
 
     def __getstate__(self) -> dict[str, Any]:

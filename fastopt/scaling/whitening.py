@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from fastopt.arguments import Array, Real, Result, Stream
+from fastopt.attributes import Check, unchecked
 from fastopt.engine import columns
 from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.scaling.scaler import Fitted, one_of
@@ -73,6 +74,13 @@ class Whitener(Fitted):
 
     _kind = CrossProducts
     _options = ("method", "n_components", "eps")
+    _assignable: ClassVar[dict[str, Check]] = {
+        "num_threads": unchecked,
+        "eps": lambda name, given: _check_eps(given)[0],
+    }
+    _instead = Fitted._instead | dict.fromkeys(
+        ("method", "n_components"), "make another Whitener with it, and merge this one into that"
+    )
     _optional = ("n_components",)
     _statistics: CrossProducts | None
 
@@ -91,7 +99,7 @@ class Whitener(Fitted):
             if method != "pca":
                 raise ValueError(f"n_components is {n_components}; expected None with method={method!r}")
         self.n_components = n_components
-        (self.eps,) = _check_eps(eps)
+        self.eps = eps
 
     # ---- What was fitted
 

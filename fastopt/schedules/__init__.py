@@ -45,6 +45,14 @@ from fastopt.schedules.decays import (
 )
 from fastopt.schedules.joined import per_epoch, piecewise, sequence, warmup
 from fastopt.schedules.plateau import ReduceOnPlateau
+from fastopt.schedules.schedule import Schedule
+
+for _each in (
+    constant, cosine, cosine_restarts, exponential, inverse_sqrt, inverse_time, linear, one_cycle, per_epoch, piecewise,
+    polynomial, sequence, step, warmup,
+):  # fmt: skip
+    for _name in ("__setattr__", "__delattr__"):
+        setattr(_each, _name, Schedule._refuse)
 
 __all__ = [
     "ReduceOnPlateau",

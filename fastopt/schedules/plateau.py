@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from fastopt.arguments import Real
 from fastopt.engine.hyperparameters import real
-from fastopt.schedules.schedule import Schedule
+from fastopt.schedules.schedule import ARGUMENTS, Schedule
 
 
 @dataclass
@@ -94,6 +94,15 @@ class ReduceOnPlateau(Schedule):
                 f"threshold is {self.threshold}; expected it below 1 with mode='min' and threshold_mode='rel': "
                 "no metric above 0 would be low enough"
             )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name not in self.__dataclass_fields__:
+            expected = ", ".join(self.__dataclass_fields__)
+            raise AttributeError(f"{name} of ReduceOnPlateau can't be assigned; expected one of {expected}")
+        vars(self)[name] = ARGUMENTS[name](name, value)
+
+    def __delattr__(self, name: str) -> None:
+        raise AttributeError(f"{name} of ReduceOnPlateau can't be deleted")
 
     def _after(self, t: int) -> float:
         return self.lr

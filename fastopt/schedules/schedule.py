@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import FrozenInstanceError
 from itertools import pairwise
 from math import inf
 from sys import float_info
@@ -35,6 +36,10 @@ class Schedule(Display, ABC):
         """Return the learning rate of a step; the first is 1."""
         number = step if type(step) is int and 1 <= step <= LAST_STEP else whole("step", step, STEP)
         return self._after(number - 1)
+
+    def _refuse(self, name: str, *given: object) -> None:
+        """Take the place of the ``__setattr__`` and ``__delattr__`` of frozen dataclasses."""
+        raise FrozenInstanceError(f"{name} can't be changed: dataclasses.replace makes another {type(self).__name__}")
 
     @abstractmethod
     def _after(self, t: int) -> float:
