@@ -362,6 +362,60 @@ def test_hyperparameters_that_ask_for_other_state():
     assert everything(optimizer) == before
 
 
+@pytest.mark.parametrize("which", [0, 1])
+def test_groups_may_have_different_state(which):
+    """Each group's hyperparameters are compared with its own parameters' state."""
+
+    def make():
+        params = [np.ones(n, np.float32) for n in (3, 4, 5)]
+        groups = [{"params": params[:2]}, {"params": params[2:]}]
+        groups[which]["amsgrad"] = True
+        return optim.Adam(groups, lr=0.1)
+
+    old, new = make(), make()
+    for _ in range(2):
+        old.step([np.ones(n, np.float32) for n in (3, 4, 5)])
+    state = old.state_dict()
+    new.load_state_dict(state)
+    assert everything(new) == everything(old)
+    for group, wanted in enumerate(("m, v, v_max", "m, v") if which == 0 else ("m, v", "m, v, v_max")):
+        asked = "m, v" if wanted == "m, v, v_max" else "m, v, v_max"
+        bad = changed(state, ("groups", group, "hyperparameters", "amsgrad"), group != which)
+        with pytest.raises(
+            ValueError, match=f"^the hyperparameters of group {group} ask for {asked}; expected {wanted},"
+        ):
+            new.load_state_dict(bad)
+    assert everything(new) == everything(old)
+
+
+@every_ending
+def test_no_warmup_takes_the_place_of_one(tmp_path, ending):
+    """None is a value like others, but for an lr that was a function."""
+    params = {"a": np.ones(3, np.float32)}
+    without, warmed = (optim.AdEMAMix(params, warmup=warmup) for warmup in (None, 10))
+    without.save(tmp_path / f"state.{ending}")
+    state = warmed.state_dict()
+    warmed.load_state_dict(without.state_dict())
+    assert warmed.groups[0].warmup is None
+    warmed.load_state_dict(state)
+    assert warmed.groups[0].warmup == 10
+    warmed.load(tmp_path / f"state.{ending}")
+    assert warmed.groups[0].warmup is None
+
+
+def test_a_load_tries_the_next_step_and_leaves_nothing_of_it():
+    """Whether it fails or not: neither the optimizer nor its groups know of the trial."""
+    optimizer = trained("Adam", steps=3)
+    before = {name: dict(vars(each)) for name, each in (("group", optimizer.groups[0]), ("optimizer", optimizer))}
+    state = optimizer.state_dict()
+    with pytest.raises(ValueError, match=r"^eps is -1\.0"):
+        optimizer.load_state_dict(changed(state, (*HYPER, "eps"), -1.0))
+    assert vars(optimizer.groups[0]) == before["group"]
+    optimizer.load_state_dict(state)
+    assert vars(optimizer.groups[0]) == before["group"]
+    assert vars(optimizer) == before["optimizer"]
+
+
 def test_a_count_beyond_all_steps():
     optimizer = trained("Adam")
     before = everything(optimizer)

@@ -114,3 +114,28 @@ def test_what_is_fitted_loads(scaler):
         new.load_state_dict(old.state_dict())
         for name, array in vars(new._statistics).items():
             assert np.array_equal(array, vars(old._statistics)[name], equal_nan=True)
+
+
+@pytest.mark.parametrize("scaler", [*SCALERS, *WHITENERS], ids=repr)
+def test_arrays_given_and_taken_are_copies(scaler):
+    """Whatever is written into them, the scaler stays what it is."""
+    x = data(50, 4)
+    scaler = fresh(scaler).fit(x)
+    wanted, saved = scaler.transform(x), scaler.state_dict()
+    loaded = type(scaler)()
+    given = {name: array.copy() if isinstance(array, np.ndarray) else array for name, array in saved.items()}
+    loaded.load_state_dict(given)
+    merged = type(scaler)(**{name: getattr(scaler, name) for name in scaler._options}).merge(scaler)
+    taken = [
+        getattr(scaler, name) for name in ("count", "mean", "var", "min", "max", "covariance") if hasattr(scaler, name)
+    ]
+    assert len(taken) >= 3
+    for array in [*saved.values(), *given.values(), *taken]:
+        if isinstance(array, np.ndarray) and array.dtype == np.float64:
+            array[...] = np.nan
+    for each in (scaler, loaded, merged):
+        assert np.array_equal(each.transform(x), wanted)
+    before = scaler.state_dict()
+    merged.partial_fit(2 * x)
+    assert same_state(scaler, loaded)
+    assert all(np.array_equal(before[name], scaler.state_dict()[name]) for name in before)

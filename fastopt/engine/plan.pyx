@@ -491,9 +491,9 @@ cdef class Plan:
             newest = &self.newest[work.group % self.ngroups]
             if newest[0] == NULL or newest[0].step < work.step:
                 newest[0] = work
-        return tuple([
-            None if self.newest[i] == NULL or isnan(self.newest[i].lr) else self.newest[i].lr for i in range(self.ngroups)
-        ])
+        if self.ngroups == 1:  # 0.05 us sooner
+            return (lr_of_work(self.newest[0]),)
+        return tuple([lr_of_work(self.newest[i]) for i in range(self.ngroups)])
 
     # ---- The gradients
 
@@ -747,7 +747,7 @@ cdef class Plan:
         scalars = update.prepare(*hyperparameters)
         work.group, work.step, work.is_float64, work.noisy = tensor.group, step, tensor.is_float64, tensor.noisy
         work.average, work.copy, work.grad_scale = tensor.average, tensor.copy, scalars[0]
-        work.lr = NAN if not self.ngroups or "lr" not in update.hyperparameters else hyperparameters[update.hyperparameters.index("lr")]
+        work.lr = learning_rate_of(update, hyperparameters) if self.ngroups else NAN
         convert_scalars(update, scalars, tensor.is_float64, &work.scalars)
         fill_task(&work.task, update, form_of(scalars), tensor.is_float64)
         work.task.scalars = &work.scalars
@@ -933,6 +933,19 @@ cdef class Alone:
 
 
 # ---- One tensor
+
+
+cdef double learning_rate_of(Update update, tuple hyperparameters) except? -1.0:
+    """Return the value of ``lr`` among the hyperparameters of an update, or NaN."""
+    cdef Py_ssize_t i
+    for i in range(len(hyperparameters)):
+        if update.hyperparameters[i] == "lr":
+            return hyperparameters[i]
+    return NAN
+
+
+cdef inline object lr_of_work(const work_t *work):
+    return None if work == NULL or isnan(work.lr) else work.lr
 
 
 cdef Py_ssize_t find_read_only(PyObject **arrays, Py_ssize_t count) noexcept:

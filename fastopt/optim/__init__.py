@@ -20,9 +20,9 @@ decide which state there is (``amsgrad``, ``centered``, RMSprop's ``momentum``) 
 the step, which is 1 at the first; it is also called once when the optimizer is made.
 
 **state** is plain arrays, made at once, in the layout of the parameter they belong to: ``optimizer.state[0]["m"]``, or
-``optimizer.state["weight"]["m"]``. Write into them if you will. They can't be replaced: neither the state, nor other
-attributes but ``num_threads`` and ``ema_decay``, can be assigned, and the error says what to write instead. ``optimizer.steps`` counts each parameter's updates, in
-int64.
+``optimizer.state["weight"]["m"]``. Write into them if you will. ``optimizer.steps`` counts each parameter's updates, in
+int64. None of these can be replaced: of an optimizer's attributes, only ``num_threads`` and ``ema_decay`` can be
+assigned. The error for another one says what to write instead.
 
 **step(grads)** updates everything in one call of the engine. grads are as params: a list with one for each parameter
 in order, or a dict, nested or not. A gradient may be None: then that parameter, its state and its count stay as they

@@ -34,11 +34,13 @@ class MuProducts:
 
     def after(self, history: int, step: int) -> float:
         """Return the product over all updates up to ``step``, the one that is being made."""
-        product = self._at(history, step - 1) * self._mu(history, step)
-        if self._known.get((history, step), product) != product:
+        known = self._known
+        before = known.get((history, step - 1))  # not by _at, which takes 0.1 us more
+        product = (self._at(history, step - 1) if before is None else before) * self._mu(history, step)
+        if known.setdefault((history, step), product) != product:
             history = self._part(history, step)
-        self._known[history, step] = product
-        if len(self._known) > self._limit:
+            known[history, step] = product
+        if len(known) > self._limit:
             self._forget()
         return product
 
