@@ -76,7 +76,7 @@ def test_tensors_of_pytorch(cuda):
     tensors = {name: torch.from_numpy(array.copy()).cuda() for name, array in arrays.items()}
     tensors["param"].requires_grad_()
     version = tensors["param"]._version
-    with torch.cuda.stream(torch.cuda.Stream()):
+    with torch.cuda.stream(torch.cuda.Stream()), torch.no_grad():
         case.run(tensors, 3)
     torch.cuda.synchronize()
     case.run(arrays, 3)

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t
 cimport numpy as cnp
 from numpy cimport npy_intp
 
-from fastopt.engine.exchange cimport export_unasked
+from fastopt.engine.exchange cimport export_unasked, is_recorded, is_tensor
 
 cnp.import_array()
 
@@ -93,12 +93,16 @@ cpdef tuple import_array(producer, str name):
 
 cdef object export(producer, str name):
     """The producer's capsule, all failures named."""
+    if is_recorded(producer):
+        raise TypeError(
+            f"{name} requires grad, and autograd does not record this call; expected its detach(), or the call under torch.no_grad()"
+        )
+    if is_tensor(producer) and producer.requires_grad:
+        producer = producer.detach()
     try:
         device = int(producer.__dlpack_device__()[0])
         if device not in (CPU, CUDA_HOST, CUDA):
             raise BufferError(f"it lies on DLPack device {device}; expected it in the host's memory or on a CUDA device")
-        if device == CUDA and getattr(producer, "requires_grad", False):
-            producer = producer.detach()  # an optimizer's own params: what autograd must know, run.pyx tells it
         is_negated = getattr(producer, "is_neg", None)  # PyTorch exports such a view as if it were not negated
         if is_negated is not None and is_negated():
             raise BufferError("it is a negated view, use tensor.resolve_neg()")

@@ -58,7 +58,7 @@ cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL:
         if tensor_type is not None or not look_for_table():
             return NULL
         return export_unasked(producer) if type(producer) in (tensor_type, parameter_type) else NULL
-    if table == NULL or producer.requires_grad or producer.is_neg():
+    if table == NULL or producer.is_neg() or is_recorded(producer):
         return NULL
     if table.managed_tensor_from_py_object_no_sync(<void *>producer, &managed) != 0:
         PyErr_Clear()
@@ -76,6 +76,11 @@ def has_table():
 
 
 # ---- What autograd must know
+
+
+cdef bint is_recorded(producer) except -1:
+    """True of a tensor that requires grad, unless it is under ``torch.no_grad()``: autograd would have to record what is done."""
+    return is_tensor(producer) and producer.requires_grad and sys.modules["torch"].is_grad_enabled()
 
 
 cdef bint is_tensor(array) noexcept:

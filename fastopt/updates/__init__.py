@@ -28,8 +28,8 @@ cuda-core that has one. None means the stream that the arrays are in use on: PyT
 ``__cuda_array_interface__`` says, or the legacy default stream. A call returns when the update is in the stream. What
 other streams do with the arrays, the caller orders.
 
-**PyTorch's tensors**: autograd learns by their versions that they have changed. One that requires gradients is updated
-on a CUDA device; in the host's memory, it is refused: give its ``detach()``.
+**PyTorch's tensors**: autograd learns by their versions that they have changed. One that requires grad
+is accepted under ``torch.no_grad()`` and refused elsewhere, for autograd does not record updates.
 
 **num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
 the process may use, and one where the arrays are small.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -15,6 +17,7 @@ from fastopt.rules import sgd
 from fastopt.updates.adam import ADAM
 from tests.cases import BY_NAME, CASES
 from tests.cuda.support import BFLOAT16, Exported, OnDevice, run_on_device
+from tests.peers import peer
 from tests.support import LAYOUTS, assert_same_bits, copies
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -339,3 +342,30 @@ def test_the_stream_of_each_thread_is_refused(streams):
 def test_host_arrays_have_no_stream():
     with pytest.raises(ValueError, match=r"^stream is 5; expected None, since param is in the host's memory"):
         fastopt.sgd(np.ones(3), np.ones(3), lr=0.5, stream=5)
+
+
+def test_tensors_that_require_grad(monkeypatch):
+    """A stand-in for PyTorch's tensors on a device: accepted under no_grad, refused elsewhere, as on the host."""
+    torch = peer("torch")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: None)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: SimpleNamespace(cuda_stream=0))
+
+    class Tensor(torch.Tensor):
+        def __dlpack_device__(self):
+            return 2, 0
+
+        def __dlpack__(self, **options):
+            assert not self.requires_grad
+            return Exported(self.as_subclass(torch.Tensor).numpy()).__dlpack__(**options)
+
+    for i, name in enumerate(("param", "grad")):
+        tensors = [torch.ones(3).as_subclass(Tensor) for _ in range(2)]
+        tensors[i].requires_grad_()
+        versions = [tensor._version for tensor in tensors]
+        with pytest.raises(TypeError, match=f"^{name} requires grad, and autograd does not record this call"):
+            fastopt.sgd(*tensors, lr=0.5)
+        assert tensors[0].tolist() == [1.0] * 3
+        with torch.no_grad():
+            fastopt.sgd(*tensors, lr=0.5)
+        assert tensors[0].tolist() == [0.5] * 3
+        assert [tensor._version > version for tensor, version in zip(tensors, versions, strict=True)] == [True, False]
