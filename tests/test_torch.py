@@ -681,9 +681,9 @@ def test_choices_of_implementations_have_no_effect(arguments: dict[str, bool]) -
 @pytest.fixture
 def devices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tensors of more than one axis pass for a device's: their updates go the way of those, to run_many."""
-    from fastopt.device import machine
     from fastopt.torch import tensors
 
+    machine = peer("fastopt.device.machine")  # which needs numba-cuda
     monkeypatch.setattr(tensors, "is_on_device", lambda tensor: tensor.ndim > 1)
     monkeypatch.setattr(machine, "machine", lambda: None)
 
