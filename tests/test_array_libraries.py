@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 import fastopt
+from tests.array_page import PAGE
 from tests.cases import BY_NAME
 from tests.peers import peer
 from tests.support import assert_same_bits, copies
+from tests.test_docs import blocks_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:jax")
 
@@ -44,6 +46,13 @@ def test_jax_arrays_are_gradients():
     BY_NAME["adam"].run(wanted, 3)
     BY_NAME["adam"].run({**got, "grad": jax.numpy.asarray(got["grad"])}, 3)
     assert_same_bits(got, wanted)
+
+
+def test_the_pages_block_on_jax_runs():
+    """That of docs/array-libraries.md, which other tests leave alone where JAX may be missing."""
+    peer("jax")
+    (block,) = (block for block in blocks_of(PAGE) if not block.is_complete)
+    exec(compile(block.text, f"{PAGE.name}, line {block.line}", "exec"), {"__name__": "__main__"})
 
 
 class Variable:

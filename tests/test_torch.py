@@ -806,7 +806,7 @@ def test_docstrings(name: str | None) -> None:
 def test_the_page_runs() -> None:
     """Every block of docs/torch.md, which other tests leave alone where PyTorch may be missing."""
     blocks = blocks_of(ROOT / "docs" / "torch.md")
-    assert len(blocks) == 2
+    assert len(blocks) == 3
     for block in blocks:
         assert not block.is_complete
         exec(compile(block.text, f"docs/torch.md, line {block.line}", "exec"), {"__name__": "__main__"})

@@ -22,13 +22,14 @@ no effect; but with ``fused=True`` the scale of a GradScaler goes into the updat
 in PyTorch, and appears at the parameter's first gradient.
 
 **What moves is followed**: a parameter or a state tensor that has another storage, shape, layout or dtype since the
-last step (``param.data = ...``, ``model.to(...)``), and state that was put in place of another. What the tensor
-``step`` in a parameter's state says, counts, whoever wrote it.
+last step (``param.data = ...``, ``model.to(...)``), and state that was put in place of another. The tensor ``step`` in a
+parameter's state is read at each step and written in place, whoever made it: other processes may count in it.
 
 Raises
 ------
 ValueError
-    A number is out of range; ``differentiable`` or ``capturable`` is True; arrays overlap; shapes differ.
+    A number is out of range; ``differentiable`` or ``capturable`` is True, in a state dict too; arrays overlap; shapes
+    differ; a ``step`` of the state is no whole number.
 TypeError
     A gradient is sparse, or a parameter complex, or of another dtype than float16, bfloat16, float32 or float64. The
     message names the parameter; nothing has been written.

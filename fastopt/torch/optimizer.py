@@ -99,7 +99,8 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, as in PyTorch."""
-        refuse({**self.defaults, **param_group})
+        if isinstance(param_group, dict):  # PyTorch refuses what is not
+            refuse(self.defaults | param_group)
         super().add_param_group(param_group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
