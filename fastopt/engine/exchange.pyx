@@ -277,6 +277,17 @@ def advance_numbers(list tensors, cnp.ndarray stored, cnp.ndarray values, cnp.nd
             value[i] = number if factor == NULL else held[i]
 
 
+def same_objects(list some, list others):
+    """Return whether two lists hold the same objects, which are not compared by their values."""
+    cdef Py_ssize_t i
+    if len(some) != len(others):
+        return False
+    for i in range(len(some)):
+        if <PyObject *>some[i] != <PyObject *>others[i]:
+            return False
+    return True
+
+
 def holds_values(state, list values):
     """Return whether the dicts in an optimizer's state, which is one, too, hold these very objects and no others."""
     cdef PyObject *entries

@@ -22,8 +22,8 @@ no effect; but with ``fused=True`` the scale of a GradScaler goes into the updat
 in PyTorch, and appears at the parameter's first gradient.
 
 **What moves is followed**: a parameter or a state tensor that has another storage, shape, layout or dtype since the
-last step (``param.data = ...``, ``model.to(...)``), and state that was put in place of another. The tensor ``step`` in a
-parameter's state is read at each step and written in place, whoever made it: other processes may count in it.
+last step (``param.data = ...``, ``model.to(...)``), and state that was put in place of another. The tensor ``step`` of
+a parameter's state is read at each step and written in place, whoever made it: other processes may count in it.
 
 Raises
 ------

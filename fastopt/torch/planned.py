@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
-from operator import is_
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from fastopt.engine.exchange import holds_values
+from fastopt.engine.exchange import holds_values, same_objects
 from fastopt.engine.plan import Plan, Tensor
 from fastopt.engine.update import Update
 from fastopt.torch import devices, tensors
@@ -132,8 +131,7 @@ class Planned:
     def stands(self, optimizer: Optimizer, params: list[Any], grads: list[Any]) -> bool:
         """Return whether all is as it was, but for the gradients."""
         return (
-            len(params) == len(self.params)
-            and all(map(is_, params, self.params))
+            same_objects(params, self.params)
             and all(grads[i] is None for i in self.others)
             and self.names == _names(optimizer)
             and holds_values(optimizer.state, self.values)
