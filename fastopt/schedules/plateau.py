@@ -57,9 +57,9 @@ class ReduceOnPlateau(Schedule):
     Notes
     -----
     PyTorch's ReduceLROnPlateau, except where ``best`` is negative and threshold_mode is "rel": PyTorch compares with
-    ``best * (1 - threshold)``, which is worse than ``best`` there (mode="max": ``1 + threshold``), so that a metric that
-    stays the same counts as progress and the rate never falls. Negative metrics are common: log-likelihoods, ELBOs,
-    returns. A metric that is NaN is no better than any, and never best.
+    ``best * (1 - threshold)``, which is worse than ``best`` there (mode="max": ``1 + threshold``), so that a metric
+    that stays the same counts as progress and the rate never falls. Negative metrics are common: log-likelihoods,
+    ELBOs, returns. A metric that is NaN is no better than any, and never best.
 
     Examples
     --------
