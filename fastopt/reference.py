@@ -57,7 +57,7 @@ def asgd(param, grad, average, *, step, lr, lambd, alpha, t0, weight_decay, grad
     eta = lr / (1 + lambd * lr * (step - 1)) ** alpha
     mu = 1 / max(1, step - 1 - t0)
     param[...] = (1 - lambd * eta) * param - eta * g
-    average += mu * (param - average)
+    average[...] = average + mu * (param - average) if mu < 1 else param
 
 
 # The sum of several backward passes.

@@ -15,9 +15,10 @@ A scalar named ``eps`` is added to a root, and the engine never lets it below th
 normal number (1.1e-19 in float32): with eps = 0, an element without gradients is then 0 / 1e-19 rather than 0 / 0,
 and one whose squares underflow takes a step of ordinary size.
 
-Averages are written ``beta * average + gain * value`` with ``gain = 1 - beta`` from the host, which is right to
-an ulp for every beta; ``average + gain * (value - average)`` cancels when beta is small (at beta = 0 it loses the
-value altogether after a large one).
+Averages of gradients are written ``beta * average + gain * value`` with ``gain = 1 - beta`` from the host, which is
+right to an ulp for every beta; ``average + gain * (value - average)`` cancels when beta is small (at beta = 0 it loses
+the value altogether after a large one). But beta and gain are rounded one by one and do not add up to exactly 1, so
+that an average of what does not change would not stay the same: averages of parameters are written as differences.
 """
 
 from fastopt.primitives import fabs, sign, sqrt
@@ -63,21 +64,30 @@ def nesterov(param, grad, velocity, /, lr, momentum, gain):
     return param - lr * (momentum * velocity + gain * grad), velocity
 
 
-# The difference form here, unlike the averages above: mu may be near 2^-24, where 1 - mu in float32 is off by as much.
-# follow = 0 starts the average anew: it becomes param, whatever it was.
+# An average of parameters is moved by a difference: where average and param are equal, it stays the same, whatever mu
+# is. The comparison keeps two equal infinities, whose difference is NaN. follow = 0, with mu = 1, starts the average
+# anew: it becomes param, whatever it was.
 
 
 def asgd(param, grad, average, /, decay, lr, follow, mu):
     param = descend(param, lr * grad, decay)
-    average = follow * average
-    return param, average + mu * (param - average)
+    average = average if follow > mu else param
+    moved = average + mu * (param - average)
+    return param, average if average == param else moved
 
 
-# What follows a parameter: here the first array is the average, and the second one the parameter.
+# What follows a parameter: here the first array is the average, and the second one the parameter. The difference is
+# added to whichever of both weighs more, so that it does not cancel when keep is small; and it is 0 if the other one
+# weighs nothing, as 0 * NaN is not: keep = 0 gives the parameter, whatever the average was.
 
 
 def average(param, grad, /, keep, gain):
-    return keep * param + gain * grad
+    start = param if keep > gain else grad
+    end = grad if keep > gain else param
+    weight = gain if keep > gain else keep
+    end = end if weight > weight - weight else start
+    moved = start + weight * (end - start)
+    return start if start == end else moved
 
 
 # ---- The sum of several backward passes. Without beta, what acc holds is not looked at: it may be NaN, or nothing yet.

@@ -138,6 +138,19 @@ def sets_of(case: NormCase, x: np.ndarray) -> np.ndarray:
     return channels_first.reshape(x.shape[0], sets, -1)
 
 
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+@pytest.mark.parametrize("offset", [0.0, -1e6, 1e9])
+@pytest.mark.parametrize("shape", [(8, 6, 5, 7), (9, 8, 40, 41)])
+@every_training
+def test_float64_results_do_not_feel_a_mean_far_from_zero(case, shape, offset, backend):
+    """The mean's own rounding would cost 5e-11 at 1e6. What is normalised is exact: multiples of 2^-20."""
+    arrays = case.make_arrays(shape, np.float64)
+    arrays["x"] = np.round(arrays["x"] * 2**20) / 2**20
+    wanted = case.forward({name: array.astype(np.longdouble) for name, array in arrays.items()}, norm_reference)["y"]
+    y = case.forward({**arrays, "x": arrays["x"] + offset}, backend=backend)["y"]
+    np.testing.assert_allclose(y, wanted.astype(np.float64), rtol=0, atol=1e-14)
+
+
 @pytest.mark.parametrize("offset", [1e4, 1e6])
 @every_training
 def test_the_variance_of_values_far_from_zero(case, offset):

@@ -28,7 +28,7 @@ UPDATES = [
 
 ALLOWED = (
     ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Return, ast.Tuple, ast.Name, ast.Load, ast.Store, ast.Call,
-    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.IfExp, ast.Compare, ast.Lt, ast.Gt,
+    ast.BinOp, ast.Add, ast.Sub, ast.Mult, ast.Div, ast.IfExp, ast.Compare, ast.Lt, ast.Gt, ast.Eq,
 )  # fmt: skip
 
 

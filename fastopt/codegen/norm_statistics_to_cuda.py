@@ -24,13 +24,17 @@ def rstd_of(floored, least):
     return one64 / sqrt64(least if floored >= zero64 and floored < least else floored)
 """
 
-#: From a running statistic to the next: without terms that change nothing, for 0 * inf is NaN, and never infinite.
+#: From a running statistic to the next, as ``moved`` in norm_vectors.c; never infinite.
 UPDATED = """\
 @inlined
 def updated(running, batch, momentum, keep, largest):
-    value = momentum * batch
-    if momentum != one64:
-        value = keep * running + value if momentum != zero64 else running
+    weight = momentum if keep > momentum else keep
+    start = running if keep > momentum else batch
+    end = batch if keep > momentum else running
+    difference = end - start if weight > zero64 else zero64
+    value = start + weight * difference
+    if not (difference <= huge and difference >= -huge):
+        value = keep * running + momentum * batch
     if value > largest and value <= huge:
         value = largest
     if value < -largest and value >= -huge:
@@ -180,11 +184,16 @@ class Moments(_Statistics):
         finish = [
             *self.places(),
             "mean = zero64",
+            "lost = zero64",  # the mean rounded to float64, less the mean
             "var = zero64",
             "good = True",
             "if values > none:",
             "    squares = second - first * (first * per_value)",
-            f"    mean = {self.read('centre')} + first * per_value",
+            f"    centre = {self.read('centre')}",
+            "    moved = first * per_value",
+            "    mean = centre + moved",
+            "    back = mean - centre",
+            "    lost = (back - moved) + ((mean - back) - centre)",
             "    var = (zero64 if squares < zero64 else squares) * per_value",
             *(f"    {line}" for line in self._judge()),
             "rstd = rstd_of(var + eps, least)",
@@ -211,10 +220,11 @@ class Moments(_Statistics):
         ]
 
     def _final(self) -> list[str]:
+        rounding = "lost" if self.dtype == "float64" else "real64(real(mean)) - mean"
         lines = [
             "rounded_[row] = real(mean)",
             "scale_[row] = real(rstd)",
-            "shift_[row] = real((real64(real(mean)) - mean) * rstd)",
+            f"shift_[row] = real(({rounding}) * rstd)",
             self.write("mean", "mean"),
             self.write("rstd", "rstd"),
         ]

@@ -48,6 +48,7 @@ typedef struct {
     const norm_t *norm;
     ptrdiff_t at, count; /* the first, and how many: SOME at most */
     double first[SOME], second[SOME]; /* sums */
+    double lost[SOME]; /* the mean rounded to float64, less the mean */
 } some_t;
 
 /* ---- From sums to statistics */
@@ -117,7 +118,10 @@ static int finish_moments(some_t *some, enum round round)
     centres_of(norm, some->at, some->count, round, centres);
     for (ptrdiff_t k = 0; k < some->count; k++) {
         squares[k] = some->second[k] - some->first[k] * (some->first[k] * per_value);
-        mean[k] = centres[k] + some->first[k] * per_value;
+        double moved = some->first[k] * per_value;
+        mean[k] = centres[k] + moved;
+        double back = mean[k] - centres[k]; /* the rounding of a sum is known exactly: Knuth, volume 2, section 4.2.2 */
+        some->lost[k] = (back - moved) + ((mean[k] - back) - centres[k]);
         var[k] = (squares[k] < 0 ? 0 : squares[k]) * per_value;
         rstd[k] = rstd_of(var[k] + eps, least);
     }
@@ -140,7 +144,7 @@ static void finish_nothing(some_t *some)
     const norm_t *norm = some->norm;
     double *mean = norm->mean + some->at, *var = norm->var + some->at, *rstd = norm->rstd + some->at;
     for (ptrdiff_t k = 0; k < some->count; k++) {
-        mean[k] = var[k] = 0;
+        mean[k] = var[k] = some->lost[k] = 0;
         rstd[k] = rstd_of(norm->eps, least_variance(norm));
     }
     give_moments(norm, some->at, some->count, mean, rstd, var);
@@ -199,7 +203,7 @@ static void prepare_normalise(const some_t *some, const double *mean, const doub
     double rounded[SOME], shift[SOME];
     for (ptrdiff_t k = 0; k < some->count; k++) {
         rounded[k] = norm->compute == FLOAT64 ? mean[k] : (float)mean[k];
-        shift[k] = (rounded[k] - mean[k]) * rstd[k];
+        shift[k] = (norm->compute == FLOAT64 ? some->lost[k] : rounded[k] - mean[k]) * rstd[k];
     }
     set_parameter(some, 0, rounded);
     set_parameter(some, 1, rstd);

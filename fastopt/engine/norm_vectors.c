@@ -99,6 +99,16 @@ double largest_of(enum storage storage)
     return largest[storage];
 }
 
+/* As the rule `average`: the difference is 0 where the batch's value is the running one, which then stays the same. It is
+ * added to the one that weighs more, so that it does not cancel; where it is not finite, both are added up by weight. */
+static double moved(double running, double batch, double momentum)
+{
+    double keep = 1 - momentum, weight = keep > momentum ? momentum : keep;
+    double start = keep > momentum ? running : batch, end = keep > momentum ? batch : running;
+    double difference = weight > 0 ? end - start : 0;
+    return fabs(difference) <= DBL_MAX ? start + weight * difference : keep * running + momentum * batch;
+}
+
 void update_running(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *batch,
                     double factor)
 {
@@ -107,9 +117,7 @@ void update_running(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff
         return;
     load_doubles(norm, which, at, count, running);
     for (ptrdiff_t k = 0; k < count; k++)
-        value[k] = momentum * (factor * batch[k]);
-    for (ptrdiff_t k = 0; k < count && momentum != 1; k++) /* without a term that changes nothing: 0 * inf is NaN */
-        value[k] = (1 - momentum) * running[k] + value[k];
+        value[k] = moved(running[k], factor * batch[k], momentum);
     for (ptrdiff_t k = 0; k < count; k++) {
         double within = value[k] > limit ? limit : value[k];
         within = within < -limit ? -limit : within;
