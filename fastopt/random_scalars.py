@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from math import erf, erfc, inf, log, sqrt
+from math import erf, erfc, floor, frexp, inf, log, nextafter, sqrt
+from sys import float_info
 from typing import Any
 
 import numpy as np
@@ -36,13 +37,43 @@ SERIES = {"float32": 3, "float64": 9}
 #: Dropout compares so many of an element's bits with a probability.
 DROPOUT_BITS = 24
 
+#: Of each storage, the digits of a number, the smallest distance of two, and the least and the largest above 0: without
+#: subnormal numbers where they count as 0, which is everywhere but in float16.
+STORED = {
+    "float16": (11, 2.0**-24, 2.0**-24, 65504.0),
+    "bfloat16": (8, 2.0**-133, 2.0**-126, 255 * 2.0**120),
+    "float32": (24, 2.0**-149, 2.0**-126, float(np.finfo(np.float32).max)),
+    "float64": (53, 2.0**-1074, float_info.min, float_info.max),
+}
+
 Scalars = tuple[float, ...]
 
 
-def uniform(dtype: str, low: float, high: float) -> Scalars:
+def _at_most(storage: str, x: float) -> float:
+    """Return the largest number up to x that can be stored; -infinity if there is none."""
+    digits, step, least, most = STORED[storage]
+    if abs(x) > most:
+        return most if x > 0 else -inf
+    if abs(x) < least:
+        return 0.0 if x >= 0 else -least
+    step = max(step, 2.0 ** (frexp(x)[1] - digits))
+    return floor(x / step) * step
+
+
+def _at_least(storage: str, x: float) -> float:
+    """Return the smallest number from x on that can be stored."""
+    return 0.0 - _at_most(storage, -x)  # no -0
+
+
+def uniform(storage: str, low: float, high: float) -> Scalars:
     """Of ``uniform_float32`` and ``uniform_float64``."""
-    units = (2.0**-24,) if dtype == "float32" else (2.0**-53, 2.0**26)
-    return (low, _width(np.float32 if dtype == "float32" else np.float64, low, high, 1 - units[0]), *units)
+    is_wide = storage == "float64"
+    units = (2.0**-53, 2.0**26) if is_wide else (2.0**-24,)
+    width = _width(np.float64 if is_wide else np.float32, low, high, 1 - units[0])
+    lowest, highest = _at_least(storage, low), _at_most(storage, nextafter(high, -inf))
+    if highest > lowest and high - highest <= _at_least(storage, high) - high:
+        highest = _at_most(storage, nextafter(highest, -inf))  # not what high is rounded to: NumPy compares with that
+    return (low, width, *units, *((lowest, highest) if lowest <= highest else (low, low)))
 
 
 def _width(real: type[np.floating[Any]], low: float, high: float, largest: float) -> float:
@@ -70,9 +101,14 @@ def _constants(dtype: str) -> Scalars:
 CONSTANTS = {dtype: _constants(dtype) for dtype in RATIO}
 
 
-def normal(dtype: str, mean: float, std: float, bound: float = inf) -> Scalars:
+def normal(storage: str, mean: float, std: float, bound: float = inf) -> Scalars:
     """Of ``normal_float32`` and ``normal_float64``, truncated at so many standard deviations."""
-    return (mean, std, erf(bound / sqrt(2)), erfc(bound / sqrt(2)), *CONSTANTS[dtype])
+    dtype = "float64" if storage == "float64" else "float32"
+    lowest, highest = -STORED[dtype][-1], STORED[dtype][-1]
+    if bound < inf:
+        lowest, highest = _at_least(storage, mean - bound * std), _at_most(storage, mean + bound * std)
+    limits = (lowest, highest) if lowest <= highest else (mean, mean)
+    return (mean, std, erf(bound / sqrt(2)), erfc(bound / sqrt(2)), *CONSTANTS[dtype], *limits)
 
 
 def dropout(dtype: str, p: float, scale: float) -> Scalars:

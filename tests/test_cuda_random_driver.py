@@ -65,29 +65,29 @@ def test_a_call_is_one_launch_and_no_memory(told):
 
 def test_parameters_stand_as_the_kernel_takes_them(told):
     """More elements than 32 bits count."""
-    grid, words, numbers = launched(told[1], "3f")
+    grid, words, numbers = launched(told[1], "5f")
     assert grid.endswith(" x 256 on 5")
     assert words == (0x10000000, ELEMENTS, ELEMENTS // 4, ELEMENTS // 4, SEED, OFFSET | INITIAL << 56)
-    assert numbers == (-0.5, 1.0, 2.0**-24)
+    assert numbers == (-0.5, 1.0, 2.0**-24, -0.5, 0.5 - 2.0**-25)
 
 
 def test_float64_draws_twice(told):
-    grid, words, _ = launched(told[2], "4d")
+    grid, words, _ = launched(told[2], "6d")
     assert grid == "1 x 256 on 5"
     assert words == (0x10000000, 9, 3, 2, SEED, OFFSET | INITIAL << 56, OFFSET | INITIAL_MORE << 56)
 
 
 def test_fours_are_aligned(told):
     """To 16 bytes, or to all that they have; else none goes by fours."""
-    assert launched(told[3], "3f")[1][:4] == (0x10000004, 9, 3, 0)
-    assert launched(told[4], "3f")[1][:4] == (0x10000008, 9, 3, 2)
+    assert launched(told[3], "5f")[1][:4] == (0x10000004, 9, 3, 0)
+    assert launched(told[4], "5f")[1][:4] == (0x10000008, 9, 3, 2)
     assert launched(told[7], "3f")[1][:5] == (0x10000000, 0x7000000002, ELEMENTS, ELEMENTS // 4, 0)
     assert launched(told[8])[1] == (0x10000000, 0x7000000000, ELEMENTS, ELEMENTS // 4, ELEMENTS // 4)
 
 
 def test_strided_arrays_are_walked_as_they_stand_in_memory(told):
     """The outer axis is the one of the larger stride; places are those in C order; the lowest element comes first."""
-    _, words, _ = launched(told[5], "3f")
+    _, words, _ = launched(told[5], "5f")
     lowest, count, extent, place0, place1, start, stride0, stride1 = words[:8]
     assert (lowest, count, extent) == (0x10000000 - 4, 6, 2)
     assert (place0, place1) == (1, 3)

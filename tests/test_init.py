@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import doctest
 import inspect
 from math import sqrt
 
+import ml_dtypes
 import numpy as np
 import pytest
 from scipy import stats
 
 import fastopt.init
-from fastopt import init
+from fastopt import init, random_scalars
+from fastopt.backends import load_random_kernel
 from tests.cuda.support import Exported
 from tests.peers import peer
-from tests.support import cpus
+from tests.support import assert_same_bits, cpus
 from tests.test_docs import entries
 from tests.test_refusals import BAD_ARRAYS, BAD_TARGETS
 
@@ -78,10 +81,9 @@ def test_tails():
 
 
 def test_truncation_is_not_clipping():
-    """The outermost values are as rare as their neighbours; nothing is beyond the bound but by its rounding."""
+    """The outermost values are as rare as their neighbours."""
     param = np.empty(1_000_000, "f4")
     init.truncated_normal_(param, std=1.0, bound=1.0, seed=1)
-    assert abs(param).max() <= 1 + 1e-6
     outermost, next_to_it = (np.count_nonzero((abs(param) > a) & (abs(param) <= a + 0.001)) for a in (0.999, 0.998))
     assert 0.8 < outermost / next_to_it < 1.25
 
@@ -100,14 +102,99 @@ def test_numbers_of_any_kind(number):
         assert (got == wanted).all()
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize(("low", "high"), [(-32.6, -1.9), (-256.2493742228411, -0.8730342904835259), (0.1, 0.7)])
-def test_uniform_numbers_stay_within(low, high, dtype):
-    param = np.empty(1 << 24, dtype)
-    for offset in range(2):
-        init.uniform_(param, low=low, high=high, seed=0, offset=offset)
-        assert param.min() >= param.dtype.type(low)
-        assert param.max() <= param.dtype.type(high)
+DTYPES = [np.dtype(dtype) for dtype in ("float16", ml_dtypes.bfloat16, "float32", "float64")]
+every_dtype = pytest.mark.parametrize("dtype", DTYPES, ids=str)
+
+#: Limits that 16 bits can store and others, near 0 and far from it, and those where the sum in float32 rounds up.
+LIMITS = [
+    (0.0, 1.0), (0.9, 1.1), (-1.0, 1.0), (0.1, 0.7), (-1e-3, 0.0), (-3.0, -2.9), (1000.0, 1033.0), (-32.6, -1.9),
+    (-256.2493742228411, -0.8730342904835259), (1 - 2.0**-20, 1 + 2.0**-6),
+]  # fmt: skip
+every_limit = pytest.mark.parametrize(("low", "high"), LIMITS)
+
+
+def assert_within(param, low, high, *, below):
+    """Exactly, and as NumPy compares: with the limit as param's type has it."""
+    wide = param.astype(np.float64)
+    assert wide.min() >= low
+    assert param.min() >= param.dtype.type(low)
+    assert (wide.max() < high) if below else (wide.max() <= high)
+    if below:
+        assert param.max() < param.dtype.type(high)
+
+
+@every_limit
+@every_dtype
+def test_uniform_numbers_are_from_low_to_below_high(low, high, dtype):
+    params = {backend: np.empty(1 << 18, dtype) for backend in ("cython", "numba", "reference")}
+    for backend, param in params.items():
+        init.uniform_(param, low=low, high=high, seed=0, backend=backend)
+        assert_within(param, low, high, below=True)
+    assert_same_bits({"param": params["numba"]}, {"param": params["cython"]})
+
+
+@pytest.mark.parametrize(("low", "high"), LIMITS[:3] + LIMITS[-2:])
+@pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
+def test_uniform_numbers_of_all_bits(low, high, dtype):
+    """Of each of the 2^24 numbers that there are, those within the limits are the formula's, rounded."""
+    bits = np.arange(1 << 24, dtype=np.uint32) << 8
+    scalars = np.array(random_scalars.uniform(str(dtype), low, high), np.float32)
+    drawn = np.empty(bits.size, np.float32)
+    address, _, _ = load_random_kernel("cython", "uniform_float32", "float32")
+    kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)(address)
+    kernel((ctypes.c_void_p * 2)(drawn.ctypes.data, bits.ctypes.data), bits.size, scalars.ctypes.data)
+    got = drawn.astype(dtype)
+    assert_within(got, low, high, below=True)
+    formula = (scalars[0] + scalars[1] * ((bits >> 8).astype(np.float32) * scalars[2])).astype(dtype)
+    wide = formula.astype(np.float64)
+    inside = (wide >= low) & (wide < high) & (formula < dtype.type(high))
+    assert inside.mean() > 0.5 or np.unique(got).size < 5
+    assert np.array_equal(got[inside], formula[inside])
+    assert np.array_equal(np.unique(got[~inside]), np.intersect1d(got[~inside], [got.min(), got.max()]))
+
+
+@every_dtype
+@pytest.mark.parametrize(
+    ("mean", "std", "bound"), [(0.0, 1.0, 2.0), (0.9, 0.1, 1.0), (1.0, 1e-3, 0.7), (-5.0, 2.0, 3.3)]
+)
+def test_truncated_normal_numbers_are_within_the_bound(mean, std, bound, dtype):
+    param = np.empty(1 << 20, dtype)
+    for backend, elements in (("cython", param.size), ("numba", param.size), ("reference", 1 << 12)):
+        some = param[:elements]
+        init.truncated_normal_(some, mean=mean, std=std, bound=bound, seed=3, backend=backend)
+        assert_within(some, mean - bound * std, mean + bound * std, below=False)
+
+
+@every_dtype
+@pytest.mark.parametrize("function", [init.xavier_uniform_, init.he_uniform_], ids=lambda f: f.__name__)
+def test_scaled_uniform_numbers_are_below_the_limit(function, dtype):
+    for fan in (3, 64, 100):
+        param = np.empty(1 << 20, dtype)
+        function(param, fan_in=fan, seed=2, **({"fan_out": fan} if "xavier" in function.__name__ else {}))
+        limit = sqrt(3) * sqrt((2 if "he" in function.__name__ else 1) / fan)
+        assert_within(param, -limit, limit, below=True)
+
+
+def test_limits_with_few_numbers_between_them():
+    """None: low, rounded. One: all are that one. And what float16 can't hold is its largest number."""
+    param = np.empty(1000, np.float16)
+    for low, high, wanted in [(1.0001, 1.0002, 1.0), (0.1, 0.1, 0.1), (0.9997, 1.0001, 1.0), (1e5, 1e6, np.inf)]:
+        init.uniform_(param, low=low, high=high, seed=1)
+        assert np.all(param == np.float16(wanted))
+    init.uniform_(param, low=6e4, high=1e6, seed=1)
+    assert param.max() < np.inf
+    init.truncated_normal_(param, mean=0.1, std=1e-9, seed=1)
+    assert np.all(param == np.float16(0.1))
+
+
+@every_dtype
+def test_limits_around_the_least_numbers(dtype):
+    """Numbers that count as 0 are not below 0, nor are they above."""
+    least = 2.0**-24 if dtype == np.float16 else float(ml_dtypes.finfo(dtype).tiny)
+    for low, high in [(-least, 0.0), (-4 * least, 0.0), (least / 4, 4 * least), (-least / 4, least)]:
+        param = np.empty(10_000, dtype)
+        init.uniform_(param, low=low, high=high, seed=1)
+        assert_within(param, low, high, below=True)
 
 
 def test_a_std_of_0_gives_the_mean():

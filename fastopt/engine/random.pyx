@@ -9,6 +9,7 @@ import numpy
 from fastopt import random_rules
 from fastopt.backends import find_host_backend, load_random_kernel
 from fastopt.engine.hyperparameters import whole
+from fastopt.engine.intake import STORAGE_NAMES
 from fastopt.random_scalars import dropout as dropout_scalars
 
 from libc.math cimport isfinite
@@ -123,7 +124,8 @@ cdef tuple for_device(const scalars_t *converted, Py_ssize_t count, bint is_floa
 
 
 cdef class Filling:
-    """A distribution: the rule of random_rules.py, without the compute type; its host scalars; the plain formula."""
+    """A distribution: the rule of random_rules.py, without the compute type; its host scalars, of which the last two are
+    the limits of what is returned; the plain formula."""
 
     cdef str name
     cdef object prepare
@@ -144,14 +146,16 @@ def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, n
     key.expect_at(intake.device, "param")
     dtype = DTYPES[intake.has_float64]
     rule = f"{filling.name}_{dtype}"
-    values = filling.prepare(dtype, *hyperparameters)
+    values = filling.prepare(STORAGE_NAMES[intake.views[0].storage], *hyperparameters)
     convert(rule, values, intake.has_float64, &scalars)
     if intake.device != HOST:
         fill_on_device(key, rule, intake, for_device(&scalars, len(values), intake.has_float64), param)
     elif key.is_reference:
         refuse_bfloat16_bits(intake.array(0, 0))
         shape = shape_of(intake.array_of(0, 0))
-        store(filling.reference(shape, dtype, key.seed, key.offset, *hyperparameters), intake.array(0, 0))
+        drawn = filling.reference(shape, dtype, key.seed, key.offset, *hyperparameters)
+        lowest, highest = values[len(values) - 2 :]
+        store(numpy.clip(drawn, lowest, highest), intake.array(0, 0))
     else:
         run_fill(key, rule, intake, &scalars)
     wrote_all_but((param,), -1, 1)
