@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 import ml_dtypes
 import numpy as np
 import pytest
@@ -95,6 +97,42 @@ def test_eps_zero_keeps_an_element_without_gradients_and_bounds_the_step_of_one_
     assert param[0] == 1
     np.testing.assert_allclose(param[1], 0.9, rtol=1e-6)
     assert 0.8 < param[2] <= 1
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", [name for name in BY_NAME if "eps" in signature(BY_NAME[name].update).parameters])
+def test_eps_zero_with_zero_gradient_and_zero_state_leaves_the_parameter(name, dtype, backend):
+    """Where the formula as written has 0 / 0."""
+    case = BY_NAME[name]
+    arrays = {each: np.zeros(40, dtype) for each in case.arrays}
+    arrays["param"] += np.arange(40)
+    for step in (1, 2, 7):
+        case.run(arrays, step, eps=0.0, weight_decay=0.0, backend=backend)
+        np.testing.assert_array_equal(arrays["param"], np.arange(40))
+        for state in case.state:
+            assert np.all(abs(arrays[state]) <= np.finfo(dtype).tiny)
+
+
+@pytest.mark.parametrize("warmup", [1, 3, 100])
+def test_a_warm_up_of_ademamix_with_beta3_below_beta1_has_beta3_at_once(warmup):
+    """It goes from beta1 up to beta3, but never above beta3: the slow average is then not that of beta1."""
+    param, grad, m1, m2, v = np.zeros((5, 20))
+    grad[...] = np.linspace(-2, 3, 20)
+    wanted = np.zeros(20)
+    for step in range(1, 6):
+        fastopt.ademamix(param, grad, m1, m2, v, step=step, lr=0.1, beta1=0.9, beta3=0.5, warmup=warmup)
+        wanted = 0.5 * wanted + 0.5 * grad
+        np.testing.assert_allclose(m2, wanted, rtol=1e-14)
+
+
+@pytest.mark.parametrize("backend", ["cython", "numba", "reference"])
+def test_rprop_with_one_size_of_step(backend):
+    param, grad, prev_grad = np.zeros(4), np.array([2.0, -3.0, 1.0, 0.0]), np.array([1.0, -1.0, -1.0, 1.0])
+    step_size = np.array([1e-9, 0.25, 50.0, 1.0])
+    fastopt.rprop(param, grad, prev_grad, step_size, step_min=0.25, step_max=0.25, backend=backend)
+    assert step_size.tolist() == [0.25] * 4
+    assert param.tolist() == [-0.25, 0.25, 0.0, 0.0]
 
 
 def test_weight_decay_of_zero_leaves_an_infinite_parameter():

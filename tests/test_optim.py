@@ -278,6 +278,37 @@ def test_each_gradient_can_be_clipped_by_its_own_norm():
         np.testing.assert_allclose(param, other, rtol=2e-7, atol=2e-7)
 
 
+@pytest.mark.parametrize("grad_scale", [1.0, 0.25, -4.0])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=lambda dtype: dtype.__name__)
+def test_a_limit_for_all_gradients_and_one_for_each(dtype, grad_scale):
+    """All are scaled by the first limit, and of these each by the second."""
+    params, grads = models(dtype=dtype), models(dtype=dtype, seed=1)
+    wanted = [param.astype(np.float64) for param in params]
+    wide = [grad_scale * grad.astype(np.float64) for grad in grads]
+    total = np.sqrt(sum(np.sum(grad**2) for grad in wide))
+    max_norm = 0.5 * total
+    each = [0.5 * np.linalg.norm(grad) for grad in wide]
+    max_tensor_norm = 0.5 * max(each)  # above some of them, and below others
+    assert min(norm for norm in each if norm) < max_tensor_norm
+    optimizer = optim.SGD(params, lr=0.1)
+    for _ in range(2):
+        result = optimizer.step(grads, grad_scale=grad_scale, max_norm=max_norm, max_tensor_norm=max_tensor_norm)
+        assert result.grad_norm == pytest.approx(total, rel=1e-6)
+        for param, grad, norm in zip(wanted, wide, each, strict=True):
+            param -= 0.1 * 0.5 * grad * (max_tensor_norm / norm if norm > max_tensor_norm else 1.0)
+    for param, other in zip(params, wanted, strict=True):
+        np.testing.assert_allclose(param, other, rtol=3e-7, atol=3e-7 if dtype == np.float32 else 1e-14)
+
+
+@pytest.mark.parametrize("large", [0.0, 1e-150, 1e-148, 1e-145, 1e-140, 1e-139, 1e-130])
+@pytest.mark.parametrize("small", [1e-154, 1e-158, 3e-147, 1e-140])
+def test_norms_of_many_values_whose_squares_are_subnormal(small, large):
+    grad = np.full(10_001, small)
+    grad[17] = large or small
+    result = optim.SGD([np.zeros(10_001)], lr=1.0).step([grad], skip_nonfinite=True)
+    assert result.grad_norm == pytest.approx(1e-150 * np.linalg.norm(grad * 1e150), rel=1e-13, abs=0)
+
+
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 @pytest.mark.parametrize("where", [(0, 5), (5, 2499)])
 def test_a_skipped_step_leaves_every_bit_and_says_so(bad, where):
@@ -317,6 +348,28 @@ def test_masters_are_updated_and_parameters_are_their_roundings(dtype, layout):
             assert np.array_equal(bits(params[i]), bits(masters[i].astype(dtype)))
 
 
+@pytest.mark.parametrize("dtype", [np.float16, ml_dtypes.bfloat16], ids=lambda dtype: np.dtype(dtype).name)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_masters_with_an_average_and_gradients_of_float64_near_ties(layout, dtype):
+    """The parameter is the rounding of the master as it is stored, to float32, and not of the average."""
+    ulp = float(ml_dtypes.finfo(dtype).eps)
+    param = layout(np.full((6, 50), 1.0, dtype))
+    optimizer = optim.SGD([param], lr=1.0, master_weights=True, ema_decay=0.75)
+    rng = np.random.default_rng(1)
+    average = np.ones((6, 50))
+    for _ in range(3):
+        # From a tie of 16 bits, some go by less than float32 can tell: there the tie decides.
+        nudge = rng.choice([-(2.0**-20), -(2.0**-40), 0.0, 2.0**-40, 2.0**-20], (6, 50))
+        tie = 1 + ulp * (rng.integers(0, 8, (6, 50)) + 0.5) + nudge
+        before = np.asarray(optimizer.state[0]["master"], np.float64)
+        optimizer.step([before - tie])
+        master = tie.astype(np.float32)
+        average = 0.75 * average + 0.25 * master
+        assert np.array_equal(optimizer.state[0]["master"], master)
+        assert np.array_equal(bits(param), bits(master.astype(dtype)))
+        np.testing.assert_allclose(optimizer.state[0]["ema"], average, rtol=2e-7)
+
+
 def test_parameters_of_float32_need_no_masters():
     assert list(optim.SGD(models(), lr=0.1, master_weights=True).state[0]) == []
 
@@ -339,6 +392,22 @@ def test_the_average_follows_the_parameters(dtype):
             moved = before[i] - wide(0.1) * grad  # not rounded to 16 bits
             wanted[i] = wide(0.75) * wanted[i] + wide(0.25) * moved
             np.testing.assert_allclose(optimizer.state[i]["ema"], wanted[i], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "dtype", [np.float32, np.float64, np.float16, ml_dtypes.bfloat16], ids=lambda d: np.dtype(d).name
+)
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_the_average_of_a_parameter_in_any_layout(layout, dtype):
+    """The same bits; and its elements stand in the order of the parameter's, as those of other state do."""
+    params = [layout(values((40, 30), dtype)), values((40, 30), dtype)]
+    optimizer = optim.Adam(params, lr=0.1, ema_decay=0.75)
+    one, other = (state["ema"] for state in optimizer.state)
+    for step in (1, 2, 3):
+        grad = values((40, 30), np.float32, step)
+        optimizer.step([grad, grad])
+    assert_same_bits({"param": params[0], "ema": one}, {"param": params[1], "ema": other})
+    assert one.strides == optimizer.state[0]["m"].strides
 
 
 def test_state_may_be_bfloat16():
