@@ -12,9 +12,12 @@ import numpy as np
 import pytest
 
 import fastopt
-import fastopt.init
 from fastopt.engine import exchange
+from fastopt.engine.run import run_many
+from fastopt.init import normal_
 from fastopt.optim import Adam
+from fastopt.scaling import StandardScaler, Whitener
+from fastopt.updates.descent import SGD
 from tests.peers import peer
 
 pytestmark = pytest.mark.parity
@@ -208,6 +211,10 @@ def rows(scale: float = 1.0) -> Any:
     return np.full((4, 3), scale, np.float32)
 
 
+def numbers() -> Any:
+    return np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)
+
+
 def kernel_call(tensor: Any) -> None:
     kernel = fastopt.kernel("sgd", "float32")
     kernel(tensor, rows(), scalars=kernel.prepare(lr=0.1))
@@ -225,7 +232,14 @@ WRITE = [
     lambda tensor: fastopt.layer_norm_backward(
         rows(), rows(), None, np.zeros(4, np.float32), np.ones(4, np.float32), out=(tensor, None, None)
     ),
-    lambda tensor: fastopt.init.normal_(tensor, seed=0),
+    lambda tensor: run_many(SGD, [(rows(), rows()), (tensor, rows())], (0.1, 0.0, 1.0), None, None),
+    lambda tensor: StandardScaler().fit(numbers()).transform_(tensor),
+    lambda tensor: StandardScaler().fit(numbers()).inverse_transform(numbers(), tensor),
+    lambda tensor: Whitener().fit(numbers()).transform_(tensor),
+    lambda tensor: Whitener().fit(numbers()).inverse_transform(numbers(), tensor),
+    lambda tensor: fastopt.dropout_forward(rows(), p=0.5, seed=1, out=tensor),
+    lambda tensor: fastopt.residual_add(rows(), rows(), out=tensor),
+    lambda tensor: normal_(tensor, seed=1),
     kernel_call,
 ]
 
@@ -234,6 +248,11 @@ READ = [
     lambda tensor: Adam([rows()]).step([tensor]),
     lambda tensor: Adam([rows(), tensor]).step([rows(), None]),
     lambda tensor: fastopt.batch_norm_forward(tensor),
+    lambda tensor: run_many(SGD, [(rows(), rows()), (rows(), tensor)], (0.1, 0.0, 1.0), None, None),
+    lambda tensor: StandardScaler().fit(tensor).transform(tensor),
+    lambda tensor: Whitener(eps=1.0).fit(tensor).transform(tensor),
+    lambda tensor: fastopt.dropout_forward(tensor, p=0.5, seed=1),
+    lambda tensor: fastopt.residual_add(tensor, tensor),
 ]
 
 

@@ -117,6 +117,19 @@ def test_a_wider_gradient_decides_what_is_computed_in(case):
         assert_same_bits({"param": params[i], **optimizer.state[i]}, {"param": param, **state}, str(i))
 
 
+def test_the_next_gradient_may_be_of_another_type_in_the_same_place():
+    """As where a buffer is used again: nothing but its dtype tells."""
+    memory = np.zeros(40, np.float64)
+    params, wanted = [values((40,))], values((40,))
+    optimizer = optim.SGD(params, lr=0.5)
+    for step, dtype in enumerate([np.float16, ml_dtypes.bfloat16, np.float32, np.float64, np.float32, np.float16] * 2):
+        grad = memory.view(dtype)[:40]
+        grad[...] = values((40,), dtype, step)
+        optimizer.step([grad])
+        fastopt.sgd(wanted, grad.copy(), lr=0.5)
+        assert np.array_equal(bits(params[0]), bits(wanted)), dtype
+
+
 # ---- Parameters, groups, names
 
 

@@ -250,7 +250,7 @@ for _ in range(20):
     if child == 0:
         for _ in range(5):
             fastopt.adam(*mine, step=1)
-        os._exit(0)
+        os._exit(0 if len(os.listdir("/proc/self/task")) == 3 else 1)  # it has threads of its own
     assert os.waitpid(child, 0)[1] == 0
 stop.set()
 for worker in workers:

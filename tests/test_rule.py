@@ -51,13 +51,25 @@ def of_everything(param, grad, state, /, lr=0.1, weight_decay=0.25, floor=1):
     return param - lr * (other / state + weight_decay * param), state
 
 
+@fastopt.rule
+def changes_step_by_step(param, grad, /, lr):
+    change = grad
+    change -= 3
+    change /= 2 * lr
+    change *= lr
+    param += change
+    return param
+
+
 def arrays(names, shape=(1000,), dtype=np.float32, seed=0):
     rng = np.random.default_rng(seed)
     made = {name: np.array(rng.standard_normal(shape)).astype(dtype) for name in names}
     return made | ({"v": np.abs(made["v"])} if "v" in made else {})
 
 
-@pytest.mark.parametrize("rule", [plain_adam, own_adam, of_everything], ids=lambda rule: rule.name)
+@pytest.mark.parametrize(
+    "rule", [plain_adam, own_adam, of_everything, changes_step_by_step], ids=lambda rule: rule.name
+)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(np.float32, 3e-5), (np.float64, 1e-15), (ml_dtypes.bfloat16, 1e-2)])
 def test_a_rule_computes_what_its_python_does(rule, dtype, tolerance):
     given = {"lr": 0.1, "weight_decay": 0.125, "grad_scale": -0.5} | ({"step": 3} if rule is own_adam else {})

@@ -188,6 +188,30 @@ def test_a_changed_range_is_used():
     assert scaler.transform(x) == 100
 
 
+@pytest.mark.parametrize("scaler", [*SCALERS, Whitener(), Whitener(method="pca")], ids=repr)
+def test_what_is_fitted_or_loaded_last_is_used(scaler):
+    """And in the type that is asked for: whatever was transformed before."""
+    x, y = data(50, 3), data(60, 3, seed=1)
+
+    def assert_as_fresh(used, *batches):
+        new = fresh(scaler)
+        for batch in batches:
+            new.partial_fit(batch)
+        for dtype in ("float32", "float64", "float32"):
+            assert_same_bits({"y": used.transform(x.astype(dtype))}, {"y": fresh(new).transform(x.astype(dtype))})
+            assert_same_bits(
+                {"x": used.inverse_transform(x.astype(dtype))}, {"x": fresh(new).inverse_transform(x.astype(dtype))}
+            )
+
+    used = fresh(scaler).fit(x)
+    assert_as_fresh(used, x)
+    assert_as_fresh(used.fit(y), y)
+    assert_as_fresh(used.partial_fit(x), y, x)
+    assert_as_fresh(used.merge(fresh(scaler).fit(y)), y, x, y)
+    used.load_state_dict(fresh(scaler).fit(x).state_dict())
+    assert_as_fresh(used, x)
+
+
 def test_what_was_fitted():
     x = data(50, 4)
     scaler = StandardScaler().fit(x)
@@ -354,6 +378,18 @@ def test_nan_is_refused(scaler):
             assert np.all(out == 1)
             assert np.array_equal(y, kept, equal_nan=True)
     assert pickle.dumps(fitted) == before
+
+
+@pytest.mark.parametrize("backend", [None, "numba", "reference"])
+def test_what_is_not_finite_is_found_in_long_data(backend):
+    """Where it is looked for in parts: the sample's number is that in x."""
+    x = data(70_000, 3)
+    scaler = StandardScaler(backend=backend).fit(x)
+    x[50_000, 1] = np.nan
+    x[60_000, 0] = np.inf
+    for call in (scaler.fit, scaler.transform, scaler.transform_):
+        with pytest.raises(ValueError, match="x has a NaN in feature 1, sample 50000"):
+            call(x)
 
 
 @formulas

@@ -47,6 +47,40 @@ def test_few_components():
     assert np.array_equal(x, before)
 
 
+def test_all_components_are_whitened_in_place_too():
+    x = data(300, 5)
+    whitener = Whitener(method="pca", n_components=5).fit(x)
+    y = whitener.transform(x)
+    assert np.array_equal(y, Whitener(method="pca").fit(x).transform(x))
+    made = x.copy()
+    whitener.transform_(made)
+    assert np.array_equal(made, y)
+    whitener.inverse_transform_(made)
+    assert np.allclose(made, x, atol=1e-12 * abs(x).max())
+
+
+@pytest.mark.parametrize(("bad", "what"), [(np.nan, "a NaN"), (np.inf, "an infinity"), (-np.inf, "an infinity")])
+def test_numbers_that_are_not_finite_are_refused(bad, what):
+    x = data(300, 4, "float32")
+    whitener = Whitener().fit(x)
+    before = whitener.state_dict()
+    x[299, 2] = bad
+    kept = x.copy()
+    message = f"x has {what} in feature 2, sample 299"
+    calls = [whitener.fit, whitener.partial_fit, whitener.transform_, whitener.inverse_transform_]
+    for call in (*calls, whitener.transform, whitener.inverse_transform):
+        with pytest.raises(ValueError, match=message):
+            call(x)
+    out = np.ones_like(x)
+    for call in (whitener.transform, whitener.inverse_transform):
+        with pytest.raises(ValueError, match=message):
+            call(x, out)
+    assert np.all(out == 1)
+    assert np.array_equal(x, kept, equal_nan=True)
+    for name, value in whitener.state_dict().items():
+        assert np.array_equal(value, before[name])
+
+
 def test_features_that_depend_on_each_other():
     x = data(100, 3)
     x = np.c_[x, x[:, 0] - x[:, 1]]
