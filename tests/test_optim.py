@@ -89,17 +89,45 @@ def test_threads_layouts_and_backends_change_no_bit(case):
             )
 
 
-def test_mixed_types_are_computed_each_in_their_own():
-    shapes = [(40,), (30, 3), (7,)]
-    dtypes = [np.float64, np.float32, np.float16]
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"master_weights": True},
+        {"ema_decay": 0.5},
+        {"master_weights": True, "ema_decay": 0.5},
+        {"stochastic_rounding": 1},
+        {"master_weights": True, "stochastic_rounding": 1},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("order", [1, -1])
+def test_mixed_types_are_computed_each_in_their_own(options, order):
+    """A tensor gets what it gets alone; but random rounding, which tells tensors apart by their position."""
+    shapes = [(40,), (30, 3), (7,), (8,)]
+    dtypes = [np.float64, np.float32, np.float16, ml_dtypes.bfloat16][::order]
     params = [values(shape, dtype) for shape, dtype in zip(shapes, dtypes, strict=True)]
     alone = [param.copy() for param in params]
-    grads = [values(shape, np.float32, 1) for shape in shapes]
-    together = optim.AdamW(params)
-    together.step(grads)
-    for param, grad, other in zip(alone, grads, params, strict=True):
-        optim.AdamW([param]).step([grad])
-        assert np.array_equal(bits(param), bits(other))
+    grads = [[values(shape, np.float32, seed) for shape in shapes] for seed in (1, 2)]
+    together = optim.AdamW(params, **options)
+    for each in grads:
+        together.step(each)
+    for i, (param, dtype) in enumerate(zip(alone, dtypes, strict=True)):
+        optimizer = optim.AdamW([param], **options)
+        for each in grads:
+            optimizer.step([each[i]])
+        is_random = "stochastic_rounding" in options and dtype == ml_dtypes.bfloat16
+        if not is_random or "master_weights" in options:
+            assert_same_bits(together.state[i], optimizer.state[0], str(i))
+        if not is_random:
+            assert_same_bits({"param": params[i]}, {"param": param}, str(i))
+
+
+def test_random_rounding_tells_tensors_apart():
+    params = [np.full(5000, 1.0, ml_dtypes.bfloat16) for _ in range(2)]
+    optim.SGD(params, lr=1.0, stochastic_rounding=3).step([np.full(5000, -1e-3, np.float32)] * 2)
+    assert set(np.unique(params[0]).tolist()) == set(np.unique(params[1]).tolist()) == {1.0, 1 + 2.0**-7}
+    assert not np.array_equal(params[0], params[1])
 
 
 @every_case

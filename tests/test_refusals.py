@@ -356,6 +356,16 @@ def test_a_gradient_between_a_long_parameter_and_the_end_of_a_short_one():
     optim.SGD([*params, memory[7:11:2]], lr=1.0)
 
 
+def test_arrays_of_which_it_is_hard_to_tell_are_refused():
+    """They share one element, which NumPy would search for long; and would not find in short."""
+    memory, shape = np.zeros(9_000_000, "f4"), (17, 19, 27)
+    param = np.lib.stride_tricks.as_strided(memory, shape, (117836, 5932, 212))
+    grad = np.lib.stride_tricks.as_strided(memory[44972:], shape, (1073936, 746292, 22228))
+    with pytest.raises(np.exceptions.TooHardError):
+        np.shares_memory(param, grad, max_work=100_000)
+    refused(BY_NAME["sgd"], {"param": param, "grad": grad}, ValueError, "^grad overlaps param in memory")
+
+
 # ---- The same memory, taken for numbers of another kind
 
 

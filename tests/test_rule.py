@@ -187,6 +187,26 @@ def test_the_tuple_of_a_prepare_is_in_order():
     assert param.tolist() == [-0.5, -0.5]
 
 
+def test_scalars_by_keyword_only_and_tuples_in_tuples():
+    @fastopt.rule
+    def nested(param, grad, /, lr, *, keep=0.5):
+        first, (second, third) = grad, (lr * grad, keep)
+        return third * param - first - second
+
+    param = np.ones(2)
+    nested(param, np.array([1.0, 2.0]), lr=0.25)
+    assert param.tolist() == [-0.75, -2.0]
+    nested(param, np.array([1.0, 2.0]), lr=0.0, keep=1.0)
+    assert param.tolist() == [-1.75, -4.0]
+    assert nested.hyperparameters == ("lr", "keep", "weight_decay", "grad_scale")
+
+
+def test_prepare_names_its_arguments():
+    for prepare in (lambda *lr: lr, lambda lr, **more: {"size": lr}):
+        with pytest.raises(ValueError, match=r"prepare takes \*\w+; expected each hyperparameter by its name"):
+            fastopt.rule(prepare=prepare)(wrong)
+
+
 def test_calls_are_checked_as_the_librarys_are():
     param, grad, m, v = arrays(plain_adam.arrays).values()
     before = param.copy()
@@ -202,6 +222,12 @@ def test_calls_are_checked_as_the_librarys_are():
         (ValueError, "not in the build", lambda: plain_adam(param, grad, m, v, lr=0.1, backend="cython")),
         (ValueError, "prepare of wrong gives nothing; expected size", lambda: fastopt.rule(
             prepare=lambda lr: {"nothing": lr})(wrong)(param, grad, lr=0.1)),
+        (ValueError, "prepare of wrong gives size, more; expected size", lambda: fastopt.rule(
+            prepare=lambda lr: {"size": lr, "more": lr})(wrong)(param, grad, lr=0.1)),
+        (ValueError, "prepare of wrong gives none; expected size", lambda: fastopt.rule(
+            prepare=lambda lr: (lr, lr))(wrong)(param, grad, lr=0.1)),
+        (ValueError, "weight_decay is -0.1; expected a finite number, 0 or more", lambda: plain_adam(
+            param, grad, m, v, lr=0.1, weight_decay=-0.1)),
     ):  # fmt: skip
         with pytest.raises(error, match=match):
             call()
@@ -370,6 +396,16 @@ def endless_number(param, grad, /, lr):
     return param - lr * grad / 1e39
 
 
+def unpacks_too_much_within(param, grad, /, lr):
+    a, (b, c) = grad, (lr, lr, lr)
+    return param - a * b * c
+
+
+def reads_what_it_assigns(param, grad, /, lr):
+    change = change + lr * grad  # noqa: F821
+    return param - change
+
+
 def keeps_an_average(param, grad, ema, /, lr):
     return param - lr * grad, ema
 
@@ -432,6 +468,8 @@ BAD = {
     returns_a_tuple_in_a_tuple: (1, "several values where one is expected"),
     unpacks_a_number: (1, "a, _ = grad; expected as many values as names"),
     names_two_values: (1, "a = (grad, lr); expected as many values as names"),
+    unpacks_too_much_within: (1, "a, (b, c) = (grad, (lr, lr, lr)); expected as many values as names"),
+    reads_what_it_assigns: (1, "the name change, which is no argument and was not assigned before"),
     calls_a_list: (1, "a call of TABLE(grad); expected one of"),
     vanishing_number: (1, "the number 1e-40, which float32 does not hold"),
     endless_number: (1, "the number 1e+39, which float32 does not hold"),

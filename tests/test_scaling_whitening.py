@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import numpy as np
@@ -140,7 +141,16 @@ def test_a_feature_that_is_constant_in_each_batch_only():
 
 def test_whitening_far_from_zero():
     x = np.random.default_rng(0).standard_normal((50_000, 3)) + 1e6
-    assert np.allclose(Whitener().fit(x).covariance, np.cov(x.T), rtol=1e-7, atol=1e-9)
+    whitener = Whitener().fit(x)
+    assert np.allclose(whitener.covariance, np.cov(x.T), rtol=1e-7, atol=1e-9)
+    exact = [math.fsum(feature) / len(x) for feature in x.T]
+    assert np.all(abs(whitener.mean - exact) <= np.spacing(1e6))
+
+
+def test_whitening_where_a_mean_is_rounded_by_as_much_as_features_vary():
+    deviations = np.random.default_rng(0).integers(0, 4, (50_001, 2)) * 2.0**-22
+    whitener = Whitener().fit(1.7e9 + deviations)
+    assert np.allclose(whitener.covariance / np.cov(deviations.T), 1, atol=1e-9)
 
 
 @pytest.mark.parametrize("outlier", [1, 100])
