@@ -150,6 +150,19 @@ def test_a_tensor_that_has_been_put_straight_is_refused_by_an_optimizer() -> Non
         optimizer.step([grad])
 
 
+def test_a_tensor_that_has_been_transposed_in_its_place_is_refused_by_an_optimizer() -> None:
+    """Its address and shape are as before, and neither now nor before do its elements stand in one run."""
+    whole, grad = torch.ones(8, 8), torch.ones(4, 4)
+    param = whole[:4, :4]
+    optimizer = Adam([param])
+    optimizer.step([grad])
+    before = whole.clone()
+    param.data = whole.t()[:4, :4]
+    with pytest.raises(ValueError, match="has been moved in memory"):
+        optimizer.step([grad])
+    assert torch.equal(whole, before)
+
+
 @pytest.mark.parametrize("kind", ["Standing", "StandingBefore"])
 def test_steps_are_the_same_however_tensors_are_looked_at(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(standing, "Standing", getattr(standing, kind))

@@ -175,6 +175,18 @@ def test_groups_have_hyperparameters_of_their_own():
     assert_same_bits(dict(enumerate([a, b, c])), dict(enumerate(wanted)))
 
 
+@every_case
+def test_a_group_has_the_hyperparameters_of_its_class(case):
+    """And no more, after steps either."""
+    params = models([(5,)])
+    optimizer = make(case, params)
+    of_class = set(inspect.signature(CLASSES[case.update.__name__].__init__).parameters) - {"self", "params", "options"}
+    for step in range(3):
+        assert set(optimizer.groups[0].hyperparameters) == of_class
+        assert set(optimizer.state_dict()["groups"][0]["hyperparameters"]) == of_class
+        optimizer.step(models([(5,)], seed=step))
+
+
 def test_names_go_through_params_grads_and_state():
     params = {"weight": values((3, 2)), "bias": values((2,))}
     optimizer = optim.Momentum(params, lr=0.1)

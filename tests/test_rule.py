@@ -703,6 +703,22 @@ def test_step_is_no_option_of_an_optimizer():
         own_adam(param, *(np.ones(3) for _ in range(3)), lr=0.1)
 
 
+def test_a_name_is_what_it_is_in_the_users_module(tmp_path, monkeypatch):
+    """Of fastopt's functions, those that it does not know as something else."""
+    (tmp_path / "with_names.py").write_text(
+        "from math import sqrt\n\ndef sign(x):\n    return 100.0\n\n"
+        "def good(param, grad, /):\n    return param - sqrt(fabs(grad))\n\n"
+        "def bad(param, grad, /):\n    return param - sign(grad)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    module = importlib.import_module("with_names")
+    param = np.ones(2)
+    fastopt.rule(module.good)(param, np.array([4.0, -9.0]))
+    assert param.tolist() == [-1.0, -2.0]
+    with pytest.raises(ValueError, match=r"line 10: rule 'bad' has a call of sign\(grad\); expected one of"):
+        fastopt.rule(module.bad)
+
+
 def test_what_is_no_function_is_refused():
     with pytest.raises(ValueError, match=r"rule '<lambda>' can't be parsed|a rule is Expr; expected a function"):
         fastopt.rule(lambda param, grad, /: param)
