@@ -15,9 +15,11 @@ from fastopt.attributes import Guarded
 from fastopt.display import Display, keywords, number_of
 from fastopt.engine.dlpack import HOST, import_array
 from fastopt.engine.gather import gather, shuffle
-from fastopt.engine.hyperparameters import whole
+from fastopt.engine.hyperparameters import flag, whole
 from fastopt.engine.pins import pinned
 from fastopt.errors import BackendUnavailable
+from fastopt.messages import brief
+from fastopt.options import check_num_threads
 
 #: A batch looks as the arrays were given: one, several, or by name.
 Batch = TypeVar("Batch")
@@ -78,13 +80,12 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
     ):
         self._batch_size = whole("batch_size", batch_size, "a whole number from 1 to 2**63 - 1")
         self._seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
-        self._shuffle = _flag("shuffle", shuffle)
-        self._drop_last = _flag("drop_last", drop_last)
+        self._shuffle = flag("shuffle", shuffle)
+        self._drop_last = flag("drop_last", drop_last)
         self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
-        self._indices_only = _flag("indices_only", indices_only)
-        self._copy = _flag("copy", copy)
-        if num_threads is not None:
-            whole("num_threads", num_threads, "a whole number, 1 or more")
+        self._indices_only = flag("indices_only", indices_only)
+        self._copy = flag("copy", copy)
+        check_num_threads(num_threads)
         self._num_threads = num_threads
         self._names = tuple(arrays[0]) if len(arrays) == 1 and isinstance(arrays[0], Mapping) else None
         self._arrays, self._samples = _checked(arrays, self._indices_only)
@@ -214,7 +215,7 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
             raise ValueError(f"state has {', '.join(map(repr, foreign))}; expected no more than {', '.join(own)}")
         for name in FIXED:
             if state[name] != own[name]:
-                raise ValueError(f"{name} is {state[name]!r}; expected {own[name]!r}, which it is here")
+                raise ValueError(f"{name} is {brief(state[name])}; expected {own[name]!r}, which it is here")
         seed = whole("seed", state["seed"], "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
         epoch = whole("epoch", state["epoch"], "a whole number from 0 to 2**56", 2**56, 0)  # 2**56: none is left
         last = len(self) - 1
@@ -352,12 +353,6 @@ def minibatches(
     1 [4 1] [8. 2.]
     """
     return MiniBatches(arrays, batch_size, seed, shuffle, drop_last, epoch, indices_only, copy, num_threads)
-
-
-def _flag(name: str, value: Any) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}; expected True or False")
-    return bool(value)
 
 
 def _empty(arrays: tuple[NDArray[Any], ...], count: int) -> tuple[NDArray[Any], ...]:

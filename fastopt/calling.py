@@ -16,7 +16,9 @@ from fastopt.backends import cython
 from fastopt.codegen.rule_text import FORMS
 from fastopt.display import Display, keywords
 from fastopt.engine.c_api import UPDATES, convert, run_kernel
+from fastopt.engine.hyperparameters import flag
 from fastopt.host_scalars import radam_is_rectified
+from fastopt.messages import brief
 
 #: The compute types.
 DTYPES = ("float32", "float64")
@@ -77,7 +79,8 @@ class Kernel(Guarded, Display):
         bound.apply_defaults()
         values = {**fixed, **bound.arguments}
         self._refuse_other_radam(values)
-        scalars = convert(self._update, self._update.prepare(*(values[name] for name in names)), self.dtype.name)
+        given = tuple(values[name] for name in names)
+        scalars = convert(self._update, self._update.prepare(*given), self.dtype.name, given)
         self._check_form(scalars)
         return scalars
 
@@ -169,14 +172,15 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
     >>> param
     array([0.5, 1.5], dtype=float32)
     """
+    weight_decay, decay = flag("weight_decay", weight_decay), flag("decay", decay)
     if name not in UPDATES:
-        raise ValueError(f"name is {name!r}; expected one of {', '.join(UPDATES)}")
+        raise ValueError(f"name is {brief(name)}; expected one of {', '.join(UPDATES)}")
     found = _compute_type(dtype)
     if found is None:
-        raise TypeError(f"dtype is {dtype!r}; expected one of {', '.join(DTYPES)}: kernels compute in these")
+        raise TypeError(f"dtype is {brief(dtype)}; expected one of {', '.join(DTYPES)}: kernels compute in these")
     if decay and len(cython.kernels(UPDATES[name][0].rule, found)) < len(FORMS):
         raise ValueError(f"decay is {decay!r}; expected False: {name} has no decoupled decay")
-    return Kernel(name, found, bool(weight_decay), bool(decay))
+    return Kernel(name, found, weight_decay, decay)
 
 
 def _compute_type(dtype: DTypeLike) -> str | None:

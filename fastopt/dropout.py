@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Literal, SupportsIndex
 
-import numpy as np
-
 from fastopt.arguments import Array, Backend, Real, Result, Stream
-from fastopt.engine.hyperparameters import Hyperparameters
+from fastopt.engine.hyperparameters import Hyperparameters, flag
 from fastopt.engine.random import drop
+from fastopt.messages import brief
 
 _of_dropout = Hyperparameters("p")
 
@@ -16,10 +15,9 @@ _of_dropout = Hyperparameters("p")
 def _probability_and_scale(p: Real, mode: str, training: bool) -> tuple[float, float]:
     """Return with which probability elements are dropped, and what is left is multiplied by."""
     (probability,) = _of_dropout(p)
-    if mode not in ("inverted", "test-time"):
-        raise ValueError(f"mode is {mode!r}; expected 'inverted' or 'test-time'")
-    if not isinstance(training, (bool, np.bool_)):
-        raise TypeError(f"training is {training!r}, a {type(training).__name__}; expected True or False")
+    if not isinstance(mode, str) or mode not in ("inverted", "test-time"):
+        raise ValueError(f"mode is {brief(mode)}; expected 'inverted' or 'test-time'")
+    training = flag("training", training)
     if probability == 1 and (training or mode == "test-time"):
         return 1.0, 1.0
     if training:

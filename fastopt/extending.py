@@ -124,7 +124,8 @@ class Rule(Guarded, Display):
             values[1] = scale * values[1] + (decay * values[0] if decay else 0.0)
             returned = function(*values, **dict(zip(self._read.scalars, own, strict=True)))
             for i, value in zip(written, returned if len(written) > 1 else (returned,), strict=True):
-                arrays[i][place] = value
+                with np.errstate(over="ignore"):  # kernels do not warn either
+                    arrays[i][place] = value
 
     def optimizer(self, params: Params, **given: Any) -> Optimizer:
         """Return an optimizer with state that makes this update: see `fastopt.optim`.
@@ -134,9 +135,8 @@ class Rule(Guarded, Display):
         own = {name: value for name, value in self.defaults.items() if name not in ("step", "grad_scale")}
         options = {name: given.pop(name) for name in list(given) if name not in own}
         values = self._named({**given, "step": 1, "grad_scale": 1.0} if "step" in self.defaults else given)
-        kind = type(
-            self.name, (Optimizer,), {name: getattr(self, name) for name in ("update", "__doc__", "__module__")}
-        )
+        members = {name: getattr(self, name) for name in ("update", "__doc__", "__module__")}
+        kind = type(self.name, (Optimizer,), {**members, "flags": ()})
         optimizer: Optimizer = kind(params, {name: values[name] for name in own}, **{"backend": None, **options})
         return optimizer
 
@@ -156,7 +156,7 @@ class Rule(Guarded, Display):
     def _named(self, given: dict[str, Any]) -> dict[str, Any]:
         if foreign := [name for name in given if name not in self.defaults]:
             raise TypeError(
-                f"{foreign[0]!r} is no hyperparameter of {self.name}; expected {', '.join(self.hyperparameters)}"
+                f"{brief(foreign[0])} is no hyperparameter of {self.name}; expected {', '.join(self.hyperparameters)}"
             )
         values = {**self.defaults, **given}
         if missing := [name for name, value in values.items() if value is inspect.Parameter.empty]:

@@ -14,6 +14,7 @@ from typing import SupportsIndex
 
 from fastopt.arguments import Real
 from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.messages import brief
 from fastopt.ranges import ANY
 
 #: What eps = 0 becomes where it is added to something other than a root: 0 / 0 is then 0. An `eps` that is added to a
@@ -23,7 +24,7 @@ TINY = 2.2250738585072014e-308
 
 def refuse(name, value, expected, bound=None):
     """Raise what names a hyperparameter; ``bound`` is the value of what is expected, where that has a name only."""
-    raise ValueError(f"{name} is {value!r}; expected {expected}{'' if bound is None else f', which is {bound}'}")
+    raise ValueError(f"{name} is {brief(value)}; expected {expected}{'' if bound is None else f', which is {bound}'}")
 
 
 _sgd = Hyperparameters("lr", "weight_decay", "grad_scale")
@@ -34,11 +35,13 @@ def sgd(lr, weight_decay, grad_scale):
     return grad_scale, weight_decay, 0.0, lr
 
 
-_momentum = Hyperparameters("lr", "momentum", "dampening", "weight_decay", "grad_scale")
+_momentum = Hyperparameters("lr", "momentum", "dampening", "nesterov", "weight_decay", "grad_scale")
 
 
 def momentum(lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
-    lr, momentum, dampening, weight_decay, grad_scale = _momentum(lr, momentum, dampening, weight_decay, grad_scale)
+    lr, momentum, dampening, nesterov, weight_decay, grad_scale = _momentum(
+        lr, momentum, dampening, nesterov, weight_decay, grad_scale
+    )
     if dampening and (nesterov or form != "sum"):
         refuse("dampening", dampening, "0 unless form is 'sum' and nesterov is off")
     if form == "sum":
@@ -121,7 +124,7 @@ def adagrad(step, lr, lr_decay, eps, weight_decay, grad_scale):
     return grad_scale, weight_decay, 0.0, lr / (1.0 + (step - 1) * lr_decay), eps
 
 
-_rmsprop = Hyperparameters("lr", "decay", "eps", "momentum", "weight_decay", "grad_scale")
+_rmsprop = Hyperparameters("lr", "decay", "eps", "eps_inside_sqrt", "momentum", "weight_decay", "grad_scale")
 
 
 def rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
@@ -132,7 +135,9 @@ def rmsprop(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
 
 
 def rmsprop_momentum(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
-    lr, decay, eps, momentum, weight_decay, grad_scale = _rmsprop(lr, decay, eps, momentum, weight_decay, grad_scale)
+    lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale = _rmsprop(
+        lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale
+    )
     inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps)
     return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, inside, outside, momentum
 
@@ -148,11 +153,13 @@ def adadelta(lr, decay, eps, weight_decay, grad_scale):
 # ---- Adam and its relatives: step_size = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t), so that the
 # ---- kernel has one division an element (with two it is bound by arithmetic as long as the arrays are in cache).
 
-_adam = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale")
+_adam = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "bias_correction", "weight_decay", "grad_scale")
 
 
 def adam(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
-    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale = _adam(
+        step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale
+    )
     if bias_correction:
         step_size, correction = lr / (1.0 - beta1**step), 1.0 / sqrt(1.0 - beta2**step)
     else:
@@ -168,8 +175,13 @@ def adamw(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
     return (scalars[0], 0.0, float(lr) * scalars[1]) + scalars[3:]  # noqa: RUF005 (unpacked: 0.2 us more)
 
 
+_adamax = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale")
+
+
 def adamax(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
-    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adamax(
+        step, lr, beta1, beta2, eps, weight_decay, grad_scale
+    )
     return grad_scale, weight_decay, 0.0, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, eps or TINY
 
 
@@ -213,13 +225,14 @@ def nadam_mu(step: int, beta1: float = 0.9, momentum_decay: float = 4e-3) -> flo
 
 
 _nadam = Hyperparameters(
-    "step", "mu_product", "lr", "beta1", "beta2", "eps", "momentum_decay", "weight_decay", "grad_scale"
-)
+    "step", "mu_product", "lr", "beta1", "beta2", "eps", "momentum_decay", "decoupled_weight_decay", "weight_decay",
+    "grad_scale",
+)  # fmt: skip
 
 
 def nadam(step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale):
-    step, mu_product, lr, beta1, beta2, eps, momentum_decay, weight_decay, grad_scale = _nadam(
-        step, mu_product, lr, beta1, beta2, eps, momentum_decay, weight_decay, grad_scale
+    step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale = _nadam(
+        step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale
     )
     mu, next_mu = nadam_mu(step, beta1, momentum_decay), nadam_mu(step + 1, beta1, momentum_decay)
     if mu_product > mu * (1.0 + 1e-6):
@@ -252,8 +265,13 @@ def _radam_length_at(step, beta2):
     return longest - 2.0 * step * beta2**step / (1.0 - beta2**step)
 
 
+_radam = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "decoupled_weight_decay", "weight_decay", "grad_scale")
+
+
 def radam_unrectified(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
-    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adam(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale = _radam(
+        step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
+    )
     coupled, decay = _coupled_and_not(decoupled_weight_decay, lr, weight_decay)
     return grad_scale, coupled, decay, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, 1.0 - beta2
 

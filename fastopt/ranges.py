@@ -15,16 +15,25 @@ LIMIT: Range = (float_info.min, inf, "a number above 0, or infinity, which measu
 FRACTION: Range = (0.0, 1.0, "a number from 0 to 1")
 FRACTION_BELOW_ONE: Range = (0.0, nextafter(1.0, 0.0), "a number from 0 to below 1")
 
+#: Of what is True or False, and no number.
+FLAG: Range = (0.0, 1.0, "True or False")
+
 RANGES: dict[str, Range] = {
     "alpha": NOT_NEGATIVE,
+    "amsgrad": FLAG,
     "beta": FRACTION_BELOW_ONE,
     "beta1": FRACTION_BELOW_ONE,
     "beta2": FRACTION_BELOW_ONE,
     "beta3": FRACTION_BELOW_ONE,
+    "bias_correction": FLAG,
     "bound": ABOVE_ZERO,
+    "centered": FLAG,
     "dampening": ANY,
     "decay": FRACTION,
+    "decoupled_weight_decay": FLAG,
+    "ema_decay": FRACTION,
     "eps": NOT_NEGATIVE,
+    "eps_inside_sqrt": FLAG,
     "eta_minus": (float_info.min, nextafter(1.0, 0.0), "a number between 0 and 1"),
     "eta_plus": (nextafter(1.0, 2.0), float_info.max, "a finite number above 1"),
     "grad_scale": ANY,
@@ -39,6 +48,7 @@ RANGES: dict[str, Range] = {
     "momentum": FRACTION,
     "momentum_decay": NOT_NEGATIVE,
     "mu_product": FRACTION_BELOW_ONE,
+    "nesterov": FLAG,
     "p": FRACTION,
     "std": NOT_NEGATIVE,
     "step_max": NOT_NEGATIVE,
@@ -47,3 +57,6 @@ RANGES: dict[str, Range] = {
     "trust_coefficient": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,
 }
+
+#: What is True or False, wherever it occurs.
+FLAGS = frozenset(name for name, allowed in RANGES.items() if allowed is FLAG)

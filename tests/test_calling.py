@@ -225,7 +225,11 @@ def test_what_there_is_no_kernel_for(call, error, message):
             ValueError,
             "weight_decay is 0.5; expected 0",
         ),
-        (lambda a, s: (a, np.where(np.arange(10) == 3, np.float32("nan"), s)), ValueError, "step_size becomes nan"),
+        (
+            lambda a, s: (a, np.where(np.arange(10) == 3, np.float32("nan"), s)),
+            ValueError,
+            "step_size is nan; expected a number",
+        ),
     ],
 )
 def test_a_call_is_refused_before_anything_is_written(change, error, message):

@@ -297,7 +297,7 @@ MISFITS = [
     (("stochastic_rounding",), -1, ValueError, r"^stochastic_rounding is -1; expected None, or a seed"),
     (("stochastic_rounding",), 2**64, ValueError, r"^stochastic_rounding is 18446744073709551616; expected None"),
     (("ema_decay",), 1.5, ValueError, r"^decay is 1\.5; expected a number from 0 to 1$"),
-    (("ema_decay",), "a", TypeError, r"^decay is 'a'"),
+    (("ema_decay",), "a", TypeError, r"^ema_decay is 'a'"),
 ]
 
 

@@ -13,6 +13,7 @@ from types import ModuleType
 
 from fastopt.backends import cython
 from fastopt.errors import BackendUnavailable
+from fastopt.messages import brief
 
 #: What ``backend=`` accepts, and how each is made to run. "reference" never comes here: see fastopt/reference.py.
 MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba", "cuda": "fastopt.backends.cuda"}
@@ -22,7 +23,7 @@ NAMES = (*MODULES, "reference")
 def find_backend(name: str) -> ModuleType:
     """Return a backend's module, or raise what says why there is none and what to do."""
     if name not in MODULES:
-        raise ValueError(f"backend is {name!r}; expected None or one of {', '.join(map(repr, NAMES))}")
+        raise ValueError(f"backend is {brief(name)}; expected None or one of {', '.join(map(repr, NAMES))}")
     try:
         return import_module(MODULES[name])
     except BackendUnavailable:

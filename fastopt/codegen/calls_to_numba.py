@@ -102,14 +102,17 @@ def rounding_of(scalar: str) -> str:
 def check_module(checks: Sequence[tuple[str, object, object, str]]) -> str:
     """Return the text of a module whose ``check`` raises for a number out of its range, and returns all as floats.
 
-    A check is a name, the lowest and the highest value, and what is expected.
+    A check is a name, the lowest and the highest value, and what is expected; a flag has no lowest.
     """
     names = [name for name, *_ in checks]
     lines = []
+    results = ""
     for name, lowest, highest, expected in checks:
+        results += f"{name}, " if lowest is None else f"float({name}), "
+        if lowest is None:
+            continue
         refusal = f"{name} is out of range; expected {expected}"
         lines += _refusal(f"not ({lowest!r} <= {name} <= {highest!r})", refusal)
-    results = "".join(f"float({name}), " for name in names)
     return f"{CHECK_HEADER}\n\n{_function('compiled', 'check', names, [*lines, f'return ({results})'])}"
 
 

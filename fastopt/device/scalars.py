@@ -15,7 +15,7 @@ from fastopt import host_scalars
 from fastopt.backends.cuda import ScalarsKernel
 from fastopt.device.machine import Memory, machine
 from fastopt.engine.hyperparameters import Hyperparameters, is_on_device
-from fastopt.ranges import RANGES
+from fastopt.ranges import FLAGS, RANGES
 
 #: What a number on the device may be stored as.
 NUMBERS = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i8": "int64"}
@@ -150,7 +150,7 @@ def _unchecked(hyperparameters: Hyperparameters) -> Callable[..., Any]:
 
     def check(*values: Any) -> list[Any]:
         legal = [
-            (1 if name == "step" else RANGES[name][0]) if isinstance(value, _Traced) else value
+            (1 if name == "step" else RANGES[name][0]) if isinstance(value, _Traced) and name not in FLAGS else value
             for name, value in zip(hyperparameters.names, values, strict=True)
         ]
         checked = hyperparameters(*legal)

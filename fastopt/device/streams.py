@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from operator import index
 from typing import Any, SupportsIndex
 
+from fastopt.messages import brief
+
 #: The default streams, as ``__cuda_array_interface__`` numbers them: that of the process, and that of each thread.
 LEGACY, PER_THREAD = 1, 2
 
@@ -47,7 +49,9 @@ def handle_of(stream: Any) -> int:
     handle = None if isinstance(stream, bool) else _handle_in(stream)
     if isinstance(handle, SupportsIndex) and 0 <= index(handle) < HANDLES:
         return index(handle) or LEGACY
-    raise TypeError(f"stream is {stream!r}, a {type(stream).__name__}; expected None, a stream, or a stream's handle")
+    raise TypeError(
+        f"stream is {brief(stream)}, a {type(stream).__name__}; expected None, a stream, or a stream's handle"
+    )
 
 
 def _handle_in(stream: Any) -> Any:

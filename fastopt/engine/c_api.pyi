@@ -7,7 +7,9 @@ from fastopt.engine.update import Update
 UPDATES: dict[str, list[Update]]
 _c_api: Any
 
-def convert(update: Update, scalars: tuple[float, ...], dtype: str) -> np.ndarray[Any, Any]: ...
+def convert(
+    update: Update, scalars: tuple[float, ...], dtype: str, hyperparameters: tuple[Any, ...] | None = None
+) -> np.ndarray[Any, Any]: ...
 def run_kernel(
     update: Update, address: int, dtype: str, arrays: tuple[Any, ...], scalars: np.ndarray[Any, Any]
 ) -> None: ...

@@ -278,12 +278,15 @@ cdef const char *message(int error) noexcept nogil:
 
 # ---- One kernel, from Python
 
-def convert(Update update, tuple scalars, dtype):
-    """Return the host scalars as an array of the compute type, rounded as the engine rounds them."""
+def convert(Update update, tuple scalars, dtype, tuple hyperparameters=None):
+    """Return the host scalars as an array of the compute type, rounded as the engine rounds them.
+
+    They follow from the hyperparameters, or else are the caller's own.
+    """
     cdef scalars_t converted
     cdef Py_ssize_t i
     cdef bint is_float64 = dtype == "float64"
-    convert_scalars(update, scalars, is_float64, &converted)
+    convert_scalars(update, scalars, is_float64, &converted, hyperparameters)
     return numpy.array(
         [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))], dtype
     )

@@ -31,6 +31,7 @@ from fastopt.engine.intake cimport (
 )
 from fastopt.engine.pins cimport pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
+from fastopt.messages import brief
 
 cimport numpy as cnp
 
@@ -109,7 +110,7 @@ cdef class Call:
         cdef int wanted = threads_wanted(num_threads)
         cdef int device_of_out
         if backend is not None and not isinstance(backend, str):
-            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+            raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
         self.in_place = in_place
         self.given, self.stream = x, stream
         self.is_reference = backend is not None and backend == "reference"

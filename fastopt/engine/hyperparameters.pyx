@@ -5,13 +5,14 @@ import operator
 
 import numpy
 
-from fastopt.ranges import RANGES
+from fastopt.messages import brief
+from fastopt.ranges import FLAG, RANGES
 
 cdef object LAST_STEP = 2**63 - 1
 
 
 cdef class Hyperparameters:
-    """Checks the values of hyperparameters with these names, and returns them as floats (``step`` as an int)."""
+    """Checks the values of hyperparameters with these names; returns floats (``step`` as an int, flags as bools)."""
 
     cdef readonly tuple names
     cdef readonly dict ranges
@@ -19,6 +20,7 @@ cdef class Hyperparameters:
     cdef Py_ssize_t step
     cdef double lowest[16]
     cdef double highest[16]
+    cdef bint is_flag[16]
 
     def __init__(self, *names, dict ranges=RANGES):
         self.ranges = ranges
@@ -30,6 +32,7 @@ cdef class Hyperparameters:
         for i, name in enumerate(names):
             if i != self.step:
                 self.lowest[i], self.highest[i], _ = ranges[name]
+            self.is_flag[i] = i != self.step and ranges[name] is FLAG
 
     def __call__(self, *values):
         cdef Py_ssize_t i
@@ -43,6 +46,10 @@ cdef class Hyperparameters:
                 if type(given) is int and 1 <= given <= LAST_STEP:
                     continue
                 number = whole("step", given, "a whole number, 1 or more: steps count from 1")
+            elif self.is_flag[i]:
+                if type(given) is bool:
+                    continue
+                number = flag(self.names[i], given)
             else:
                 value = given if type(given) is float else real(self.names[i], given, self.ranges)
                 if not (self.lowest[i] <= value <= self.highest[i]):
@@ -59,16 +66,15 @@ cdef class Hyperparameters:
 cpdef double real(str name, given, dict ranges) except? -1.0:
     """Any real scalar as a float: not a complex one without its imaginary part, and not a string of digits."""
     expected = ranges[name][2]
-    what = f"{name} is {given!r}, a {type(given).__name__}; expected {expected}"
     refuse_device(name, given, expected)
     if getattr(getattr(given, "dtype", None), "kind", "f") in "cSUO":
-        raise TypeError(what)
+        raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected {expected}")
     try:
         return given
     except OverflowError as error:
         raise ValueError(f"{name} is beyond float64; expected {expected}") from error
     except Exception as error:
-        raise TypeError(what) from error
+        raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected {expected}") from error
 
 
 class NumberOnDevice(TypeError):
@@ -95,9 +101,19 @@ def whole(str name, given, str expected, highest=2**63 - 1, lowest=1):
     try:
         number = operator.index(given)
     except Exception as error:
-        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected {expected}") from error
+        raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected {expected}") from error
     if isinstance(given, (bool, numpy.bool_)) or getattr(getattr(given, "dtype", None), "kind", "i") not in "iu":
-        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected {expected}")
-    if not lowest <= number <= highest:
-        raise ValueError(f"{name} is {number}; expected {expected}")
+        raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected {expected}")
+    if number < lowest:
+        raise ValueError(f"{name} is {brief(number)}; expected {expected}")
+    if number > highest:
+        limit = f"2**{highest.bit_length()} - 1" if highest & (highest + 1) == 0 and highest > 999 else str(highest)
+        raise ValueError(f"{name} is {brief(number)}; expected {expected}{'' if limit in expected else f', {limit} at most'}")
     return number
+
+
+def flag(str name, given):
+    """Return True or False as a bool, or raise what names it: any other value would count by its truth."""
+    if not isinstance(given, (bool, numpy.bool_)):
+        raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected True or False")
+    return bool(given)

@@ -17,6 +17,7 @@ from fastopt.engine.dlpack cimport import_array
 from fastopt.engine.job cimport storage_size
 from fastopt.engine.pins cimport owns_its_memory, pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM
+from fastopt.messages import brief
 
 cnp.import_array()
 
@@ -232,9 +233,9 @@ cdef int expect_at(int device, str name, backend, stream) except -1:
     """Raise unless a backend runs where an array is, and a stream is of there. Which ones the host has, is not asked."""
     if device != HOST:
         if backend is not None and backend != "cuda":
-            raise ValueError(f"backend is {backend!r}; expected None or 'cuda', since {name} is on a CUDA device")
+            raise ValueError(f"backend is {brief(backend)}; expected None or 'cuda', since {name} is on a CUDA device")
     elif stream is not None:
-        raise ValueError(f"stream is {stream!r}; expected None, since {name} is in the host's memory")
+        raise ValueError(f"stream is {brief(stream)}; expected None, since {name} is in the host's memory")
     return 0
 
 

@@ -8,8 +8,9 @@ import numpy
 from fastopt import norm_reference
 from fastopt.backends import find_host_backend, load_codecs, load_panel_kernel
 from fastopt.codegen.panel_text import PANELS
-from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.engine.hyperparameters import Hyperparameters, flag as checked_flag, whole
 from fastopt.errors import BackendUnavailable
+from fastopt.messages import brief
 from fastopt.ranges import RANGES
 
 cimport cython
@@ -613,7 +614,7 @@ cdef object as_int(str name, value):
     """A whole number of any type as an int, before any array is looked at: it may have code of its own."""
     if type(value) is int:
         return value
-    what = f"{name} is {value!r}, a {type(value).__name__}; expected a whole number"
+    what = f"{name} is {brief(value)}, a {type(value).__name__}; expected a whole number"
     if isinstance(value, (bool, numpy.bool_)):
         raise TypeError(what)
     try:
@@ -627,7 +628,7 @@ cdef int axis_of(object axis, int ndim, int least) except -1:
     cdef long at = PyLong_AsLongAndOverflow(axis, &overflow)
     if overflow or not (least <= at < ndim or least - ndim <= at < 0):
         expected = f"a whole number from {least} to {ndim - 1}, or from {least - ndim} to -1"
-        raise ValueError(f"axis is {axis}; expected {expected}")
+        raise ValueError(f"axis is {brief(axis)}; expected {expected}")
     return <int>(at + ndim if at < 0 else at)
 
 
@@ -635,16 +636,14 @@ cdef int form_of(activation, bint residual) except -1:
     if activation is None:
         return WITH_RESIDUAL if residual else 0
     if not isinstance(activation, str):
-        raise TypeError(f"activation is {activation!r}, a {type(activation).__name__}; expected None or 'relu'")
+        raise TypeError(f"activation is {brief(activation)}, a {type(activation).__name__}; expected None or 'relu'")
     if activation != "relu":
-        raise ValueError(f"activation is {activation!r}; expected None or 'relu'")
+        raise ValueError(f"activation is {brief(activation)}; expected None or 'relu'")
     return WITH_RELU | (WITH_RESIDUAL if residual else 0)
 
 
 cdef bint flag(str name, value) except -1:
-    if type(value) is not bool and not isinstance(value, numpy.bool_):
-        raise TypeError(f"{name} is {value!r}, a {type(value).__name__}; expected True or False")
-    return value
+    return value if type(value) is bool else checked_flag(name, value)
 
 
 cdef tuple outputs_of(out, tuple names):
@@ -680,7 +679,7 @@ cdef Call start(
     call.norm.eps = checked_eps.value(eps)
     call.wanted = threads_wanted(num_threads)
     if backend is not None and not isinstance(backend, str):
-        raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+        raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
     call.backend = backend
     call.stream = stream
     for slot in range(ARRAYS):

@@ -320,12 +320,12 @@ cdef class Plan:
         for is_float64 in range(2):
             kernel, codecs = load_kernel("cython", rules.average, "float64" if is_float64 else "float32", 0)
             self.average_kernels[is_float64] = <kernel_t>kernel
-        return self.convert_average(AVERAGE.prepare(decay))
+        return self.convert_average(AVERAGE.prepare(decay), decay)
 
-    cdef int convert_average(self, tuple scalars) except -1:
+    cdef int convert_average(self, tuple scalars, decay) except -1:
         cdef int is_float64
         for is_float64 in range(2):
-            convert_scalars(AVERAGE, scalars, is_float64, &self.average_scalars[is_float64])
+            convert_scalars(AVERAGE, scalars, is_float64, &self.average_scalars[is_float64], (decay,))
         return 0
 
     # ---- One thing at a time
@@ -354,7 +354,7 @@ cdef class Plan:
 
     def set_average_decay(self, decay):
         """Let averages keep another part of themselves, from the next step on."""
-        self.convert_average(AVERAGE.prepare(decay))
+        self.convert_average(AVERAGE.prepare(decay), decay)
 
     @property
     def groups(self):
@@ -392,7 +392,7 @@ cdef class Plan:
         cdef list before = [dict(written) for written, _ in dicts]  # what goes may have a finaliser: it goes at the end
         self.seed, self.step_count = new_seed, step_count
         if scalars is not None:
-            self.convert_average(scalars)
+            self.convert_average(scalars, average_decay)
         for written, given in arrays:
             cnp.PyArray_CopyInto(<ndarray>written, <ndarray>given)
         for written, given in dicts:
@@ -748,7 +748,7 @@ cdef class Plan:
         work.group, work.step, work.is_float64, work.noisy = tensor.group, step, tensor.is_float64, tensor.noisy
         work.average, work.copy, work.grad_scale = tensor.average, tensor.copy, scalars[0]
         work.lr = learning_rate_of(update, hyperparameters) if self.ngroups else NAN
-        convert_scalars(update, scalars, tensor.is_float64, &work.scalars)
+        convert_scalars(update, scalars, tensor.is_float64, &work.scalars, hyperparameters)
         fill_task(&work.task, update, form_of(scalars), tensor.is_float64)
         work.task.scalars = &work.scalars
         work.task.slots, work.task.average, work.task.copy = tensor.slots, tensor.average, tensor.copy
@@ -768,7 +768,7 @@ cdef class Plan:
         scalars = update.prepare(*hyperparameters[:lr], 1.0, *hyperparameters[lr + 1 :])
         work.weight_decay = scalars[2]
         scalars = (*scalars[:2], 0.0, *scalars[3:])
-        convert_scalars(update, scalars, work.is_float64, &work.direction_scalars)
+        convert_scalars(update, scalars, work.is_float64, &work.direction_scalars, hyperparameters)
         fill_task(&work.direction, update, form_of(scalars), work.is_float64)
         work.direction.scalars = &work.direction_scalars
         return 0

@@ -27,6 +27,7 @@ from fastopt.engine.job cimport (
 )
 from fastopt.engine.pins cimport pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.messages import brief
 
 cimport numpy as cnp
 
@@ -78,7 +79,7 @@ cdef class Key:
         self.offset = whole("offset", offset, "a whole number from 0 to 2**56 - 1", 2**56 - 1, 0)
         self.wanted = threads_wanted(num_threads)
         if backend is not None and not isinstance(backend, str):
-            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+            raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
         self.backend, self.stream = backend, stream
         self.is_reference = backend is not None and backend == "reference"
 

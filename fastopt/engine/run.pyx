@@ -64,7 +64,7 @@ cdef int run_checked(
     """Finish the checks, and go to the reference, to the engine, or to a device."""
     cdef scalars_t converted
     intake.refuse_overlaps()
-    convert_scalars(update, scalars, intake.has_float64, &converted)
+    convert_scalars(update, scalars, intake.has_float64, &converted, hyperparameters)
     if intake.device != HOST:
         run_on_device(update, intake, given, scalars, &converted, trace, backend, stream)
         return wrote_all_but(given, update.grad, intake.narrays)

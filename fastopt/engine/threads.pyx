@@ -4,6 +4,7 @@
 import os
 
 from fastopt.engine.hyperparameters import whole
+from fastopt.messages import brief
 
 cdef extern from "thread_limits.h" nogil:
     int SERIAL_BELOW
@@ -48,7 +49,7 @@ cdef int threads_wanted(num_threads) except -1:
     return whole("num_threads", num_threads, "a whole number, 1 or more", MANY)
 
 
-def set_num_threads(num_threads: int | None) -> None:
+def set_num_threads(num_threads):
     """Set how many threads a call may use that does not say; None returns to what the environment says.
 
     The environment says ``FASTOPT_NUM_THREADS``, or else ``OMP_NUM_THREADS``; where it says neither, there is one
@@ -80,7 +81,7 @@ def threads_of_environment() -> int:
     given = os.environ.get("FASTOPT_NUM_THREADS", "").strip()
     if given:
         if not (given.isascii() and given.isdecimal() and int(given)):
-            raise ValueError(f"FASTOPT_NUM_THREADS is {given!r}; expected a whole number, 1 or more")
+            raise ValueError(f"FASTOPT_NUM_THREADS is {brief(given)}; expected a whole number, 1 or more")
         return min(int(given), MANY)
     outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return min(int(outermost), MANY) if outermost.isascii() and outermost.isdecimal() else 0

@@ -31,7 +31,7 @@ cdef class Update:
     cdef int load(self, bint is_float64, int form) except -1
 
 
-cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1
+cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted, tuple hyperparameters) except -1
 cdef Py_ssize_t round_scalars(
     const rounding_t *rounding, const double *scalars, bint is_float64, scalars_t *converted
 ) noexcept nogil

@@ -3,6 +3,7 @@
 
 from fastopt.backends import find_host_backend, load_kernel
 from fastopt.codegen.rule_text import SHARED_SCALARS
+from fastopt.messages import brief
 
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.math cimport fabs, isfinite, sqrt
@@ -51,7 +52,7 @@ cdef class Update:
     cdef Update on(self, backend):
         """The same update on another backend."""
         if not isinstance(backend, str):
-            raise TypeError(f"backend is {backend!r}, a {type(backend).__name__}; expected None or a string")
+            raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
         if backend not in self.siblings:
             find_host_backend(backend, self.arrays[0])
             self.siblings[backend] = Update(self.rule, self.prepare, self.reference, scale=self.scale, backend=backend)
@@ -66,8 +67,10 @@ cdef class Update:
         return 0
 
 
-cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted) except -1:
-    """Round the host scalars to the compute type, or raise."""
+cdef int convert_scalars(
+    Update update, tuple scalars, bint is_float64, scalars_t *converted, tuple hyperparameters
+) except -1:
+    """Round the host scalars to the compute type, or raise what names a hyperparameter; None, where there are none."""
     cdef double given[32]
     cdef Py_ssize_t i, wrong
     if len(scalars) != len(update.scalars):
@@ -76,19 +79,44 @@ cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_
         given[i] = scalars[i]
     wrong = round_scalars(&update.rounding, given, is_float64, converted)
     if wrong >= 0:
-        refuse_scalar(update, wrong, given[wrong], is_float64)
+        refuse_scalar(update, wrong, given[wrong], is_float64, hyperparameters)
     return 0
 
 
-cdef int refuse_scalar(Update update, Py_ssize_t i, double value, bint is_float64) except -1:
+cdef int refuse_scalar(Update update, Py_ssize_t i, double value, bint is_float64, tuple hyperparameters) except -1:
     dtype = "float64" if is_float64 else "float32"
-    name = update.scalars[i] if i else update.scale
     if i == 0 and isfinite(value) and abs(value) < 1.0:
-        raise ValueError(f"{name} vanishes in {dtype} (it is {value})")
+        raise ValueError(f"{update.scale} vanishes in {dtype} (it is {value})")
+    if hyperparameters is None:
+        raise ValueError(f"{update.scalars[i]} is {value}; expected a number that is finite in {dtype}")
+    name, given = origin_of(update, is_float64, hyperparameters)
     raise ValueError(
-        f"{name} becomes {value if is_float64 else <float>value} in {dtype} (it is {value}); "
-        f"expected hyperparameters from which every scalar of {update.rule.__name__} is finite"
+        f"{name} is {brief(given)}, from which an infinity or NaN follows in {dtype}; expected a number nearer to 0"
     )
+
+
+cdef tuple origin_of(Update update, bint is_float64, tuple hyperparameters):
+    """The hyperparameter that all scalars would be finite without, or else the largest one; and its value."""
+    cdef scalars_t converted
+    cdef double others[32]
+    cdef Py_ssize_t at, i
+    cdef list numbers = []
+    for at, given in enumerate(hyperparameters):
+        try:
+            numbers.append((abs(float(given)), at))
+        except (TypeError, ValueError):
+            continue
+        for other in (0.5, 1.5):  # one of them is in any range
+            try:
+                scalars = update.prepare(*hyperparameters[:at], other, *hyperparameters[at + 1 :])
+            except (TypeError, ValueError):
+                continue
+            for i in range(len(scalars)):
+                others[i] = scalars[i]
+            if round_scalars(&update.rounding, others, is_float64, &converted) < 0:
+                return update.hyperparameters[at], given
+    at = max(numbers)[1]
+    return update.hyperparameters[at], hyperparameters[at]
 
 
 cdef Py_ssize_t round_scalars(

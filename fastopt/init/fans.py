@@ -8,6 +8,7 @@ from typing import Literal, SupportsIndex, TypeAlias
 from fastopt.arguments import Array
 from fastopt.engine.hyperparameters import whole
 from fastopt.engine.intake import as_numpy
+from fastopt.messages import brief
 
 #: Which axes of a weight are inputs and outputs: PyTorch's order, or Keras'.
 Layout: TypeAlias = Literal["torch", "keras"]
@@ -18,7 +19,7 @@ LAYOUTS = ("torch", "keras")
 def fans(param: Array, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None) -> tuple[int, int]:
     """Return fan_in and fan_out: those that are given, else those of param's shape."""
     if not isinstance(layout, str) or layout not in LAYOUTS:
-        raise ValueError(f"layout is {layout!r}; expected 'torch' or 'keras'")
+        raise ValueError(f"layout is {brief(layout)}; expected 'torch' or 'keras'")
     given = [
         None if fan is None else whole(name, fan, "None or a whole number, 1 or more")
         for name, fan in (("fan_in", fan_in), ("fan_out", fan_out))

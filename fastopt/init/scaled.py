@@ -9,6 +9,7 @@ from fastopt.arguments import Array, Backend, Stream
 from fastopt.engine.random import fill
 from fastopt.init.distributions import NORMAL, UNIFORM
 from fastopt.init.fans import Layout, fan_in_of, fans
+from fastopt.messages import brief
 
 
 def _fill_normal(
@@ -31,11 +32,11 @@ def _xavier_std(
     param: Array, mode: str, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None
 ) -> float:
     if not isinstance(mode, str) or mode not in ("average", "fan_in"):
-        raise ValueError(f"mode is {mode!r}; expected 'average' or 'fan_in'")
+        raise ValueError(f"mode is {brief(mode)}; expected 'average' or 'fan_in'")
     if mode == "average":
         return sqrt(2 / sum(fans(param, layout, fan_in, fan_out)))
     if fan_out is not None:
-        raise ValueError(f"fan_out is {fan_out!r}; expected None, since mode is 'fan_in'")
+        raise ValueError(f"fan_out is {brief(fan_out)}; expected None, since mode is 'fan_in'")
     return sqrt(1 / fan_in_of(param, layout, fan_in))
 
 

@@ -12,10 +12,16 @@ from fastopt.arguments import Activation, Array, Backend, Real, Result
 from fastopt.attributes import Guarded, unchecked
 from fastopt.display import Display, keywords
 from fastopt.engine import norm
+from fastopt.engine.hyperparameters import flag
+from fastopt.norm.options import check_activation, check_axis, check_groups, check_numbers, dtype_of, length, lengths
 from fastopt.norm.statistics import DatasetStatistics
+from fastopt.options import check_backend, check_num_threads
 
 _Self = TypeVar("_Self", bound="Norm")
 _Values = NDArray[Any]
+
+#: The least that statistics of a state may be; NaN is less than any.
+LEAST = {"running_mean": -np.inf, "running_var": 0.0, "batches_seen": 0}
 
 
 class Norm(Guarded, Display):
@@ -76,9 +82,15 @@ class Norm(Guarded, Display):
         backend: Backend,
         num_threads: int | None,
     ):
+        check_numbers(self.momentum, eps)
+        check_axis(axis)
+        check_activation(activation)
+        check_backend(backend)
+        check_num_threads(num_threads)
+        dtype = dtype_of(dtype)
         self.axis = axis
         self.eps = eps
-        self.affine = affine
+        self.affine = flag("affine", affine)
         self.activation = activation
         self.backend = backend
         self.num_threads = num_threads
@@ -163,6 +175,9 @@ class Norm(Guarded, Display):
                 raise ValueError(f"{name} has shape {given[name].shape}; expected {array.shape}")
             if given[name].dtype != array.dtype:
                 raise TypeError(f"{name} has dtype {given[name].dtype}; expected {array.dtype}")
+            if name in LEAST and not (given[name] >= LEAST[name]).all():
+                lowest = given[name][~(given[name] >= LEAST[name])][0]
+                raise ValueError(f"{name} has {lowest}; expected {'0 or more' if LEAST[name] == 0 else 'numbers'}")
         for name, array in own.items():
             array[...] = given[name]
 
@@ -245,9 +260,9 @@ class BatchNorm(Norm):
         backend: Backend = None,
         num_threads: int | None = None,
     ):
-        super().__init__(channels, axis, eps, affine, activation, dtype, backend, num_threads)
         self.momentum = momentum
-        self.unbiased = unbiased
+        self.unbiased = flag("unbiased", unbiased)
+        super().__init__(length("channels", channels), axis, eps, affine, activation, dtype, backend, num_threads)
         self.running_mean = np.zeros_like(self.dweight)
         self.running_var = np.ones_like(self.dweight)
         self.batches_seen: NDArray[np.int64] = np.zeros((), np.int64)
@@ -255,11 +270,15 @@ class BatchNorm(Norm):
 
     def use(self, statistics: DatasetStatistics) -> None:
         """Make a data set's statistics the running ones."""
+        if not isinstance(statistics, DatasetStatistics):
+            raise TypeError(f"statistics is a {type(statistics).__name__}; expected a DatasetStatistics")
         mean, enough = statistics.mean, 2 if self.unbiased else 1
         if mean.shape != self.running_mean.shape:
             raise ValueError(f"statistics have {mean.size} channels; expected {self.running_mean.size}")
         if statistics.count < enough:
             raise ValueError(f"statistics have a count of {statistics.count}; expected {enough} or more")
+        if np.isnan(mean).any() or np.isnan(statistics.m2).any():
+            raise ValueError("statistics have NaN; expected those of finite values")
         self.running_mean[...] = mean
         self.running_var[...] = np.minimum(statistics.var(self.unbiased), np.finfo(self.running_var.dtype).max)
 
@@ -328,7 +347,7 @@ class LayerNorm(Norm):
         backend: Backend = None,
         num_threads: int | None = None,
     ):
-        super().__init__(shape, -1, eps, affine, activation, dtype, backend, num_threads)
+        super().__init__(lengths("shape", shape), -1, eps, affine, activation, dtype, backend, num_threads)
         self.axis = -self.weight.ndim
 
 
@@ -371,7 +390,7 @@ class InstanceNorm(Norm):
         backend: Backend = None,
         num_threads: int | None = None,
     ):
-        super().__init__(channels, axis, eps, affine, activation, dtype, backend, num_threads)
+        super().__init__(length("channels", channels), axis, eps, affine, activation, dtype, backend, num_threads)
 
 
 class GroupNorm(Norm):
@@ -416,5 +435,7 @@ class GroupNorm(Norm):
         backend: Backend = None,
         num_threads: int | None = None,
     ):
+        channels = length("channels", channels)
+        check_groups(groups, channels)
         super().__init__(channels, axis, eps, affine, activation, dtype, backend, num_threads)
         self.groups = groups

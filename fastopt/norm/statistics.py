@@ -11,6 +11,9 @@ from fastopt.arguments import Array, Backend
 from fastopt.attributes import Guarded, unchecked
 from fastopt.display import Display, keywords
 from fastopt.engine import norm
+from fastopt.engine.hyperparameters import flag
+from fastopt.norm.options import check_axis, length
+from fastopt.options import check_backend, check_num_threads
 
 
 class DatasetStatistics(Guarded, Display):
@@ -71,6 +74,10 @@ class DatasetStatistics(Guarded, Display):
         backend: Backend = None,
         num_threads: int | None = None,
     ):
+        channels = length("channels", channels)
+        check_axis(axis)
+        check_backend(backend)
+        check_num_threads(num_threads)
         self.count = 0
         self.mean = np.zeros(channels)
         self.m2 = np.zeros(channels)
@@ -92,7 +99,7 @@ class DatasetStatistics(Guarded, Display):
 
     def var(self, unbiased: bool = False) -> NDArray[Any]:
         """Return the variance of each channel; NaN where there are too few values for one."""
-        degrees = self.count - bool(unbiased)
+        degrees = self.count - flag("unbiased", unbiased)
         return self.m2 / degrees if degrees > 0 else np.full_like(self.m2, np.nan)
 
     def _add(self, name: str, count: int, mean: np.ndarray[Any, Any], m2: np.ndarray[Any, Any]) -> None:

@@ -62,7 +62,9 @@ class _Way:
             texts = [tuple(value.text for value in each) for each in (given, values)]
             made.append(Run(self.condition, self.asked, update, *texts))
 
-        function = FunctionType(public.__code__, {**public.__globals__, "host_scalars": self, "run": run})
+        # A flag's type is known when a call is compiled.
+        names = {**public.__globals__, "host_scalars": self, "run": run, "type": lambda value: bool}
+        function = FunctionType(public.__code__, names)
         code = public.__code__
         names, options = code.co_varnames[: code.co_argcount], code.co_varnames[code.co_argcount :]
         values: dict[str, _Value | None] = dict.fromkeys(options[: code.co_kwonlyargcount])

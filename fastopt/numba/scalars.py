@@ -17,6 +17,7 @@ from fastopt.backends.numba_compiler import OPTIONS
 from fastopt.codegen.calls_to_numba import check_module
 from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.numba.modules import VERSION, module
+from fastopt.ranges import FLAG
 
 #: What a hyperparameter that is a string may be, and the numbers that are compiled in their place: to compare strings,
 #: Numba would compile for two seconds more.
@@ -45,10 +46,15 @@ def register_host_scalars() -> None:
     names = dict(vars(host_scalars))
     for name, value in vars(host_scalars).items():
         if isinstance(value, Hyperparameters):
-            checks = [(each, *(STEP if each == "step" else value.ranges[each])) for each in value.names]
+            checks = [(each, *_range_of(each, value)) for each in value.names]
             names[name] = module(check_module(checks))["check"]
         elif isinstance(value, FunctionType) and value.__module__ == host_scalars.__name__ and name != "refuse":
             _register(value, FunctionType(_with_numbers(value.__code__), names, name, value.__defaults__))
+
+
+def _range_of(name: str, checked: Hyperparameters) -> tuple[Any, Any, str]:
+    allowed = STEP if name == "step" else checked.ranges[name]
+    return (None, None, "") if allowed is FLAG else allowed
 
 
 def _register(function: Callable[..., Any], compiled: Any) -> None:

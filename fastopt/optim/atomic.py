@@ -24,6 +24,8 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
     """
     target = os.path.realpath(path)
     folder = os.path.dirname(target)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(errno.ENOENT, "path is in a folder that does not exist", folder)
     _remove_abandoned(folder)
     try:
         before = os.stat(target)

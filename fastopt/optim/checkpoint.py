@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from fastopt.messages import brief
 from fastopt.optim import file_npz, file_safetensors, state_dicts
 from fastopt.optim.atomic import replacing
 from fastopt.optim.stored import Arrays
@@ -56,11 +57,11 @@ def load(optimizer: Optimizer, path: str | os.PathLike[str]) -> None:
 
 def _kind(path: Any) -> ModuleType:
     if not isinstance(path, str):
-        raise TypeError(f"path is {path!r}, a {type(path).__name__}; expected a str or a path")
+        raise TypeError(f"path is {brief(path)}, a {type(path).__name__}; expected a str or a path")
     for ending, kind in KINDS.items():
         if path.endswith(ending):
             return kind
-    raise ValueError(f"path is {path!r}; expected it to end in {' or '.join(KINDS)}")
+    raise ValueError(f"path is {brief(path)}; expected it to end in {' or '.join(KINDS)}")
 
 
 # ---- Metadata and arrays

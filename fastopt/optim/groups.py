@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from fastopt.arguments import Array
 from fastopt.attributes import FixedList
 from fastopt.display import Display, keywords, number_of
+from fastopt.engine.hyperparameters import flag
+from fastopt.messages import brief
 
 #: What a group has beside its hyperparameters.
 OTHERS = ("params", "names", "step", "grad_scale", "mu_product")
@@ -46,7 +48,7 @@ class Group(Display):
             raise AttributeError(PARAMS)
         if name not in self.hyperparameters:
             raise AttributeError(f"{name!r} is no hyperparameter; expected one of {', '.join(self.hyperparameters)}")
-        self.__dict__[name] = value
+        self.__dict__[name] = flag(name, value) if isinstance(self.__dict__[name], bool) else value
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{name} of Group can't be deleted")
@@ -60,7 +62,7 @@ class Group(Display):
         return {name: value for name, value in self.__dict__.items() if name not in OTHERS}
 
 
-def make_groups(params: Any, hyperparameters: dict[str, Any]) -> list[Group]:
+def make_groups(params: Any, hyperparameters: dict[str, Any], flags: Collection[str] = ()) -> list[Group]:
     """Return the groups that a caller's ``params`` are: one, if they are arrays."""
     given = list(_listed(params, "params")) if not isinstance(params, Mapping) else [params]
     if not (given and all(isinstance(each, Mapping) and "params" in each for each in given)):
@@ -74,9 +76,11 @@ def make_groups(params: Any, hyperparameters: dict[str, Any]) -> list[Group]:
             raise TypeError(f"a group has {', '.join(foreign)}; expected params and, of the hyperparameters, {known}")
         names, arrays = _named(each["params"], len(taken))
         if again := [name for name in names if name in taken]:
-            raise ValueError(f"params has {again[0]!r} in two groups; expected names that differ")
+            raise ValueError(f"params has {brief(again[0])} in two groups; expected names that differ")
         taken.update(names)
-        groups.append(Group(arrays, names, {**hyperparameters, **own}))
+        values = {**hyperparameters, **own}
+        values.update({name: flag(name, values[name]) for name in flags if name in values})
+        groups.append(Group(arrays, names, values))
     if len({type(name) for name in taken}) > 1:
         raise TypeError("params has groups with names and groups without; expected names in all of them, or in none")
     return groups
@@ -86,7 +90,7 @@ def _named(params: Any, first: int) -> tuple[list[str | int], list[Array]]:
     if isinstance(params, Mapping):
         by_name = by_path(params, "params")
         if odd := [name for name in by_name if not isinstance(name, str)]:
-            raise TypeError(f"params has the name {odd[0]!r}, a {type(odd[0]).__name__}; expected a str")
+            raise TypeError(f"params has the name {brief(odd[0])}, a {type(odd[0]).__name__}; expected a str")
         return list(by_name), list(by_name.values())
     arrays = list(_listed(params, "params"))
     return list(range(first, first + len(arrays))), arrays
@@ -132,8 +136,8 @@ def in_order(grads: Any, names: list[str | int]) -> Any:
     if not known.issuperset(grads):
         grads = by_path(grads, "grads")
         if foreign := [name for name in grads if name not in known]:
-            expected = ", ".join(map(repr, names[:8]))
-            raise ValueError(f"grads has {foreign[0]!r}, which is no parameter; expected {expected}")
+            expected = ", ".join(map(brief, names[:8]))
+            raise ValueError(f"grads has {brief(foreign[0])}, which is no parameter; expected {expected}")
     if missing := [name for name in names if name not in grads]:
-        raise ValueError(f"grads lacks {missing[0]!r}; expected all names (None where a parameter stays as it is)")
+        raise ValueError(f"grads lacks {brief(missing[0])}; expected all names (None where a parameter stays as it is)")
     return [grads[name] for name in names]

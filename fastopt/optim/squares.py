@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
+from fastopt.engine.hyperparameters import Hyperparameters
 from fastopt.engine.update import Update
 from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import squares
+
+_momentum = Hyperparameters("momentum")
 
 
 class Adagrad(Optimizer):
@@ -113,9 +116,10 @@ class RMSprop(Optimizer):
 
     def variant(self, group: Group, step: int) -> Update:
         """By whether it is centered, and has momentum."""
+        (momentum,) = _momentum(group.__dict__["momentum"])
         if group.__dict__["centered"]:
-            return squares.RMSPROP_CENTERED_MOMENTUM if group.__dict__["momentum"] else squares.RMSPROP_CENTERED
-        return squares.RMSPROP_MOMENTUM if group.__dict__["momentum"] else squares.RMSPROP
+            return squares.RMSPROP_CENTERED_MOMENTUM if momentum else squares.RMSPROP_CENTERED
+        return squares.RMSPROP_MOMENTUM if momentum else squares.RMSPROP
 
 
 class Adadelta(Optimizer):

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fastopt.engine.hyperparameters import Hyperparameters
+from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.engine.intake import as_numpy
+from fastopt.messages import brief
 from fastopt.optim.groups import Group
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ LAST_STEP = 2**63 - 1
 
 _Array: TypeAlias = np.ndarray[Any, Any]
 
-_ema_decay = Hyperparameters("decay")
+_ema_decay = Hyperparameters("ema_decay")
 
 
 def plain(value: Any) -> bool | int | float | str | None:
@@ -43,11 +44,7 @@ def plain(value: Any) -> bool | int | float | str | None:
 
 def seed_from(given: Any) -> int:
     """Return the seed of stochastic rounding, checked."""
-    if isinstance(given, bool) or not isinstance(given, int) or not 0 <= given < 1 << 64:
-        raise ValueError(
-            f"stochastic_rounding is {given!r}; expected None, or a seed: a whole number from 0 to 2**64 - 1"
-        )
-    return given
+    return whole("stochastic_rounding", given, "None, or a seed: a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
 
 
 def by_name(state: Any) -> Iterable[tuple[str | int, Any]]:
@@ -110,7 +107,7 @@ def give(optimizer: Optimizer, state: Any) -> None:
     if not isinstance(state, Mapping):
         raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
     if "optimizer" in state and state["optimizer"] != own["optimizer"]:
-        raise ValueError(f"state is of {state['optimizer']!r}; expected {own['optimizer']!r}")
+        raise ValueError(f"state is of {brief(state['optimizer'])}; expected {own['optimizer']!r}")
     check_names(state, own, "state")
     step_count = _count(state["step_count"], "step_count")
     steps = _checked_steps(state["steps"], own["steps"])
@@ -150,9 +147,9 @@ def _check_list(given: Any, own: list[Any], what: str) -> None:
 
 def _count(given: Any, what: str) -> int:
     if isinstance(given, bool) or not isinstance(given, int):
-        raise TypeError(f"{what} is {given!r}, a {type(given).__name__}; expected an int")
+        raise TypeError(f"{what} is {brief(given)}, a {type(given).__name__}; expected an int")
     if not 0 <= given < LAST_STEP:
-        raise ValueError(f"{what} is {given}; expected a number from 0 to 2**63 - 2")
+        raise ValueError(f"{what} is {brief(given)}; expected a number from 0 to 2**63 - 2")
     return given
 
 
@@ -198,7 +195,9 @@ def _checked_groups(given: Any, own: list[dict[str, Any]], groups: list[Group]) 
             _check_list(theirs[what], ours[what], f"{what} of group {number}")
             for name, their, our in zip(ours["names"], theirs[what], ours[what], strict=True):
                 if their != our:
-                    raise ValueError(f"{what} of group {number} has {their!r} for params[{name!r}]; expected {our!r}")
+                    raise ValueError(
+                        f"{what} of group {number} has {brief(their)} for params[{name!r}]; expected {brief(our)}"
+                    )
         check_names(theirs["hyperparameters"], ours["hyperparameters"], f"hyperparameters of group {number}")
     return [_merged(theirs["hyperparameters"], group) for theirs, group in zip(given, groups, strict=True)]
 
@@ -208,9 +207,9 @@ def _merged(given: Mapping[str, Any], group: Group) -> dict[str, Any]:
     values = group.hyperparameters
     for name, value in given.items():
         if not (value is None or isinstance(value, (bool, int, float, str))):
-            raise TypeError(f"{name} is {value!r}, a {type(value).__name__}; expected a plain number, str or None")
+            raise TypeError(f"{name} is {brief(value)}, a {type(value).__name__}; expected a plain number, str or None")
         if isinstance(value, bool) != isinstance(plain(values[name]), bool):
-            raise TypeError(f"{name} is {value!r}; expected something like {values[name]!r}")
+            raise TypeError(f"{name} is {brief(value)}; expected something like {values[name]!r}")
         if not (name == "lr" and value is None):
             values[name] = value
     return values
@@ -219,11 +218,11 @@ def _merged(given: Mapping[str, Any], group: Group) -> dict[str, Any]:
 def _checked_options(given: Mapping[str, Any], own: dict[str, Any]) -> tuple[int | None, float | None]:
     """Return the seed and ema_decay that are to be."""
     if given["master_weights"] is not own["master_weights"]:
-        raise ValueError(f"master_weights is {given['master_weights']!r}; expected {own['master_weights']}")
+        raise ValueError(f"master_weights is {brief(given['master_weights'])}; expected {own['master_weights']}")
     for name in ("stochastic_rounding", "ema_decay"):
         if (given[name] is None) != (own[name] is None):
             wanted = "None" if own[name] is None else f"a number, for here it is {own[name]}"
-            raise ValueError(f"{name} is {given[name]!r}; expected {wanted}")
+            raise ValueError(f"{name} is {brief(given[name])}; expected {wanted}")
     seed, decay = given["stochastic_rounding"], given["ema_decay"]
     return None if seed is None else seed_from(seed), None if decay is None else _ema_decay(decay)[0]
 
@@ -232,7 +231,7 @@ def _checked_products(given: Any, counts: list[int]) -> list[float]:
     _check_list(given, counts, "mu_products")
     for product, count in zip(given, counts, strict=True):
         if not isinstance(product, float):
-            raise TypeError(f"mu_products has {product!r}, a {type(product).__name__}; expected a float")
+            raise TypeError(f"mu_products has {brief(product)}, a {type(product).__name__}; expected a float")
         if not (0.0 <= product < 1.0 if count else product == 1.0):
             expected = "a number from 0 to below 1" if count else "1.0"
             raise ValueError(f"mu_products has {product} for a parameter with {count} updates; expected {expected}")

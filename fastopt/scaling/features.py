@@ -8,17 +8,12 @@ import numpy as np
 
 from fastopt.arguments import Backend, Real
 from fastopt.attributes import unchecked
+from fastopt.engine.hyperparameters import flag
 from fastopt.engine.hyperparameters import real as real_number
+from fastopt.messages import brief
 from fastopt.ranges import ANY
 from fastopt.scaling.scaler import Scaler
 from fastopt.scaling.statistics import LEAST_VARIANCE
-
-
-def flag(name: str, given: Any) -> bool:
-    """Return an option that is True or False; or raise."""
-    if not isinstance(given, (bool, np.bool_)):
-        raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected True or False")
-    return bool(given)
 
 
 class MinMaxScaler(Scaler):
@@ -85,7 +80,7 @@ class MinMaxScaler(Scaler):
         try:
             lo, hi = given
         except (TypeError, ValueError):
-            raise TypeError(f"feature_range is {given!r}; expected two numbers, lo and hi") from None
+            raise TypeError(f"feature_range is {brief(given)}; expected two numbers, lo and hi") from None
         lo, hi = (_finite("feature_range", each) for each in (lo, hi))
         if not lo < hi:
             raise ValueError(f"feature_range is {(lo, hi)}; expected lo below hi")
@@ -211,6 +206,7 @@ class StandardScaler(Scaler):
         seen = self._seen()
         divisor: Any = 1.0
         if self.with_std:
+            self._expect_finite(seen.m2, "squares of their deviations")
             variance = seen.m2 / np.maximum(seen.count - self.unbiased, 1)
             divisor = np.sqrt(np.where(variance < LEAST_VARIANCE, 0, variance))
         if not self.with_mean:

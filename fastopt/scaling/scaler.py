@@ -13,6 +13,8 @@ from fastopt.attributes import Check, Guarded, unchecked
 from fastopt.display import Display, keywords
 from fastopt.engine import columns
 from fastopt.errors import NotFittedError
+from fastopt.messages import brief
+from fastopt.options import check_backend, check_num_threads
 from fastopt.scaling.statistics import ColumnStatistics, Values
 
 #: The arguments of the rule `scale`.
@@ -41,6 +43,7 @@ class Fitted(Guarded, Display, ABC):
     _statistics: Any
 
     def __init__(self, num_threads: int | None) -> None:
+        check_num_threads(num_threads)
         self._statistics = None
         self.num_threads = num_threads
 
@@ -114,7 +117,7 @@ class Fitted(Guarded, Display, ABC):
             raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
         of = _plain(state.get("scaler"))
         if not isinstance(of, str) or of != type(self).__name__:
-            raise ValueError(f"state is of {of!r}; expected {type(self).__name__!r}")
+            raise ValueError(f"state is of {brief(of)}; expected {type(self).__name__!r}")
         arrays = tuple(self._kind.__dataclass_fields__)
         known = {"scaler", *self._options, *arrays}
         if foreign := [name for name in state if name not in known]:
@@ -158,7 +161,7 @@ def _plain(given: Any) -> Any:
 def one_of(name: str, given: Any, *choices: str) -> Any:
     """Return an option that is one of some strings; or raise."""
     if not isinstance(given, str) or given not in choices:
-        raise ValueError(f"{name} is {given!r}; expected {' or '.join(map(repr, choices))}")
+        raise ValueError(f"{name} is {brief(given)}; expected {' or '.join(map(repr, choices))}")
     return given
 
 
@@ -180,6 +183,7 @@ class Scaler(Fitted):
     def __init__(self, nan: Literal["refuse", "ignore"], backend: Backend, num_threads: int | None) -> None:
         super().__init__(num_threads)
         self.nan = nan
+        check_backend(backend)
         self.backend = backend
 
     def __getstate__(self) -> dict[str, Any]:
@@ -292,6 +296,17 @@ class Scaler(Fitted):
                 raise ValueError(f"feature {feature} would have a {name} of {value}; expected a finite, normal number")
         return [np.where(unseen, real(np.nan), values) for values in scales.values()]
 
+    def _expect_finite(self, sums: Values, what: str) -> None:
+        """Raise for the first feature of which a sum has overflowed."""
+        seen = self._seen()
+        bad = (seen.count > 0) & ~np.isfinite(sums)
+        if bad.any():
+            feature = int(bad.argmax())
+            raise ValueError(
+                f"feature {feature} has values from {seen.min[feature]:g} to {seen.max[feature]:g}, and {what} "
+                f"overflow float64; expected smaller ones: multiply x by a power of 2 before"
+            )
+
     def _inverse_scales(self, real: type) -> list[Values]:
         centre, divisor, factor, shift = self._scales(real)
         return [shift, factor, divisor, centre]  # of the same form
@@ -307,6 +322,7 @@ class Scaler(Fitted):
         A mean rounded to float32 is off by up to 0.03 where it is about 1e6. A constant feature is rounded as it is.
         """
         mean = self._seen().mean
+        self._expect_finite(mean, "their sums")
         rounded: Values = mean.astype(real)
         with np.errstate(divide="ignore", invalid="ignore"):
             return rounded, np.where(self._is_constant(), 0.0, (rounded.astype(np.float64) - mean) / divisor)

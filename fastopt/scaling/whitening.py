@@ -162,7 +162,10 @@ class Whitener(Fitted):
             raise ValueError(f"n_components is {kept}; expected at most {features}, as many as were fitted")
         covariance = self.covariance
         if not np.isfinite(covariance).all():
-            raise ValueError("the covariance of what was fitted is not finite in float64; expected smaller numbers")
+            raise ValueError(
+                "the covariance of what was fitted is not finite in float64, for squares overflow; "
+                "expected smaller numbers: multiply x by a power of 2 before"
+            )
         values, vectors = np.linalg.eigh(covariance)
         values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
         turned = vectors.max(axis=0, initial=0) < -vectors.min(axis=0, initial=0)

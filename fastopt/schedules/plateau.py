@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from fastopt.arguments import Real
 from fastopt.engine.hyperparameters import real
+from fastopt.messages import brief
 from fastopt.schedules.schedule import ARGUMENTS, Schedule
 
 
@@ -162,7 +163,7 @@ class ReduceOnPlateau(Schedule):
         if foreign := [name for name in state if name not in own]:
             raise ValueError(f"state has {', '.join(map(repr, foreign))}; expected no more than {', '.join(own)}")
         if state["mode"] != self.mode:
-            raise ValueError(f"mode is {state['mode']!r}; expected {self.mode!r}, which it is here")
+            raise ValueError(f"mode is {brief(state['mode'])}; expected {self.mode!r}, which it is here")
         loaded = copy(self)
         vars(loaded).update(state)
         loaded.__post_init__()  # raises what is wrong

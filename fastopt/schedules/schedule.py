@@ -11,7 +11,8 @@ from sys import float_info
 from typing import Any, SupportsIndex, TypeAlias
 
 from fastopt.display import Display
-from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.engine.hyperparameters import Hyperparameters, flag, whole
+from fastopt.messages import brief
 from fastopt.ranges import ABOVE_ZERO, FRACTION_BELOW_ONE, NOT_NEGATIVE, Range
 
 #: What an optimizer takes as ``lr``, besides a number: a schedule, or any other function of the step.
@@ -64,7 +65,7 @@ def _whole(lowest: int) -> Check:
 def _one_of(*choices: object) -> Check:
     def check(name: str, given: Any) -> Any:
         if not any(given is choice or (isinstance(given, str) and given == choice) for choice in choices):
-            raise ValueError(f"{name} is {given!r}; expected {' or '.join(map(repr, choices))}")
+            raise ValueError(f"{name} is {brief(given)}; expected {' or '.join(map(repr, choices))}")
         return given
 
     return check
@@ -73,7 +74,7 @@ def _one_of(*choices: object) -> Check:
 def _function(name: str, given: Any) -> Any:
     if not callable(given):
         raise TypeError(
-            f"{name} is {given!r}, a {type(given).__name__}; expected a schedule, or a function of the step"
+            f"{name} is {brief(given)}, a {type(given).__name__}; expected a schedule, or a function of the step"
         )
     return given
 
@@ -81,7 +82,7 @@ def _function(name: str, given: Any) -> Any:
 def _each(check: Check) -> Check:
     def check_all(name: str, given: Any) -> tuple[Any, ...]:
         if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(f"{name} is {given!r}, a {type(given).__name__}; expected a list")
+            raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected a list")
         return tuple(check(f"{name}[{i}]", each) for i, each in enumerate(given))
 
     return check_all
@@ -127,7 +128,7 @@ ARGUMENTS: dict[str, Check] = {
     "schedules": _each(_function),
     "start": _rate,
     "steps": _length,
-    "three_phase": _one_of(False, True),
+    "three_phase": flag,
     "threshold": _rate,
     "threshold_mode": _one_of("rel", "abs"),
 }

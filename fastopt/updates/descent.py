@@ -6,6 +6,7 @@ from typing import Literal, SupportsIndex
 
 from fastopt import host_scalars, reference, rules
 from fastopt.arguments import Array, Backend, Real, Stream
+from fastopt.engine.hyperparameters import flag
 from fastopt.engine.run import run
 from fastopt.engine.update import Update
 
@@ -150,7 +151,7 @@ def momentum(
     >>> param
     array([0.375, 1.375], dtype=float32)
     """
-    update = NESTEROV if nesterov else MOMENTUM
+    update = NESTEROV if (nesterov if type(nesterov) is bool else flag("nesterov", nesterov)) else MOMENTUM
     hyperparameters = (lr, momentum, dampening, nesterov, form, weight_decay, grad_scale)
     run(update, (param, grad, velocity), hyperparameters, backend, num_threads, stream)
 

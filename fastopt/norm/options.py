@@ -1,0 +1,67 @@
+"""What the arguments of norms that are objects may be, as far as it can be known before a call."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.messages import brief
+
+_momentum_and_eps = Hyperparameters("momentum", "eps")
+
+#: The float types that arrays are stored in.
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+
+
+def check_numbers(momentum: Any, eps: Any) -> None:
+    """Raise for a number that is out of its range."""
+    _momentum_and_eps(momentum, eps)
+
+
+def check_axis(given: Any) -> None:
+    """Raise for what can be no axis of channels."""
+    if whole("axis", given, "a whole number but 0", lowest=-(2**63)) == 0:
+        raise ValueError("axis is 0; expected any but that of the samples")
+
+
+def check_activation(given: Any) -> None:
+    """Raise for one that norms have not."""
+    if given is not None and not (isinstance(given, str) and given == "relu"):
+        raise (ValueError if isinstance(given, str) else TypeError)(
+            f"activation is {brief(given)}; expected None or 'relu'"
+        )
+
+
+def check_groups(given: Any, channels: int) -> None:
+    """Raise for a number of groups that channels are not to be divided by."""
+    groups = whole("groups", given, "a whole number, 1 or more")
+    if channels % groups:
+        raise ValueError(f"groups is {groups}; expected a divisor of {channels}, the number of channels")
+
+
+def length(name: str, given: Any) -> int:
+    """Return a number of channels, or of features."""
+    return whole(name, given, "a whole number, 0 or more", lowest=0)
+
+
+def lengths(name: str, given: Any) -> tuple[int, ...]:
+    """Return a shape, given as that or as the length of its only axis."""
+    if not isinstance(given, Iterable) or isinstance(given, str):
+        return (length(name, given),)
+    if not (found := tuple(length(f"{name}[{i}]", each) for i, each in enumerate(given))):
+        raise ValueError(f"{name} is (); expected one axis or more")
+    return found
+
+
+def dtype_of(given: Any) -> np.dtype[Any]:
+    """Return the dtype of weight and bias, which is one of floats."""
+    try:
+        dtype: np.dtype[Any] | None = None if given is None else np.dtype(given)
+    except TypeError:
+        dtype = None
+    if dtype is None or dtype.name not in DTYPES or not dtype.isnative:
+        raise TypeError(f"dtype is {brief(given)}; expected one of {', '.join(DTYPES)}")
+    return dtype
