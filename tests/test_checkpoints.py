@@ -296,7 +296,7 @@ MISFITS = [
     (("master_weights",), True, ValueError, r"^master_weights is True; expected False$"),
     (("stochastic_rounding",), -1, ValueError, r"^stochastic_rounding is -1; expected None, or a seed"),
     (("stochastic_rounding",), 2**64, ValueError, r"^stochastic_rounding is 18446744073709551616; expected None"),
-    (("ema_decay",), 1.5, ValueError, r"^decay is 1\.5; expected a number from 0 to 1$"),
+    (("ema_decay",), 1.5, ValueError, r"^ema_decay is 1\.5; expected a number from 0 to 1$"),
     (("ema_decay",), "a", TypeError, r"^ema_decay is 'a'"),
 ]
 
@@ -702,3 +702,11 @@ def test_a_link_stays_a_link(tmp_path, ending):
         assert new.step_count == steps
     assert left(tmp_path / "far") == [target.name]
     assert left(tmp_path) == ["far", link.name]
+
+
+@pytest.mark.parametrize("ending", ["npz", "safetensors"])
+def test_a_folder_that_does_not_exist_is_named(ending, tmp_path):
+    optimizer = optim.Adam([np.zeros(2)])
+    with pytest.raises(FileNotFoundError, match=r"path is in a folder that does not exist: '.*nowhere'"):
+        optimizer.save(tmp_path / "nowhere" / f"state.{ending}")
+    assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 import tracemalloc
 
 import numpy as np
@@ -389,3 +390,70 @@ def test_a_variance_beyond_float32_stays_finite():
     norm = BatchNorm(6)
     norm.use(gathered(values(4, 6) * np.float32(1e30)))
     assert (norm.running_var == np.finfo(np.float32).max).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (
+            lambda: BatchNorm(4, dtype=int),
+            TypeError,
+            "dtype is <class 'int'>; expected one of float16, bfloat16",
+        ),
+        (lambda: LayerNorm(4, dtype=None), TypeError, "dtype is None; expected one of"),
+        (lambda: LayerNorm(4, dtype="complex64"), TypeError, "dtype is 'complex64'; expected one of"),
+        (lambda: LayerNorm(4, dtype=">f4"), TypeError, "dtype is '>f4'; expected one of"),
+        (lambda: LayerNorm(4, dtype="number"), TypeError, "dtype is 'number'; expected one of"),
+        (lambda: GroupNorm(4, groups=3), ValueError, "groups is 3; expected a divisor of 4, the number of channels"),
+        (lambda: GroupNorm(4, groups=0), ValueError, "groups is 0; expected a whole number, 1 or more"),
+        (lambda: BatchNorm(-1), ValueError, "channels is -1; expected a whole number, 0 or more"),
+        (lambda: InstanceNorm(2.5), TypeError, "channels is 2.5, a float; expected a whole number, 0 or more"),
+        (lambda: DatasetStatistics(-1), ValueError, "channels is -1; expected a whole number, 0 or more"),
+        (lambda: LayerNorm((2, -1)), ValueError, "shape[1] is -1; expected a whole number, 0 or more"),
+        (lambda: LayerNorm(()), ValueError, "shape is (); expected one axis or more"),
+        (lambda: LayerNorm("ab"), TypeError, "shape is 'ab', a str; expected a whole number, 0 or more"),
+        (lambda: BatchNorm(4, axis=0), ValueError, "axis is 0; expected any but that of the samples"),
+        (lambda: DatasetStatistics(4, axis=0), ValueError, "axis is 0; expected any but that of the samples"),
+        (lambda: BatchNorm(4, eps=-1), ValueError, "eps is -1.0; expected a finite number, 0 or more"),
+        (lambda: LayerNorm(4, eps=np.nan), ValueError, "eps is nan; expected a finite number, 0 or more"),
+        (lambda: BatchNorm(4, momentum=1.5), ValueError, "momentum is 1.5; expected a number from 0 to 1"),
+        (lambda: BatchNorm(4, activation="gelu"), ValueError, "activation is 'gelu'; expected None or 'relu'"),
+        (lambda: BatchNorm(4, activation=1), TypeError, "activation is 1; expected None or 'relu'"),
+        (lambda: BatchNorm(4, backend="fortran"), ValueError, "backend is 'fortran'; expected None or one of 'cython'"),
+        (lambda: DatasetStatistics(4, backend=1), TypeError, "backend is 1, a int; expected None or a string"),
+        (lambda: BatchNorm(4, num_threads=0), ValueError, "num_threads is 0; expected a whole number, 1 or more"),
+    ],
+)
+def test_what_can_be_known_is_refused_when_an_object_is_made(make, error, said):
+    with pytest.raises(error, match=f"^{re.escape(said)}"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("running_var", np.nan, "running_var has nan; expected 0 or more"),
+        ("running_var", -1.0, "running_var has -1.0; expected 0 or more"),
+        ("running_mean", np.nan, "running_mean has nan; expected numbers"),
+        ("batches_seen", -1, "batches_seen has -1; expected 0 or more"),
+    ],
+)
+def test_statistics_that_no_data_have_are_refused(name, value, said):
+    norm = BatchNorm(3)
+    before = norm.state_dict()
+    state = {**norm.state_dict(), "weight": np.full(3, 7, np.float32)}
+    state[name].flat[-1] = value
+    with pytest.raises(ValueError, match=f"^{re.escape(said)}$"):
+        norm.load_state_dict(state)
+    for each, array in norm.state_dict().items():
+        np.testing.assert_array_equal(array, before[each])
+
+
+def test_statistics_of_a_data_set_are_statistics_and_finite():
+    statistics = DatasetStatistics(2)
+    with np.errstate(all="ignore"):
+        statistics.update(np.array([[1.0, np.inf], [2.0, 3.0], [3.0, 4.0]]))
+    with pytest.raises(ValueError, match=r"^statistics have NaN; expected those of finite values"):
+        BatchNorm(2).use(statistics)
+    with pytest.raises(TypeError, match=r"^statistics is a dict; expected a DatasetStatistics"):
+        BatchNorm(2).use({})

@@ -6,6 +6,7 @@ import copy
 import inspect
 import os
 import pickle
+import re
 import threading
 import tracemalloc
 import warnings
@@ -16,6 +17,8 @@ import pytest
 
 import fastopt
 from fastopt import optim
+from fastopt.optim.optimizer import OPTIONS
+from fastopt.optim.options import OF_A_STEP, SYNONYMS
 from tests.optim_cases import CASES, CLASSES, SHAPES, make, zero_state
 from tests.support import LAYOUTS, assert_same_bits, bits, cpus
 
@@ -889,3 +892,83 @@ def test_a_nan_reaches_its_own_element_only():
     assert np.isnan(params[5][7])
     params[5][7] = wanted[5][7]
     assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "option", "said"),
+    [
+        (optim.AdamW, "betas", "AdamW takes beta1 and beta2, not betas"),
+        (optim.Adan, "betas", "Adan takes beta1, beta2 and beta3, not betas"),
+        (optim.Adam, "learning_rate", "Adam takes lr, not learning_rate"),
+        (optim.Adam, "epsilon", "Adam takes eps, not epsilon"),
+        (optim.Lion, "b1", "Lion takes beta1, not b1"),
+        (optim.Yogi, "beta_2", "Yogi takes beta2, not beta_2"),
+        (optim.RMSprop, "alpha", "RMSprop takes decay, not alpha"),
+        (optim.Adadelta, "rho", "Adadelta takes decay, not rho"),
+        (optim.Adam, "decay", "Adam takes weight_decay, not decay"),
+        (optim.Rprop, "etas", "Rprop takes eta_minus and eta_plus, not etas"),
+        (optim.Rprop, "step_sizes", "Rprop takes step_min and step_max, not step_sizes"),
+        (optim.LARS, "trust_coeff", "LARS takes trust_coefficient, not trust_coeff"),
+        (optim.SGD, "use_ema", "SGD takes ema_decay, not use_ema"),
+        (optim.Adam, "max_norm", "Adam takes no max_norm; expected max_norm in step(grads, ...)"),
+        (optim.Adam, "clipnorm", "Adam takes no clipnorm; expected max_tensor_norm in step(grads, ...)"),
+        (optim.Adam, "maximize", "Adam takes no maximize; expected grad_scale in step(grads, ...)"),
+        (
+            optim.SGD,
+            "momentum",
+            "SGD takes no momentum; expected lr, weight_decay, state_dtype, master_weights, stochastic_rounding, "
+            "ema_decay, backend, num_threads",
+        ),
+        (optim.SGD, "betas", "SGD takes no betas; expected lr, weight_decay, state_dtype"),
+    ],
+)
+def test_an_option_of_another_library_is_told_by_its_name_here(kind, option, said):
+    with pytest.raises(TypeError, match=f"^{re.escape(said)}"):
+        kind([np.zeros(2)], **({"lr": 0.1} if kind in (optim.SGD, optim.LARS) else {}), **{option: 0.5})
+
+
+def test_every_option_of_an_optimizer_is_known():
+    """The list that is told of is the signature's; and no synonym is the name of an option that all have."""
+    signature = inspect.signature(optim.Optimizer).parameters
+    assert set(OPTIONS) == {name for name in signature if name not in ("params", "hyperparameters", "unknown")}
+    assert not {*SYNONYMS, *OF_A_STEP} & set(OPTIONS)
+    of_step = inspect.signature(optim.Optimizer.step).parameters
+    assert set(OF_A_STEP.values()) <= set(of_step)
+    kinds = [*CLASSES.values(), optim.LARS, optim.LAMB]
+    known = {name for kind in kinds for name in inspect.signature(kind).parameters} | set(OPTIONS)
+    assert {each for names in SYNONYMS.values() for each in names} <= known
+
+
+def test_flags_of_groups_are_flags():
+    params = [{"params": [np.zeros(2)], "amsgrad": "False"}]
+    with pytest.raises(TypeError, match=r"^amsgrad is 'False', a str; expected True or False$"):
+        optim.Adam(params)
+    group = optim.Adam([np.zeros(2)], amsgrad=np.True_).groups[0]
+    assert group.amsgrad is True
+    with pytest.raises(TypeError, match=r"^amsgrad is 0, a int; expected True or False$"):
+        group.amsgrad = 0
+    group.bias_correction = np.False_
+    assert group.bias_correction is False
+
+
+def test_a_state_does_not_start_from_infinity():
+    with pytest.raises(ValueError, match=r"^lr is 1e\+39, where the state step_size of params\[0\] starts; expected"):
+        optim.Rprop([np.zeros(2, np.float32)], lr=1e39, step_max=1e300)
+
+
+@pytest.mark.parametrize(
+    ("params", "error", "said"),
+    [
+        (lambda: [{"params": {"a": np.ones(2)}}, {"params": {"a": np.ones(2)}}], ValueError,
+         "params has 'a' in two groups; expected names that differ"),
+        (lambda: [{"params": {"a": np.ones(2)}}, {"params": [np.ones(2)]}], TypeError,
+         "params has groups with names and groups without; expected names in all of them, or in none"),
+        (lambda: [{"params": [np.ones(2)]}, {"params": {"a": np.ones(2)}}], TypeError,
+         "params has groups with names and groups without"),
+        (lambda: [{"params": {3: np.ones(2)}}], TypeError, "params has the name 3, a int; expected a str"),
+        (lambda: {3: np.ones(2)}, TypeError, "params has the name 3, a int; expected a str"),
+    ],
+)  # fmt: skip
+def test_names_of_groups_differ_and_all_have_them_or_none(params, error, said):
+    with pytest.raises(error, match=f"^{re.escape(said)}"):
+        optim.SGD(params(), lr=0.1)

@@ -138,7 +138,16 @@ def test_arrays_that_interleave_and_share_an_element_are_refused():
         ("lr", 1e39, ValueError, "lr is 1e\\+39, from which an infinity or NaN follows in float32; expected"),
         ("grad_scale", 1e300, ValueError, "grad_scale is 1e\\+300, from which an infinity"),
         ("grad_scale", 1e-40, ValueError, "grad_scale vanishes in float32"),
-        ("step", 10**400, ValueError, "step is 1000.*; expected a whole number"),
+        ("step", 2**63, ValueError, r"step is 9223372036854775808; expected a whole number, .*, 2\*\*63 - 1 at most$"),
+        ("step", 10**400, ValueError, r"step is 1000[.0]{,40}; expected a whole number"),
+        ("lr", np.ones(261), TypeError, r"lr is array.{,90}, a ndarray; expected a finite number, 0 or more$"),
+        ("backend", "x" * 999, ValueError, r"backend is 'x{9,40}\.\.\.x{9,40}'; expected None or one of"),
+        (
+            "num_threads",
+            2**21,
+            ValueError,
+            "num_threads is 2097152; expected .*, 1048576 at most$",
+        ),
         ("step", np.array(3.0), TypeError, "step is array.*; expected a whole number"),
         ("lr", 10**400, ValueError, "lr is beyond float64"),
         ("lr", np.complex64(1 + 2j), TypeError, "lr is .*complex64; expected"),
@@ -155,6 +164,14 @@ def test_bad_hyperparameters(hyperparameter, value, error, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda a: fastopt.momentum(*a[:3], lr=1e39, form="step"), r"lr is 1e\+39, from which an infinity or NaN"),
+        (lambda a: fastopt.momentum(*a[:3], lr=0.1, dampening=1e39), r"dampening is 1e\+39, from which an infinity"),
+        (
+            lambda a: fastopt.adamw(*a, step=1, lr=0.5, weight_decay=1e39),
+            r"weight_decay is 1e\+39, from which",
+        ),
+        (lambda a: fastopt.adamw(*a, step=1, lr=1e30, weight_decay=1e30), r"lr is 1e\+30, from which an infinity"),
+        (lambda a: fastopt.kernel("sgd", "float32").prepare(lr=1e39), r"lr is 1e\+39, from which an infinity"),
         (lambda a: fastopt.momentum(*a[:3], lr=0.1, form="sums"), "form is 'sums'; expected 'sum', 'average' or"),
         (lambda a: fastopt.momentum(*a[:3], lr=0.1, form="step", dampening=0.1), "dampening is 0.1; expected 0"),
         (lambda a: fastopt.momentum(*a[:3], lr=0.1, nesterov=True, dampening=0.1), "dampening is 0.1; expected 0"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
 import re
 
@@ -224,3 +225,58 @@ def test_device_arrays(kind):
     for call in (scaler.fit, scaler.partial_fit, scaler.transform_, scaler.transform):
         with pytest.raises(fastopt.BackendUnavailable):
             call(OnDevice())
+
+
+@pytest.mark.parametrize(
+    ("scaler", "largest", "said"),
+    [
+        (
+            StandardScaler(),
+            1e155,
+            r"^feature 1 has values from -1e\+155 to 1e\+155, and squares of their dev",
+        ),
+        (
+            StandardScaler(with_std=False),
+            1e308,
+            r"^feature 1 has values from -1e\+308 to 1e\+308, and their sums",
+        ),
+        (MeanNormalizer(), 1e308, "^feature 1 has values .*, and their sums overflow float64; expected smaller ones"),
+        (
+            Whitener(),
+            1e155,
+            "^the covariance of what was fitted is not finite in float64, for squares overflow",
+        ),
+    ],
+)
+@pytest.mark.parametrize("how", ["fit", "partial_fit", "merge"])
+def test_sums_that_overflow_are_told_of(scaler, largest, said, how):
+    x = np.array([[1.0, largest], [2.0, largest], [3.0, -largest], [5.0, 1.0]])
+    if how == "fit":
+        scaler.fit(x)
+    elif how == "partial_fit":
+        scaler.fit(x[:1]).partial_fit(x[1:])
+    else:
+        other = copy.copy(scaler).fit(x[1:])
+        scaler.fit(x[:1]).merge(other)
+    with pytest.raises(ValueError, match=said):
+        scaler.transform(x)
+    with pytest.raises(ValueError, match=said):
+        scaler.inverse_transform(x)
+
+
+def test_scalers_without_squares_take_what_has_none():
+    x = np.array([[1e155], [-1e155], [0.0]])
+    assert MinMaxScaler().fit(x).transform(x)[:, 0].tolist() == [1.0, 0.0, 0.5]
+    assert MeanNormalizer().fit(x).transform(x)[:, 0].tolist() == [0.5, -0.5, 0.0]
+    assert MaxAbsScaler().fit(x).transform(x)[:, 0].tolist() == [1.0, -1.0, 0.0]
+    assert StandardScaler(with_std=False).fit(x).transform(x)[:, 0].tolist() == x[:, 0].tolist()
+
+
+@pytest.mark.parametrize("kind", [MinMaxScaler, MeanNormalizer, StandardScaler, MaxAbsScaler, Whitener])
+def test_options_are_checked_when_a_scaler_is_made(kind):
+    refused = [("num_threads", 0, ValueError), ("num_threads", 2.0, TypeError)]
+    if kind is not Whitener:
+        refused += [("backend", "fortran", ValueError), ("backend", 3, TypeError), ("nan", "drop", ValueError)]
+    for name, value, error in refused:
+        with pytest.raises(error, match=f"^{name} is {value!r}.*; expected"):
+            kind(**{name: value})
