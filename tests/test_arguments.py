@@ -146,6 +146,11 @@ def arguments(is_wanted: Callable[[inspect.Parameter], bool]) -> list[Any]:
 
 flags = arguments(lambda each: isinstance(each.default, bool))
 wholes = arguments(lambda each: each.annotation in WHOLE)
+choices = arguments(
+    lambda each: (
+        "Literal" in str(each.annotation) or each.annotation in ("Backend", "str | None", "Activation", "Layout")
+    )
+)
 reals = arguments(lambda each: each.annotation in REAL)
 
 
@@ -176,6 +181,7 @@ def test_there_are_many():
     assert len(flags) > 60
     assert len(wholes) > 150
     assert len(reals) > 200
+    assert len(choices) > 90
     assert {param.values[1] for param in flags} >= {
         "nesterov",
         "unbiased",
@@ -238,6 +244,12 @@ def test_a_number_that_makes_others_infinite_is_named_itself(called, name):
         said = message_of(called, name, value)
         first = re.match(r"\w*", said)[0]
         assert not said or first == name or first in RELATED & called.parameters.keys(), said
+
+
+@pytest.mark.parametrize(("called", "name"), choices)
+def test_a_choice_that_there_is_not_is_refused_by_its_name(called, name):
+    for value in ("other", "x" * 999, 5, b"sum", *([] if name == "form" else [np.ones(300)]), ["sum"], object):
+        refused(called, name, value, (TypeError, ValueError), "; expected ")
 
 
 def message_of(called: Called, name: str, value: float) -> str:

@@ -20,7 +20,7 @@ from fastopt.engine.update import Update
 from fastopt.optim import checkpoint, state_dicts
 from fastopt.optim.groups import Group, in_order, make_groups
 from fastopt.optim.options import refuse_unknown
-from fastopt.options import check_num_threads
+from fastopt.options import check_backend, check_num_threads
 from fastopt.ranges import FLAGS
 
 #: A learning rate: a number, or a function of the step (1 at the first).
@@ -101,6 +101,7 @@ class Optimizer(Guarded, Display):
             refuse_unknown(type(self).__name__, unknown, (*hyperparameters, *OPTIONS))
         groups = make_groups(params, hyperparameters, self.flags)
         self.groups: list[Group] = FixedList(groups, f"groups can't be changed: {GROUPS}")
+        check_backend(backend)
         check_num_threads(num_threads)
         self.num_threads = num_threads
         self.master_weights = flag("master_weights", master_weights)
