@@ -155,8 +155,8 @@ def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, n
         refuse_bfloat16_bits(intake.array(0, 0))
         shape = shape_of(intake.array_of(0, 0))
         drawn = filling.reference(shape, dtype, key.seed, key.offset, *hyperparameters)
-        lowest, highest = values[len(values) - 2 :]
-        store(numpy.clip(drawn, lowest, highest), intake.array(0, 0))
+        limits = values[len(values) - 2 :]
+        store(numpy.clip(drawn, *limits), intake.array(0, 0))
     else:
         run_fill(key, rule, intake, &scalars)
     wrote_all_but((param,), -1, 1)
