@@ -229,6 +229,18 @@ def test_a_number_whose_data_are_exchanged() -> None:
     assert old == 2
 
 
+def test_a_number_that_becomes_two() -> None:
+    """Refused by name, as at first."""
+    param = parameters(shapes=[(4,)])[0]
+    optimizer = ours.AdamW([param])
+    train(optimizer, [param], range(0, 4, 2))
+    before = param.detach().clone()
+    optimizer.state[param]["step"].data = torch.ones(2)
+    with pytest.raises(ValueError, match=r"step of param_groups.* has shape \(2,\); expected one number"):
+        optimizer.step()
+    assert torch.equal(param, before)
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [
