@@ -178,7 +178,13 @@ def test_scaled_uniform_numbers_are_below_the_limit(function, dtype):
 def test_limits_with_few_numbers_between_them():
     """None: low, rounded. One: all are that one. And what float16 can't hold is its largest number."""
     param = np.empty(1000, np.float16)
-    for low, high, wanted in [(1.0001, 1.0002, 1.0), (0.1, 0.1, 0.1), (0.9997, 1.0001, 1.0), (1e5, 1e6, np.inf)]:
+    for low, high, wanted in [
+        (1.0001, 1.0002, 1.0),
+        (0.1, 0.1, 0.1),
+        (0.9997, 1.0001, 1.0),
+        (0.9997, 1.0, 0.9997),
+        (1e5, 1e6, np.inf),
+    ]:
         init.uniform_(param, low=low, high=high, seed=1)
         assert np.all(param == np.float16(wanted))
     init.uniform_(param, low=6e4, high=1e6, seed=1)
