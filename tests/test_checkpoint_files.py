@@ -334,7 +334,7 @@ optimizer.save(sys.argv[1])
 def test_what_a_killed_process_leaves_is_removed_by_the_next_save(tmp_path, ending):
     """But not what another process is about to finish."""
     killed, alive, after = (tmp_path / f"{name}.{ending}" for name in ("killed", "alive", "next"))
-    (tmp_path / ".fastopt-folder.tmp").mkdir()
+    os.mkfifo(tmp_path / ".fastopt-pipe.tmp")
     with ExitStack() as stack:
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "cwd": ROOT, "text": True}
         children = [
@@ -351,7 +351,7 @@ def test_what_a_killed_process_leaves_is_removed_by_the_next_save(tmp_path, endi
         assert left(tmp_path)[2] == after.name
         children[1].communicate("\n\n")
         assert children[1].returncode == 0
-    assert left(tmp_path) == [".fastopt-folder.tmp", alive.name, after.name]
+    assert left(tmp_path) == [".fastopt-pipe.tmp", alive.name, after.name]
     optim.Adam([np.ones(3, np.float32)]).load(alive)
 
 

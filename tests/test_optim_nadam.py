@@ -159,11 +159,17 @@ def test_the_state_right_after_a_load_is_what_was_loaded():
         assert optimizer.steps.tolist() == [6, 5]
         assert optimizer.step_count == 6
     assert len(other.optimizer._products._known) == 2
-    bad = {
-        **state,
-        "groups": [{**state["groups"][0], "hyperparameters": {**state["groups"][0]["hyperparameters"], "eps": -1.0}}],
-    }
-    known = dict(pair.optimizer._products._known)
+
+
+def test_a_load_that_fails_leaves_the_products():
+    pair = Pair([2, 3])
+    for step in range(3):
+        pair.step(step)
+    state, known = pair.optimizer.state_dict(), dict(pair.optimizer._products._known)
+    group = state["groups"][0]
+    state["groups"] = [{**group, "hyperparameters": {**group["hyperparameters"], "eps": -1.0}}]
     with pytest.raises(ValueError, match=r"^eps is -1\.0"):
-        pair.optimizer.load_state_dict(bad)
+        pair.optimizer.load_state_dict(state)
     assert pair.optimizer._products._known == known
+    pair.step(3)
+    pair.check()
