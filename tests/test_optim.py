@@ -126,6 +126,15 @@ def test_mixed_types_are_computed_each_in_their_own(options, order):
             assert_same_bits({"param": params[i]}, {"param": param}, str(i))
 
 
+def test_random_rounding_counts_elements_in_c_order():
+    """So that a tensor and its flat view, in which a caller may keep all, are rounded alike."""
+    grad = values((30, 4, 50), np.float32)
+    params = [np.full(shape, 1.0, ml_dtypes.bfloat16) for shape in ((30, 4, 50), (6000,))]
+    for param in params:
+        optim.SGD([param], lr=0.01, stochastic_rounding=3).step([grad.reshape(param.shape)])
+    assert np.array_equal(bits(params[0]).ravel(), bits(params[1]))
+
+
 def test_random_rounding_tells_tensors_apart():
     params = [np.full(5000, 1.0, ml_dtypes.bfloat16) for _ in range(2)]
     optim.SGD(params, lr=1.0, stochastic_rounding=3).step([np.full(5000, -1e-3, np.float32)] * 2)
