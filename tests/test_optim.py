@@ -126,6 +126,19 @@ def test_mixed_types_are_computed_each_in_their_own(options, order):
             assert_same_bits({"param": params[i]}, {"param": param}, str(i))
 
 
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+def test_random_rounding_of_copies_has_the_masters_for_their_mean(layout):
+    ulp = 2.0**-7  # of a bfloat16 from 1 to 2
+    param = layout(np.full((128, 512), 1.5, ml_dtypes.bfloat16))
+    optimizer = optim.SGD([param], lr=1.0, stochastic_rounding=1, master_weights=True)
+    optimizer.step([np.full(param.shape, -0.25 * ulp, np.float32)])
+    assert np.all(optimizer.state[0]["master"] == 1.5 + 0.25 * ulp)
+    # Each element is one ulp higher with probability 1/4: deviation 0.43, and of their mean 2^-8 of it.
+    moved = (param.astype(np.float64) - 1.5) / ulp
+    assert set(np.unique(moved)) == {0.0, 1.0}
+    assert moved.mean() == pytest.approx(0.25, abs=5 * 0.43 / 256)
+
+
 def test_random_rounding_counts_elements_in_c_order():
     """So that a tensor and its flat view, in which a caller may keep all, are rounded alike."""
     grad = values((30, 4, 50), np.float32)

@@ -380,6 +380,22 @@ def test_nan_is_refused(scaler):
     assert pickle.dumps(fitted) == before
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_what_is_not_finite_is_found_wherever_it_is(order, dtype):
+    """Of data of any size, at its end above all: it is looked through in rows, of which the last is short."""
+    scalers = {features: StandardScaler().fit(data(9, features)) for features in (1, 2, 3)}
+    for features, scaler in scalers.items():
+        for samples in range(1, 100):
+            x = np.ones((samples, features), dtype, order)
+            for place in {0, x.size // 2, x.size - 1}:
+                x.flat[place] = np.nan
+                where = f"feature {place % features}, sample {place // features};"
+                with pytest.raises(ValueError, match=f"x has a NaN in {where}"):
+                    scaler.transform_(x)
+                x.flat[place] = 1
+
+
 @pytest.mark.parametrize("backend", [None, "numba", "reference"])
 def test_what_is_not_finite_is_found_in_long_data(backend):
     """Where it is looked for in parts: the sample's number is that in x."""
