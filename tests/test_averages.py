@@ -164,6 +164,25 @@ def test_the_average_of_asgd_starts_anew_whatever_it_was(old, backend):
     assert np.array_equal(bits(average), bits(param))
 
 
+@pytest.mark.parametrize(
+    ("update", "states", "options"),
+    [
+        (fastopt.momentum, 1, {"lr": 0.1, "momentum": 0.0}),
+        (fastopt.signum, 1, {"beta": 0.0}),
+        (fastopt.adam, 2, {"step": 1, "beta1": 0.0, "beta2": 0.0}),
+        (fastopt.rmsprop, 1, {"decay": 0.0}),
+    ],
+)
+def test_state_of_gradients_keeps_a_nan_though_its_factor_is_0(update, states, options):
+    """As docs/numerics.md says: to look for it would cost every element of every step."""
+    param, grad = np.ones(3, np.float32), np.full(3, 0.5, np.float32)
+    state = [np.array([np.nan, np.inf, 2.0], np.float32) for _ in range(states)]
+    update(param, grad, *state, **options)
+    for array in state:
+        assert np.isnan(array).tolist() == [True, True, False]
+    assert np.isnan(param).tolist() == [True, True, False]
+
+
 @pytest.mark.parametrize("running", [np.nan, np.inf])
 def test_a_momentum_of_1_takes_the_batch_s_statistics_and_one_of_0_leaves_the_running_ones(running):
     x = np.random.default_rng(1).standard_normal((12, 3))

@@ -61,6 +61,11 @@ def test_float64(shape):
     assert ".f64" in check(kernel_of("adam", shape, "float64"), (9, 0))
 
 
+#: Of rules that choose by a scalar, there are two versions of the loop: arrays that both read, and that both write. The
+#: second version of asgd starts the average anew, and does not read it.
+CHOOSING = {"asgd": (3 + 2, 2 + 2), "average": (2 + 2, 1 + 1)}
+
+
 @pytest.mark.parametrize("shape", ["linear", "list"])
 @every_rule
 def test_each_element_is_loaded_and_stored_once(rule, shape):
@@ -69,8 +74,9 @@ def test_each_element_is_loaded_and_stored_once(rule, shape):
     text = ptx_of(kernel_of(rule, shape), (9, 0))
     elements = unroll(len(function.arrays))
     loads = len(re.findall(r"\bld\.global\S*\.(?:f32|b32|u32)", text))
-    assert loads == elements * len(function.arrays)
-    assert len(re.findall(r"\bst\.global", text)) == elements * len(function.written)
+    read, written = CHOOSING.get(rule, (len(function.arrays), len(function.written)))
+    assert loads == elements * read
+    assert len(re.findall(r"\bst\.global", text)) == elements * written
 
 
 @pytest.mark.parametrize("shape", ["linear", "list"])

@@ -67,18 +67,22 @@ def launched(line):
 
 SAMPLES, FEATURES = 1_000_000, 6000
 
-#: Samples of a part, 1,024 of which there may be.
-PARTS = 489
+#: Samples of a part, 1,024 of which there may be; and from one that centres are refined by to the next.
+PARTS, STEP = 489, 7813
 
 
 def test_a_fit_waits_for_what_it_has_gathered(told):
     part = told[0]
-    made = ["allocate", "allocate", "launch"]
-    assert kinds(part) == [*made, *made, "launch", *["fetch", "synchronize"] * 2, *["free"] * 4]
+    made, fetched = ["allocate", "allocate", "launch"], ["fetch", "synchronize"] * 2
+    refined = [*fetched, "allocate", *["launch"] * (BRINGING // 2)]
+    others = [kind for kind in kinds(part) if kind != "free"]
+    assert others == [*made, *made, *refined, "launch", "launch", *fetched]
+    assert kinds(part).count("free") == kinds(part).count("allocate")
     assert all(" on 5" in line for line in part)
-    first, gather, join = (launched(line) for line in part if line.startswith("launch"))
+    first, some, *_, gather, join = (launched(line) for line in part if line.startswith("launch"))
     sizes = [int(line.split()[1]) for line in part if line.startswith("allocate")]
-    assert sizes == [8 * FEATURES, 8 * FEATURES, 8 * 5 * PARTS * FEATURES, 8 * 5 * FEATURES]
+    assert sizes == [8 * FEATURES, 8 * FEATURES, 8 * 5 * PARTS * FEATURES, 8 * 5 * FEATURES, 8 * 510 * (BRINGING // 2)]
+    assert some[1][3:] == (128, FEATURES, 128, 1, STEP // 2 * FEATURES, STEP * FEATURES, 1)
     assert first[0] == "1056 x 32 on 5"
     assert first[1][0] == 0x10000000
     assert first[1][3:] == (SAMPLES, FEATURES, 0, FEATURES, 1)
@@ -86,7 +90,7 @@ def test_a_fit_waits_for_what_it_has_gathered(told):
     assert gather[1][3:] == (SAMPLES, FEATURES, 2048, PARTS, 0, FEATURES, 1)
     assert join[0] == "24 x 256 on 5"
     assert join[1][2:] == (SAMPLES, FEATURES, PARTS)
-    assert gather[1][1] == first[1][2]  # centres
+    assert some[1][1] == first[1][2]  # centres
     assert gather[1][2] == join[1][0]  # parts
 
 

@@ -17,6 +17,7 @@ from fastopt.device.axes import ADDRESSES, Axis, reach
 from fastopt.device.launch import BLOCKS_PER_PROCESSOR
 from fastopt.device.machine import Argument, Memory, machine
 from fastopt.device.streams import joined
+from fastopt.engine.columns import refined_centres
 
 #: A sample, a feature and its value there.
 Place = tuple[int, int, float]
@@ -26,9 +27,12 @@ FINDING_THREADS = 32
 
 
 def gather(
-    x: Any, view: View, dtype: str, part: int, device: int, stream: Any
+    x: Any, view: View, dtype: str, part: int, step: int, device: int, stream: Any
 ) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-    """Return of each feature: the centre; and what is gathered of deviations from it. ``part``: samples of a part."""
+    """Return of each feature: the centre; and what is gathered of deviations from it.
+
+    A part has so many samples, and centres are refined by every ``step``-th one.
+    """
     samples, features = view.shape
     parts = -(-samples // part)
     with joined([x], device, stream) as handle:
@@ -38,6 +42,8 @@ def gather(
         call = _Call(device, handle, view, dtype)
         _, centres = call.first(finite=True)
         partials, values = (call.numbers(len(VALUES) * each * features) for each in (parts, 1))
+        if samples > step:
+            centres = call.refined(centres, values, step)
         call.launch(
             Gather((view.storage,), dtype), -(-parts * features // call.threads),
             {"part": part, "parts": parts}, centres, partials,
@@ -123,6 +129,19 @@ class _Call:
         writer = First((self.views["x"].storage,), self.dtype, finite)
         self.launch(writer, self.features, {}, *found, threads=FINDING_THREADS)
         return found
+
+    def refined(self, centres: _Numbers, values: _Numbers, step: int) -> _Numbers:
+        """Return centres nearer to the means, as ``refine_centres`` in columns_run.c has it."""
+        some = -(-(self.samples - step // 2) // step)
+        words = {
+            "samples": some, "part": some, "parts": 1, "x_sample": self.words["x_sample"] * step,
+            "x_start": self.words["x_start"] + self.words["x_sample"] * (step // 2),
+        }  # fmt: skip
+        writer = Gather((self.views["x"].storage,), self.dtype)
+        self.launch(writer, -(-self.features // self.threads), words, centres, values)
+        count, total = values.fetch(self).reshape(-1, self.features)[:2]
+        moved = refined_centres(count, total, centres.fetch(self))
+        return _Numbers(machine().filled(self.device, self.stream, moved.tobytes()), "float64", self.features)
 
     def first_place(self) -> Place:
         """Of all that are not finite, return the first by sample and feature."""

@@ -17,6 +17,11 @@
 #define PART 2048
 #define MAX_PARTS 1024
 
+/* Centres are refined by every 16th sample, or by fewer, so that there are 128 at most: a mean that is a tenth of a
+ * standard deviation off is near enough. */
+#define REFINING_STEP 16
+#define REFINING 128
+
 /* The kernels, in the order of COLUMN_KERNELS in codegen/column_text.py. */
 enum column_kernel { SCALE_COLUMNS, SCALE_ROWS, GATHER, SPOIL, COLUMN_KERNELS };
 
@@ -61,6 +66,12 @@ size_t gather_bytes(const columns_t *columns);
 
 /* The samples of a part, of so many samples. */
 ptrdiff_t part_of(ptrdiff_t samples);
+
+/* The samples from one that centres are refined by to the next. */
+ptrdiff_t refining_step(ptrdiff_t samples);
+
+/* Move centres by the mean of deviations from them. */
+void move_centres(ptrdiff_t features, const double *count, const double *total, double *centre);
 
 /* Make of each feature's sums, of deviations from its centre, what is gathered of it. */
 void finish_columns(ptrdiff_t features, const double *centre, double *const *gathered);

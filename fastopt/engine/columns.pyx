@@ -64,6 +64,8 @@ cdef extern from "columns.h" nogil:
     Py_ssize_t part_of(Py_ssize_t)
     void gather_columns(const columns_t *, char *, double **)
     void finish_columns(Py_ssize_t, const double *, double **)
+    Py_ssize_t refining_step(Py_ssize_t)
+    void move_centres(Py_ssize_t, const double *, const double *, double *)
 
 
 cdef class Kernels:
@@ -300,8 +302,9 @@ cdef class Call:
         cdef int i
         cdef ndarray centre
         view = self.view(0)
-        part = part_of(cnp.PyArray_DIM(self.x, 0))
-        centre, sums = columns.gather(self.given, view, self.dtype(), part, self.device, self.stream)
+        samples = cnp.PyArray_DIM(self.x, 0)
+        part, step = part_of(samples), refining_step(samples)
+        centre, sums = columns.gather(self.given, view, self.dtype(), part, step, self.device, self.stream)
         for i in range(GATHERED):
             pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>sums[i])
         finish_columns(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)
@@ -325,6 +328,15 @@ cdef class Call:
         finally:
             free(scratch)
         return tuple(vectors)
+
+
+def refined_centres(ndarray count, ndarray total, ndarray centre):
+    """Return centres moved by the mean of deviations from them: all are vectors of float64."""
+    move_centres(
+        cnp.PyArray_SIZE(centre), <const double *>cnp.PyArray_DATA(count), <const double *>cnp.PyArray_DATA(total),
+        <double *>cnp.PyArray_DATA(centre),
+    )
+    return centre
 
 
 def refusal(value, feature, sample=None):

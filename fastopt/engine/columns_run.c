@@ -353,6 +353,23 @@ static double first_value(const gather_t *gather, ptrdiff_t feature)
     return 0;
 }
 
+/* Move the centres near the means, which some of the samples tell: where a centre is d standard deviations off, sums of
+ * deviations grow by d a sample, and their roundings cost the mean up to 2e-15 d. */
+static void refine_centres(const gather_t *gather)
+{
+    columns_t some = *gather->columns;
+    ptrdiff_t step = refining_step(some.extents[SAMPLE]);
+    some.x.data += step / 2 * some.x.strides[SAMPLE]; /* the first of all may be unlike the others */
+    some.extents[SAMPLE] = ceil_div(some.extents[SAMPLE] - step / 2, step);
+    some.x.strides[SAMPLE] *= step;
+    gather_t refining = *gather;
+    refining.columns = &some;
+    refining.part = some.extents[SAMPLE];
+    refining.parts = 1;
+    some.spread(gather_units, &refining, refining.stripes, 64, some.threads);
+    move_centres(some.extents[FEATURE], vector_of(&refining, 0, COUNT), vector_of(&refining, 0, TOTAL), gather->centre);
+}
+
 static void join_parts(const gather_t *gather, double *const *gathered)
 {
     for (ptrdiff_t f = 0; f < gather->columns->extents[FEATURE]; f++) {
@@ -369,6 +386,19 @@ static void join_parts(const gather_t *gather, double *const *gathered)
         gathered[LOWEST][f] = lowest;
         gathered[HIGHEST][f] = highest;
     }
+}
+
+ptrdiff_t refining_step(ptrdiff_t samples) { return larger(REFINING_STEP, ceil_div(samples, REFINING)); }
+
+/* By a few digits only: of whole numbers, deviations stay exact. */
+void move_centres(ptrdiff_t features, const double *count, const double *total, double *centre)
+{
+    float_mode_t caller = enter_float_mode();
+    for (ptrdiff_t f = 0; f < features; f++) {
+        double moved = count[f] > 0 ? centre[f] + (float)(total[f] / count[f]) : 0;
+        centre[f] = isfinite(moved) ? moved : centre[f];
+    }
+    leave_float_mode(caller);
 }
 
 void finish_columns(ptrdiff_t features, const double *centre, double *const *gathered)
@@ -406,6 +436,8 @@ void gather_columns(const columns_t *columns, char *scratch, double *const *gath
     float_mode_t caller = enter_float_mode();
     for (ptrdiff_t f = 0; f < features; f++)
         gather.centre[f] = first_value(&gather, f);
+    if (samples > REFINING_STEP)
+        refine_centres(&gather);
     columns->spread(gather_units, &gather, gather.parts * gather.stripes, 64, columns->threads);
     join_parts(&gather, gathered);
     leave_float_mode(caller);
