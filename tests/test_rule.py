@@ -432,6 +432,10 @@ def calls_by_keyword(param, grad, /, lr):
     return param - lr * fastopt.primitives.sign(x=grad)
 
 
+def calls_by_keyword_too(param, grad, /, lr):
+    return param - lr * np.sqrt(grad, where=lr)
+
+
 def calls_with_a_star(param, grad, /, lr):
     return param - lr * fastopt.primitives.gate(*grad)
 
@@ -459,6 +463,7 @@ BAD = {
     fewer_names_than_values: (1, "a, b = (grad, lr, 2.0); expected as many values as names"),
     more_names_than_values: (1, "a, b, c = (grad, lr); expected as many values as names"),
     calls_by_keyword: (1, "a call of fastopt.primitives.sign(x=grad); expected one of"),
+    calls_by_keyword_too: (1, "a call of np.sqrt(grad, where=lr); expected one of"),
     calls_with_a_star: (1, "a call of fastopt.primitives.gate(*grad); expected one of"),
     too_many_arrays: (0, "9 arrays; expected at most 8"),
     keeps_a_shared_scalar: (0, "the state decay, a name that kernels use themselves"),
@@ -550,6 +555,7 @@ MALFORMED = {
     "x = -(grad > 0)": "a condition, grad > 0; expected a number",
     "x = abs(not grad)": "a condition, not grad; expected a number",
     "x = (grad > 0) < 1": "a condition, grad > 0; expected a number",
+    "x = (grad > 0 if lr else grad < 1) + 1": "a condition, grad > 0 if lr else grad < 1; expected a number",
     "x = (grad > 0)**2": "a condition, grad > 0; expected a number",
     "x = grad and lr": "a number, grad; expected a condition",
     "x = lr if grad else grad > 0": "a condition, grad > 0; expected a number",
