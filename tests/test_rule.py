@@ -539,10 +539,12 @@ MALFORMED = {
     "x = f'{grad!r:>{10}}'": "JoinedStr: ",
     "x = (y := grad)": "NamedExpr: (y := grad)",
     "x = [grad]": "List: [grad]",
+    f"x = [0x{'f' * 5000}]": "List: List; expected arithmetic of its arguments",
     "x = [y for y in grad]": "ListComp: ",
     "x = grad.real": "grad.real; expected names of arguments, and calls of",
     "x = math.nothing(grad)": "a call of math.nothing(grad); expected one of",
     "x = ODD.nothing(grad)": "a call of ODD.nothing(grad); expected one of",
+    "x = ODD(grad)": "a call of ODD(grad); expected one of",
     "x = PAIR(grad)": "a call of PAIR(grad); expected one of",
     "x = NAME(grad)": "a call of NAME(grad); expected one of",
     "x = later(grad)": "a call of later(grad); expected one of",
@@ -591,6 +593,8 @@ def test_whatever_a_line_says_is_refused_by_its_line(statement, tmp_path):
 class Odd:
     def __getattr__(self, name):
         raise RuntimeError(name)
+    def __eq__(self, other):
+        raise RuntimeError(other)
 ODD, PAIR, NAME = Odd(), (1, [2]), "sqrt"
 def outer():
     def f(param, grad, /, lr=0.1):
@@ -617,6 +621,7 @@ f = next(outer())
         ("if True:\n  f = (lambda param, grad, /:\n    param)", 4, "a rule is Assign; expected a function"),
         ("f = [(lambda param, grad, /: param),\n1][0]", 3, "a rule is Assign; expected a function"),
         ("class A:\n  f = dict(a=1,\n    b=lambda param, grad, /: param)['b']", 5, "rule '<lambda>' can't be parsed"),
+        ("def abs(x): return x\ndef f(param, grad, /): return abs(grad)", 4, "rule 'f' has a call of abs(grad)"),
         ("def f(param, grad, /): pass", 3, "rule 'f' has Pass"),
         ("def f(param, grad, /): 'text'", 3, "rule 'f' has no return at its end"),
         ("def f(param, grad, /, __x): return param", 3, "rule 'f' has the argument __x; expected other names"),
@@ -697,6 +702,19 @@ def wide(param, grad, /, {", ".join(f"s{i}" for i in range(25))}):
     assert given[0].tolist() == [91 * 7.0 - 25 * 0.5] * 3
 
 
+def test_a_scalar_of_a_rule_is_a_number_whatever_its_name():
+    """Also one that is a flag of the library's optimizers."""
+
+    @fastopt.rule
+    def blended(param, grad, m, /, lr, nesterov=0.5):
+        m = m + grad
+        return param - lr * (nesterov * grad + (1.0 - nesterov) * m), m
+
+    optimizer = blended.optimizer([np.zeros(2)], lr=1.0, nesterov=0.25)
+    optimizer.groups[0].nesterov = 0.75
+    assert optimizer.groups[0].nesterov == 0.75
+
+
 def test_step_is_no_option_of_an_optimizer():
     """Optimizers count; a rule that has a step gets theirs."""
     param = np.ones(3)
@@ -728,7 +746,8 @@ def test_a_name_is_what_it_is_in_the_users_module(tmp_path, monkeypatch):
 def test_what_is_no_function_is_refused():
     with pytest.raises(ValueError, match=r"rule '<lambda>' can't be parsed|a rule is Expr; expected a function"):
         fastopt.rule(lambda param, grad, /: param)
-    for other in (math.sqrt, 5, "text", functools.partial(wrong, size=1), functools.cache(wrong), Callable):
+    wrapped = functools.wraps(wrong)(lambda *arguments: wrong(*arguments))
+    for other in (math.sqrt, 5, "text", functools.partial(wrong, size=1), functools.cache(wrong), Callable, wrapped):
         with pytest.raises(ValueError, match=r"^a rule is .*; expected a function made by def"):
             fastopt.rule(other)
     without_source = {}

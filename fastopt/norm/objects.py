@@ -277,7 +277,7 @@ class BatchNorm(Norm):
             raise ValueError(f"statistics have {mean.size} channels; expected {self.running_mean.size}")
         if statistics.count < enough:
             raise ValueError(f"statistics have a count of {statistics.count}; expected {enough} or more")
-        if np.isnan(mean).any() or np.isnan(statistics.m2).any():
+        if np.isnan(statistics.m2).any():
             raise ValueError("statistics have NaN; expected those of finite values")
         self.running_mean[...] = mean
         self.running_var[...] = np.minimum(statistics.var(self.unbiased), np.finfo(self.running_var.dtype).max)
