@@ -371,3 +371,23 @@ def test_a_norm_within_a_function_of_autograd() -> None:
     (Norm.apply(x) * weights).sum().backward()
     (torch.nn.functional.layer_norm(twin, (3,)) * weights).sum().backward()
     torch.testing.assert_close(x.grad, twin.grad, rtol=1e-5, atol=1e-5)
+def test_an_older_pytorch_is_told_of_one_tensor_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Which refuses lists, and tensors of inference mode."""
+    increment = torch.autograd.graph.increment_version
+
+    def before(tensor: Any) -> None:
+        if not isinstance(tensor, torch.Tensor):
+            raise TypeError("expected one tensor")
+        if tensor.is_inference():
+            raise RuntimeError("inference tensors have no version")
+        increment(tensor)
+
+    monkeypatch.setattr(torch.autograd.graph, "increment_version", before)
+    with torch.inference_mode():
+        param = torch.ones(3)
+    others = [torch.ones(3), torch.ones(3)]
+    versions = [other._version for other in others]
+    fastopt.momentum(param, torch.ones(3), others[0], lr=0.5, momentum=0.0)
+    fastopt.momentum(others[1], torch.ones(3), others[0], lr=0.5, momentum=0.0)
+    assert param.tolist() == [0.5, 0.5, 0.5]
+    assert [other._version - version for other, version in zip(others, versions, strict=True)] == [2, 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import itertools
 import os
 import pickle
 import re
@@ -301,6 +302,16 @@ def test_norms_do_not_leave_the_range_of_float64(size):
     result = optim.SGD([param], lr=1.0).step([np.array([3.0, 4.0]) * size], max_norm=size)
     assert result.grad_norm == pytest.approx(5 * size, rel=1e-14)
     assert param == pytest.approx(np.array([-0.6, -0.8]) * size, rel=1e-14)
+
+
+@pytest.mark.parametrize("sizes", list(itertools.permutations([1e-250, 1e-150, 1.0, 1e160])), ids=str)
+def test_a_norm_of_tensors_far_apart_is_that_of_the_largest(sizes):
+    """In whichever order they are added up; and of two that are alike, of both."""
+    for left_out in (None, 1e160, 1.0, 1e-150):
+        grads = [np.array([3.0, 4.0]) * size for size in sizes if size != left_out]
+        grads += [grad.copy() for grad in grads]
+        result = optim.SGD([np.zeros(2) for _ in grads], lr=0.0).step(grads, max_norm=1e200)
+        assert result.grad_norm == pytest.approx(5 * np.sqrt(2) * max(each.max() for each in grads) / 4, rel=1e-14)
 
 
 def test_norms_of_tensors_far_apart_are_all_exact():

@@ -177,6 +177,20 @@ def test_reference_and_nan():
         plain.fit(x)
 
 
+@pytest.mark.parametrize("backend", [None, "numba", "reference"])
+@scalers
+def test_one_of_x_and_out_in_float64_decides_what_is_computed_in(scaler, backend):
+    x = data(70, 3)
+    scaler = fresh(scaler).fit(x)
+    scaler.backend = backend
+    for method in (scaler.transform, scaler.inverse_transform):
+        narrow = method(x).astype("float32")
+        for dtype in ("float32", "float16"):
+            small = x.astype(dtype) if dtype == "float32" else np.sign(x).astype(dtype)
+            assert_same_bits({"y": method(small, np.empty(x.shape))}, {"y": method(small.astype("float64"))})
+        assert_same_bits({"y": method(x, np.empty(x.shape, "float32"))}, {"y": narrow})
+
+
 RANGES = [(0, 1), (0, 0.7), (-1, 1), (0.1, 0.9), (-7, 255), (-1, 0.1), (-5, 0.01), (-1e6, 1e-3), (0.3, 1e6)]
 
 

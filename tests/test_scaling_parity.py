@@ -86,6 +86,12 @@ def test_bfloat16_of_torch():
     assert scaler.transform(x, out) is out
     assert np.array_equal(out.float().numpy(), y.astype("float32"))
     whitener = Whitener(eps=1).fit(x)
-    with pytest.raises(TypeError, match="x is of bfloat16 and from DLPack"):
-        whitener.transform(x)
+    before = x.clone()
+    for call in (whitener.transform, whitener.transform_, whitener.inverse_transform, whitener.inverse_transform_):
+        with pytest.raises(TypeError, match="x is of bfloat16 and from DLPack"):
+            call(x)
+    for plain in (whitener, MinMaxScaler(backend="reference").fit(x)):
+        with pytest.raises(TypeError, match="out is of bfloat16 and from DLPack"):
+            plain.transform(np.ones((6, 2), "float32"), x)
+    assert torch.equal(x, before)
     assert np.isfinite(whitener.transform(x, np.zeros((6, 2)))).all()
