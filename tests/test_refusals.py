@@ -312,6 +312,31 @@ def test_strided_arrays_are_refused_if_and_only_if_they_share_an_element():
     assert 500 < refusals < 2500
 
 
+def test_arrays_that_overlap_themselves_are_refused():
+    """Whatever their strides; of others, all that slices and transposes can make are accepted (tests/test_layouts.py)."""
+    rng = np.random.default_rng(0)
+    refusals = {True: 0, False: 0}
+    for _ in range(3000):
+        shape = tuple(rng.integers(1, 5, 3))
+        strides = tuple(4 * rng.integers(-9, 10, 3))
+        memory = np.arange(200, dtype="f4")
+        param = np.lib.stride_tricks.as_strided(memory[100:], shape, strides)
+        twice = np.unique(param).size < param.size
+        before = memory.copy()
+        message = ""
+        try:
+            fastopt.sgd(param, np.ones(shape, "f4"), lr=1.0)
+        except ValueError as error:
+            message = str(error)
+        if twice or message:
+            assert message.startswith("param overlaps itself: its strides"), (shape, strides)
+            np.testing.assert_array_equal(memory, before)
+        else:
+            assert before.sum() - memory.sum() == param.size
+        refusals[bool(message)] += 1
+    assert min(refusals.values()) > 500, refusals
+
+
 def slice_of(memory, rng, length):
     step = int(rng.choice([-3, -2, -1, 1, 2, 3]))
     reach = abs(step) * (length - 1) + 1
