@@ -313,7 +313,7 @@ def test_strided_arrays_are_refused_if_and_only_if_they_share_an_element():
 
 
 def test_arrays_that_overlap_themselves_are_refused():
-    """Whatever their strides; of others, all that slices and transposes can make are accepted (tests/test_layouts.py)."""
+    """Whatever their strides; of others, tests/test_layouts.py has those that slices and transposes make."""
     rng = np.random.default_rng(0)
     refusals = {True: 0, False: 0}
     for _ in range(3000):
@@ -406,6 +406,26 @@ def test_arrays_of_which_it_is_hard_to_tell_are_refused():
     with pytest.raises(np.exceptions.TooHardError):
         np.shares_memory(param, grad, max_work=100_000)
     refused(BY_NAME["sgd"], {"param": param, "grad": grad}, ValueError, "^grad overlaps param in memory")
+
+
+def test_arrays_that_are_only_read_may_share_memory():
+    """The same gradient for two tensors, or x in two places: the result is that of copies."""
+    x, y = (np.random.default_rng(seed).standard_normal((6, 4)).astype("f4") for seed in (0, 1))
+    statistics = fastopt.batch_norm_forward(y)[1:]
+    params = [np.ones((6, 4), "f4"), np.ones((6, 4), "f4")]
+    for step in (1, 2):
+        run_many(SGD, [(param, x) for param in params], (0.25, 0.0, 1.0), None, None)
+        optim.SGD(params, lr=0.25).step([x, x])
+        for param in params:
+            np.testing.assert_allclose(param, 1 - 0.5 * step * x, rtol=1e-5, atol=1e-6)
+    for call in (
+        lambda x, other: fastopt.batch_norm_forward(x, residual=other),
+        lambda x, other: fastopt.layer_norm_forward(x, x[0], other[0]),
+        lambda x, other: fastopt.batch_norm_backward(x, other, None, *statistics),
+        lambda x, other: (fastopt.residual_add(x, other),),
+    ):
+        for shared, apart in zip(call(x, x), call(x, x.copy()), strict=True):
+            np.testing.assert_array_equal(bits(shared), bits(apart))
 
 
 # ---- The same memory, taken for numbers of another kind
