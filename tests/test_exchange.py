@@ -371,6 +371,8 @@ def test_a_norm_within_a_function_of_autograd() -> None:
     (Norm.apply(x) * weights).sum().backward()
     (torch.nn.functional.layer_norm(twin, (3,)) * weights).sum().backward()
     torch.testing.assert_close(x.grad, twin.grad, rtol=1e-5, atol=1e-5)
+
+
 def test_an_older_pytorch_is_told_of_one_tensor_after_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """Which refuses lists, and tensors of inference mode."""
     increment = torch.autograd.graph.increment_version
