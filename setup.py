@@ -43,6 +43,10 @@ FLAGS += ["-fno-tree-loop-distribute-patterns", "--param=max-completely-peel-tim
 FLAGS += ["-mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign"]
 X86_LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
 
+# For tests under sanitizers (address,undefined), whose runtime must be preloaded: .ci/sanitize. One instruction set only.
+SANITIZE = os.environ.get("FASTOPT_SANITIZE")
+SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-frame-pointer"]
+
 
 def write(path: Path, text: str) -> None:
     """Write a file unless that is what it holds: what depends on it is not compiled anew."""
@@ -108,12 +112,12 @@ def engine_extensions() -> list[Extension]:
         "threads": ["thread_limits", "pool", "schedule"],
         "update": [],
         "gather": ["rows"],
-        "run": ["job"],
-        "plan": ["job", "squares"],
+        "run": ["job", "spare"],
+        "plan": ["job", "spare", "squares"],
         "c_api": ["job"],
         "random": ["job"],
         "norm": ["spare", *sorted(path.stem for path in (ROOT / ENGINE).glob("norm_*.c"))],
-        "columns": ["columns_run"],
+        "columns": ["columns_run", "spare"],
     }
     return [
         Extension(
@@ -136,8 +140,13 @@ class Build(build_ext):
         self.extensions = [e for e in self.extensions if self.compiles(REQUIRED_FLAGS + e.extra_compile_args)]
         if any(e.extra_compile_args for e in self.extensions):  # instruction sets can be chosen: plain is not needed
             self.extensions = [e for e in self.extensions if not e.name.endswith("_plain")]
+        if SANITIZE:
+            others = [f"-march={level}" for level in X86_LEVELS[1:]]
+            self.extensions = [e for e in self.extensions if not set(others).intersection(e.extra_compile_args)]
+            known += SANITIZE_FLAGS
         for extension in self.extensions:
             extension.extra_compile_args += known
+            extension.extra_link_args += SANITIZE_FLAGS[:1] if SANITIZE else []
             extension.define_macros.append(("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"))
             if extension.name == "fastopt.engine.threads" and self.compiles(["-pthread"]):
                 extension.extra_compile_args += ["-pthread"]

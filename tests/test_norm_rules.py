@@ -41,6 +41,7 @@ def test_the_engine_has_the_same_arrays_and_sizes():
     assert slots[: slots.index("ARRAYS")] == [name.upper() for name in panel_text.ARRAYS]
     assert slots.index("ARRAYS") == panel_text.PARAMETER
     assert f"SUM = PARAMETER + {panel_text.SUM - panel_text.PARAMETER}," in HEADER
+    assert f"WORK = SUM + {panel_text.WORK - panel_text.SUM}," in HEADER
     assert enum("size")[:3] == ["ROWS", "COLUMNS", "STEP"]
     assert (panel_text.ROWS, panel_text.COLUMNS, panel_text.STEP) == (0, 1, 2)
     assert "SUM_STEP = STEP + ARRAYS, PAST, AHEAD, SIZES = AHEAD + ARRAYS }" in HEADER

@@ -10,6 +10,7 @@ from .rule_text import Function
 ARRAYS = ("x", "dy", "y", "residual", "weight", "out", "dresidual")
 PARAMETER = len(ARRAYS)
 SUM = PARAMETER + 5
+WORK = SUM + 2
 
 #: The sizes of a panel, in the order of ``enum size`` there.
 ROWS, COLUMNS, STEP = range(3)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import textwrap
 
 from .cython_loops import pointer
-from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
+from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, WORK, Loop
 from .sums_to_cython import Sums
 
 #: Of a row.
@@ -36,8 +36,8 @@ class _WholeSums(Sums):
             f"    (<sums_t>arrays[{SUM + i}])[i_ * sizes[{SUM_STEP}]] = {each}[i_]"
             for i, each in enumerate(("first_", "second_"))
         ]
-        declared = [f"{self.real} {terms}[{2 * LANES * STRIPE}]" for terms in ("a_", "b_")]
-        declared += [f"double {lanes}[{LANES * STRIPE}]" for lanes in ("c_", "d_")]
+        declared = [f"{self.real} *a_ = <{self.real} *>arrays[{WORK}]", f"{self.real} *b_ = a_ + {2 * LANES * STRIPE}"]
+        declared += [f"double *c_ = <double *>(b_ + {2 * LANES * STRIPE})", f"double *d_ = c_ + {LANES * STRIPE}"]
         declared += [f"double {sums}[{STRIPE}]" for sums in ("first_", "second_")]
         return (
             f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"

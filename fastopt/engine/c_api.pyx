@@ -22,7 +22,7 @@ from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport HOST, Intake, array_t
 from fastopt.engine.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
-    number_units, plan_job, run_units, storage,
+    number_units, plan_job, room_t, run_units, storage,
     storage_size, task_t, view_t,
 )
 from fastopt.engine.threads cimport choose_threads, spread
@@ -196,16 +196,26 @@ cdef int run_jobs(
     const task_t *task, job_t *jobs, const fastopt_tensor *tensors, Py_ssize_t ntensors, int threads
 ) noexcept nogil:
     """Plan all tensors and run them; the jobs' memory is the caller's."""
-    cdef list_t todo = list_t(jobs, ntensors)
+    cdef list_t todo = list_t(jobs, ntensors, NULL)
     cdef Py_ssize_t planned = 0, elements = 0, units
     cdef int error = FASTOPT_OK
+    cdef bint is_tiled = False
+    cdef char *rooms = NULL
     while planned < ntensors and error == FASTOPT_OK:
         error = plan_tensor(&jobs[planned], task, &tensors[planned])
         elements += tensors[planned].count
+        is_tiled |= jobs[planned].layout != NULL
         planned += 1
+    threads = choose_threads(elements * task.narrays, threads)
+    if is_tiled and error == FASTOPT_OK:
+        rooms = <char *>malloc(threads * sizeof(room_t) + 64)
+        todo.rooms = <room_t *>(rooms + 64 - <size_t>rooms % 64)
+        if rooms == NULL:
+            error = FASTOPT_NO_MEMORY
     if error == FASTOPT_OK:
         units = number_units(jobs, ntensors)
-        spread(run_units, &todo, units, LARGEST_CHUNK, choose_threads(elements * task.narrays, threads))
+        spread(run_units, &todo, units, LARGEST_CHUNK, threads)
+    free(rooms)
     while planned:
         planned -= 1
         free(jobs[planned].layout)

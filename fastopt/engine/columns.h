@@ -55,13 +55,16 @@ typedef struct {
     int threads;
 } columns_t;
 
+/* The bytes of scratch memory, at the beginning of a cache line, that the next two take. */
+size_t walk_bytes(void);
+
 /* Return false if some x is not finite. */
-int all_finite(const columns_t *columns);
+int all_finite(const columns_t *columns, void *scratch);
 
 /* Scale x by what each feature has, of the compute type: centre, divisor, factor and shift. */
-void scale_columns(const columns_t *columns, const void *const *scales);
+void scale_columns(const columns_t *columns, void *scratch, const void *const *scales);
 
-/* The bytes of scratch memory that gathering takes. */
+/* The same of gathering. */
 size_t gather_bytes(const columns_t *columns);
 
 /* The samples of a part, of so many samples. */

@@ -58,14 +58,26 @@ cdef extern from "columns.h" nogil:
         column_kernel_t kernels[4]
         spread_t spread
         int threads
-    bint all_finite(const columns_t *)
-    void scale_columns(const columns_t *, const void **)
+    size_t walk_bytes()
+    bint all_finite(const columns_t *, void *)
+    void scale_columns(const columns_t *, void *, const void **)
     size_t gather_bytes(const columns_t *)
     Py_ssize_t part_of(Py_ssize_t)
     void gather_columns(const columns_t *, char *, double **)
     void finish_columns(Py_ssize_t, const double *, double **)
     Py_ssize_t refining_step(Py_ssize_t)
     void move_centres(Py_ssize_t, const double *, const double *, double *)
+
+
+cdef extern from "spare.h":
+    void *take_memory(size_t)
+    void leave_memory(void *)
+
+
+cdef void *checked(void *memory) except NULL:
+    if memory == NULL:
+        raise MemoryError
+    return memory
 
 
 cdef class Kernels:
@@ -222,14 +234,16 @@ cdef class Call:
             self.refuse_first()
         return 0
 
-    cdef bint are_finite(self):
+    cdef bint are_finite(self) except -1:
         """What the kernels say of all x."""
         cdef bint good
+        cdef void *scratch = checked(take_memory(walk_bytes()))
         if self.releases_gil():
             with nogil:
-                good = all_finite(&self.columns)
+                good = all_finite(&self.columns, scratch)
         else:
-            good = all_finite(&self.columns)
+            good = all_finite(&self.columns, scratch)
+        leave_memory(scratch)
         return good
 
     cdef int refuse_first(self) except -1:
@@ -277,13 +291,15 @@ cdef class Call:
     cdef int scale(self, list scales) except -1:
         cdef const void *pointers[4]
         cdef int i
+        cdef void *scratch = checked(take_memory(walk_bytes()))
         for i in range(SCALES):
             pointers[i] = cnp.PyArray_DATA(<ndarray>scales[i])
         if self.releases_gil():
             with nogil:
-                scale_columns(&self.columns, pointers)
+                scale_columns(&self.columns, scratch, pointers)
         else:
-            scale_columns(&self.columns, pointers)
+            scale_columns(&self.columns, scratch, pointers)
+        leave_memory(scratch)
         return 0
 
     cdef tuple gather(self):

@@ -183,16 +183,18 @@ static void spoil_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
         run_unit(walk, first, spoil_panel, 0);
 }
 
-int all_finite(const columns_t *columns)
+size_t walk_bytes(void) { return sizeof(walk_t); }
+
+int all_finite(const columns_t *columns, void *scratch)
 {
-    walk_t walk;
+    walk_t *walk = scratch;
     columns_t reading = *columns;
     reading.out.data = NULL;
     if (columns->extents[SAMPLE] == 0 || columns->extents[FEATURE] == 0)
         return 1;
-    plan_walk(&walk, &reading);
-    columns->spread(spoil_units, &walk, walk.row_units * walk.col_units, 64, columns->threads);
-    return !atomic_load(&walk.spoiled);
+    plan_walk(walk, &reading);
+    columns->spread(spoil_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
+    return !atomic_load(&walk->spoiled);
 }
 
 /* ---- Scaling */
@@ -242,16 +244,16 @@ static void repeat_scales(walk_t *walk)
             memcpy(walk->repeated[i] + n * bytes, walk->scales[i], (size_t)bytes);
 }
 
-void scale_columns(const columns_t *columns, const void *const *scales)
+void scale_columns(const columns_t *columns, void *scratch, const void *const *scales)
 {
-    walk_t walk;
+    walk_t *walk = scratch;
     if (columns->extents[SAMPLE] == 0 || columns->extents[FEATURE] == 0)
         return;
-    plan_walk(&walk, columns);
+    plan_walk(walk, columns);
     for (int i = 0; i < SCALES; i++)
-        walk.scales[i] = scales[i];
-    repeat_scales(&walk);
-    columns->spread(scale_units, &walk, walk.row_units * walk.col_units, 64, columns->threads);
+        walk->scales[i] = scales[i];
+    repeat_scales(walk);
+    columns->spread(scale_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
 }
 
 /* ---- Gathering: by parts of samples, whichever way memory is walked */

@@ -37,6 +37,9 @@ SIZED_NAMES = dict(enumerate((
     "float8_e5m2fnuz", "float8_e8m0fnu", "float6_e2m3fn", "float6_e3m2fn", "float4_e2m1fn",
 ), start=6))
 
+cdef extern from "Python.h":
+    Py_ssize_t PY_SSIZE_T_MAX
+
 cdef extern from "numpy/arrayobject.h":
     int NPY_HALF
     int NPY_ARRAY_WRITEABLE
@@ -70,6 +73,7 @@ cpdef tuple import_array(producer, str name):
     cdef bint read_only
     owner.versioned = export_unasked(producer)
     if owner.versioned != NULL:
+        expect_version(owner, name)
         array, is_bfloat16 = view_of_tensor(&owner.versioned.dl_tensor, owner, False, name)
         return array, is_bfloat16, HOST
     capsule = export(producer, name)
@@ -79,6 +83,7 @@ cpdef tuple import_array(producer, str name):
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
         owner.versioned = <DLManagedTensorVersioned *>PyCapsule_GetPointer(capsule, "dltensor_versioned")
         PyCapsule_SetName(capsule, "used_dltensor_versioned")
+        expect_version(owner, name)
         tensor = &owner.versioned.dl_tensor
         read_only |= owner.versioned.flags & READ_ONLY
     elif PyCapsule_IsValid(capsule, "dltensor"):
@@ -89,6 +94,14 @@ cpdef tuple import_array(producer, str name):
         raise TypeError(f"{name} is a {type(producer).__name__} whose __dlpack__ gives no tensor; expected a DLPack capsule")
     array, is_bfloat16 = view_of_tensor(tensor, owner, read_only, name)
     return array, is_bfloat16, (tensor.device.device_id if tensor.device.device_type == CUDA else HOST)
+
+
+cdef int expect_version(Owner owner, str name) except -1:
+    """Raise unless the tensor is laid out as this file has it: of another major version, only its deleter is where it is."""
+    cdef DLPackVersion version = owner.versioned.version
+    if version.major != 1:
+        raise BufferError(f"{name} is exported by version {version.major}.{version.minor} of DLPack; expected version 1")
+    return 0
 
 
 cdef object export(producer, str name):
@@ -137,7 +150,7 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
     cdef npy_intp shape[64]
     cdef npy_intp strides[64]
     cdef int axis, number
-    cdef npy_intp step
+    cdef npy_intp step, reach, limit = PY_SSIZE_T_MAX
     cdef bint empty = False
     cdef uint8_t code = tensor.dtype.code, bits = tensor.dtype.bits
     if tensor.dtype.lanes == 1 and code == FLOAT_CODE and bits in (16, 32, 64):
@@ -148,14 +161,28 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
         number = OTHER_NUMBERS[code, bits]
     else:
         what = SIZED_NAMES.get(code) or f"{CODE_NAMES.get(code, 'type')}{bits}"
+        what += f" in vectors of {tensor.dtype.lanes}" if tensor.dtype.lanes != 1 else ""
         raise TypeError(f"{name} has dtype {what}; expected float16, bfloat16, float32 or float64")
-    if tensor.ndim > 64:
-        raise ValueError(f"{name} has {tensor.ndim} dimensions; expected at most 64")
-    step = bits // 8
+    if not 0 <= tensor.ndim <= 64:
+        raise ValueError(f"{name} has {tensor.ndim} dimensions; expected 0 to 64")
+    if tensor.shape == NULL and tensor.ndim:
+        raise ValueError(f"{name} has {tensor.ndim} dimensions and no shape; expected one of as many extents")
+    step = reach = bits // 8
     for axis in range(tensor.ndim - 1, -1, -1):
         shape[axis] = tensor.shape[axis]
-        strides[axis] = step if tensor.strides == NULL else tensor.strides[axis] * (bits // 8)
-        step *= shape[axis]
+        if shape[axis] < 0:
+            raise ValueError(f"{name} has shape {shape_of(tensor)}; expected extents of 0 or more")
+        if shape[axis] > limit // step:
+            refuse_size(tensor, name)
+        strides[axis] = step
+        if tensor.strides != NULL:
+            if not -limit // (bits // 8) <= tensor.strides[axis] <= limit // (bits // 8):
+                refuse_size(tensor, name)
+            strides[axis] = tensor.strides[axis] * (bits // 8)
+        if shape[axis] > 1 and abs(strides[axis]) > (limit - reach) // (shape[axis] - 1):
+            refuse_size(tensor, name)
+        reach += abs(strides[axis]) * max(shape[axis] - 1, 0)
+        step *= max(shape[axis], 1)  # as NumPy limits it, too
         empty |= shape[axis] == 0
     if tensor.data == NULL and not empty:
         raise ValueError(
@@ -170,3 +197,15 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
     cnp.set_array_base(array, owner)
     PyArray_UpdateFlags(array, NPY_ARRAY_ALIGNED | NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)
     return array, code == BFLOAT_CODE
+
+
+cdef tuple shape_of(DLTensor *tensor):
+    return tuple([tensor.shape[axis] for axis in range(tensor.ndim)])
+
+
+cdef int refuse_size(DLTensor *tensor, str name) except -1:
+    strides = None if tensor.strides == NULL else tuple([tensor.strides[axis] for axis in range(tensor.ndim)])
+    raise ValueError(
+        f"{name} has shape {shape_of(tensor)}, strides {strides} in elements and {tensor.dtype.bits // 8} bytes in each; "
+        f"expected an array of less than 2**63 bytes"
+    )

@@ -213,11 +213,9 @@ static void draw_for(const task_t *task, void **arrays, const tile_t *places, ui
     }
 }
 
-static void run_tiles(const job_t *job, ptrdiff_t first, ptrdiff_t last)
+static void run_tiles(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t last)
 {
     const task_t *task = job->task;
-    _Alignas(64) char blocks[MAX_SLOTS][BLOCK_BYTES];
-    _Alignas(64) uint32_t bits[2][BITS_ROOM];
     tile_t tiles[MAX_SLOTS];
     void *arrays[MAX_SLOTS];
     int staged[MAX_SLOTS];
@@ -229,11 +227,11 @@ static void run_tiles(const job_t *job, ptrdiff_t first, ptrdiff_t last)
             staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
                         || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy)
                         || (i && tiles[i].data == tiles[0].data);
-            arrays[i] = staged[i] ? blocks[i] : tiles[i].data;
+            arrays[i] = staged[i] ? room->blocks[i] : tiles[i].data;
             if (staged[i] && !(task->copy && i == task->copy))
-                task->codecs[job->storage[i]].load(&tiles[i], blocks[i]);
+                task->codecs[job->storage[i]].load(&tiles[i], room->blocks[i]);
         }
-        draw_for(task, arrays, &tiles[task->slots], bits);
+        draw_for(task, arrays, &tiles[task->slots], room->bits);
         task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
         if (task->copy && job->storage[0] != task->compute) { /* the copy is of the master as it is stored */
             task->codecs[job->storage[0]].store(&tiles[0], arrays[0]);
@@ -251,10 +249,10 @@ static void run_tiles(const job_t *job, ptrdiff_t first, ptrdiff_t last)
     }
 }
 
-static void run_job(const job_t *job, ptrdiff_t first, ptrdiff_t last)
+static void run_job(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t last)
 {
     if (job->layout)
-        run_tiles(job, first, last);
+        run_tiles(job, room, first, last);
     else
         run_pieces(job, first, last);
 }
@@ -288,12 +286,11 @@ static ptrdiff_t job_of(const list_t *list, ptrdiff_t unit)
 void run_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const list_t *list = argument;
-    (void)thread;
     for (ptrdiff_t j = job_of(list, first); first < last; j++) {
         const job_t *job = &list->jobs[j];
         ptrdiff_t end = smaller(last, job->units_before + job->units);
         if (first < end)
-            run_job(job, first - job->units_before, end - job->units_before);
+            run_job(job, list->rooms + thread, first - job->units_before, end - job->units_before);
         first = end > first ? end : first;
     }
 }

@@ -79,9 +79,16 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
 /* The bytes of a layout that are set. */
 size_t layout_bytes(const layout_t *layout);
 
+/* What a thread loads tiles into, and draws bits into: more than some threads' stacks hold. */
+typedef struct {
+    _Alignas(64) char blocks[MAX_SLOTS][BLOCK_BYTES];
+    _Alignas(64) uint32_t bits[2][BITS_ROOM];
+} room_t;
+
 typedef struct {
     const job_t *jobs;
     ptrdiff_t njobs;
+    room_t *rooms; /* one for each thread; of no use where no job has a layout */
 } list_t;
 
 /* A thread takes no more units at a time: 64 pieces of 1,024 elements. */

@@ -79,7 +79,7 @@ enum walk {
 /* Additions are residual connections without a norm: elements and no statistics, whatever their axes, all in space. */
 enum pass { MOMENTS, FORWARD, INFERENCE, ADDITION, ADDITION_BACKWARD, BACKWARD, BACKWARD_INFERENCE };
 
-typedef struct {
+typedef struct norm {
     /* Filled in by the caller. */
     enum pass pass;
     axes_t outer, channels, space;
@@ -129,6 +129,8 @@ typedef struct {
     double *dbias_parts, *dweight_parts; /* SAMPLES: of every (outer part, channel) */
     char *stripes;          /* PIXELS: what every thread needs to sum up a stripe of channels */
     char *parameters[5];    /* of the kernel, for every (outer, channel); SAMPLES: for every (outer, group) */
+    char *rooms;            /* of every thread */
+    struct norm *keeps;     /* the same, but that results stay in the caches, if some do */
     char *weight_row, *bias_row; /* SAMPLES: of every channel, in the compute type */
 } norm_t;
 

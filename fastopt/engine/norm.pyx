@@ -247,7 +247,7 @@ cdef class Call:
     cdef list pins
     cdef bint is_held  # all arrays are pinned: Python may run until the call is over, and the GIL be released
     cdef storage stored[MOST]
-    cdef array_t *looked  # on the stack of the pass, too
+    cdef array_t *looked  # behind the norm
     cdef int nlooked
     cdef unsigned long long only_read
     cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
@@ -264,7 +264,7 @@ cdef class Call:
     cdef object stream
     cdef int wanted
     cdef Kernels kernels
-    cdef norm_t *norm  # on the stack of the pass: it is large
+    cdef norm_t *norm
     cdef char *scratch
 
     def __cinit__(self):
@@ -272,12 +272,17 @@ cdef class Call:
         self.names = []
         self.device = HOST
         self.scratch = NULL
+        self.norm = <norm_t *>take_memory(sizeof(norm_t) + MOST * sizeof(array_t))
+        if self.norm == NULL:
+            raise MemoryError
+        self.looked = <array_t *>(self.norm + 1)
 
     def __dealloc__(self):
         cdef int i
         for i in range(self.nlooked):
             forget(&self.looked[i])
         leave_memory(self.scratch)
+        leave_memory(self.norm)
 
     # ---- Intake, in two turns: first all of the callers' own code (__dlpack__, say) runs, then arrays are looked at.
 
@@ -666,12 +671,9 @@ cdef ndarray statistic(Call call, tuple shape):
 # ---- The passes
 
 
-cdef Call start(
-    norm_t *norm, array_t *looked, int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream
-):
+cdef Call start(int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
     cdef Call call = Call.__new__(Call)
     cdef int slot
-    call.norm, call.looked = norm, looked
     call.kind = kind
     call.axis = as_int("axis", axis)
     call.groups = whole("groups", groups, "a whole number, 1 or more") if kind == GROUP_KIND else 0
@@ -692,9 +694,7 @@ def forward(
     activation, backend, num_threads, stream=None,
 ):
     """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
-    cdef norm_t norm
-    cdef array_t looked[MOST]
-    cdef Call call = start(&norm, looked, kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
+    cdef Call call = start(kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
     cdef double rate = checked_momentum.value(momentum)
     cdef bint is_unbiased = flag("unbiased", unbiased)
@@ -770,9 +770,7 @@ def inference(
     stream=None,
 ):
     """Normalise by given statistics; return y."""
-    cdef norm_t norm
-    cdef array_t looked[MOST]
-    cdef Call call = start(&norm, looked, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
+    cdef Call call = start(BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
     call.positions[X] = call.need(x, "x")
     at_weight = call.add(weight, "weight", False)
@@ -845,9 +843,7 @@ cdef tuple run_backward(
     activation, residual, backend, num_threads, stream,
 ):
     cdef bint with_residual = flag("residual", residual)
-    cdef norm_t norm
-    cdef array_t looked[MOST]
-    cdef Call call = start(&norm, looked, kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
+    cdef Call call = start(kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
     cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
     cdef tuple given = outputs_of(out, names)
@@ -918,9 +914,7 @@ cdef tuple run_backward(
 
 def add(x, residual, out, activation, backend, num_threads, stream=None):
     """Return x + residual, after the activation."""
-    cdef norm_t norm
-    cdef array_t looked[MOST]
-    cdef Call call = start(&norm, looked, ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
+    cdef Call call = start(ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
     call.positions[X] = call.need(x, "x")
     call.positions[RESIDUAL] = call.need(residual, "residual")
     return run_addition(
@@ -931,9 +925,7 @@ def add(x, residual, out, activation, backend, num_threads, stream=None):
 
 def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
     """Return what of dy the activation passed on."""
-    cdef norm_t norm
-    cdef array_t looked[MOST]
-    cdef Call call = start(&norm, looked, ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
+    cdef Call call = start(ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
     cdef Py_ssize_t at_y
     call.positions[DY] = call.need(dy, "dy")
     at_y = call.add(y, "y", False)
@@ -1007,9 +999,7 @@ cdef tuple run_on_device(
 
 def moments(x, axis, backend, num_threads):
     """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
-    cdef norm_t norm
-    cdef array_t looked[MOST]
-    cdef Call call = start(&norm, looked, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
+    cdef Call call = start(BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
     cdef Py_ssize_t channel, values
     call.positions[X] = call.need(x, "x")
     if call.device != HOST:

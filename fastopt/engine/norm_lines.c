@@ -185,7 +185,7 @@ static void sum_line(line_t *line, ptrdiff_t at, ptrdiff_t end, ptrdiff_t statis
 
 /* ---- Either */
 
-void sum_plane(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t part, enum round round)
+void sum_plane(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t part, enum round round)
 {
     line_t line;
     ptrdiff_t sum = (o * norm->channels.count + channel) * norm->parts + part;
@@ -202,7 +202,7 @@ void sum_plane(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t par
         start_at(&line, begin);
         sum_by_row(&line, end - begin, statistic, 1, round, sum);
     } else if (has_scattered(norm, &norm->space, round)) {
-        sum_scattered(norm, &norm->space, line.bases, begin, end, statistic, round, sum);
+        sum_scattered(norm, thread, &norm->space, line.bases, begin, end, statistic, round, sum);
     } else {
         sum_line(&line, begin, end, statistic, round, sum);
     }

@@ -217,15 +217,18 @@ static void apply_rectangle(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptr
         }
 }
 
-void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end)
+_Static_assert(sizeof(panel_t) <= ROOM_BYTES, "a room holds a panel");
+
+void apply_region(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col,
+                  ptrdiff_t cols_end)
 {
-    panel_t panel;
+    panel_t *panel = room_of(norm, thread);
     for (ptrdiff_t cols; col < cols_end; col += cols) {
         cols = smaller(cols_end - col, run_from(col_axes(norm), col));
-        panel.repeated_columns = 0; /* columns change */
+        panel->repeated_columns = 0; /* columns change */
         for (ptrdiff_t r = row, rows; r < rows_end; r += rows) {
             rows = smaller(rows_end - r, run_from(row_axes(norm), r));
-            apply_rectangle(norm, &panel, o, r, rows, col, cols);
+            apply_rectangle(norm, panel, o, r, rows, col, cols);
         }
     }
 }
@@ -277,11 +280,11 @@ static void add_group_terms(const norm_t *norm, panel_t *panel, ptrdiff_t row, p
     }
 }
 
-void add_parameter_terms(const norm_t *norm, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end)
+void add_parameter_terms(const norm_t *norm, int thread, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col,
+                         ptrdiff_t cols_end)
 {
-    panel_t panel;
     for (ptrdiff_t rows; row < rows_end; row += rows) {
         rows = smaller(rows_end - row, GROUP);
-        add_group_terms(norm, &panel, row, rows, col, cols_end);
+        add_group_terms(norm, room_of(norm, thread), row, rows, col, cols_end);
     }
 }

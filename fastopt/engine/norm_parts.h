@@ -113,6 +113,11 @@ typedef struct {
     _Alignas(64) char repeated[5][JOINED * sizeof(double) + 64];
 } panel_t;
 
+/* What a thread needs to compute results, or to sum up what is scattered: more than some threads' stacks hold. */
+#define ROOM_BYTES 53248
+
+static inline void *room_of(const norm_t *norm, int thread) { return norm->rooms + (ptrdiff_t)thread * ROOM_BYTES; }
+
 /* Part of an array, all of whose neighbours stand at one distance, at these rows and columns. */
 tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols);
 
@@ -120,10 +125,12 @@ tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdif
 void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block);
 
 /* Compute the result on rows and columns of one outer index (SAMPLES: rows are outer indices). */
-void apply_region(const norm_t *norm, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end);
+void apply_region(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col,
+                  ptrdiff_t cols_end);
 
 /* SAMPLES: add these samples to the sums of dweight and dbias of their part. */
-void add_parameter_terms(const norm_t *norm, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col, ptrdiff_t cols_end);
+void add_parameter_terms(const norm_t *norm, int thread, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col,
+                         ptrdiff_t cols_end);
 
 /* ---- norm_sums.c */
 
@@ -148,7 +155,7 @@ void sum_whole(const norm_t *norm, enum way way, void **arrays, const ptrdiff_t 
 /* ---- norm_lines.c: sums along one axis, the space of a channel or the channels of a sample */
 
 /* PLANES: sum up one part of a channel. */
-void sum_plane(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t part, enum round round);
+void sum_plane(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t part, enum round round);
 
 /* SAMPLES: sum up one part of so many statistics: as many at most as samples_in_rows says. */
 void sum_samples(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, ptrdiff_t part, enum round round);
@@ -162,7 +169,7 @@ ptrdiff_t samples_in_rows(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum 
 int has_scattered(const norm_t *norm, const axes_t *axes, enum round round);
 
 /* Sum up elements at, ..., end - 1 of a statistic, a part of a sum at most; arrays begin there. */
-void sum_scattered(const norm_t *norm, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,
+void sum_scattered(const norm_t *norm, int thread, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,
                    ptrdiff_t statistic, enum round round, ptrdiff_t sum);
 
 /* ---- norm_stripes.c: sums across pixels, where every column is a channel */

@@ -235,8 +235,10 @@ static size_t carve_scratch(norm_t *norm, int threads)
     ptrdiff_t doubles = sizeof(double);
     ptrdiff_t channels = norm->outer.count * norm->channels.count, statistics = norm->outer.count * norm->groups;
     int samples = norm->walk == SAMPLES;
+    norm->rooms = carve(norm, &used, (ptrdiff_t)threads * ROOM_BYTES);
+    norm->keeps = norm->kept > 0 ? carve(norm, &used, sizeof(norm_t)) : NULL;
     if (is_addition(norm))
-        return 64;
+        return used;
     ptrdiff_t sums = (samples ? statistics : channels) * norm->parts;
     ptrdiff_t computed = norm->pass == FORWARD || norm->pass == MOMENTS ? statistics : 0;
     norm->mean = carve(norm, &used, computed * doubles);

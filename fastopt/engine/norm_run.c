@@ -33,8 +33,8 @@
 
 /* A call's units: blocks of channels, and spans of space; or stretches of samples. */
 typedef struct {
-    const norm_t *norm, *keeps; /* the same; results stay in the caches */
-    ptrdiff_t channels;         /* of a block */
+    const norm_t *norm;
+    ptrdiff_t channels; /* of a block */
     ptrdiff_t blocks;
     ptrdiff_t span; /* of space, in elements; of sums, a part */
     int finishes;   /* a unit of sums is of whole groups and all of space, and finishes their statistics, too */
@@ -61,15 +61,15 @@ static int finish_groups(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptr
     return finish_statistics(norm, at + channel / norm->per_group, at + ceil_div(end_channel, norm->per_group), round);
 }
 
-static void apply_channels(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t begin,
-                           ptrdiff_t end)
+static void apply_channels(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel,
+                           ptrdiff_t begin, ptrdiff_t end)
 {
     if (norm->elements == PANEL_KERNELS)
         return;
     if (norm->walk == PLANES)
-        apply_region(norm, o, channel, end_channel, begin, end);
+        apply_region(norm, thread, o, channel, end_channel, begin, end);
     else
-        apply_region(norm, o, begin, end, channel, end_channel);
+        apply_region(norm, thread, o, begin, end, channel, end_channel);
 }
 
 /* Whole groups, one block after the other: summed up, and applied while they are in cache. */
@@ -85,7 +85,7 @@ static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t la
                 sum_part(norm, thread, o, channel, end_channel, part, round);
             left = finish_groups(norm, o, channel, end_channel, round);
         }
-        apply_channels(norm, o, channel, end_channel, 0, norm->space.count);
+        apply_channels(norm, thread, o, channel, end_channel, 0, norm->space.count);
     }
     order_streams(norm);
 }
@@ -135,10 +135,10 @@ static int is_kept(const call_t *call, ptrdiff_t unit)
 static void apply_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const call_t *call = argument;
-    (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         place_t at = place_of(call, unit);
-        apply_channels(is_kept(call, unit) ? call->keeps : call->norm, at.o, at.channel, at.end_channel, at.begin, at.end);
+        const norm_t *norm = is_kept(call, unit) ? call->norm->keeps : call->norm;
+        apply_channels(norm, thread, at.o, at.channel, at.end_channel, at.begin, at.end);
     }
     order_streams(call->norm);
 }
@@ -230,11 +230,10 @@ static void set_blocks_in_order(call_t *call)
 
 static void apply_in_order(call_t *call, int threads)
 {
-    norm_t keeps;
-    if (call->norm->kept > 0) {
-        keeps = *call->norm;
-        keeps.past = keeps.stream = 0;
-        call->keeps = &keeps;
+    norm_t *keeps = call->norm->keeps;
+    if (keeps) {
+        *keeps = *call->norm;
+        keeps->past = keeps->stream = 0;
     }
     set_blocks_in_order(call);
     call->norm->spread(apply_units, call, units_of(call), 64, threads);
@@ -307,20 +306,21 @@ static ptrdiff_t samples_together(const norm_t *norm)
     return larger(elements / norm->channels.count / group, 1) * group;
 }
 
-static void apply_samples(const norm_t *norm, ptrdiff_t sample, ptrdiff_t end_sample, ptrdiff_t begin, ptrdiff_t end)
+static void apply_samples(const norm_t *norm, int thread, ptrdiff_t sample, ptrdiff_t end_sample, ptrdiff_t begin,
+                          ptrdiff_t end)
 {
     if (norm->groups == 1) {
-        apply_region(norm, sample, sample, end_sample, begin, end);
+        apply_region(norm, thread, sample, sample, end_sample, begin, end);
         if (is_backward(norm))
-            add_parameter_terms(norm, sample, end_sample, begin, end);
+            add_parameter_terms(norm, thread, sample, end_sample, begin, end);
         return;
     }
     for (ptrdiff_t at = begin, stop; at < end; at = stop) {
         stop = smaller(end, (at / norm->per_group + 1) * norm->per_group);
         for (ptrdiff_t i = sample; i < end_sample; i++)
-            apply_region(norm, i, i, i + 1, at, stop);
+            apply_region(norm, thread, i, i, i + 1, at, stop);
         if (is_backward(norm))
-            add_parameter_terms(norm, sample, end_sample, at, stop);
+            add_parameter_terms(norm, thread, sample, end_sample, at, stop);
     }
 }
 
@@ -351,14 +351,13 @@ static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
 {
     const norm_t *norm = ((const call_t *)argument)->norm;
     ptrdiff_t together = samples_together(norm);
-    (void)thread;
     for (ptrdiff_t part = first; part < last; part++) {
         ptrdiff_t end = smaller((part + 1) * norm->outer_part, norm->outer.count);
         clear_parameter_terms(norm, part, 0, norm->channels.count);
         for (ptrdiff_t sample = part * norm->outer_part; sample < end; sample += together) {
             ptrdiff_t stop = smaller(sample + together, end);
             sum_rounds(norm, sample * norm->groups, stop * norm->groups);
-            apply_samples(norm, sample, stop, 0, norm->channels.count);
+            apply_samples(norm, thread, sample, stop, 0, norm->channels.count);
         }
     }
     order_streams(norm);
@@ -381,13 +380,12 @@ static void apply_sample_units(void *argument, int thread, ptrdiff_t first, ptrd
 {
     const call_t *call = argument;
     const norm_t *norm = call->norm;
-    (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         ptrdiff_t part = unit / call->blocks, begin = unit % call->blocks * PART;
         ptrdiff_t end = smaller(begin + PART, norm->channels.count);
         clear_parameter_terms(norm, part, begin, end);
-        apply_samples(norm, part * norm->outer_part, smaller((part + 1) * norm->outer_part, norm->outer.count), begin,
-                      end);
+        apply_samples(norm, thread, part * norm->outer_part, smaller((part + 1) * norm->outer_part, norm->outer.count),
+                      begin, end);
     }
     order_streams(norm);
 }

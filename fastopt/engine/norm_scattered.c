@@ -84,11 +84,13 @@ static ptrdiff_t next_run(const norm_t *norm, const axes_t *axes, int array, ptr
     return asks ? in_elements(norm, axes->axis[0].strides[array]) : 0;
 }
 
-void sum_scattered(const norm_t *norm, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,
+_Static_assert(3 * sizeof(table_t) <= ROOM_BYTES, "a room holds the tables of all arrays that are summed up");
+
+void sum_scattered(const norm_t *norm, int thread, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,
                    ptrdiff_t statistic, enum round round, ptrdiff_t sum)
 {
     ptrdiff_t sizes[SIZES] = {1, end - at}, whole = (end - at) / GROUPS * GROUPS;
-    table_t tables[3];
+    table_t *tables = room_of(norm, thread);
     void *arrays[SLOTS];
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];

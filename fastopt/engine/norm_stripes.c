@@ -6,6 +6,8 @@
 /* Fewer channels than this are summed up as rows of LANES pixels. */
 #define NARROW 32
 
+_Static_assert(WORK_BYTES <= ROOM_BYTES, "a room holds what a kernel works in");
+
 static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
 {
     return round == SECOND ? (ptrdiff_t)sizeof(double) : norm->itemsize;
@@ -14,6 +16,7 @@ static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
 typedef struct {
     const norm_t *norm;
     enum round round;
+    int thread;
     ptrdiff_t o, channel, width; /* of the stripe */
     double *lanes[2];            /* LANES rows of sums of the stripe's channels */
     char *parameters[2];         /* of the stripe's channels; where it is narrow, LANES times */
@@ -71,6 +74,7 @@ static void run_on_pixels(const stripe_t *stripe, panel_kernel_t kernel, ptrdiff
         arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->round);
     arrays[SUM] = first;
     arrays[SUM + 1] = second;
+    arrays[WORK] = room_of(norm, stripe->thread);
     kernel(arrays, sizes);
 }
 
@@ -257,6 +261,7 @@ void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, 
     stripe_t stripe;
     stripe.norm = norm;
     stripe.round = round;
+    stripe.thread = thread;
     stripe.o = o;
     stripe.channel = channel;
     stripe.width = width;

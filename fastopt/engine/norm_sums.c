@@ -76,6 +76,6 @@ void sum_part(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, pt
         if (norm->walk == PIXELS)
             sum_stripe(norm, thread, o, channel, width, part, round);
         else if (round == FIRST || waits_for_second(norm, o * norm->groups + channel / norm->per_group))
-            sum_plane(norm, o, channel, part, round);
+            sum_plane(norm, thread, o, channel, part, round);
     }
 }

@@ -13,8 +13,9 @@
  *
  * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
  * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart. One that does so by column adds up
- * each of its columns, STRIPE at most, over lanes to which its rows belong in turn. A scattered one adds up one row, which
- * need not stand together: its arrays are tables of where each LANES elements do, and all that are left over at the end.
+ * each of its columns, STRIPE at most, over lanes to which its rows belong in turn; it works in memory of WORK_BYTES, at
+ * WORK, for stacks may be small. A scattered one adds up one row, which need not stand together: its arrays are tables of
+ * where each LANES elements do, and all that are left over at the end.
  *
  * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (is_ahead_of_time in norm.h). */
 #ifndef FASTOPT_PANEL_H
@@ -24,10 +25,11 @@
 #define GROUP 8   /* terms that are added up in their own type */
 #define LANES 16  /* of a sum: its tree is in norm.h */
 #define STRIPE 64 /* columns whose lanes are kept together */
+#define WORK_BYTES (6 * LANES * STRIPE * 8)
 
 /* The arrays of a norm's kernels. OUT is y or dx; DRESIDUAL the gradient that the norm passes on to a residual.
  * codegen/panel_text.py has the same list. */
-enum slot { X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS, PARAMETER = ARRAYS, SUM = PARAMETER + 5, SLOTS = SUM + 2 };
+enum slot { X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS, PARAMETER = ARRAYS, SUM = PARAMETER + 5, WORK = SUM + 2, SLOTS };
 
 /* Where in sizes things stand. */
 enum size { ROWS, COLUMNS, STEP, SUM_STEP = STEP + ARRAYS, PAST, AHEAD, SIZES = AHEAD + ARRAYS };

@@ -27,12 +27,14 @@ from fastopt.engine.intake cimport (
     may_share, place, point_at, refuse_changed, shape_of, stand_between, view_of,
 )
 from fastopt.engine.job cimport (
-    BFLOAT16, FLOAT64, LARGEST_CHUNK, MAX_ARRAYS, MAX_SLOTS, job_t, kernel_t, list_t, noise_t, number_units, run_units,
-    storage, storage_size, summing_t, view_t,
+    BFLOAT16, FLOAT64, MAX_ARRAYS, MAX_SLOTS, job_t, kernel_t, list_t, noise_t, number_units, storage,
+    storage_size, summing_t, view_t,
 )
 from fastopt.engine.pins cimport is_pinned_by, owner_of, owns_its_memory, pin, pin_of
+from fastopt.engine.run cimport run_list
 from fastopt.engine.squares cimport (
-    DIRECTIONS, GRADIENTS, PAIRS, SUMMED, add_sum, measure_t, measure_units, measured, measures_t, root_of, sum_t,
+    DIRECTIONS, GRADIENTS, PAIRS, SUMMED, add_sum, measure_t, measure_room_t, measure_units, measured, measures_t,
+    root_of, sum_t,
 )
 from fastopt.engine.tensor cimport (
     LOOK_AHEAD, fetch, fetch_shape, fill_task, has_shape, is_where, move_grad, number_places, own_t, plan, rescale, shares, stands,
@@ -54,6 +56,10 @@ cdef extern from *:
     void count_forks() noexcept
 
 count_forks()
+
+cdef extern from "spare.h":
+    void *take_memory(size_t)
+    void leave_memory(void *)
 
 cdef extern from "Python.h":  # as borrowed references
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
@@ -147,6 +153,7 @@ cdef class Plan:
     cdef list arrays  # views of all arrays, one tensor's after another's
     cdef list pins  # of their memory: see pins.pyx
     cdef bint releases_gil  # all gradients are pinned, then
+    cdef bint is_tiled  # some job is
     cdef bint looked_away  # Python code may have run since gradients were looked at
     cdef tuple grads  # arrays over the gradients' memory, for as long as it is read
     cdef list grad_pins  # of each gradient's memory, as given last
@@ -713,10 +720,11 @@ cdef class Plan:
 
     cdef int count_units(self) noexcept:
         cdef Py_ssize_t i
-        self.elements = 0
+        self.elements, self.is_tiled = 0, False
         for i in range(self.count):
             self.jobs[i].units = self.tensors[i].units if self.tensors[i].active else 0
             self.elements += self.tensors[i].count * self.tensors[i].slots * self.tensors[i].active
+            self.is_tiled |= self.jobs[i].layout != NULL
         self.units = number_units(self.jobs, self.count)
         return 0
 
@@ -778,6 +786,7 @@ cdef class Plan:
     cdef sum_t measure(self, measured what, int wanted) except *:
         """Sum up the squares of each tensor's gradient (or pair, or direction); return the sum of the first ones'."""
         cdef Py_ssize_t i, unit, units = 0, n = 0, elements = 0
+        cdef int threads
         cdef sum_t total
         cdef tensor_t *tensor
         cdef measure_t *one
@@ -802,11 +811,16 @@ cdef class Plan:
         todo.what, todo.measures, todo.count = what, self.measures, n
         todo.summing[0], todo.summing[1] = self.summing[0], self.summing[1]
         self.expect_unchanged()
+        threads = choose_threads(elements, wanted)
+        todo.rooms = <measure_room_t *>take_memory(threads * sizeof(measure_room_t))
+        if todo.rooms == NULL:
+            raise MemoryError
         if self.releases_gil:
             with nogil:
-                spread(measure_units, &todo, units, 1, choose_threads(elements, wanted))
+                spread(measure_units, &todo, units, 1, threads)
         else:
-            spread(measure_units, &todo, units, 1, choose_threads(elements, wanted))
+            spread(measure_units, &todo, units, 1, threads)
+        leave_memory(todo.rooms)
         n = 0
         total = sum_t(0.0, 0)
         for i in range(self.count):
@@ -905,15 +919,12 @@ cdef class Plan:
     # ---- Go
 
     cdef int run(self, int wanted) except -1:
-        cdef list_t todo = list_t(self.jobs, self.count)
+        cdef list_t todo = list_t(self.jobs, self.count, NULL)
         cdef int threads = choose_threads(self.elements, wanted)
         self.expect_unchanged()
-        if not self.releases_gil or self.elements < RELEASE_GIL_FROM:
-            spread(run_units, &todo, self.units, LARGEST_CHUNK, threads)
-        else:
-            with nogil:
-                spread(run_units, &todo, self.units, LARGEST_CHUNK, threads)
-        return 0
+        return run_list(
+            &todo, self.units, threads, self.is_tiled, self.releases_gil and self.elements >= RELEASE_GIL_FROM
+        )
 
 
 cdef class Alone:

@@ -22,11 +22,12 @@ from fastopt.engine.intake cimport (
     same_places, same_shape, shape_of, view_of,
 )
 from fastopt.engine.job cimport (
-    BFLOAT16, DROPOUT, FLOAT32, FLOAT64, INITIAL, INITIAL_MORE, LARGEST_CHUNK, codec_t, describe, draw_t, job_t, kernel_t,
-    layout_t, list_t, number_units, plan_job, purpose, run_units, source_t, storage, task_t, view_t,
+    BFLOAT16, DROPOUT, FLOAT32, FLOAT64, INITIAL, INITIAL_MORE, codec_t, describe, draw_t, job_t, kernel_t, layout_t, list_t,
+    number_units, plan_job, purpose, source_t, storage, task_t, view_t,
 )
 from fastopt.engine.pins cimport pin
-from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.engine.run cimport run_list
+from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, threads_wanted
 from fastopt.messages import brief
 
 cimport numpy as cnp
@@ -319,12 +320,7 @@ cdef int run(Kernel kernel, task_t *task, view_t *views, const array_t *first, i
     views[task.narrays] = view_t(NULL, &strides[0], BFLOAT16)  # of an array itself, Cython copies the elements
     task.kernel, task.codecs, task.draw = kernel.kernel, kernel.codecs, kernel.draw
     plan_job(&job, task, views, first.ndim, first.dims, &layout)
-    todo = list_t(&job, 1)
+    todo = list_t(&job, 1, NULL)
     units = number_units(&job, 1)
     threads = choose_threads(job.count * (task.narrays + task.sources), wanted)
-    if not is_held or job.count < RELEASE_GIL_FROM // 4:
-        spread(run_units, &todo, units, LARGEST_CHUNK, threads)
-    else:
-        with nogil:
-            spread(run_units, &todo, units, LARGEST_CHUNK, threads)
-    return 0
+    return run_list(&todo, units, threads, job.layout != NULL, is_held and job.count >= RELEASE_GIL_FROM // 4)

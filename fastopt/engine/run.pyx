@@ -12,7 +12,7 @@ from fastopt.engine.exchange cimport wrote_all_but
 from fastopt.engine.intake cimport HOST, Intake, array_t, expect_at
 from fastopt.engine.job cimport (
     LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
-    run_units, task_t, view_t,
+    room_t, run_units, task_t, view_t,
 )
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
 from fastopt.engine.update cimport Update, convert_scalars, form_of, scalars_t
@@ -20,6 +20,10 @@ from fastopt.engine.update cimport Update, convert_scalars, form_of, scalars_t
 cimport numpy as cnp
 
 cnp.import_array()
+
+cdef extern from "spare.h":
+    void *take_memory(size_t)
+    void leave_memory(void *)
 
 
 def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
@@ -116,6 +120,7 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
     cdef Py_ssize_t elements = 0, planned = 0, units, tensor
     cdef int is_float64 = intake.has_float64
     cdef int threads, form
+    cdef bint is_tiled = False
     cdef array_t *param
     describe(&task, <int>intake.narrays, update.grad, is_float64)
     task.scalars = converted
@@ -130,21 +135,17 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
             planned += 1
             elements += jobs[tensor].count
             if jobs[tensor].layout != NULL:  # the job has taken it
-                spare = NULL
+                spare, is_tiled = NULL, True
         form = form_of(scalars)
         if update.kernels[is_float64][form] == NULL:
             update.load(is_float64, form)
         task.kernel = update.kernels[is_float64][form]
         task.codecs = update.codecs[is_float64]
-        todo = list_t(jobs, intake.tensors)
+        todo = list_t(jobs, intake.tensors, NULL)
         units = number_units(jobs, intake.tensors)
         threads = choose_threads(elements * task.narrays, wanted)
         intake.expect_unchanged()  # last: all above may have let other code run
-        if not intake.is_held or elements * task.narrays < RELEASE_GIL_FROM:
-            spread(run_units, &todo, units, LARGEST_CHUNK, threads)
-        else:
-            with nogil:
-                spread(run_units, &todo, units, LARGEST_CHUNK, threads)
+        run_list(&todo, units, threads, is_tiled, intake.is_held and elements * task.narrays >= RELEASE_GIL_FROM)
     finally:
         for tensor in range(planned):
             if jobs[tensor].layout != &own_layout:
@@ -153,6 +154,19 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
             free(spare)
         if jobs != &own_job:
             free(jobs)
+    return 0
+
+
+cdef int run_list(list_t *todo, Py_ssize_t units, int threads, bint is_tiled, bint releases_gil) except -1:
+    """Run a list of jobs, which is no longer looked at by Python."""
+    if is_tiled:
+        todo.rooms = <room_t *>checked(take_memory(threads * sizeof(room_t)))
+    if releases_gil:
+        with nogil:
+            spread(run_units, todo, units, LARGEST_CHUNK, threads)
+    else:
+        spread(run_units, todo, units, LARGEST_CHUNK, threads)
+    leave_memory(todo.rooms)
     return 0
 
 

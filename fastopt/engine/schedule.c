@@ -20,7 +20,7 @@ typedef struct {
     void *argument;
     ptrdiff_t chunk;
     int threads;
-    share_t shares[MAX_THREADS];
+    share_t *shares; /* of each thread */
 } call_t;
 
 /* Run what is left of a share. */
@@ -47,15 +47,13 @@ static void run_thread(void *argument, int thread)
 
 static void spread_in_pool(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
 {
-    call_t call; /* not initialised as a whole: most of its 16 KiB are shares of threads that this call has not */
-    call.run = run;
-    call.argument = argument;
-    call.threads = threads;
+    share_t shares[threads];
+    call_t call = {.run = run, .argument = argument, .threads = threads, .shares = shares};
     ptrdiff_t chunk = units / threads / CHUNKS_PER_SHARE;
     call.chunk = chunk < 1 ? 1 : (chunk > largest_chunk ? largest_chunk : chunk);
     for (int t = 0; t < threads; t++) {
-        atomic_init(&call.shares[t].next, units * t / threads);
-        call.shares[t].end = units * (t + 1) / threads;
+        atomic_init(&shares[t].next, units * t / threads);
+        shares[t].end = units * (t + 1) / threads;
     }
     run_in_pool(run_thread, &call, threads);
 }

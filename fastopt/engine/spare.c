@@ -2,9 +2,9 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* A call of a norm takes one, and two threads may be at one each. Larger ones are used for longer than it takes to get
+/* A call of a norm takes two, and two threads may be at one each. Larger ones are used for longer than it takes to get
  * them. */
-#define SPARES 2
+#define SPARES 4
 #define LARGEST ((size_t)8 << 20)
 
 /* What stands in front of memory, in a cache line of its own. */

@@ -2,12 +2,6 @@
 #include <math.h>
 #include <string.h>
 
-#define BLOCK_ELEMENTS (BLOCK_BYTES / (ptrdiff_t)sizeof(float))
-
-typedef struct {
-    _Alignas(64) char bytes[BLOCK_ELEMENTS * sizeof(double)];
-} block_t;
-
 /* Load the elements first, ..., first + n - 1 in C order: row by row. */
 static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, char *block)
 {
@@ -77,20 +71,20 @@ static double folded(double *lanes)
 #define SMALLEST 1e-280
 
 /* Measure one unit's elements times a power of 2. */
-static void sum_unit(const measures_t *all, const measure_t *measure, ptrdiff_t unit, int exponent, double *sums)
+static void sum_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit, int exponent,
+                     double *sums)
 {
     const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
     ptrdiff_t first = unit * SUMMED, end = first + SUMMED < measure->count ? first + SUMMED : measure->count;
     double lanes[2][SQUARE_LANES] = {{0}}, scale = ldexp(1.0, exponent);
-    block_t blocks[MAX_ARRAYS], block;
     for (; first < end; first += BLOCK_ELEMENTS) {
         ptrdiff_t n = end - first < BLOCK_ELEMENTS ? end - first : BLOCK_ELEMENTS;
-        void *x = elements(measure, 0, first, n, &block);
+        void *x = elements(measure, 0, first, n, &room->first);
         summing->add_squares(x, n, scale, lanes[0]);
         if (all->what == PAIRS) {
-            summing->add_squares(elements(measure, 1, first, n, blocks), n, scale, lanes[1]);
+            summing->add_squares(elements(measure, 1, first, n, room->others), n, scale, lanes[1]);
         } else if (all->what == DIRECTIONS) {
-            void *moved = direction(measure, first, n, blocks);
+            void *moved = direction(measure, first, n, room->others);
             summing->subtract(moved, x, n, measure->weight_decay);
             summing->add_squares(moved, n, scale, lanes[1]);
         }
@@ -99,12 +93,12 @@ static void sum_unit(const measures_t *all, const measure_t *measure, ptrdiff_t 
     sums[1] = folded(lanes[1]);
 }
 
-static void measure_unit(const measures_t *all, const measure_t *measure, ptrdiff_t unit)
+static void measure_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit)
 {
     double values[2], again[2];
     sum_t *sums = &measure->sums[2 * unit];
     int measured = all->what == GRADIENTS ? 1 : 2;
-    sum_unit(all, measure, unit, 0, values);
+    sum_unit(all, room, measure, unit, 0, values);
     sums[0] = (sum_t){values[0], 0};
     sums[1] = (sum_t){values[1], 0};
     for (int sign = 1; sign >= -1 && measure->task->compute == FLOAT64; sign -= 2) {
@@ -113,7 +107,7 @@ static void measure_unit(const measures_t *all, const measure_t *measure, ptrdif
             wrong[k] = sign > 0 ? values[k] < SMALLEST : isinf(values[k]);
         if (!wrong[0] && !wrong[1])
             continue;
-        sum_unit(all, measure, unit, sign * FAR, again);
+        sum_unit(all, room, measure, unit, sign * FAR, again);
         for (int k = 0; k < measured; k++)
             if (wrong[k])
                 sums[k] = (sum_t){again[k], -2 * sign * FAR};
@@ -140,7 +134,6 @@ void measure_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const measures_t *all = argument;
     ptrdiff_t low = 0, high = all->count;
-    (void)thread;
     while (high - low > 1) {
         ptrdiff_t middle = low + (high - low) / 2;
         if (all->measures[middle].units_before <= first)
@@ -151,6 +144,6 @@ void measure_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
     for (; first < last; low++) {
         const measure_t *measure = &all->measures[low];
         for (; first < last && first < measure->units_before + measure->units; first++)
-            measure_unit(all, measure, first - measure->units_before);
+            measure_unit(all, all->rooms + thread, measure, first - measure->units_before);
     }
 }

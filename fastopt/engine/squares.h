@@ -35,11 +35,23 @@ typedef struct {
     sum_t *sums; /* two for each unit */
 } measure_t;
 
+/* What a thread loads elements into: more than some threads' stacks hold. */
+#define BLOCK_ELEMENTS (BLOCK_BYTES / (ptrdiff_t)sizeof(float))
+
+typedef struct {
+    _Alignas(64) char bytes[BLOCK_ELEMENTS * sizeof(double)];
+} block_t;
+
+typedef struct {
+    block_t first, others[MAX_ARRAYS]; /* of the first array; of what is measured beside it */
+} measure_room_t;
+
 typedef struct {
     enum measured what;
     const summing_t *summing[2]; /* by whether the compute type is double */
     const measure_t *measures;
     ptrdiff_t count;
+    measure_room_t *rooms; /* one for each thread */
 } measures_t;
 
 /* Measure the units first, first + 1, ..., last - 1 of a list. */

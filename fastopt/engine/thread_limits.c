@@ -42,7 +42,7 @@ static double tightest_quota(const char *root, char *group, int version)
 {
     double tightest = 0;
     for (;;) {
-        char folder[8448];
+        static char folder[8448];
         snprintf(folder, sizeof folder, "%s%s", root, group);
         double granted = quota_in(folder, version);
         if (granted > 0 && (tightest == 0 || granted < tightest))
@@ -56,7 +56,7 @@ static double tightest_quota(const char *root, char *group, int version)
 
 double read_quota(const char *groups, const char *root)
 {
-    char line[4200], cpu_root[4200];
+    static char line[4200], cpu_root[4200]; /* it is called by one thread at a time, whose stack may be small */
     double tightest = 0;
     snprintf(cpu_root, sizeof cpu_root, "%s/cpu", root);
     FILE *file = fopen(groups, "r");
