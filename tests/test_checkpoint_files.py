@@ -133,6 +133,10 @@ HOSTILE_MEMBERS = {
         {"metadata.npy": npy((3,), data=bytes(12))},
         r"metadata has dtype float32 and shape \(3,\)",
     ),
+    "several metadata": (
+        {"metadata.npy": npy((2,), "<U1", data=bytes(8))},
+        r"metadata has dtype <U1 and shape \(2,\); expected a str",
+    ),
     "too little": ({"a.m.npy": npy((2, 3), data=bytes(20))}, r"a\.m\.npy has 148 bytes; expected 152"),
     "a little more": ({"a.m.npy": npy((2, 3), data=bytes(28))}, r"a\.m\.npy has 156 bytes; expected 152"),
     "another dtype": ({"a.m.npy": npy((2, 3), "<i4", data=bytes(24))}, r"a\.m has dtype int32; expected float32"),
@@ -241,6 +245,21 @@ def test_a_name_may_look_like_the_place_of_the_digest(tmp_path):
     optimizer, path = trained(params={"0" * 64: np.ones(3, np.float32)}), tmp_path / "state.safetensors"
     optimizer.save(path)
     optimizer.load(path)
+
+
+def test_arrays_of_safetensors_are_aligned_and_may_be_empty(tmp_path):
+    """Whatever their order, and whatever the metadata's length."""
+    for length in range(1, 9):
+        params = {"p" * length: np.ones(3, np.float32), "empty": np.ones((0, 3)), "wide": np.ones(2)}
+        optimizer, path = optim.Adam(params, state_dtype=np.float16), tmp_path / "state.safetensors"
+        optimizer.save(path)
+        content = path.read_bytes()
+        end = 8 + int.from_bytes(content[:8], "little")
+        header = json.loads(content[8:end])
+        assert end % 8 == 0
+        assert all(header[name]["data_offsets"][0] % 2 == 0 for name in header if name != "__metadata__")
+        assert header["steps"]["data_offsets"][0] == 0
+        optimizer.load(path)
 
 
 # ---- Permissions
