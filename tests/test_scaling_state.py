@@ -139,3 +139,11 @@ def test_arrays_given_and_taken_are_copies(scaler):
     merged.partial_fit(2 * x)
     assert same_state(scaler, loaded)
     assert all(np.array_equal(before[name], scaler.state_dict()[name]) for name in before)
+
+
+def test_every_option_is_loaded():
+    old = StandardScaler(with_mean=False, with_std=True, unbiased=True, nan="ignore", num_threads=2).fit(data(9, 3))
+    new = StandardScaler(backend="cython", num_threads=1)
+    new.load_state_dict(old.state_dict())
+    assert repr(new) == repr(old)
+    assert (new.num_threads, new.backend) == (1, "cython")
