@@ -145,7 +145,7 @@ def test_examples_of_packages(package: ModuleType) -> None:
 def test_what_optimizers_share() -> None:
     """Its tables name every option."""
     doc = inspect.getdoc(fastopt.optim) or ""
-    of_all = {*inspect.signature(fastopt.optim.Optimizer).parameters} - {"params", "hyperparameters"}
+    of_all = {*inspect.signature(fastopt.optim.Optimizer).parameters} - {"params", "hyperparameters", "unknown"}
     of_step = {*inspect.signature(fastopt.optim.Optimizer.step).parameters} - {"self", "grads"}
     assert {name for name in of_all | of_step if f"``{name}``" not in doc} == set()
 
