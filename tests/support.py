@@ -23,7 +23,8 @@ Arrays = dict[str, Any]
 
 
 def copies(arrays: Arrays) -> Arrays:
-    return {name: array.copy() for name, array in arrays.items()}
+    """Copies in the memory order of each array: NumPy's default would put all into C order."""
+    return {name: array.copy(order="K") for name, array in arrays.items()}
 
 
 def bits(array: np.ndarray) -> np.ndarray:
