@@ -43,7 +43,7 @@ FLAGS += ["-fno-tree-loop-distribute-patterns", "--param=max-completely-peel-tim
 FLAGS += ["-mmemset-strategy=unrolled_loop:512:noalign,libcall:-1:noalign"]
 X86_LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
 
-# For tests under sanitizers (address,undefined), whose runtime must be preloaded: .ci/sanitize. One instruction set only.
+# Sanitizers, for .ci/sanitize: address,undefined. Their runtime must be preloaded. One instruction set is built.
 SANITIZE = os.environ.get("FASTOPT_SANITIZE")
 SANITIZE_FLAGS = [f"-fsanitize={SANITIZE}", "-fno-sanitize-recover=all", "-O1", "-g", "-fno-omit-frame-pointer"]
 

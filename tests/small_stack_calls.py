@@ -45,7 +45,8 @@ def add(name: str, function: Callable[..., Any], *arguments: Any) -> None:
 
 def update(case: Any, dtype: Any, layout: str) -> Any:
     arrays = {
-        name: LAYOUTS[layout]((VALUES if name in ("param", "grad") else abs(VALUES)).astype(dtype)) for name in case.arrays
+        name: LAYOUTS[layout]((VALUES if name in ("param", "grad") else abs(VALUES)).astype(dtype))
+        for name in case.arrays
     }
     case.run(arrays, 3)
     return list(arrays.values())

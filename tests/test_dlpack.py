@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from types import SimpleNamespace
 from typing import Any
 
 import ml_dtypes
@@ -17,14 +18,20 @@ FLOAT, BFLOAT = 2, 4
 
 
 class Device(ctypes.Structure):
+    """Where memory is."""
+
     _fields_ = [("type", ctypes.c_int32), ("id", ctypes.c_int32)]
 
 
 class DataType(ctypes.Structure):
+    """What elements are."""
+
     _fields_ = [("code", ctypes.c_uint8), ("bits", ctypes.c_uint8), ("lanes", ctypes.c_uint16)]
 
 
 class Tensor(ctypes.Structure):
+    """DLTensor."""
+
     _fields_ = [
         ("data", ctypes.c_void_p),
         ("device", Device),
@@ -40,10 +47,14 @@ Deleter = ctypes.CFUNCTYPE(None, ctypes.c_void_p)
 
 
 class Unversioned(ctypes.Structure):
+    """DLManagedTensor."""
+
     _fields_ = [("tensor", Tensor), ("context", ctypes.c_void_p), ("deleter", Deleter)]
 
 
 class Versioned(ctypes.Structure):
+    """DLManagedTensorVersioned."""
+
     _fields_ = [
         ("major", ctypes.c_uint32),
         ("minor", ctypes.c_uint32),
@@ -63,7 +74,9 @@ capsule_name.restype, capsule_name.argtypes = ctypes.c_char_p, [ctypes.py_object
 class Exporter:
     """Exports an array as a tensor of which anything may be said otherwise; counts what is given back."""
 
-    def __init__(self, array: np.ndarray, *, versioned: bool = True, major: int = 1, flags: int = 0, **said: Any) -> None:
+    def __init__(
+        self, array: np.ndarray, *, versioned: bool = True, major: int = 1, flags: int = 0, **said: Any
+    ) -> None:
         self.array, self.versioned, self.deleted = array, versioned, 0
         self.deleter = Deleter(self.delete)
         shape, strides = said.pop("shape", array.shape), said.pop("strides", None)
@@ -88,6 +101,7 @@ class Exporter:
         self.capsules: list[Any] = []
 
     def delete(self, address: int) -> None:
+        """Take the memory back."""
         assert address == ctypes.addressof(self.managed)
         self.deleted += 1
 
@@ -99,6 +113,7 @@ class Exporter:
         return self.capsules[-1]
 
     def expect_given_back(self) -> None:
+        """See that the one capsule was taken, and its memory given back once."""
         assert self.deleted == len(self.capsules) == 1
         assert capsule_name(self.capsules[0]) == b"used_" + self.name
 
@@ -142,7 +157,9 @@ def test_a_whole_tensor(versioned: bool, dtype: Any) -> None:
 def test_another_major_version_is_not_read(major: int) -> None:
     """Nothing but the deleter: what stands behind it in other versions, nobody knows."""
     exporter = Exporter(np.ones(3, "f4"), major=major)
-    ctypes.memset(ctypes.byref(exporter.managed, Versioned.flags.offset), 0xFF, ctypes.sizeof(Versioned) - Versioned.flags.offset)
+    ctypes.memset(
+        ctypes.byref(exporter.managed, Versioned.flags.offset), 0xFF, ctypes.sizeof(Versioned) - Versioned.flags.offset
+    )
     refuse(exporter, BufferError, rf"^{{}} is exported by version {major}\.0 of DLPack; expected version 1")
 
 
@@ -151,9 +168,9 @@ def test_a_read_only_tensor_is_read_and_not_written() -> None:
     fastopt.sgd(param, grad, lr=0.5)
     np.testing.assert_array_equal(param, 0.5)
     target = Exporter(np.ones(3, "f4"), flags=1)
-    with pytest.raises(TypeError, match="^param is read-only"):
+    with pytest.raises(TypeError, match=r"^param is read-only"):
         fastopt.sgd(target, param, lr=0.5)
-    with pytest.raises(TypeError, match="^out is read-only"):
+    with pytest.raises(TypeError, match=r"^out is read-only"):
         fastopt.residual_add(param, param, out=Exporter(np.ones(3, "f4"), flags=1))
     np.testing.assert_array_equal(target.array, 1)
     target.expect_given_back()
@@ -173,8 +190,14 @@ BROKEN = {
     "too many elements": ({"shape": (2**32, 2**31)}, r"^{} has shape .*; expected an array of less than 2\*\*63 bytes"),
     "too many, and none": ({"shape": (0, 2**62)}, r"^{} has shape .*; expected an array of less than 2\*\*63 bytes"),
     "an overflow to 0": ({"shape": (2**32, 2**32)}, r"^{} has shape .*; expected an array of less than 2\*\*63 bytes"),
-    "too long a stride": ({"shape": (3,), "strides": (2**62,)}, r"^{} has shape \(3,\), strides .*less than 2\*\*63 bytes"),
-    "the least stride": ({"shape": (3,), "strides": (-(2**63),)}, r"^{} has shape \(3,\), strides .*less than 2\*\*63 bytes"),
+    "too long a stride": (
+        {"shape": (3,), "strides": (2**62,)},
+        r"^{} has shape \(3,\), strides .*less than 2\*\*63 bytes",
+    ),
+    "the least stride": (
+        {"shape": (3,), "strides": (-(2**63),)},
+        r"^{} has shape \(3,\), strides .*less than 2\*\*63 bytes",
+    ),
     "strides too far": (
         {"shape": (2**30, 2**30), "strides": (2**31, 2**31)},
         r"^{} has shape .*, strides .*; expected an array of less than 2\*\*63 bytes",
@@ -196,10 +219,19 @@ def test_a_broken_tensor_is_refused_by_name(kind: str, versioned: bool) -> None:
 @both
 @pytest.mark.parametrize(
     ("said", "dtype"),
-    [({"lanes": 4}, "float32 in vectors of 4"), ({"bits": 12}, "float12"), ({"bits": 0}, "float0"), ({"lanes": 0}, "float32 in")],
+    [
+        ({"lanes": 4}, "float32 in vectors of 4"),
+        ({"bits": 12}, "float12"),
+        ({"bits": 0}, "float0"),
+        ({"lanes": 0}, "float32 in"),
+    ],
 )
 def test_another_dtype_is_refused_by_name(said: Any, dtype: str, versioned: bool) -> None:
-    refuse(Exporter(np.ones(3, "f4"), versioned=versioned, **said), TypeError, rf"^{{}} has dtype {dtype}.*; expected float16")
+    refuse(
+        Exporter(np.ones(3, "f4"), versioned=versioned, **said),
+        TypeError,
+        rf"^{{}} has dtype {dtype}.*; expected float16",
+    )
 
 
 def test_no_data_and_no_elements_is_legal() -> None:
@@ -212,8 +244,16 @@ def test_no_data_and_no_elements_is_legal() -> None:
         ({"shape": (2, -1)}, ValueError, r"^x has shape \(2, -1\); expected extents of 0 or more"),
         ({"shape": (2**32, 2**32)}, ValueError, r"^x has shape .*; expected an array of less than 2\*\*63 bytes"),
         ({"shape": (0, 2**62)}, ValueError, r"^x has shape .*; expected an array of less than 2\*\*63 bytes"),
-        ({"shape": (3,), "strides": (2**62,)}, ValueError, r"^x has shape .*; expected an array of less than 2\*\*63 bytes"),
-        ({"shape": (1,), "strides": (2**64,)}, ValueError, r"^x has shape .*; expected an array of less than 2\*\*63 bytes"),
+        (
+            {"shape": (3,), "strides": (2**62,)},
+            ValueError,
+            r"^x has shape .*; expected an array of less than 2\*\*63 bytes",
+        ),
+        (
+            {"shape": (1,), "strides": (2**64,)},
+            ValueError,
+            r"^x has shape .*; expected an array of less than 2\*\*63 bytes",
+        ),
         ({"shape": (3,), "strides": (4, 4)}, ValueError, r"^x has 1 extents and strides \(4, 4\)"),
         ({"shape": (1,) * 65}, ValueError, "^x has 65 extents"),
         ({"shape": (2.0,)}, TypeError, r"^x has shape \(2.0,\); expected whole numbers"),
@@ -224,8 +264,6 @@ def test_no_data_and_no_elements_is_legal() -> None:
     ],
 )
 def test_a_broken_cuda_array_interface_is_refused_by_name(said: Any, error: type[Exception], message: str) -> None:
-    class Broken:
-        __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (64, False), "version": 3, **said}
-
+    given = {"shape": (3,), "typestr": "<f4", "data": (64, False), "version": 3, **said}
     with pytest.raises(error, match=message):
-        interface.import_array(Broken(), "x")
+        interface.import_array(SimpleNamespace(__cuda_array_interface__=given), "x")

@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import fastopt
+from fastopt.scaling import StandardScaler
 from tests.cases import BY_NAME, CASES
 from tests.support import LAYOUTS, assert_same_bits, copies
 
@@ -98,3 +99,23 @@ def test_many_dimensions():
     BY_NAME["adam"].run(wanted, 2)
     BY_NAME["adam"].run(got, 2)
     assert_same_bits(got, wanted)
+
+
+@pytest.mark.parametrize(
+    "function", ["residual_add", "residual_add_backward", "dropout_forward", "dropout_backward", "scaler"]
+)
+@pytest.mark.parametrize(("dtype", "other"), [("float16", ml_dtypes.bfloat16), (ml_dtypes.bfloat16, "float16")])
+def test_a_result_in_another_storage_over_the_same_memory_is_refused(function, dtype, other):
+    """In place is what has the same elements, not only the same bytes."""
+    x, residual = np.ones((6, 5), dtype), np.ones((6, 5), dtype)
+    calls = {
+        "residual_add": lambda out: fastopt.residual_add(x, residual, out=out),
+        "residual_add_backward": lambda out: fastopt.residual_add_backward(x, y=residual, activation="relu", out=out),
+        "dropout_forward": lambda out: fastopt.dropout_forward(x, p=0.5, seed=1, out=out),
+        "dropout_backward": lambda out: fastopt.dropout_backward(x, p=0.5, seed=1, out=out),
+        "scaler": lambda out: StandardScaler().fit(residual).transform(x, out=out),
+    }
+    with pytest.raises(ValueError, match=r"out overlaps .* in memory"):
+        calls[function](x.view(other))
+    np.testing.assert_array_equal(x, residual)
+    calls[function](x)

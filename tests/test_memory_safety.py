@@ -175,6 +175,7 @@ class Blocks:
         self.arrays: list[np.ndarray] = []
 
     def __call__(self) -> np.ndarray:
+        """Make an array."""
         first = 2 + 11 * len(self.arrays)
         self.arrays.append(self.memory[:, first : first + COLS])
         return self.arrays[-1]
@@ -188,6 +189,7 @@ class Owners:
         self.arrays: list[np.ndarray] = []
 
     def __call__(self) -> np.ndarray:
+        """Make an array."""
         self.arrays.append(np.linspace(1, 2, self.shape[0] * self.shape[1], dtype="f4").reshape(self.shape).copy())
         return self.arrays[-1]
 
@@ -207,6 +209,7 @@ class Meddler:
         self.marked: list[np.ndarray] = []
 
     def __call__(self, *ignored: Any) -> None:
+        """Change the array; what NumPy has freed is somebody else's from now on."""
         self.calls += 1
         try:
             self.change(self.array)
@@ -216,6 +219,7 @@ class Meddler:
             self.marked += [np.full(size, 77.0, "f4") for size in (8, 16, 44, 46, ROWS * COLS) for _ in range(2)]
 
     def expect_marks(self) -> None:
+        """See that nobody has written there."""
         assert all(np.all(mark == 77.0) for mark in self.marked)
 
 
@@ -360,12 +364,10 @@ def test_a_learning_rate_that_changes_the_arrays_of_its_step(change: Any, large:
         params, grads = [[np.ones(shape, "f4") for _ in range(2)] for _ in range(2)]
         victim = [*params, *grads][number]
         before = [param.copy() for param in params]
-        change_now = [False]
-        meddler = Meddler(victim, lambda array: change(array) if change_now[0] else None)
+        meddler = Meddler(victim, lambda array: None)
         optimizer = optim.SGD(params, lr=lambda step, meddler=meddler: meddler() or 0.5)
-        change_now[0] = True
+        meddler.change = change
         made = outcome(lambda: optimizer.step(grads, max_norm=1e9 if clipped else None))  # noqa: B023
-        change_now[0] = False
         meddler.expect_marks()
         if change is shrink and (large or number == 1):  # pinned
             assert made
@@ -419,8 +421,7 @@ def test_pinned_memory_is_not_freed(kind: str) -> None:
 def test_an_optimizer_pins_what_it_updates_for_as_long_as_it_lives() -> None:
     param = np.ones(8, "f4")
     optimizer = optim.Adam([param])
-    held = [param, optimizer.state[0]["m"].base if optimizer.state[0]["m"].base is not None else optimizer.state[0]["m"]]
-    held.append(optimizer.steps.base)
+    held = [param, optimizer.state[0]["m"], optimizer.steps.base]
     for array in held:
         with pytest.raises(ValueError, match="cannot resize"):
             array.resize(100, refcheck=False)

@@ -10,7 +10,22 @@ from __future__ import annotations
 import textwrap
 
 from .cython_loops import pointer
-from .panel_text import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, PARAMETER, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, WORK, Loop
+from .panel_text import (
+    AHEAD,
+    ARRAYS,
+    COLUMNS,
+    GROUP,
+    LANES,
+    PARAMETER,
+    ROW,
+    ROWS,
+    STEP,
+    STRIPE,
+    SUM,
+    SUM_STEP,
+    WORK,
+    Loop,
+)
 from .sums_to_cython import Sums
 
 #: Of a row.

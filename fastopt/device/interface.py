@@ -31,12 +31,20 @@ def _check_places(name: str, shape: Any, strides: Any, itemsize: int) -> None:
         if least is not None and min(given, default=0) < least:
             raise ValueError(f"{name} has shape {tuple(given)}; expected extents of 0 or more")
     if len(shape) > 64 or (strides is not None and len(strides) != len(shape)):
-        raise ValueError(f"{name} has {len(shape)} extents and strides {strides}; expected 64 at most, and as many strides")
+        raise ValueError(
+            f"{name} has {len(shape)} extents and strides {strides}; expected 64 at most, and as many strides"
+        )
     steps = [0] * len(shape) if strides is None else strides
     elements = math.prod(max(extent, 1) for extent in shape)
     reach = sum(abs(step) * max(extent - 1, 0) for step, extent in zip(steps, shape, strict=True))
-    if elements * itemsize > sys.maxsize or reach + itemsize > sys.maxsize or max(map(abs, steps), default=0) > sys.maxsize:
-        raise ValueError(f"{name} has shape {tuple(shape)} and strides {strides}; expected an array of less than 2**63 bytes")
+    if (
+        elements * itemsize > sys.maxsize
+        or reach + itemsize > sys.maxsize
+        or max(map(abs, steps), default=0) > sys.maxsize
+    ):
+        raise ValueError(
+            f"{name} has shape {tuple(shape)} and strides {strides}; expected an array of less than 2**63 bytes"
+        )
 
 
 def import_array(producer: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
