@@ -84,6 +84,12 @@ def layer_norm_forward(make: Make) -> Call:
 
 
 @family
+def layer_norm_forward_reference(make: Make) -> Call:
+    x, y = make(), make()
+    return lambda: fastopt.layer_norm_forward(x, out=(y, None, None), backend="reference")
+
+
+@family
 def batch_norm_forward(make: Make) -> Call:
     x, y = make(), make()
     return lambda: fastopt.batch_norm_forward(x, out=(y, None, None))
@@ -135,6 +141,18 @@ def dropout(make: Make) -> Call:
 def uniform(make: Make) -> Call:
     param = make()
     return lambda: init.uniform_(param, seed=1)
+
+
+@family
+def uniform_reference(make: Make) -> Call:
+    param = make()
+    return lambda: init.uniform_(param, seed=1, backend="reference")
+
+
+@family
+def dropout_reference(make: Make) -> Call:
+    x, y = make(), make()
+    return lambda: fastopt.dropout_forward(x, p=0.5, seed=1, out=y, backend="reference")
 
 
 @family

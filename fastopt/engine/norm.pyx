@@ -37,6 +37,7 @@ from fastopt.engine.intake cimport (
     same_shape,
     shape_of,
     storage,
+    view_of,
 )
 from fastopt.engine.pins cimport owns_its_memory, pin
 from fastopt.engine.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
@@ -342,12 +343,15 @@ cdef class Call:
 
     cdef int pin(self) except -1:
         """Pin all arrays where the GIL may be released, or else those that own no memory: see `Intake`."""
+        cdef Py_ssize_t i
         self.is_held = self.backend is not None or cnp.PyArray_SIZE(<ndarray>self.arrays[0]) * ARRAYS >= RELEASE_GIL_FROM
-        for array in self.arrays:
-            if self.is_held or not owns_its_memory(<ndarray>array):
+        for i in range(len(self.arrays)):
+            if self.is_held or not owns_its_memory(<ndarray>self.arrays[i]):
                 if self.pins is None:
                     self.pins = []
-                pin(self.pins, array)
+                pin(self.pins, self.arrays[i])
+            if self.backend is not None:  # the reference reads and writes by NumPy: nobody else may reshape what it has
+                self.arrays[i] = view_of(<ndarray>self.arrays[i], self.stored[i], <str>self.names[i])
         return 0
 
     cdef int expect_unchanged(self) except -1:

@@ -144,6 +144,7 @@ def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, n
     cdef scalars_t scalars
     cdef tuple values
     intake.begin(("param",), -1, 1)
+    intake.keeps_views = backend is not None
     intake.take((param,))
     key.expect_at(intake.device, "param")
     dtype = DTYPES[intake.has_float64]

@@ -47,7 +47,7 @@ cdef int run_all(Update update, tuple tensors, tuple hyperparameters, backend, n
         scalars, trace = traced(update, hyperparameters)
     wanted = threads_wanted(num_threads)
     intake.begin(update.arrays, update.grad, len(tensors))
-    intake.is_held |= backend is not None
+    intake.keeps_views = backend is not None  # which Python may run meanwhile: the reference, or a compiler
     for arrays in tensors:
         intake.take(arrays)
     arrays = tensors[0] if len(tensors) == 1 else tuple([array for arrays in tensors for array in arrays])
