@@ -63,12 +63,13 @@ def test_one_rounding_at_every_size(case, backend, dtype):
             np.testing.assert_array_equal(arrays["grad"], before["grad"])
 
 
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-def test_the_reference_backend_is_the_oracle_rounded_once(case):
-    arrays = case.make_arrays((3, 5))
+def test_the_reference_backend_is_the_oracle_rounded_once(case, dtype):
+    arrays = case.make_arrays((3, 5), dtype)
     wanted = expected(case, arrays, 3)
     case.run(arrays, 3, backend="reference")
-    assert_same_bits(arrays, {name: wanted[name].astype("f4") for name in wanted})
+    assert_same_bits(arrays, {name: wanted[name].astype(dtype) for name in wanted})
 
 
 @pytest.mark.parametrize("scale", [-1.0, 1 / 1024, 0.0])

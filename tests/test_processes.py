@@ -241,7 +241,7 @@ def work():
     arrays = [np.ones(300_000, "f4") for _ in range(4)]
     while not stop.is_set():
         fastopt.adam(*arrays, step=1)
-workers = [threading.Thread(target=work) for _ in range(2)]
+workers = [threading.Thread(target=work, daemon=True) for _ in range(2)]  # an error below ends them, too
 for worker in workers:
     worker.start()
 mine = [np.ones(300_000, "f4") for _ in range(4)]
