@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 _T = TypeVar("_T")
 
@@ -34,13 +34,15 @@ class Guarded:
         super().__init_subclass__(**options)
         cls._is_foreign = cls.__module__.partition(".")[0] != __name__.partition(".")[0]
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        if not name.startswith("_"):
-            if name in self._assignable:
-                value = self._assignable[name](name, value)
-            elif name in vars(self) or hasattr(type(self), name) or name not in self._instead:
-                self._refuse(name)
-        object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # or else type checkers would let any name be assigned
+
+        def __setattr__(self, name: str, value: Any) -> None:
+            if not name.startswith("_"):
+                if name in self._assignable:
+                    value = self._assignable[name](name, value)
+                elif name in vars(self) or hasattr(type(self), name) or name not in self._instead:
+                    self._refuse(name)
+            object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{name} of {type(self).__name__} can't be deleted")

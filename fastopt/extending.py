@@ -136,7 +136,8 @@ class Rule(Guarded, Display):
         options = {name: given.pop(name) for name in list(given) if name not in own}
         values = self._named({**given, "step": 1, "grad_scale": 1.0} if "step" in self.defaults else given)
         members = {name: getattr(self, name) for name in ("update", "__doc__", "__module__")}
-        kind = type(self.name, (Optimizer,), {**members, "flags": ()})
+        kind: Any = type(self.name, (Optimizer,), {**members, "flags": ()})
+        kind._is_foreign = False  # though its module is the user's: it has no attributes of the user's own
         optimizer: Optimizer = kind(params, {name: values[name] for name in own}, **{"backend": None, **options})
         return optimizer
 

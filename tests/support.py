@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -202,3 +203,18 @@ LAYOUTS: list[Callable[[np.ndarray], np.ndarray]] = [
 def _filled(view: np.ndarray, values: np.ndarray) -> np.ndarray:
     view[...] = values
     return view
+
+
+def succeeds_in_a_child(call: Callable[[], object]) -> bool:
+    """Whether a call raises nothing in a child of fork()."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Python's and JAX's, of threads and forks
+        child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            call()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitpid(child, 0)[1] == 0

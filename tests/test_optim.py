@@ -21,7 +21,7 @@ from fastopt import optim
 from fastopt.optim.optimizer import OPTIONS
 from fastopt.optim.options import OF_A_STEP, SYNONYMS
 from tests.optim_cases import CASES, CLASSES, SHAPES, make, zero_state
-from tests.support import LAYOUTS, assert_same_bits, bits, cpus
+from tests.support import LAYOUTS, assert_same_bits, bits, cpus, succeeds_in_a_child
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
@@ -675,7 +675,7 @@ def test_bad_arguments_of_a_step_are_named_and_nothing_is_written():
     optimizer.groups[0].lr = np.nan
     raises(ValueError, "lr is nan", lambda: optimizer.step(models(seed=1)), *everything)
     for name in ("rate", "params", "names", "step", "grad_scale", "mu_product"):
-        with pytest.raises(AttributeError, match=name):
+        with pytest.raises(AttributeError, match=f"{name}|the parameters of a group can't be replaced"):
             setattr(optimizer.groups[0], name, 1.0)
 
 
@@ -819,21 +819,6 @@ def test_threads_that_step_models_of_their_own_get_the_serial_bits():
         thread.join()
     for params in several:
         assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
-
-
-def succeeds_in_a_child(call):
-    """Whether a call raises nothing in a child of fork()."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Python's and JAX's, of threads and forks
-        child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            call()
-            code = 0
-        finally:
-            os._exit(code)
-    return os.waitpid(child, 0)[1] == 0
 
 
 def test_a_child_of_fork_steps_whatever_another_thread_was_at():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import threading
 import time
@@ -13,7 +12,7 @@ import numpy as np
 import pytest
 
 from fastopt import optim
-from tests.support import assert_same_bits
+from tests.support import assert_same_bits, succeeds_in_a_child
 
 #: What reads or writes the state, given an optimizer, a state dict and a file of it.
 CALLS = {
@@ -172,13 +171,7 @@ def test_a_child_of_fork_reads_the_state_whatever_another_thread_was_at():
     thread.start()
     try:
         assert entered.wait(60)
-        child = os.fork()
-        if child == 0:
-            with suppress(BaseException):
-                assert_whole(optimizer.state_dict())
-                os._exit(0)
-            os._exit(1)
-        assert os.waitpid(child, 0)[1] == 0
+        assert succeeds_in_a_child(lambda: assert_whole(optimizer.state_dict()))
     finally:
         leave.set()
         thread.join()

@@ -203,7 +203,7 @@ def test_scalars_by_keyword_only_and_tuples_in_tuples():
 
 def test_prepare_names_its_arguments():
     for prepare in (lambda *lr: lr, lambda lr, **more: {"size": lr}):
-        with pytest.raises(ValueError, match=r"prepare takes \*\w+; expected each hyperparameter by its name"):
+        with pytest.raises(ValueError, match=r"prepare takes \*+\w+; expected each hyperparameter by its name"):
             fastopt.rule(prepare=prepare)(wrong)
 
 

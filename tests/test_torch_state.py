@@ -17,6 +17,7 @@ from tests.test_torch import VARIANTS, assert_same, assert_same_state, parameter
 pytestmark = [
     pytest.mark.parity,
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),  # JAX's, of the threads that it may have
 ]
 
 torch = peer("torch")
