@@ -45,7 +45,10 @@ class Guarded:
             object.__setattr__(self, name, value)
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(f"{name} of {type(self).__name__} can't be deleted")
+        own = name in self._assignable or self._instead_of(name) is not None or not self._is_foreign
+        if own and not name.startswith("_"):
+            raise AttributeError(f"{name} of {type(self).__name__} can't be deleted")
+        object.__delattr__(self, name)
 
     def _refuse(self, name: str) -> None:
         """Raise, unless an attribute belongs to a user's class."""
@@ -53,7 +56,8 @@ class Guarded:
         if instead is not None:
             raise AttributeError(f"{name} of {type(self).__name__} can't be assigned: {instead}")
         if not self._is_foreign:
-            expected = f"expected {' or '.join(self._assignable)}" if self._assignable else "nothing of it can be"
+            known = " or ".join(self._assignable)
+            expected = f"expected {known}" if known else "it has no attributes that can be"
             raise AttributeError(f"{name} of {type(self).__name__} can't be assigned; {expected}")
 
     def _instead_of(self, name: str) -> str | None:

@@ -88,13 +88,12 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         check_num_threads(num_threads)
         self._num_threads = num_threads
         self._names = tuple(arrays[0]) if len(arrays) == 1 and isinstance(arrays[0], Mapping) else None
-        self._arrays, self._samples = _checked(arrays, self._indices_only)
+        self._arrays, self._samples, self._pins = _checked(arrays, self._indices_only)
         if self.drop_last and self.samples < self.batch_size:
             raise ValueError(
                 f"batch_size is {self.batch_size}; expected at most {self.samples}, the number of samples, "
                 "with drop_last: there would be no batch"
             )
-        self._pins = pinned(self._arrays)
         self._numbers = np.arange(self.samples, dtype=np.int64)
         self._buffers: tuple[NDArray[Any], ...] | None = None
         #: Where the next batch comes from, and the pass that is under way, if any.
@@ -362,24 +361,26 @@ def _empty(arrays: tuple[NDArray[Any], ...], count: int) -> tuple[NDArray[Any], 
 # ---- Intake: rows are bytes, so that arrays may be of dtypes in which nothing computes
 
 
-def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[Any], ...], int]:
-    """Return the arrays, and how many samples they have."""
+def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[Any], ...], int, Any]:
+    """Return the arrays, how many samples they have, and what keeps their memory."""
     if not given or (isinstance(given[0], Mapping) and not given[0]):
         raise TypeError("arrays are none; expected one or more, or a dict of them")
     if len(given) == 1 and isinstance(given[0], Mapping):
         by_name = {f"arrays[{name!r}]": array for name, array in given[0].items()}
     elif indices_only and len(given) == 1 and hasattr(given[0], "__index__") and getattr(given[0], "shape", ()) == ():
-        return (), whole("arrays[0]", given[0], SAMPLES, 2**59)
+        return (), whole("arrays[0]", given[0], SAMPLES, 2**59), None
     else:
         by_name = {f"arrays[{i}]": array for i, array in enumerate(given)}
+    pins = pinned(by_name.values())  # before any of them is looked at, and the code of others runs
     arrays = {name: _as_array(name, array) for name, array in by_name.items()}
+    pins += pinned(arrays.values())
     first, samples = next((name, len(array)) for name, array in arrays.items())
     for name, array in arrays.items():
         if len(array) != samples:
             raise ValueError(f"{name} has {len(array)} samples; expected {samples}, as {first} has")
     if not samples:
         raise ValueError(f"{first} has no samples: its shape is {arrays[first].shape}; expected one or more")
-    return tuple(arrays.values()), samples
+    return tuple(arrays.values()), samples, pins
 
 
 def _as_array(name: str, given: Any) -> NDArray[Any]:

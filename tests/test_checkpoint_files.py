@@ -120,7 +120,7 @@ def npy(shape, descr="<f4", fortran=False, data=b""):
 #: 20 MB, which become 20 kB when they are deflated.
 MANY = bytes(20_000_000)
 HOSTILE_MEMBERS = {
-    "one that was not asked for": ({"more.npy": npy((5_000_000,), data=MANY)}, "it has 'more', which this optimizer"),
+    "one that was not asked for": ({"more.npy": npy((5_000_000,), data=MANY)}, "it has 'more'; expected only "),
     "one that is missing": ({"a.m.npy": None}, r"it lacks 'a\.m'"),
     "more than its header says": ({"a.m.npy": npy((2, 3), data=MANY)}, r"a\.m\.npy has 20000128 bytes; expected at"),
     "a header of 4 TiB": ({"a.m.npy": npy((1 << 40,))}, r"a\.m has shape \(1099511627776,\); expected \(2, 3\)"),
@@ -144,7 +144,7 @@ HOSTILE_MEMBERS = {
     "objects": ({"a.m.npy": npy((2, 3), "|O", data=bytes(24))}, r"a\.m has dtype object; expected float32"),
     "another format": ({"a.m.npy": b"\x93NUMPY\x03\x00" + bytes(200)}, r"it has an array of format \(3, 0\)"),
     "no array": ({"a.m.npy": b"x" * 152}, "the magic string is not correct"),
-    "a folder": ({"a.m/": b""}, r"it has 'a\.m/', which this optimizer has not"),
+    "a folder": ({"a.m/": b""}, r"it has 'a\.m/'; expected only 'metadata', "),
 }
 
 
@@ -222,7 +222,7 @@ HOSTILE_HEADERS = {
     ),
     "another dtype": (lambda c: with_header(c, ("a.m", "dtype"), "I32"), r"a\.m is stored as .*I32.*; expected .*F32"),
     "offsets beyond the file": (lambda c: with_header(c, ("a.m", "data_offsets"), FAR), r"a\.m is stored as "),
-    "one that was not asked for": (lambda c: with_header(c, ("more",), {}), "its header has 'more', which this"),
+    "one that was not asked for": (lambda c: with_header(c, ("more",), {}), "its header has 'more'; expected only "),
     "one that is missing": (lambda c: with_header(c, ("a.m",), None), r"its header lacks 'a\.m'"),
     "one name twice": (lambda c: c.replace(b'"a.v"', b'"a.m"'), "its header has a name twice"),
     "no digest": (lambda c: with_header(c, ("__metadata__", "sha256"), None), "its metadata lacks 'sha256'"),

@@ -12,7 +12,7 @@ import pytest
 
 import fastopt
 from fastopt import optim
-from fastopt.device import interface
+from tests.peers import peer
 
 FLOAT, BFLOAT = 2, 4
 
@@ -264,6 +264,9 @@ def test_no_data_and_no_elements_is_legal() -> None:
     ],
 )
 def test_a_broken_cuda_array_interface_is_refused_by_name(said: Any, error: type[Exception], message: str) -> None:
+    peer("numba_cuda")
+    from fastopt.device import interface
+
     given = {"shape": (3,), "typestr": "<f4", "data": (64, False), "version": 3, **said}
     with pytest.raises(error, match=message):
         interface.import_array(SimpleNamespace(__cuda_array_interface__=given), "x")

@@ -11,7 +11,7 @@ import itertools
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -485,3 +485,47 @@ def test_meddling_is_noticed() -> None:
                 call()
         seen[way.__name__] = meddler.calls
     assert all(seen.values()), seen
+
+
+class Resizing:
+    """What resizes another array when it is asked for its memory."""
+
+    def __init__(self, victim: np.ndarray, values: np.ndarray) -> None:
+        self.victim, self.values = victim, values
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """Shrink the other array, if that can be done, and give the values."""
+        with suppress(ValueError):
+            shrink(self.victim)
+        return self.values.__dlpack__()
+
+    def __dlpack_device__(self) -> Any:
+        """Say that they are in the host's memory."""
+        return self.values.__dlpack_device__()
+
+
+def test_an_array_of_mini_batches_that_is_resized_while_they_are_made() -> None:
+    x = np.ones((4096, 64))
+    given = fastopt.minibatches(x, Resizing(x, np.ones(4096)), batch_size=64, seed=1)
+    assert x.shape == (4096, 64)
+    assert all(np.all(batch == 1) for batch, _ in given)
+
+
+class Entries(dict[str, Any]):
+    """A dict that resizes an array when another entry is looked up."""
+
+    def __getitem__(self, name: str) -> Any:
+        """Return an entry."""
+        if name == "b":
+            with suppress(ValueError):
+                shrink(dict.__getitem__(self, "a")["m"])
+        return dict.__getitem__(self, name)
+
+
+def test_an_array_of_a_state_that_is_resized_while_it_is_loaded() -> None:
+    old, new = (optim.Adam({"a": np.ones((512, 512)), "b": np.ones(3)}) for _ in range(2))
+    old.step({"a": np.ones((512, 512)), "b": np.ones(3)})
+    state = old.state_dict()
+    state["state"] = Entries(state["state"])
+    new.load_state_dict(state)
+    np.testing.assert_array_equal(new.state["a"]["m"], old.state["a"]["m"])

@@ -297,7 +297,7 @@ def test_state_that_does_not_fit_is_refused(name):
             norm.load_state_dict({**state, name: bad})
     with pytest.raises(ValueError, match=rf"^state lacks {name}$"):
         norm.load_state_dict({key: array for key, array in state.items() if key != name})
-    with pytest.raises(ValueError, match=r"^state has extra, which this BatchNorm has not$"):
+    with pytest.raises(ValueError, match=r"^state has extra; expected only weight, bias"):
         norm.load_state_dict({**state, "extra": good})
     assert_same_bits(norm.state_dict(), before)
 
@@ -457,3 +457,15 @@ def test_statistics_of_a_data_set_are_statistics_and_finite():
         BatchNorm(2).use(statistics)
     with pytest.raises(TypeError, match=r"^statistics is a dict; expected a DatasetStatistics"):
         BatchNorm(2).use({})
+
+
+def test_a_state_is_loaded_as_a_whole():
+    """Own arrays, exchanged, become what the others were; where one can't be written, none is."""
+    norm = BatchNorm(3)
+    norm.weight[...], norm.bias[...] = 1.0, 2.0
+    norm.load_state_dict({**norm.state_dict(), "weight": norm.bias, "bias": norm.weight})
+    assert (norm.weight.tolist(), norm.bias.tolist()) == ([2.0] * 3, [1.0] * 3)
+    norm.bias.flags.writeable = False
+    with pytest.raises(TypeError, match=r"^bias is read-only; expected an array that can be written in place$"):
+        norm.load_state_dict(BatchNorm(3).state_dict())
+    assert norm.weight.tolist() == [2.0] * 3

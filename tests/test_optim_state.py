@@ -320,3 +320,34 @@ def test_an_infinite_limit_measures_and_does_not_clip(limit):
             optim.SGD(params, lr=0.1).step(grads, **{limit: bad})
     with pytest.raises(ValueError, match=r"^the norm of the gradients is nan; expected finite"):
         optim.SGD(params, lr=0.1).step([np.full(3, np.nan), grads[1]], **{limit: np.inf})
+
+
+def test_a_state_of_the_optimizers_own_arrays_exchanged():
+    """Each becomes what the other was, though they are written in turn."""
+    optimizer = optim.Adam([np.zeros(3), np.zeros(3)])
+    optimizer.step([np.full(3, 1.0), np.full(3, 5.0)])
+    first, second = (arrays["m"].copy() for arrays in optimizer.state)
+    state = optimizer.state_dict()
+    state["state"] = [dict(arrays) for arrays in optimizer.state][::-1]
+    state["state"][0]["m"] = state["state"][0]["m"][:]
+    optimizer.load_state_dict(state)
+    assert_same_bits(
+        {"first": optimizer.state[0]["m"], "second": optimizer.state[1]["m"]}, {"first": second, "second": first}
+    )
+
+
+def test_a_call_within_a_step_is_refused_in_a_child_of_fork_too():
+    outcome = []
+
+    def lr(step):
+        if optimizer.groups[0].weight_decay:
+            return 0.5
+        outcome.append(succeeds_in_a_child(lambda: optimizer.step(ones([3, 2]))))
+        return 0.5
+
+    optimizer = counting([3, 2])
+    optimizer.groups[0].weight_decay = 0.0
+    optimizer.groups[0].lr = lr
+    optimizer.step(ones([3, 2]))
+    assert outcome
+    assert not any(outcome)

@@ -669,3 +669,12 @@ assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 print("done")
 """
     assert run_python("import warnings; warnings.simplefilter('ignore')" + program) == "done\n"
+
+
+@pytest.mark.parametrize("offset", [1e6, 1e8])
+def test_samples_that_tell_the_centre_may_all_be_nan(offset):
+    """Of 1,600 samples, every 16th is looked at first."""
+    x = offset + np.random.default_rng(0).standard_normal((1600, 2))
+    x[8::16, 0] = x[::16, 1] = np.nan
+    var = StandardScaler(nan="ignore").fit(x).var
+    np.testing.assert_allclose(var, np.nanvar(x, axis=0), rtol=1e-7)

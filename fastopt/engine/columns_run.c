@@ -397,7 +397,7 @@ void move_centres(ptrdiff_t features, const double *count, const double *total, 
 {
     float_mode_t caller = enter_float_mode();
     for (ptrdiff_t f = 0; f < features; f++) {
-        double moved = count[f] > 0 ? centre[f] + (float)(total[f] / count[f]) : 0;
+        double moved = centre[f] + (float)(total[f] / count[f]); /* NaN: none of the samples has this feature */
         centre[f] = isfinite(moved) ? moved : centre[f];
     }
     leave_float_mode(caller);

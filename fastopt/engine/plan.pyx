@@ -14,6 +14,7 @@ from fastopt import host_scalars, rules
 from fastopt.backends import find_host_backend, load_kernel, load_summing
 
 from cpython.object cimport PyObject
+from cpython.pythread cimport PyThread_get_thread_ident
 from libc.float cimport DBL_MAX, FLT_MAX
 from libc.math cimport NAN, isfinite, isnan
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
@@ -162,6 +163,7 @@ cdef class Plan:
     cdef uint64_t seed
     cdef bint noisy, has_float64, of_torch
     cdef bint has_tensors  # PyTorch's, among the parameters
+    cdef unsigned long thread  # the one that does what `running` says
     cdef int running  # `forks`, while a step is made, or state is read or written
     cdef str activity  # what is done meanwhile
     cdef bint changed  # which jobs run, or their plans, since units were counted: kept, for share_out may raise
@@ -342,12 +344,14 @@ cdef class Plan:
         return Alone(self, activity)
 
     cdef int begin(self, str activity) except -1:
-        if self.running == forks:  # a child of fork() inherits what another thread was at
+        cdef unsigned long thread = PyThread_get_thread_ident()
+        # A child of fork() inherits what another thread was at, which is over there; but not what its own thread is at.
+        if self.running == forks or (self.running and self.thread == thread):
             raise RuntimeError(
                 f"{activity} was called during {self.activity}, by another thread or by a function that {self.activity} "
                 f"calls; expected one call of an optimizer at a time"
             )
-        self.running, self.activity = forks, activity
+        self.running, self.thread, self.activity = forks, thread, activity
         return 0
 
     # ---- Between steps

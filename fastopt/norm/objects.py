@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastopt.arguments import Activation, Array, Backend, Real, Result
-from fastopt.attributes import Guarded, unchecked
+from fastopt.attributes import Check, Guarded, unchecked
 from fastopt.display import Display, keywords
 from fastopt.engine import norm
 from fastopt.engine.hyperparameters import flag
+from fastopt.messages import brief
 from fastopt.norm.options import check_activation, check_axis, check_groups, check_numbers, dtype_of, length, lengths
 from fastopt.norm.statistics import DatasetStatistics
 from fastopt.options import check_backend, check_num_threads
@@ -22,6 +23,13 @@ _Values = NDArray[Any]
 
 #: The least that statistics of a state may be; NaN is less than any.
 LEAST = {"running_mean": -np.inf, "running_var": 0.0, "batches_seen": 0}
+
+
+def _array(name: str, given: Any) -> Any:
+    """Return an array that takes another one's place; its shape and dtype are checked when it is used."""
+    if not hasattr(given, "shape"):
+        raise TypeError(f"{name} is {brief(given)}; expected an array")
+    return given
 
 
 class Norm(Guarded, Display):
@@ -44,13 +52,11 @@ class Norm(Guarded, Display):
         Of the last backward.
     """
 
-    _assignable = dict.fromkeys(
-        (
-            "weight", "bias", "dweight", "dbias", "running_mean", "running_var", "batches_seen", "training", "axis",
-            "groups", "momentum", "eps", "affine", "unbiased", "activation", "backend", "num_threads",
-        ),
-        unchecked,
-    )  # fmt: skip
+    _assignable: ClassVar[dict[str, Check]] = {
+        **dict.fromkeys(("weight", "bias", "dweight", "dbias"), _array),
+        **dict.fromkeys(("training", "affine"), flag),
+        **dict.fromkeys(("eps", "activation", "backend", "num_threads"), unchecked),
+    }
     _instead = (
         dict.fromkeys(("x", "y", "mean", "rstd"), "forward sets it")
         | dict.fromkeys(("dx", "dresidual"), "backward sets it")
@@ -168,9 +174,11 @@ class Norm(Guarded, Display):
         if missing := [name for name in own if name not in state]:
             raise ValueError(f"state lacks {', '.join(missing)}")
         if foreign := [str(name) for name in state if name not in own]:
-            raise ValueError(f"state has {', '.join(foreign)}, which this {type(self).__name__} has not")
-        given = {name: np.asarray(state[name]) for name in own}
+            raise ValueError(f"state has {', '.join(foreign)}; expected only {', '.join(own)}")
+        given = {name: np.array(state[name]) for name in own}  # copies: they may be the norm's own, exchanged
         for name, array in own.items():
+            if not array.flags.writeable:
+                raise TypeError(f"{name} is read-only; expected an array that can be written in place")
             if given[name].shape != array.shape:
                 raise ValueError(f"{name} has shape {given[name].shape}; expected {array.shape}")
             if given[name].dtype != array.dtype:
@@ -239,6 +247,12 @@ class BatchNorm(Norm):
     >>> norm.running_mean
     array([0.2, 0.4], dtype=float32)
     """
+
+    _assignable = (
+        Norm._assignable
+        | dict.fromkeys(("running_mean", "running_var", "batches_seen"), _array)
+        | {"momentum": unchecked, "axis": unchecked, "unbiased": flag}
+    )
 
     kind = norm.BATCH
     _options = ("momentum", "eps", "axis", "affine", "unbiased", "activation", "backend", "num_threads")
@@ -333,6 +347,8 @@ class LayerNorm(Norm):
            [-1.,  1.]], dtype=float32)
     """
 
+    _instead = Norm._instead | {"axis": "it follows from the shape; make another LayerNorm"}
+
     kind = norm.LAYER
     _options = ("eps", "affine", "activation", "backend", "num_threads")
 
@@ -347,8 +363,8 @@ class LayerNorm(Norm):
         backend: Backend = None,
         num_threads: int | None = None,
     ):
-        super().__init__(lengths("shape", shape), -1, eps, affine, activation, dtype, backend, num_threads)
-        self.axis = -self.weight.ndim
+        features = lengths("shape", shape)
+        super().__init__(features, -len(features), eps, affine, activation, dtype, backend, num_threads)
 
 
 class InstanceNorm(Norm):
@@ -375,6 +391,8 @@ class InstanceNorm(Norm):
     <BLANKLINE>
            [[-1.,  1.]]], dtype=float32)
     """
+
+    _assignable = Norm._assignable | {"axis": unchecked}
 
     kind = norm.INSTANCE
 
@@ -417,6 +435,8 @@ class GroupNorm(Norm):
     >>> norm.forward(np.array([[1, 3, 2, 6]], np.float32))
     array([[-1.,  1., -1.,  1.]], dtype=float32)
     """
+
+    _assignable = Norm._assignable | {"axis": unchecked, "groups": unchecked}
 
     kind = norm.GROUP
     _options = ("groups", *Norm._options)

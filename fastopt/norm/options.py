@@ -60,7 +60,7 @@ def dtype_of(given: Any) -> np.dtype[Any]:
     """Return the dtype of weight and bias, which is one of floats."""
     try:
         dtype: np.dtype[Any] | None = None if given is None else np.dtype(given)
-    except TypeError:
+    except Exception:  # whatever a caller's object raises
         dtype = None
     if dtype is None or dtype.name not in DTYPES or not dtype.isnative:
         raise TypeError(f"dtype is {brief(given)}; expected one of {', '.join(DTYPES)}")

@@ -99,10 +99,13 @@ def _named(params: Any, first: int) -> tuple[list[str | int], list[Array]]:
 def by_path(tree: Mapping[Any, Any], what: str) -> dict[Any, Any]:
     """Return what nested dicts and lists hold by its path: of ``{"dense": {"bias": b}}``, ``{"dense/bias": b}``."""
     found: dict[Any, Any] = {}
-    for path, leaf in _leaves(tree, what, None):
-        if path in found:
-            raise ValueError(f"{what} has {path!r} twice, with and without nesting; expected names that differ")
-        found[path] = leaf
+    try:
+        for path, leaf in _leaves(tree, what, None):
+            if path in found:
+                raise ValueError(f"{what} has {path!r} twice, with and without nesting; expected names that differ")
+            found[path] = leaf
+    except RecursionError:
+        raise ValueError(f"{what} contains itself, or is nested too deeply; expected a tree of arrays") from None
     return found
 
 
@@ -110,7 +113,7 @@ def _leaves(tree: Mapping[Any, Any], what: str, outer: str | None) -> Iterator[t
     for name, value in tree.items():
         if not isinstance(name, (str, int)):
             where = what if outer is None else f"{what}[{outer!r}]"
-            raise TypeError(f"{where} has the name {name!r}, a {type(name).__name__}; expected a str")
+            raise TypeError(f"{where} has the name {brief(name)}, a {type(name).__name__}; expected a str")
         path = name if outer is None else f"{outer}/{name}"
         if isinstance(value, Mapping):
             yield from _leaves(value, what, str(path))

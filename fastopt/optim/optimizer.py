@@ -65,7 +65,9 @@ INSTEAD = {
     "state": STATE,
     "steps": "write into the array, as in optimizer.steps[...] = 0, or call load_state_dict",
     **dict.fromkeys(("step_count", "mu_products"), "call load_state_dict"),
-    **dict.fromkeys(("master_weights", "stochastic_rounding"), "make another optimizer with it"),
+    **dict.fromkeys(
+        ("params", "state_dtype", "master_weights", "stochastic_rounding", "backend"), "make another optimizer with it"
+    ),
 }
 
 
@@ -181,7 +183,8 @@ class Optimizer(Guarded, Display):
     def ema_decay(self, decay: Real) -> None:
         if self._ema_decay is None:
             raise AttributeError(
-                "ema_decay is None, without averages, and can't be assigned: make another optimizer with it"
+                f"ema_decay of {type(self).__name__} can't be assigned: it was made without averages; "
+                f"make another optimizer with it"
             )
         checked = _ema_decay(decay)[0]
         with self._plan.alone("an assignment of ema_decay"):
@@ -288,7 +291,8 @@ class Optimizer(Guarded, Display):
             checkpoint.load(self, path)
 
     def _instead_of(self, name: str) -> str | None:
-        if name in self.groups[0].hyperparameters:
+        groups = vars(self).get("groups")  # a user's class may assign before there are any
+        if groups and name in groups[0].hyperparameters:
             return f"it is a hyperparameter of each group: assign optimizer.groups[0].{name}"
         return super()._instead_of(name)
 

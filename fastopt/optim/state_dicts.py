@@ -10,6 +10,7 @@ import numpy as np
 
 from fastopt.engine.hyperparameters import Hyperparameters, whole
 from fastopt.engine.intake import as_numpy
+from fastopt.engine.pins import pinned
 from fastopt.messages import brief
 from fastopt.optim.groups import Group
 
@@ -110,15 +111,16 @@ def give(optimizer: Optimizer, state: Any) -> None:
         raise ValueError(f"state is of {brief(state['optimizer'])}; expected {own['optimizer']!r}")
     check_names(state, own, "state")
     step_count = _count(state["step_count"], "step_count")
-    steps = _checked_steps(state["steps"], own["steps"])
+    held = _Held(own)
+    steps = _checked_steps(state["steps"], own["steps"], held)
     hyperparameters = _checked_groups(state["groups"], own["groups"], optimizer.groups)
     seed, ema_decay = _checked_options(state, own)
-    arrays = [steps, *_checked_arrays(state["state"], own["state"])]
+    arrays = [steps, *_checked_arrays(state["state"], own["state"], held)]
     products, histories = _products(optimizer), None
     if products is not None:
         counts = steps[1].tolist()
         products, histories = products.restored(_checked_products(state["mu_products"], counts), counts)
-    _try(optimizer, hyperparameters, state["steps"])
+    _try(optimizer, hyperparameters, steps[1])
 
     dicts = [(vars(group), values) for group, values in zip(optimizer.groups, hyperparameters, strict=True)]
     dicts.append((vars(optimizer), {"stochastic_rounding": seed, "_ema_decay": ema_decay}))
@@ -134,7 +136,8 @@ def check_names(given: Any, own: Collection[Any], what: str) -> None:
     if missing := [name for name in own if name not in given]:
         raise ValueError(f"{what} lacks {', '.join(map(repr, missing[:8]))}")
     if foreign := [name for name in given if name not in own]:
-        raise ValueError(f"{what} has {', '.join(map(repr, foreign[:8]))}, which this optimizer has not")
+        expected = ", ".join(map(repr, list(own)[:8]))
+        raise ValueError(f"{what} has {', '.join(map(brief, foreign[:8]))}; expected only {expected}")
 
 
 def _check_list(given: Any, own: list[Any], what: str) -> None:
@@ -153,27 +156,49 @@ def _count(given: Any, what: str) -> int:
     return given
 
 
-def _checked_array(given: Any, own: _Array, what: str) -> tuple[_Array, _Array]:
-    """Return views of the two arrays, which no one else can change, as `Plan.restore` takes them."""
+class _Held:
+    """Arrays of a given state, which nobody else can resize as long as this lives."""
+
+    def __init__(self, own: dict[str, Any]):
+        self._pins: list[Any] = []
+        arrays = [own["steps"], *(array for _, arrays in by_name(own["state"]) for array in arrays.values())]
+        self._own = {id(_owner(array)) for array in arrays}
+
+    def take(self, given: _Array) -> _Array:
+        """Return a view of an array; or a copy, if it is one of the optimizer's own, which are written in turn."""
+        self._pins += pinned([given])
+        array = given.view(np.ndarray)
+        return array.copy(order="K") if id(_owner(array)) in self._own else array
+
+
+def _owner(array: Any) -> Any:
+    while getattr(array, "base", None) is not None:
+        array = array.base
+    return array
+
+
+def _checked_array(given: Any, own: _Array, what: str, held: _Held) -> tuple[_Array, _Array]:
+    """Return arrays that no one else can change, as `Plan.restore` takes them: the own one, and what it becomes."""
     if not isinstance(given, np.ndarray):
         raise TypeError(f"{what} is a {type(given).__name__}; expected a NumPy array")
+    given = held.take(given)
     if given.shape != own.shape:
         raise ValueError(f"{what} has shape {given.shape}; expected {own.shape}")
     if given.dtype != own.dtype:
         raise TypeError(f"{what} has dtype {given.dtype}; expected {own.dtype}")
     if not own.flags.writeable:
         raise TypeError(f"{what} is read-only in the optimizer; expected an array that can be written in place")
-    return own.view(np.ndarray), given.view(np.ndarray)
+    return own.view(np.ndarray), given
 
 
-def _checked_steps(given: Any, own: _Array) -> tuple[_Array, _Array]:
-    checked = _checked_array(given, own, "steps")
-    if (given < 0).any():
-        raise ValueError(f"steps has {given.min()}; expected counts of 0 or more")
+def _checked_steps(given: Any, own: _Array, held: _Held) -> tuple[_Array, _Array]:
+    checked = _checked_array(given, own, "steps", held)
+    if (checked[1] < 0).any():
+        raise ValueError(f"steps has {checked[1].min()}; expected counts of 0 or more")
     return checked
 
 
-def _checked_arrays(given: Any, own: Any) -> list[tuple[_Array, _Array]]:
+def _checked_arrays(given: Any, own: Any, held: _Held) -> list[tuple[_Array, _Array]]:
     if isinstance(own, dict):
         check_names(given, own, "state of the parameters")
     else:
@@ -182,7 +207,9 @@ def _checked_arrays(given: Any, own: Any) -> list[tuple[_Array, _Array]]:
     for name, arrays in by_name(own):
         what = f"state of params[{name!r}]"
         check_names(given[name], arrays, what)
-        checked += [_checked_array(given[name][kind], array, f"{kind} in {what}") for kind, array in arrays.items()]
+        checked += [
+            _checked_array(given[name][kind], array, f"{kind} in {what}", held) for kind, array in arrays.items()
+        ]
     return checked
 
 

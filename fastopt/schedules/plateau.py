@@ -90,17 +90,28 @@ class ReduceOnPlateau(Schedule):
         worst = inf if self.mode == "min" else -inf
         for name, start in {"best": worst, "num_bad_epochs": 0, "cooldown_counter": 0}.items():
             vars(self).setdefault(name, start)  # load_state_dict has set them
-        if self.mode == "min" and self.threshold_mode == "rel" and self.threshold >= 1:
-            raise ValueError(
-                f"threshold is {self.threshold}; expected it below 1 with mode='min' and threshold_mode='rel': "
-                "no metric above 0 would be low enough"
-            )
+        self._check_threshold(vars(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name not in self.__dataclass_fields__:
             expected = ", ".join(self.__dataclass_fields__)
             raise AttributeError(f"{name} of ReduceOnPlateau can't be assigned; expected one of {expected}")
-        vars(self)[name] = ARGUMENTS[name](name, value)
+        own = vars(self)
+        if name == "mode" and name in own:
+            raise AttributeError("mode of ReduceOnPlateau can't be assigned: best is of this mode; make another one")
+        checked = ARGUMENTS[name](name, value)
+        if len(own) == len(self.__dataclass_fields__):  # else it is being made
+            self._check_threshold({**own, name: checked})
+        own[name] = checked
+
+    @staticmethod
+    def _check_threshold(values: Mapping[str, Any]) -> None:
+        threshold = values["threshold"]
+        if values["mode"] == "min" and values["threshold_mode"] == "rel" and threshold >= 1:
+            raise ValueError(
+                f"threshold is {threshold}; expected it below 1 with mode='min' and threshold_mode='rel': "
+                "no metric above 0 would be low enough"
+            )
 
     def __delattr__(self, name: str) -> None:
         raise AttributeError(f"{name} of ReduceOnPlateau can't be deleted")
