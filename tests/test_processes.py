@@ -112,7 +112,7 @@ assert fastopt.get_num_threads() == 2
 def test_signals_are_for_the_callers_threads():
     """A thread of the pool blocks all of them but its own faults; the caller's mask stays as it was."""
     program = """
-import os, re, signal, numpy as np, fastopt
+import os, re, signal, time, numpy as np, fastopt
 from pathlib import Path
 from fastopt.engine.threads import pretend_cpu_limit
 def blocked(thread):
@@ -126,8 +126,12 @@ workers = set(os.listdir("/proc/self/task")) - before
 assert len(workers) == 2
 assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == {signal.SIGUSR2}
 faults = {signal.SIGSEGV, signal.SIGBUS, signal.SIGFPE, signal.SIGILL, signal.SIGABRT, signal.SIGTRAP}
+expected = signal.valid_signals() - faults - {signal.SIGKILL, signal.SIGSTOP}
+deadline = time.monotonic() + 60  # a new thread blocks every signal until the C library has set it up
 for worker in workers:
-    assert blocked(worker) == signal.valid_signals() - faults - {signal.SIGKILL, signal.SIGSTOP}, blocked(worker)
+    while blocked(worker) != expected and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert blocked(worker) == expected, blocked(worker)
 """
     run_python(program)
 
