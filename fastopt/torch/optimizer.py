@@ -73,13 +73,8 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
             try:
                 planned.step(self, grads, grad_scale)
                 return
-            except (
-                RuntimeError,
-                TypeError,
-                ValueError,
-                Disagreement,
-            ):  # a shape may have changed: only the engine looks
-                if planned.begun:
+            except (RuntimeError, TypeError, ValueError, Disagreement):
+                if planned.begun:  # else a shape may have changed: only the engine looks at those
                     raise
         planned = Planned(self, params, grads, planned)
         planned.step(self, grads, grad_scale)
@@ -112,9 +107,8 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
         for values in self.state.values():
             for name in ("step", self.product) if isinstance(values, dict) else ():
                 number = values.get(name)
-                if isinstance(number, torch.Tensor) and tensors.is_on_device(
-                    number
-                ):  # as PyTorch's fused kernels have it
+                # PyTorch's fused kernels keep it on the device.
+                if isinstance(number, torch.Tensor) and tensors.is_on_device(number):
                     values[name] = number.cpu()
 
 
