@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 import time
@@ -187,6 +188,7 @@ def interrupted(seconds, call):
         raise KeyboardInterrupt
 
     early, before = True, signal.signal(signal.SIGALRM, interrupt)
+    gc.disable()  # an interruption of a callback of the collector's, such as Hypothesis', would be lost
     try:
         try:
             signal.setitimer(signal.ITIMER_REAL, seconds)
@@ -197,6 +199,7 @@ def interrupted(seconds, call):
     except KeyboardInterrupt:
         pass
     finally:
+        gc.enable()
         signal.signal(signal.SIGALRM, before)
     return early
 
