@@ -235,6 +235,11 @@ def test_signature_of_a_rule() -> None:
         signature.bind(*arrays)
 
 
+def squeezed(text: str) -> str:
+    """Return a text without white space: from 3.13 on, Python breaks long signatures."""
+    return "".join(text.split())
+
+
 def test_help_of_a_rule() -> None:
     """Of one with a docstring, and one without; in a class, too, and in a module's."""
 
@@ -243,12 +248,12 @@ def test_help_of_a_rule() -> None:
 
     for rule, doc in ((heavy_ball, "Polyak's momentum."), (undocumented, ""), (prepared, "Less at each step.")):
         text = pydoc.plain(pydoc.render_doc(rule))
-        assert f"{rule.name}{inspect.signature(rule)}\n" in text
+        assert squeezed(f"{rule.name}{inspect.signature(rule)}") in squeezed(text)
         assert doc in text
         assert "An update that a user wrote" not in text
     assert Holder.rule is Holder().rule is heavy_ball
     printed = run_python("import tests.test_display as t; help(t.heavy_ball); help(t)")
-    assert printed.count("heavy_ball(param, grad, velocity, /, *, lr, momentum=0.5") == 2
+    assert squeezed(printed).count("heavy_ball(param,grad,velocity,/,*,lr,momentum=0.5") == 2
     assert printed.count("Polyak's momentum.") == 2
 
 

@@ -679,6 +679,7 @@ def test_bad_arguments_of_a_step_are_named_and_nothing_is_written():
             setattr(optimizer.groups[0], name, 1.0)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
 def test_a_parameter_that_has_become_read_only_or_moved_is_refused():
     params = models()
     optimizer = optim.SGD(params, lr=0.1)
@@ -692,6 +693,7 @@ def test_a_parameter_that_has_become_read_only_or_moved_is_refused():
     raises(ValueError, r"params\[5\] has been moved in memory", lambda: optimizer.step(models(seed=1)), *params)
 
 
+@pytest.mark.filterwarnings("ignore:Setting the shape:DeprecationWarning")
 def test_masters_parameters_that_shrink_and_memmaps_are_looked_at_too(tmp_path):
     param = np.ones(40, ml_dtypes.bfloat16)
     optimizer = optim.SGD([param], lr=0.1, master_weights=True)
