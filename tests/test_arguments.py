@@ -56,7 +56,7 @@ LEFT_OUT = {
     "rule", "show_config", "piecewise", "sequence",
 }  # fmt: skip
 
-#: What is named where a number does not fit it: it is an argument, too, and its own value is told.
+#: Arguments that an error may name instead of the wrong one: the two do not fit together.
 RELATED = {"grad_scale", "high", "low", "mu_product", "step_min"}
 
 WHOLE = {"int", "int | None", "SupportsIndex", "SupportsIndex | None"}

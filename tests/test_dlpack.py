@@ -155,7 +155,7 @@ def test_a_whole_tensor(versioned: bool, dtype: Any) -> None:
 
 @pytest.mark.parametrize("major", [0, 2, 99])
 def test_another_major_version_is_not_read(major: int) -> None:
-    """Nothing but the deleter: what stands behind it in other versions, nobody knows."""
+    """Only the deleter is read: in other versions the layout after it is unknown."""
     exporter = Exporter(np.ones(3, "f4"), major=major)
     ctypes.memset(
         ctypes.byref(exporter.managed, Versioned.flags.offset), 0xFF, ctypes.sizeof(Versioned) - Versioned.flags.offset

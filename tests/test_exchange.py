@@ -151,7 +151,7 @@ def test_a_tensor_that_has_been_put_straight_is_refused_by_an_optimizer() -> Non
 
 
 def test_a_tensor_that_has_been_transposed_in_its_place_is_refused_by_an_optimizer() -> None:
-    """Its address and shape are as before, and neither now nor before do its elements stand in one run."""
+    """Its address and shape are as before, and it is contiguous neither before nor after."""
     whole, grad = torch.ones(8, 8), torch.ones(4, 4)
     param = whole[:4, :4]
     optimizer = Adam([param])

@@ -324,7 +324,7 @@ def test_where_it_is(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_folder_that_is_only_read(folder: Path, kernels: Kernels, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is in it is loaded, and what is not, is compiled at each call. (Root may write to any.)"""
+    """A kernel in the folder is loaded; any other is compiled at each call. (Root may write to any folder.)"""
 
     def refused(*_: object) -> None:
         raise PermissionError

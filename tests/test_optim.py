@@ -488,7 +488,7 @@ def test_the_average_follows_the_parameters(dtype):
 )
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
 def test_the_average_of_a_parameter_in_any_layout(layout, dtype):
-    """The same bits; and its elements stand in the order of the parameter's, as those of other state do."""
+    """It has the same bits, and the memory order of the parameter, as other state has."""
     params = [layout(values((40, 30), dtype)), values((40, 30), dtype)]
     optimizer = optim.Adam(params, lr=0.1, ema_decay=0.75)
     one, other = (state["ema"] for state in optimizer.state)

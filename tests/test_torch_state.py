@@ -63,15 +63,21 @@ def run_in(method: str, *calls: tuple[Any, ...]) -> None:
 # ---- Shared with other processes
 
 
+def shared_parameters() -> list[Any]:
+    """Return parameters in shared memory."""
+    params = parameters(shapes=[(3,), (2, 2)])
+    for param in params:
+        param.share_memory_()
+    return params
+
+
 @every_class
 @pytest.mark.parametrize("shape", [(), (1,)])
 def test_processes_count_in_shared_memory(name: str, shape: tuple[int, ...]) -> None:
     """Two forked processes make five steps each, and their parent some before and after: all in the same state."""
     results = []
     for module in (ours, torch.optim):
-        params = parameters(shapes=[(3,), (2, 2)])
-        for param in params:
-            param.share_memory_()
+        params = shared_parameters()
         optimizer = getattr(module, name)(params, lr=0.01)
         optimizer.state.update(shared_state(name, params, shape))
         held = [optimizer.state[param]["step"] for param in params]
@@ -101,9 +107,7 @@ def test_processes_that_take_turns(name: str) -> None:
     """Each goes on from what the other one counted, with a plan of its own."""
     results = []
     for module in (ours, torch.optim):
-        params = parameters(shapes=[(3,), (2, 2)])
-        for param in params:
-            param.share_memory_()
+        params = shared_parameters()
         optimizer = getattr(module, name)(params, lr=0.01)
         optimizer.state.update(shared_state(name, params, ()))
         turns = [multiprocessing.get_context("fork").Semaphore(first) for first in (1, 0)]

@@ -31,7 +31,7 @@ TAKEN = (
 #: What kernels call beside primitives, and their constants: scalars with such a name have another one in the text.
 CALLED = ("chunk", "cuda", "gradient", "index", "min", "none", "range", "single", "unroll", "zero")
 
-#: Names that its arrays can't have: they stand beside these in the text of a kernel.
+#: Names that a rule's arrays can't have, because the text of a kernel uses them.
 BESIDE = (*SHARED_SCALARS, "gradient", "range")
 
 #: Names that its state can't have: what optimizers keep beside it.

@@ -171,7 +171,7 @@ cdef class Call:
         return 0
 
     cdef object view(self, int i):
-        """x or out, as the device's side of the house has it."""
+        """Return x or out as the CUDA dispatch takes it."""
         from fastopt.device.arrays import View
 
         return View(*elements_of(&self.looked[i]))

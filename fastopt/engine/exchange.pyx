@@ -244,8 +244,8 @@ def advance_numbers(list tensors, cnp.ndarray stored, cnp.ndarray values, cnp.nd
     ----------
     tensors : list of torch.Tensor
     stored, values : ndarray of float64
-        As of `read_numbers`. A tensor that another process has written since then changes from what it holds now, and is told
-        from what is stored.
+        As of `read_numbers`. If another process has written a tensor since then, its present number is advanced; the next
+        `read_numbers` then finds that it differs from what is stored.
     active : ndarray of bool
         Which tensors change.
     factors : ndarray of float64, or None

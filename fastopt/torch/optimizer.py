@@ -94,7 +94,7 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, as in PyTorch."""
-        if isinstance(param_group, dict):  # PyTorch refuses what is not
+        if isinstance(param_group, dict):  # PyTorch refuses any other type
             refuse(self.defaults | param_group)
         super().add_param_group(param_group)
 
