@@ -1,4 +1,4 @@
-"""Builds the compiled part: the engine, and the kernels of fastopt/rules.py for each type and instruction set.
+"""Builds the compiled part: the engine, and the kernels of fastopt/rules/update.py for each type and instruction set.
 
 What can't change is in pyproject.toml. This file asks the compiler what it can do, writes the kernels' source
 under build/ (never committed) and says how each piece is compiled.
@@ -21,11 +21,11 @@ ROOT = Path(__file__).parent
 sys.path.append(str(ROOT / "fastopt"))
 
 # Not as fastopt.codegen: that package can't be imported before it is built.
-from codegen.columns_to_cython import columns_module  # noqa: E402
-from codegen.panels_to_cython import panels_module  # noqa: E402
-from codegen.random_to_cython import random_module  # noqa: E402
-from codegen.to_cython import cython_module  # noqa: E402
-from codegen.to_interface import c_header, cython_declarations, cython_functions  # noqa: E402
+from codegen.cython.interface import c_header, cython_declarations, cython_functions  # noqa: E402
+from codegen.cython.norm import panels_module  # noqa: E402
+from codegen.cython.random import random_module  # noqa: E402
+from codegen.cython.scaling import columns_module  # noqa: E402
+from codegen.cython.update import cython_module  # noqa: E402
 
 GENERATED = ROOT / "build" / "generated"
 ENGINE = "fastopt/engine"
@@ -56,7 +56,7 @@ def write(path: Path, text: str) -> None:
 
 def headers() -> list[str]:
     """All C headers of the package but those that are written: which module reads which, is not asked."""
-    found = [path for folder in ("codegen", "engine") for path in (ROOT / "fastopt" / folder).glob("*.h")]
+    found = [path for folder in ("codegen", "engine") for path in (ROOT / "fastopt" / folder).rglob("*.h")]
     return sorted(os.path.relpath(path, ROOT) for path in [*found, ROOT / INCLUDE / "fastopt.h"])
 
 
@@ -66,14 +66,14 @@ def kernel_extensions() -> list[Extension]:
     levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else []
     extensions = []
     writers = {
-        "rules": cython_module,
-        "norm_rules": panels_module,
-        "column_rules": columns_module,
-        "random_rules": random_module,
+        "update": cython_module,
+        "norm": panels_module,
+        "scaling": columns_module,
+        "random": random_module,
     }
     for family, write_module in writers.items():
-        source = (ROOT / "fastopt" / f"{family}.py").read_text()
-        for dtype in ("float32", "float64", *(["bfloat16"] if family == "norm_rules" else [])):
+        source = (ROOT / "fastopt" / "rules" / f"{family}.py").read_text()
+        for dtype in ("float32", "float64", *(["bfloat16"] if family == "norm" else [])):
             for isa in ["plain", *levels]:
                 name = f"{family}_{dtype}_{isa.replace('-', '_')}"
                 path = GENERATED / f"{name}.pyx"
@@ -82,8 +82,8 @@ def kernel_extensions() -> list[Extension]:
                     Extension(
                         f"fastopt.kernels.{name}",
                         [os.path.relpath(path, ROOT)],
-                        include_dirs=["fastopt/codegen", ENGINE],
-                        depends=[*headers(), f"{ENGINE}/codecs.c", f"{ENGINE}/draw.c"],
+                        include_dirs=["fastopt/codegen/cython", ENGINE],
+                        depends=[*headers(), f"{ENGINE}/core/codecs.c", f"{ENGINE}/random/draw.c"],
                         extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
                     )
                 )
@@ -92,7 +92,7 @@ def kernel_extensions() -> list[Extension]:
 
 def interface_extension() -> Extension:
     """The rules for other languages: what their compilers read goes into the package, as compiled modules do."""
-    source = (ROOT / "fastopt" / "rules.py").read_text()
+    source = (ROOT / "fastopt" / "rules" / "update.py").read_text()
     write(ROOT / INCLUDE / "fastopt_rules.h", c_header(source))
     write(ROOT / "fastopt" / "kernels" / "typed.pxd", cython_declarations(source))
     path = GENERATED / "typed.pyx"
@@ -103,25 +103,28 @@ def interface_extension() -> Extension:
 def engine_extensions() -> list[Extension]:
     """What runs the kernels: each module with its C files."""
     modules = {
-        "cpu": [],
-        "hyperparameters": [],
-        "dlpack": [],
-        "exchange": [],
-        "pins": [],
-        "intake": [],
-        "threads": ["thread_limits", "pool", "schedule"],
-        "update": [],
-        "gather": ["rows"],
-        "run": ["job", "spare"],
-        "plan": ["job", "spare", "squares"],
-        "c_api": ["job"],
-        "random": ["job"],
-        "norm": ["spare", *sorted(path.stem for path in (ROOT / ENGINE).glob("norm_*.c"))],
-        "columns": ["columns_run", "spare"],
+        "core/cpu": [],
+        "core/hyperparameters": [],
+        "core/dlpack": [],
+        "core/exchange": [],
+        "core/pins": [],
+        "core/intake": [],
+        "threads/threads": ["threads/limits", "threads/pool", "threads/parallel_for"],
+        "update/update": [],
+        "update/run": ["update/job", "core/scratch_pool"],
+        "update/plan": ["update/job", "core/scratch_pool", "update/sum_squares"],
+        "rows/gather": ["rows/rows"],
+        "capi/c_api": ["update/job"],
+        "random/random": ["update/job"],
+        "norm/norm": [
+            "core/scratch_pool",
+            *sorted(f"norm/{path.stem}" for path in (ROOT / ENGINE / "norm").glob("*.c")),
+        ],
+        "scaling/scaling": ["scaling/run", "core/scratch_pool"],
     }
     return [
         Extension(
-            f"fastopt.engine.{module}",
+            f"fastopt.engine.{module.replace('/', '.')}",
             [f"{ENGINE}/{module}.pyx", *(f"{ENGINE}/{name}.c" for name in sources)],
             include_dirs=[ENGINE, INCLUDE, numpy.get_include()],
             depends=headers(),
@@ -148,7 +151,7 @@ class Build(build_ext):
             extension.extra_compile_args += known
             extension.extra_link_args += SANITIZE_FLAGS[:1] if SANITIZE else []
             extension.define_macros.append(("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION"))
-            if extension.name == "fastopt.engine.threads" and self.compiles(["-pthread"]):
+            if extension.name == "fastopt.engine.threads.threads" and self.compiles(["-pthread"]):
                 extension.extra_compile_args += ["-pthread"]
                 extension.extra_link_args += ["-pthread"]
         self.parallel = self.parallel or os.cpu_count()

@@ -9,6 +9,7 @@ from math import prod
 from typing import Any
 
 import numpy as np
+from fastopt.engine.rows.gather import gather
 
 import fastopt
 from benchmarks.candidates import Candidate, Step
@@ -18,7 +19,6 @@ from benchmarks.figure import Figure, over
 from benchmarks.grid import Grid
 from benchmarks.results import Result, Results
 from benchmarks.workload import PATTERN, Arrays, Workload
-from fastopt.engine.gather import gather
 
 MEASURE = "around the step"
 

@@ -4,11 +4,12 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from fastopt.batches import minibatches
-from fastopt.dropout import dropout_backward, dropout_forward
-from fastopt.engine.threads import get_num_threads, set_num_threads
+from fastopt.coefficients.update import nadam_mu
+from fastopt.data.minibatches import minibatches
+from fastopt.engine.threads.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
-from fastopt.host_scalars import nadam_mu
+from fastopt.layers.dropout import dropout_backward, dropout_forward
+from fastopt.layers.residual import residual_add, residual_add_backward
 from fastopt.norm.batch import (
     batch_norm_backward,
     batch_norm_backward_inference,
@@ -18,12 +19,11 @@ from fastopt.norm.batch import (
 from fastopt.norm.group import group_norm_backward, group_norm_forward
 from fastopt.norm.instance import instance_norm_backward, instance_norm_forward
 from fastopt.norm.layer import layer_norm_backward, layer_norm_forward
-from fastopt.residual import residual_add, residual_add_backward
 from fastopt.updates.accumulation import accumulate
 from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix, nadam, radam, yogi
+from fastopt.updates.adaptive import adadelta, adagrad, rmsprop
 from fastopt.updates.descent import asgd, momentum, sgd
 from fastopt.updates.signs import lion, rprop, signum
-from fastopt.updates.squares import adadelta, adagrad, rmsprop
 
 if TYPE_CHECKING:
     from fastopt import init as init
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fastopt import schedules as schedules
     from fastopt import torch as torch
     from fastopt import updates as updates
-    from fastopt.calling import get_include, kernel
+    from fastopt.capi import get_include, kernel
     from fastopt.config import show_config
     from fastopt.extending import rule
 
@@ -88,9 +88,9 @@ __all__ = [
 
 #: What not everyone needs, and where it is.
 ON_DEMAND = {
-    "_c_api": "fastopt.engine.c_api",
-    "get_include": "fastopt.calling",
-    "kernel": "fastopt.calling",
+    "_c_api": "fastopt.engine.capi.c_api",
+    "get_include": "fastopt.capi",
+    "kernel": "fastopt.capi",
     "rule": "fastopt.extending",
     "show_config": "fastopt.config",
 }

@@ -9,8 +9,8 @@ from typing import Any
 
 import fastopt
 from fastopt.backends import MODULES, cython, find_backend
-from fastopt.backends.kept import cache_state
-from fastopt.engine.threads import get_num_threads, limits
+from fastopt.backends.disk_cache import cache_state
+from fastopt.engine.threads.threads import get_num_threads, limits
 from fastopt.errors import BackendUnavailable
 
 #: Packages of which the version matters, whether they are there or not.
@@ -98,6 +98,6 @@ def _backend(name: str) -> str:
 
 def _devices() -> dict[str, str]:
     find_backend("cuda")  # raises what says why it is missing
-    from fastopt.device.machine import machine
+    from fastopt.device.select import machine
 
     return {f"cuda:{number}": name for number, name in enumerate(machine().names())}

@@ -12,17 +12,17 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 
 from fastopt import primitives
-from fastopt.arguments import Array, Backend, Params, Real, Stream
-from fastopt.attributes import Guarded
-from fastopt.codegen.rule_text import SHARED_SCALARS
+from fastopt.codegen.parse import SHARED_SCALARS
 from fastopt.codegen.user_rule import TAKEN, RuleError, UserRule, read_rule
-from fastopt.display import Display
-from fastopt.engine.hyperparameters import Hyperparameters
-from fastopt.engine.run import run
-from fastopt.engine.update import Update
-from fastopt.messages import brief
+from fastopt.coefficients.ranges import ANY, RANGES
+from fastopt.common.display import Display
+from fastopt.common.guarded import Guarded
+from fastopt.common.messages import brief
+from fastopt.common.types import Array, Backend, Params, Real, Stream
+from fastopt.engine.core.hyperparameters import Hyperparameters
+from fastopt.engine.update.run import run
+from fastopt.engine.update.update import Update
 from fastopt.optim.optimizer import Optimizer
-from fastopt.ranges import ANY, RANGES
 
 #: From hyperparameters to a rule's scalars: by name, or in order.
 Prepare: TypeAlias = Callable[..., Mapping[str, float] | tuple[float, ...]]
@@ -178,7 +178,7 @@ class Rule(Guarded, Display):
         return function
 
     def _scalars(self, *values: Any) -> tuple[float, ...]:
-        """From hyperparameters to host scalars: the shared ones, the rule's, and the literals."""
+        """From hyperparameters to coefficients: the shared ones, the rule's, and the literals."""
         checked = dict(zip(self.hyperparameters, self._check(*values), strict=True))
         scale = checked.pop("grad_scale")
         decay = checked.pop("weight_decay") if self._coupled else 0.0

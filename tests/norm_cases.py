@@ -10,7 +10,7 @@ import ml_dtypes
 import numpy as np
 
 import fastopt
-from fastopt import norm_reference
+from fastopt.reference import norm as norm_reference
 from tests.support import Arrays
 
 BFLOAT16 = np.dtype(ml_dtypes.bfloat16)

@@ -10,10 +10,10 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+from fastopt.engine.threads.threads import pretend_cpu_limit
 
 import fastopt
 from fastopt import init, optim
-from fastopt.engine.threads import pretend_cpu_limit
 from fastopt.norm import DatasetStatistics
 from fastopt.scaling import MinMaxScaler, StandardScaler, Whitener
 from tests.cases import CASES

@@ -163,8 +163,9 @@ def test_the_reference_backend_checks_takes_scalars_and_writes_like_the_others()
 def test_autograd_is_told_of_tensors_that_were_written():
     """As updates on a device tell it: what it has saved of them is out of date."""
     torch = peer("torch")
+    from fastopt.engine.core.exchange import wrote
+
     from fastopt.device.streams import is_tensor
-    from fastopt.engine.exchange import wrote
 
     param = torch.ones(3, requires_grad=True)
     version = param._version

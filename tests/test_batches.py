@@ -11,9 +11,9 @@ import pickle
 import ml_dtypes
 import numpy as np
 import pytest
+from fastopt.engine.rows.gather import gather
 
 import fastopt
-from fastopt.engine.gather import gather
 from tests.cuda.support import Exported, OnDevice
 from tests.peers import peer
 from tests.support import LAYOUTS, bits, cpus, run_python

@@ -15,11 +15,11 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 import pytest
+from fastopt.engine.update.run import run_many
 
 import fastopt
-from fastopt import rules
-from fastopt.engine.run import run_many
 from fastopt.kernels import typed
+from fastopt.rules import update as rules
 from fastopt.updates.adam import ADAMW
 from tests.cases import BY_NAME, CASES, WD
 from tests.support import ROOT, assert_same_bits, cpus, lost_by, run_python, write_files_of

@@ -83,9 +83,11 @@ print([name for name in sys.modules if name.startswith(("numba", "cuda", "fastop
 def test_every_function_has_the_option(name):
     import inspect
 
-    from fastopt import dropout, init, residual
+    from fastopt import init
+    from fastopt.layers import dropout, residual
     from fastopt.norm import batch, group, instance, layer
-    from fastopt.updates import adam, descent, signs, squares
+    from fastopt.updates import adam, descent, signs
+    from fastopt.updates import adaptive as squares
 
     functions = [getattr(init, name) for name in init.__all__]
     for module in (descent, signs, squares, adam, batch, layer, instance, group, residual, dropout):

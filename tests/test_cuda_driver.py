@@ -14,7 +14,7 @@ peer("numba_cuda")
 PROGRAM = """
 import numpy as np, fastopt
 from tests.cuda.support import OnDevice
-from fastopt.engine.run import run_many
+from fastopt.engine.update.run import run_many
 from fastopt.updates.adam import ADAM
 from cuda.bindings import driver as cu
 a, b = (np.ones((4, 5000), np.float32) for _ in range(2))

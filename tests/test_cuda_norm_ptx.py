@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastopt.codegen.panel_text import GROUP
+from fastopt.codegen.norm import GROUP
 from tests.peers import peer
 from tests.ptx import assert_wide_indices, check, cuda, generations, ptx_of
 

@@ -10,9 +10,9 @@ from numba import types
 
 import fastopt
 import fastopt.numba
-from fastopt import rules
-from fastopt.codegen.rule_text import SHARED_SCALARS, parse_functions, rules_of
-from fastopt.codegen.to_cuda import LINEAR, LIST, WORDS, unroll
+from fastopt.codegen.cuda.update import LINEAR, LIST, WORDS, unroll
+from fastopt.codegen.parse import SHARED_SCALARS, parse_functions, rules_of
+from fastopt.rules import update as rules
 from tests.every_function import of_every_function
 from tests.ptx import check, contractible, cuda, generations, ptx_of
 from tests.support import users_kernel

@@ -6,7 +6,7 @@ import struct
 
 import pytest
 
-from fastopt.random_reference import DROPOUT, INITIAL, INITIAL_MORE
+from fastopt.reference.random import DROPOUT, INITIAL, INITIAL_MORE
 from tests.peers import peer
 from tests.support import parts_told
 

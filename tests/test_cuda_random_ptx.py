@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from fastopt import random_rules
-from fastopt.codegen.random_text import BITS, random_rules_of
-from fastopt.codegen.random_to_cuda import COPY, Random
-from fastopt.codegen.to_cuda import LINEAR
+from fastopt.codegen.cuda.random import COPY, Random
+from fastopt.codegen.cuda.update import LINEAR
+from fastopt.codegen.random import BITS, random_rules_of
+from fastopt.rules import random as random_rules
 from tests.ptx import check, contractible, cuda, generations, ptx_of
 
 RULES = {

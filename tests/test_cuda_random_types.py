@@ -13,12 +13,14 @@ import numpy as np
 import pytest
 from numba.extending import intrinsic
 
-from fastopt import dropout_forward, random_rules, random_scalars
-from fastopt.backends.reinterpretation import reinterpretation
-from fastopt.codegen.random_text import random_rules_of
-from fastopt.codegen.random_to_cuda import Random
-from fastopt.codegen.to_cuda import LINEAR
-from fastopt.random_reference import DROPOUT, INITIAL, INITIAL_MORE
+from fastopt import dropout_forward
+from fastopt.backends.numba.reinterpretation import reinterpretation
+from fastopt.codegen.cuda.random import Random
+from fastopt.codegen.cuda.update import LINEAR
+from fastopt.codegen.random import random_rules_of
+from fastopt.coefficients import random as random_scalars
+from fastopt.reference.random import DROPOUT, INITIAL, INITIAL_MORE
+from fastopt.rules import random as random_rules
 from tests.peers import peer
 from tests.support import assert_same_bits
 from tests.test_random import FILLS, KEY

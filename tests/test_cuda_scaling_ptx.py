@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fastopt.codegen.columns_to_cuda import GATHERED, JOINED, SCALED, VALUES, First, Gather, Join, Scale, Spoil
+from fastopt.codegen.cuda.scaling import GATHERED, JOINED, SCALED, VALUES, First, Gather, Join, Scale, Spoil
 from tests.ptx import assert_wide_indices, check, contractible, cuda, generations, ptx_of
 
 KINDS = {

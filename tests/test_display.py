@@ -14,8 +14,8 @@ import pytest
 import fastopt
 from fastopt import norm, optim, scaling, schedules
 from fastopt.backends.cython import ISA
-from fastopt.batches import MiniBatches
-from fastopt.calling import Kernel
+from fastopt.capi import Kernel
+from fastopt.data.minibatches import MiniBatches
 from fastopt.extending import Rule
 from fastopt.optim.groups import Group
 from tests.support import run_python

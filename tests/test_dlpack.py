@@ -265,7 +265,7 @@ def test_no_data_and_no_elements_is_legal() -> None:
 )
 def test_a_broken_cuda_array_interface_is_refused_by_name(said: Any, error: type[Exception], message: str) -> None:
     peer("numba_cuda")
-    from fastopt.device import interface
+    from fastopt.device import protocol as interface
 
     given = {"shape": (3,), "typestr": "<f4", "data": (64, False), "version": 3, **said}
     with pytest.raises(error, match=message):

@@ -21,8 +21,8 @@ import fastopt.optim
 import fastopt.scaling
 import fastopt.schedules
 import fastopt.updates.descent
-from fastopt.codegen.to_cython import cython_module
-from fastopt.ranges import RANGES
+from fastopt.codegen.cython.update import cython_module
+from fastopt.coefficients.ranges import RANGES
 from tests import cases
 
 ROOT = Path(__file__).parents[1]
@@ -197,8 +197,8 @@ def test_programs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_page_on_batch_norm_shows_the_rules() -> None:
-    """What it shows of norm_rules.py is what stands there."""
-    rules = (ROOT / "fastopt" / "norm_rules.py").read_text()
+    """What it shows of rules/norm.py is what stands there."""
+    rules = (ROOT / "fastopt" / "rules" / "norm.py").read_text()
     shown = [b.text for b in blocks_of(ROOT / "docs" / "batch-norm.md") if not b.is_complete]
     assert shown
     for function in "".join(shown).split("\n\n\n"):
@@ -208,7 +208,7 @@ def test_the_page_on_batch_norm_shows_the_rules() -> None:
 @every_page
 def test_constants(page: Path) -> None:
     """A number that is followed by a constant's name is its value."""
-    sources = "".join(path.read_text() for path in SOURCES if path.parent.name in ("engine", "device", "codegen"))
+    sources = "".join(path.read_text() for path in SOURCES if {"engine", "device", "codegen"} & set(path.parts))
     for number, name in re.findall(r"([\d,]+) \(`([A-Z_]+)`\)", page.read_text()):
         value = number.replace(",", "")
         assert re.search(rf"\b{name}\b\s*=?\s*{value}\b", sources), f"{name} is not {number}"
@@ -225,9 +225,9 @@ def test_architecture_names_every_file() -> None:
 
 
 def extended(name: str, addition: str, folder: Path) -> ModuleType:
-    """Import a copy of a module of fastopt that has more text at its end."""
+    """Import a copy of a module on updates that has more text at its end."""
     path = folder / f"extended_{name}.py"
-    path.write_text(f"{(ROOT / 'fastopt' / f'{name}.py').read_text()}\n\n{addition}")
+    path.write_text(f"{(ROOT / 'fastopt' / name / 'update.py').read_text()}\n\n{addition}")
     spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec
     assert spec.loader
@@ -245,8 +245,8 @@ def added_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cases.Case:
     monkeypatch.setitem(RANGES, new, RANGES["decay"])
     monkeypatch.setenv("FASTOPT_CACHE_DIR", str(tmp_path))
     names = dict(vars(fastopt.updates.descent))
-    for name in ("rules", "host_scalars", "reference"):
-        names[name] = extended(name, additions.pop(f"# fastopt/{name}.py"), tmp_path)
+    for name in ("rules", "coefficients", "reference"):
+        names[name] = extended(name, additions.pop(f"# fastopt/{name}/update.py"), tmp_path)
         monkeypatch.setitem(sys.modules, f"extended_{name}", names[name])
     exec(additions.pop("# fastopt/updates/descent.py"), names)
     row = additions.pop("# tests/cases.py")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from fastopt import dropout_backward, dropout_forward
-from fastopt.random_reference import DROPOUT, bits
+from fastopt.reference.random import DROPOUT, bits
 from tests.cuda.support import Exported
 from tests.peers import peer
 from tests.support import LAYOUTS, assert_same_bits, run_python

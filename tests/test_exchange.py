@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastopt.engine.update.run import run_many
 
 import fastopt
-from fastopt.engine import exchange
-from fastopt.engine.run import run_many
+from fastopt.engine.core import exchange
 from fastopt.init import normal_
 from fastopt.optim import Adam
 from fastopt.scaling import StandardScaler, Whitener

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fastopt.engine.update.run import run_many
 
 import fastopt
 from fastopt import dropout_backward, dropout_forward, init
-from fastopt.engine.run import run_many
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler
 from fastopt.updates.adam import ADAM
 from tests.cases import BY_NAME, CASES
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.gpu
 def cuda():
     """Numba's CUDA target, where a device can be used."""
     peer("numba_cuda")
-    from fastopt.device.machine import machine
+    from fastopt.device.select import machine
 
     try:
         machine()

@@ -13,8 +13,9 @@ import pytest
 from scipy import stats
 
 import fastopt.init
-from fastopt import init, random_scalars
+from fastopt import init
 from fastopt.backends import load_random_kernel
+from fastopt.coefficients import random as random_scalars
 from tests.cuda.support import Exported
 from tests.peers import peer
 from tests.support import assert_same_bits, cpus

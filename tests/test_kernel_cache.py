@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from fastopt.backends import kept as cache
+from fastopt.backends import disk_cache as cache
 from fastopt.config import config
 from tests.support import run_python
 
@@ -248,7 +248,7 @@ def test_kernel_of_another_type(tmp_path: Path) -> None:
 
 
 BAD_OBJECT = """
-from fastopt import rules
+from fastopt.rules import update as rules
 from fastopt.backends import numba
 numba.emit = lambda *_: b"no object file" * 50
 numba.load = lambda code: 0
@@ -362,7 +362,7 @@ def test_what_killed_processes_left_is_removed(folder: Path, kernels: Kernels) -
 def test_processes_that_write_at_once(tmp_path: Path) -> None:
     program = """
 import sys
-from fastopt.backends.kept import kept
+from fastopt.backends.disk_cache import kept
 made = []
 for round in range(200):
     for number in range(3):

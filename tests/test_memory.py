@@ -9,11 +9,11 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from fastopt.engine.update.run import run_many
 
 import fastopt
 from fastopt import optim
-from fastopt.engine import exchange
-from fastopt.engine.run import run_many
+from fastopt.engine.core import exchange
 from fastopt.scaling import StandardScaler, Whitener
 from fastopt.updates.descent import SGD
 from tests.peers import peer

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fastopt.engine.core.pins import pinned
 
 import fastopt
 from fastopt import init, optim
-from fastopt.engine.pins import pinned
 from fastopt.norm import DatasetStatistics
 from fastopt.scaling import StandardScaler, Whitener
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt import norm_reference
+from fastopt.reference import norm as norm_reference
 from tests.norm_cases import ALONE, BFLOAT16, CASES, DTYPES, EPS, EXTREMES, NormCase
 from tests.support import Arrays, assert_same_bits, copies
 

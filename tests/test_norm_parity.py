@@ -1,6 +1,6 @@
 """Norms beside PyTorch's, forward and backward: every layout of each array, and running statistics over many batches.
 
-``fastopt.norm_reference``, which the other tests trust, is held against the same.
+``fastopt.reference.norm``, which the other tests trust, is held against the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt import norm_reference
+from fastopt.reference import norm as norm_reference
 from tests.norm_cases import ALONE, CASES, EPS, NormCase
 from tests.peers import peer
 from tests.support import Arrays, c_order, copies, f_order, reversed_axes, sliced

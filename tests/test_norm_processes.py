@@ -68,7 +68,7 @@ def test_norms_in_a_forked_child(parent_runs):
     """With threads of its own, whether or not the parent had some; and the child's bits are the parent's."""
     program = f"""
 import hashlib, os, numpy as np
-from fastopt.engine.threads import pretend_cpu_limit
+from fastopt.engine.threads.threads import pretend_cpu_limit
 from tests.norm_cases import EXTREMES
 pretend_cpu_limit(3)
 def digest():
@@ -95,7 +95,7 @@ assert os.read(read, 100) == digest()
 def test_a_fork_during_norms_of_other_threads():
     program = """
 import os, threading
-from fastopt.engine.threads import pretend_cpu_limit
+from fastopt.engine.threads.threads import pretend_cpu_limit
 from tests.norm_cases import BY_NAME
 pretend_cpu_limit(3)
 case, stop = BY_NAME["batch"], threading.Event()
@@ -181,7 +181,7 @@ fastopt.batch_norm_forward(x, num_threads=8)
 large = np.ones((64, 64, 30, 30), "f4")
 fastopt.batch_norm_forward(large, num_threads=1)
 assert len(os.listdir("/proc/self/task")) == before
-from fastopt.engine.threads import pretend_cpu_limit
+from fastopt.engine.threads.threads import pretend_cpu_limit
 pretend_cpu_limit(3)
 fastopt.batch_norm_forward(large)
 assert len(os.listdir("/proc/self/task")) == before + 2

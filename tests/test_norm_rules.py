@@ -8,17 +8,17 @@ import re
 import numpy as np
 import pytest
 
-from fastopt import norm_rules
-from fastopt.codegen import panel_text
-from fastopt.codegen.panels_to_cython import panels_module
-from fastopt.codegen.panels_to_numba import panel_module
-from fastopt.codegen.rule_text import parse_functions
+from fastopt.codegen import norm as panel_text
+from fastopt.codegen.cython.norm import panels_module
+from fastopt.codegen.numba.norm import panel_module
+from fastopt.codegen.parse import parse_functions
+from fastopt.rules import norm as norm_rules
 from tests.support import ROOT
 from tests.test_rules import doubles_in, offences
 
 SOURCE = inspect.getsource(norm_rules)
 FUNCTIONS = parse_functions(SOURCE)
-HEADER = (ROOT / "fastopt" / "engine" / "panel.h").read_text()
+HEADER = (ROOT / "fastopt" / "engine" / "norm" / "panel.h").read_text()
 
 
 def enum(name: str) -> list[str]:

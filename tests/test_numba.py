@@ -18,7 +18,7 @@ from tests.support import assert_same_bits, copies, f_order, reversed_axes, run_
 
 every_case = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
-#: One for each way that host scalars are computed, rules that stand at the corners included: those are slow to compile.
+#: One for each way that coefficients are computed, rules that stand at the corners included: those are slow to compile.
 FEW = ["sgd-decay", "momentum-nesterov", "rmsprop-centered-momentum", "rprop", "adam-amsgrad", "radam", "adan"]
 
 
@@ -74,7 +74,7 @@ def test_layouts_and_types_together():
 
 
 @every_case
-def test_host_scalars(case):
+def test_coefficients(case):
     """In float64 to the last bit: powers and logarithms in Numba are those of Python, if the step is a float."""
     parameters = inspect.signature(case.update).parameters.values()
     options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}

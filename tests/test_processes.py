@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt.engine import threads as engine
+from fastopt.engine.threads import threads as engine
 from tests.cases import BY_NAME
 from tests.support import ROOT, assert_same_bits, copies, cpus, run_python
 
@@ -61,7 +61,7 @@ def test_import_is_quiet():
 def test_the_callers_floating_point_mode_returns_and_does_not_matter():
     """Division by zero trapped, subnormals flushed on output only: same results, and every bit comes back.
 
-    (Another direction of rounding would change the host scalars, which are Python's own arithmetic.)
+    (Another direction of rounding would change the coefficients, which are Python's own arithmetic.)
     """
     program = READ_MXCSR + textwrap.dedent("""
         import numpy as np
@@ -99,7 +99,7 @@ assert len(os.listdir("/proc/self/task")) == before
 large = [np.ones(400_000, "f4") for _ in range(4)]
 fastopt.adam(*large, step=1, num_threads=1)
 assert len(os.listdir("/proc/self/task")) == before
-from fastopt.engine.threads import pretend_cpu_limit
+from fastopt.engine.threads.threads import pretend_cpu_limit
 pretend_cpu_limit(3)
 fastopt.adam(*large, step=1)
 assert len(os.listdir("/proc/self/task")) == before + 2
@@ -114,7 +114,7 @@ def test_signals_are_for_the_callers_threads():
     program = """
 import os, re, signal, time, numpy as np, fastopt
 from pathlib import Path
-from fastopt.engine.threads import pretend_cpu_limit
+from fastopt.engine.threads.threads import pretend_cpu_limit
 def blocked(thread):
     mask = int(re.search(r"SigBlk:\\s+(\\w+)", Path(f"/proc/self/task/{thread}/status").read_text())[1], 16)
     return {number for number in range(1, 65) if mask >> number - 1 & 1}
@@ -149,7 +149,7 @@ for worker in workers:
 def test_the_environment_says_how_many_threads(environment, threads):
     program = """
 import os
-from fastopt.engine.threads import pretend_cpu_limit, get_num_threads
+from fastopt.engine.threads.threads import pretend_cpu_limit, get_num_threads
 pretend_cpu_limit(3)
 print(get_num_threads())
 """
@@ -205,7 +205,7 @@ def test_the_cgroup_quota_is_the_tightest_up_to_the_root(tmp_path, lines, files,
 
 FORK = """
 import os, sys, multiprocessing, numpy as np, fastopt
-from fastopt.engine.threads import pretend_cpu_limit
+from fastopt.engine.threads.threads import pretend_cpu_limit
 pretend_cpu_limit(3)
 def step(size=600_000):
     arrays = [np.ones(size, "f4") for _ in range(4)]
@@ -238,7 +238,7 @@ def test_steps_in_child_processes(tmp_path, method, parent_steps):
 def test_a_fork_during_steps_of_other_threads():
     program = """
 import os, threading, numpy as np, fastopt
-from fastopt.engine.threads import pretend_cpu_limit
+from fastopt.engine.threads.threads import pretend_cpu_limit
 pretend_cpu_limit(3)
 stop = threading.Event()
 def work():
@@ -395,7 +395,7 @@ for weight_decay in sys.argv[1:]:
 
 HALF_A_STEP = """
 import sys, numpy as np, fastopt
-from fastopt.backends import object_code
+from fastopt.backends.numba import object_code
 if "alone" in sys.argv:
     object_code.OF_THE_SYSTEM = set()
 a, b, state = np.ones(4, "f4"), np.ones(4, "f4"), np.zeros(4, "f4")
@@ -490,7 +490,7 @@ class OnADevice:
 @pytest.mark.parametrize("value", ["99999999999", " 3 "])
 def test_odd_numbers_of_threads_in_the_environment(value):
     program = """
-from fastopt.engine.threads import pretend_cpu_limit, get_num_threads
+from fastopt.engine.threads.threads import pretend_cpu_limit, get_num_threads
 pretend_cpu_limit(5)
 print(get_num_threads())
 """

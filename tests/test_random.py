@@ -10,10 +10,12 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fastopt import dropout_forward, init, random_reference, random_scalars
+from fastopt import dropout_forward, init
 from fastopt.backends import load_random_kernel
 from fastopt.backends.cython import built_isas
-from fastopt.random_reference import DROPOUT, INITIAL, bits, philox
+from fastopt.coefficients import random as random_scalars
+from fastopt.reference import random as random_reference
+from fastopt.reference.random import DROPOUT, INITIAL, bits, philox
 from tests.support import LAYOUTS, ROOT, assert_same_bits, cpus, run_python
 
 #: Of the authors' library, Random123: counter, key, and what becomes of them.

@@ -10,10 +10,10 @@ import re
 import ml_dtypes
 import numpy as np
 import pytest
+from fastopt.engine.update.run import run_many
 
 import fastopt
 from fastopt import optim
-from fastopt.engine.run import run_many
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler, Whitener
 from fastopt.updates.descent import SGD
 from tests.cases import BY_NAME, CASES

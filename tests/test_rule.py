@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt.codegen.rule_text import PRIMITIVES
+from fastopt.codegen.parse import PRIMITIVES
 from fastopt.extending import FUNCTIONS
 from fastopt.optim import Adam
 from tests import every_function

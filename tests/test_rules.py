@@ -7,14 +7,16 @@ import inspect
 
 import numpy as np
 import pytest
+from fastopt.engine.update.update import Update
 
-from fastopt import host_scalars, rules
-from fastopt.codegen.rule_text import FORMS, PRIMITIVES, parse_functions, rules_of
-from fastopt.codegen.to_cython import cython_module
-from fastopt.codegen.to_numba import numba_module
-from fastopt.engine import plan
-from fastopt.engine.update import Update
-from fastopt.updates import accumulation, adam, descent, signs, squares
+from fastopt.codegen.cython.update import cython_module
+from fastopt.codegen.numba.update import numba_module
+from fastopt.codegen.parse import FORMS, PRIMITIVES, parse_functions, rules_of
+from fastopt.coefficients import update as coefficients
+from fastopt.engine.update import plan
+from fastopt.rules import update as rules
+from fastopt.updates import accumulation, adam, descent, signs
+from fastopt.updates import adaptive as squares
 
 SOURCE = inspect.getsource(rules)
 FUNCTIONS = parse_functions(SOURCE)
@@ -69,7 +71,7 @@ def test_a_rule_returns_what_its_signature_says(name):
 def test_every_rule_is_used_and_every_update_has_its_scalars():
     assert {update.rule.__name__ for update in UPDATES} == set(RULES)
     for update in UPDATES:
-        assert update.prepare.__module__ == host_scalars.__name__
+        assert update.prepare.__module__ == coefficients.__name__
         assert update.arrays == FUNCTIONS[update.rule.__name__].arrays
 
 
@@ -95,7 +97,7 @@ def doubles_in(text: str) -> list[str]:
 def test_generated_text_is_headed_by_its_source_and_holds_each_body_verbatim():
     for dtype in ("float32", "float64"):
         text = cython_module(SOURCE, dtype)
-        assert text.startswith("# Generated from fastopt/rules.py")
+        assert text.startswith("# Generated from fastopt/rules/update.py")
         for function in FUNCTIONS.values():
             for line in function.body.splitlines():
                 assert line.strip() in text

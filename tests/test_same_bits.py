@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fastopt.engine.update.run import run_many
+from fastopt.engine.update.update import Update
 
 from fastopt.backends.cython import built_isas
-from fastopt.engine.run import run_many
-from fastopt.engine.update import Update
-from fastopt.updates import accumulation, adam, descent, signs, squares
+from fastopt.updates import accumulation, adam, descent, signs
+from fastopt.updates import adaptive as squares
 from tests.cases import BY_NAME, CASES
 from tests.support import assert_same_bits, copies, cpus, run_python
 

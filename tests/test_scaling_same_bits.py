@@ -7,9 +7,9 @@ import inspect
 import numpy as np
 import pytest
 
-from fastopt import column_rules
 from fastopt.backends.cython import built_isas
-from fastopt.codegen.column_text import COLUMN_KERNELS
+from fastopt.codegen.scaling import COLUMN_KERNELS
+from fastopt.rules import scaling as column_rules
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler
 from tests.support import LAYOUTS, ROOT, assert_same_bits, cpus, run_python
 
@@ -140,7 +140,7 @@ def test_the_callers_floating_point_mode_is_left_alone():
 
 
 def test_lists_agree():
-    header = (ROOT / "fastopt" / "engine" / "columns.h").read_text()
+    header = (ROOT / "fastopt" / "engine" / "scaling" / "scaling.h").read_text()
     names = header.split("enum column_kernel {")[1].split("}")[0].replace(",", " ").split()
     assert names == [kernel.name.upper() for kernel in COLUMN_KERNELS] + ["COLUMN_KERNELS"]
     (gather,) = (kernel for kernel in COLUMN_KERNELS if kernel.name == "gather")

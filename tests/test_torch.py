@@ -185,7 +185,8 @@ def test_dtypes(name: str, dtype: str, tolerance: float) -> None:
 
 def test_int16_is_no_bfloat16_elsewhere() -> None:
     """Only a plan that was told so takes the bits of bfloat16 for gradients."""
-    from fastopt.engine.plan import Plan, Tensor
+    from fastopt.engine.update.plan import Plan, Tensor
+
     from fastopt.updates.descent import SGD
 
     grad = torch.full((3,), 2.0, dtype=torch.bfloat16).view(torch.int16).numpy()
@@ -683,7 +684,7 @@ def devices(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let tensors of more than one axis pass for a device's: their updates go the way of those, to run_many."""
     from fastopt.torch import tensors
 
-    machine = peer("fastopt.device.machine")  # which needs numba-cuda
+    machine = peer("fastopt.device.select")  # which needs numba-cuda
     monkeypatch.setattr(tensors, "is_on_device", lambda tensor: tensor.ndim > 1)
     monkeypatch.setattr(machine, "machine", lambda: None)
 
@@ -720,7 +721,7 @@ def test_refusals_on_devices() -> None:
 def test_devices_that_can_not_be_used(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without what runs kernels, and while a graph is captured, the host's parameters stay as they are too."""
     from fastopt import BackendUnavailable
-    from fastopt.device import machine
+    from fastopt.device import select as machine
 
     params = parameters(shapes=[(3,), (2, 2)])
     optimizer = ours.AdamW(params)

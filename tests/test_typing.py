@@ -20,8 +20,9 @@ import pytest
 import typing_extensions
 
 import fastopt
-from fastopt import batches, optim
-from fastopt.arguments import BackwardOptions, OptimizerOptions, Unpack
+from fastopt import optim
+from fastopt.common.types import BackwardOptions, OptimizerOptions, Unpack
+from fastopt.data import minibatches as batches
 from fastopt.optim import Optimizer
 from tests.support import ROOT
 from tests.test_docs import PAGES, blocks_of

@@ -74,7 +74,7 @@ class Device:
 def find_device() -> Device:
     """Return the device, or raise what says why there is none."""
     from fastopt.backends import find_backend
-    from fastopt.device.machine import machine
+    from fastopt.device.select import machine
 
     machine()
     driver: Driver

@@ -43,7 +43,7 @@ def measure_call(workload: UpdateWorkload, effort: Effort, peers: bool, device: 
 
 def measure_launches(workload: ListWorkload, device: Device) -> Iterator[Result]:
     """Count the kernels of one call of fastopt's; the columns of seconds hold the number."""
-    from fastopt.device.machine import machine  # only here: numba-cuda may be missing
+    from fastopt.device.select import machine  # only here: numba-cuda may be missing
 
     step = FASTOPT_LIST.make(workload, device.put(workload.make_arrays()), THREADS)
     with patch.object(machine(), "launch", wraps=machine().launch) as launch:

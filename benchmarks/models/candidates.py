@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-import fastopt.reference
+import fastopt.reference.update
 from benchmarks.candidates import Candidate, Step
 from benchmarks.models.workload import ListWorkload
 from benchmarks.updates.candidates import CYTHON
@@ -49,7 +49,7 @@ def _results(workload: ListWorkload, arrays: Arrays, optimizer: Optimizer) -> Ar
 
 
 def _naive(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
-    formula = getattr(fastopt.reference, workload.case.update.__name__)
+    formula = getattr(fastopt.reference.update, workload.case.update.__name__)
     numbers = hyperparameters(workload.case, STEP)
     steps = [partial(formula, **tensor, **numbers) for tensor in workload.tensors(arrays)]
 

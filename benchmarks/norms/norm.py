@@ -9,7 +9,7 @@ from math import prod
 from typing import Any
 
 import fastopt
-from fastopt import norm_reference
+from fastopt.reference import norm as norm_reference
 
 #: Options of the public functions that say how to compute, not what.
 NOT_OF_THE_FORMULA = {"out", "backend", "num_threads", "stream"}

@@ -13,7 +13,8 @@ from benchmarks.candidates import Step
 from benchmarks.norms.workload import Pass
 from benchmarks.verify import TOLERANCE
 from benchmarks.workload import PATTERN, Arrays, Workload, numpy_dtype
-from fastopt import dropout_backward, dropout_forward, init, random_reference
+from fastopt import dropout_backward, dropout_forward, init
+from fastopt.reference import random as random_reference
 
 #: Of every call.
 SEED, OFFSET, P = 1, 2, 0.5

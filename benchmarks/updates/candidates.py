@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import fastopt.reference
+import fastopt.reference.update
 from benchmarks.candidates import Candidate, Step
 from benchmarks.updates.workload import STEP, UpdateWorkload
 from benchmarks.workload import Arrays
@@ -21,7 +21,7 @@ def _fastopt(backend: Any) -> Candidate:
 
 
 def _naive(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
-    formula = getattr(fastopt.reference, workload.case.update.__name__)
+    formula = getattr(fastopt.reference.update, workload.case.update.__name__)
     return partial(formula, **arrays, **hyperparameters(workload.case, STEP))
 
 

@@ -25,8 +25,8 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
 import fastopt
-from fastopt import reference
 from fastopt.norm import BatchNorm
+from fastopt.reference import update as reference
 
 LAYERS = (64, 128, 64, 10)
 EPOCHS = 30

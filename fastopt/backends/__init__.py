@@ -1,7 +1,7 @@
 """Who compiles a rule into kernels: one file per backend, found by name.
 
 A backend for the host has one function, ``kernel(rule, dtype, form)``, which returns the address of a kernel; ``form``
-is a position in ``fastopt.codegen.rule_text.FORMS``: with or without coupled and decoupled weight decay. That for CUDA
+is a position in ``fastopt.codegen.parse.FORMS``: with or without coupled and decoupled weight decay. That for CUDA
 devices compiles kernels of another kind, for `fastopt.device`.
 """
 
@@ -12,10 +12,10 @@ from importlib import import_module
 from types import ModuleType
 
 from fastopt.backends import cython
+from fastopt.common.messages import brief
 from fastopt.errors import BackendUnavailable
-from fastopt.messages import brief
 
-#: What ``backend=`` accepts, and how each is made to run. "reference" never comes here: see fastopt/reference.py.
+#: What ``backend=`` accepts, and how each is made to run. "reference" never comes here: see fastopt/reference/.
 MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba", "cuda": "fastopt.backends.cuda"}
 NAMES = (*MODULES, "reference")
 
@@ -36,7 +36,7 @@ def find_backend(name: str) -> ModuleType:
 def find_host_backend(name: str, array: str) -> ModuleType:
     """Return the module of a backend that runs over the host's memory, where ``array`` is."""
     if name == "cuda":
-        from fastopt.device.machine import machine
+        from fastopt.device.select import machine
 
         machine()
         raise ValueError(f"backend is 'cuda'; expected another, since {array} is in the host's memory")

@@ -9,7 +9,7 @@ from importlib import import_module
 from types import ModuleType
 
 import fastopt.kernels
-from fastopt.engine.cpu import supported_isas
+from fastopt.engine.core.cpu import supported_isas
 
 
 def _module_name(family: str, dtype: str, isa: str) -> str:
@@ -19,7 +19,7 @@ def _module_name(family: str, dtype: str, isa: str) -> str:
 def built_isas() -> list[str]:
     """Return the instruction sets that the build made kernels for and that run here, the widest last."""
     files = {name.partition(".")[0] for name in os.listdir(fastopt.kernels.__path__[0])}
-    return [isa for isa in supported_isas() if _module_name("rules", "float32", isa) in files]
+    return [isa for isa in supported_isas() if _module_name("update", "float32", isa) in files]
 
 
 def _choose() -> str:
@@ -48,9 +48,11 @@ def _module(family: str, dtype: str) -> ModuleType:
 
 def kernels(rule: Callable[..., object], dtype: str) -> tuple[int, ...]:
     """Return the addresses of the rule's kernels, in the order of its forms."""
-    addresses: dict[str, tuple[int, ...]] = _module("rules", dtype).addresses
+    addresses: dict[str, tuple[int, ...]] = _module("update", dtype).addresses
     if rule.__name__ not in addresses:
-        raise ValueError(f"rule {rule.__name__!r} is not in the build of the cython backend; expected one of rules.py")
+        raise ValueError(
+            f"rule {rule.__name__!r} is not in the build of the cython backend; expected one of fastopt.rules.update"
+        )
     return addresses[rule.__name__]
 
 
@@ -61,35 +63,35 @@ def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
 
 def panel_kernel(name: str, dtype: str, form: int) -> int:
     """Return the address of one of the norms' kernels."""
-    address: int = _module("norm_rules", dtype).addresses[name][form]
+    address: int = _module("norm", dtype).addresses[name][form]
     return address
 
 
 def column_kernel(name: str, dtype: str) -> int:
     """Return the address of one of the kernels of feature scaling."""
-    address: int = _module("column_rules", dtype).addresses[name]
+    address: int = _module("scaling", dtype).addresses[name]
     return address
 
 
 def random_kernel(name: str, dtype: str) -> int:
     """Return the address of a random rule's kernel."""
-    address: int = _module("random_rules", dtype).addresses[name]
+    address: int = _module("random", dtype).addresses[name]
     return address
 
 
 def draw(dtype: str) -> int:
     """Return the address of what draws random bits."""
-    address: int = _module("random_rules", dtype).draw
+    address: int = _module("random", dtype).draw
     return address
 
 
 def codecs(dtype: str) -> int:
     """Return the address of the codecs between this compute type and what arrays store."""
-    address: int = _module("rules", dtype).codecs
+    address: int = _module("update", dtype).codecs
     return address
 
 
 def summing(dtype: str) -> int:
     """Return the address of what sums of squares of this compute type are made with."""
-    address: int = _module("rules", dtype).summing
+    address: int = _module("update", dtype).summing
     return address

@@ -15,9 +15,9 @@ from types import CellType, FunctionType
 from typing import Any, NamedTuple
 
 from fastopt import primitives
-from fastopt.messages import brief, shortened
+from fastopt.common.messages import brief, shortened
 
-from .rule_text import FORMS, PRIMITIVES, SHARED_SCALARS
+from .parse import FORMS, PRIMITIVES, SHARED_SCALARS
 
 #: Names that a rule can't have: those of the functions that are compiled with it.
 COMPILED_WITH_IT = {name for form in FORMS for name in form}
@@ -75,7 +75,7 @@ class RuleError(ValueError):
 
 
 class UserRule(NamedTuple):
-    """A user's rule in the form of `fastopt/rules.py`."""
+    """A user's rule in the form of `fastopt/rules/update.py`."""
 
     name: str
     arrays: tuple[str, ...]

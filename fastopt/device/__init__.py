@@ -1,6 +1,7 @@
 """Running updates, norms and what is random on CUDA device arrays: what the engine is to the host's memory.
 
-The way of an array: intake (``engine/intake.pyx``) has checked it, ``engine/run.pyx`` has planned the jobs, and then
+The way of an array: intake (``engine/core/intake.pyx``) has checked it, ``engine/update/run.pyx`` has planned the jobs,
+and then
 
 * `launch` says which kernels run over which jobs, on which stream;
 * `table` keeps the pointers of a list of tensors on the device;

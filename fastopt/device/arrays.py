@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, NamedTuple
 
-from fastopt.device.machine import machine
+from fastopt.device.select import machine
 from fastopt.device.streams import LEGACY, is_tensor
 
 SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}

@@ -60,7 +60,7 @@ def row_major(axes: Sequence[Axis], name: str) -> list[Axis]:
 
 
 def words_of(letter: str, axes: Sequence[Axis], arrays: Sequence[str], step: int = 0) -> dict[str, int]:
-    """What kernels are told of axes of one kind, by the names of `fastopt.codegen.cuda_places`."""
+    """What kernels are told of axes of one kind, by the names of `fastopt.codegen.cuda.places`."""
     words = {f"extent_{letter}{k}": axis.extent for k, axis in enumerate(axes)}
     for each in arrays:
         words.update({f"{each}_{letter}{k}": axis.stride(each) for k, axis in enumerate(axes)})

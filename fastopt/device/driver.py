@@ -17,7 +17,7 @@ import numpy as np
 from cuda.bindings import driver as cu
 
 from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, WordsKernel, machine_code, packing
-from fastopt.codegen.to_cuda import WORDS
+from fastopt.codegen.cuda.update import WORDS
 from fastopt.device.streams import LEGACY
 from fastopt.errors import BackendUnavailable
 

@@ -1,14 +1,14 @@
 """What a norm's arrays are: axes of outer indices, groups, channels and space, with every array's strides along them.
 
-As in the engine (``engine/norm.h``), all kinds are one: elements have an outer index, a channel and a place in space,
-and each statistic is that of some channels, a group, of one outer index.
+As in the engine (``engine/norm/norm.h``), all kinds are one: elements have an outer index, a channel and a place in
+space, and each statistic is that of some channels, a group, of one outer index.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastopt.codegen.norms_to_cuda import PART
+from fastopt.codegen.cuda.norm import PART
 from fastopt.device.axes import Axis, count, merged, row_major
 
 #: What `Norm.groups` is of a layer norm.
@@ -47,7 +47,7 @@ class Norm(NamedTuple):
 
 
 class NormAxes:
-    """A norm's axes and the numbers that follow from them, as ``plan_norm`` in ``engine/norm_plan.c`` has them."""
+    """A norm's axes and the numbers that follow from them, as ``plan_norm`` in ``engine/norm/plan.c`` has them."""
 
     def __init__(self, norm: Norm):
         self.norm = norm

@@ -15,16 +15,16 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fastopt.backends.cuda import WrittenKernel
-from fastopt.codegen.norm_elements_to_cuda import ColumnElements, Elements
-from fastopt.codegen.norm_statistics_to_cuda import Fixed, Gradients, Moments, Totals
-from fastopt.codegen.norm_sums_to_cuda import Sums
-from fastopt.codegen.norms_to_cuda import PART, THREADS, Array
-from fastopt.codegen.panel_text import GROUP, LANES
+from fastopt.codegen.cuda.norm import PART, THREADS, Array
+from fastopt.codegen.cuda.norm_elements import ColumnElements, Elements
+from fastopt.codegen.cuda.norm_statistics import Fixed, Gradients, Moments, Totals
+from fastopt.codegen.cuda.norm_sums import Sums
+from fastopt.codegen.norm import GROUP, LANES
 from fastopt.device.arrays import SIZES
 from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, words_of
-from fastopt.device.launch import BLOCKS_PER_PROCESSOR
-from fastopt.device.machine import machine
 from fastopt.device.norm_axes import Norm, NormAxes
+from fastopt.device.select import machine
+from fastopt.device.update import BLOCKS_PER_PROCESSOR
 from fastopt.errors import BackendUnavailable
 
 #: Bytes of a kernel's arguments at most, on any device.

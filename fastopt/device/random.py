@@ -6,17 +6,17 @@ import inspect
 from functools import cache
 from typing import Any, NamedTuple
 
-from fastopt import random_rules
 from fastopt.backends.cuda import RandomKernel
-from fastopt.backends.cuda_vectors import alignment
-from fastopt.codegen.random_text import BITS, random_rules_of
-from fastopt.codegen.random_to_cuda import COPY, FOUR, Random
-from fastopt.codegen.to_cuda import LINEAR
+from fastopt.backends.cuda.vectors import alignment
+from fastopt.codegen.cuda.random import COPY, FOUR, Random
+from fastopt.codegen.cuda.update import LINEAR
+from fastopt.codegen.random import BITS, random_rules_of
 from fastopt.device.arrays import SIZES, View, new
 from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
-from fastopt.device.launch import BLOCKS_PER_PROCESSOR, THREADS
-from fastopt.device.machine import machine
+from fastopt.device.select import machine
 from fastopt.device.streams import joined
+from fastopt.device.update import BLOCKS_PER_PROCESSOR, THREADS
+from fastopt.rules import random as random_rules
 
 #: Where in the upper half of a counter its purpose stands, above the offset.
 PURPOSE = 56
@@ -26,13 +26,13 @@ MOVED = {2: "float16", 4: "float32", 8: "float64"}
 
 
 class Work(NamedTuple):
-    """What is made of random bits: a rule of random_rules.py, or None for a copy; the bits; the host scalars."""
+    """What is made of random bits: a rule of rules/random.py, or None for a copy; the bits; the coefficients."""
 
     rule: str | None
     dtype: str
     seed: int
     offset: int
-    #: As many as the rule takes 32 bits for each element: numbers of fastopt/engine/philox.h.
+    #: As many as the rule takes 32 bits for each element: numbers of fastopt/engine/random/philox.h.
     purposes: tuple[int, ...]
     scalars: tuple[float, ...]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from operator import index
 from typing import Any, SupportsIndex
 
-from fastopt.messages import brief
+from fastopt.common.messages import brief
 
 #: The default streams, as ``__cuda_array_interface__`` numbers them: that of the process, and that of each thread.
 LEGACY, PER_THREAD = 1, 2
@@ -27,7 +27,7 @@ def joined(given: Sequence[Any], device: int, stream: Any) -> Iterator[int]:
     if stream is not None:
         yield _one_of_all_threads(handle_of(stream))
         return
-    from fastopt.device.machine import machine
+    from fastopt.device.select import machine
 
     first, *others = map(_one_of_all_threads, streams_of(given, device))
     for other in others:

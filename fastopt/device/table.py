@@ -11,8 +11,8 @@ from itertools import accumulate
 from threading import Lock
 from typing import Any, TypeAlias
 
-from fastopt.codegen.to_cuda import CHUNK
-from fastopt.device.machine import machine
+from fastopt.codegen.cuda.update import CHUNK
+from fastopt.device.select import machine
 
 #: Of each tensor: the addresses of its arrays, and how many elements each has.
 Tensors: TypeAlias = tuple[tuple[tuple[int, ...], int], ...]

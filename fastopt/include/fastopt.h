@@ -58,7 +58,7 @@ typedef struct {
     int version; /* FASTOPT_ABI_VERSION. It changes where something that is here changes. */
     size_t size; /* of this struct. It grows where something is added, behind what is here. */
 
-    /* The rule of that name, a function of fastopt/rules.py; NULL if there is none. */
+    /* The rule of that name, a function of fastopt/rules/update.py; NULL if there is none. */
     const fastopt_rule *(*find_rule)(const char *name);
 
     /* Update a list of tensors in place, on up to so many threads (0: what fastopt.set_num_threads says, or the

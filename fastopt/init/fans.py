@@ -5,10 +5,10 @@ from __future__ import annotations
 from math import prod
 from typing import Literal, SupportsIndex, TypeAlias
 
-from fastopt.arguments import Array
-from fastopt.engine.hyperparameters import whole
-from fastopt.engine.intake import as_numpy
-from fastopt.messages import brief
+from fastopt.common.messages import brief
+from fastopt.common.types import Array
+from fastopt.engine.core.hyperparameters import whole
+from fastopt.engine.core.intake import as_numpy
 
 #: Which axes of a weight are inputs and outputs: PyTorch's order, or Keras'.
 Layout: TypeAlias = Literal["torch", "keras"]

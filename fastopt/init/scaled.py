@@ -5,11 +5,11 @@ from __future__ import annotations
 from math import inf, sqrt
 from typing import Literal, SupportsIndex
 
-from fastopt.arguments import Array, Backend, Stream
-from fastopt.engine.random import fill
+from fastopt.common.messages import brief
+from fastopt.common.types import Array, Backend, Stream
+from fastopt.engine.random.random import fill
 from fastopt.init.distributions import NORMAL, UNIFORM
 from fastopt.init.fans import Layout, fan_in_of, fans
-from fastopt.messages import brief
 
 
 def _fill_normal(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, SupportsIndex, overload
 
-from fastopt.arguments import Activation, Array, Backend, BackwardOptions, Out, Real, Result, Stream, Unpack
-from fastopt.engine import norm
+from fastopt.common.types import Activation, Array, Backend, BackwardOptions, Out, Real, Result, Stream, Unpack
+from fastopt.engine.norm import norm
 
 
 def group_norm_forward(

@@ -8,15 +8,15 @@ from typing import Any, ClassVar, SupportsIndex, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.arguments import Activation, Array, Backend, Real, Result
-from fastopt.attributes import Check, Guarded, unchecked
-from fastopt.display import Display, keywords
-from fastopt.engine import norm
-from fastopt.engine.hyperparameters import flag
-from fastopt.messages import brief
+from fastopt.common.display import Display, keywords
+from fastopt.common.guarded import Check, Guarded, unchecked
+from fastopt.common.messages import brief
+from fastopt.common.options import check_backend, check_num_threads
+from fastopt.common.types import Activation, Array, Backend, Real, Result
+from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.norm import norm
 from fastopt.norm.options import check_activation, check_axis, check_groups, check_numbers, dtype_of, length, lengths
 from fastopt.norm.statistics import DatasetStatistics
-from fastopt.options import check_backend, check_num_threads
 
 _Self = TypeVar("_Self", bound="Norm")
 _Values = NDArray[Any]

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.engine.hyperparameters import Hyperparameters, whole
-from fastopt.messages import brief
+from fastopt.common.messages import brief
+from fastopt.engine.core.hyperparameters import Hyperparameters, whole
 
 _momentum_and_eps = Hyperparameters("momentum", "eps")
 

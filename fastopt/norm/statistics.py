@@ -7,13 +7,13 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.arguments import Array, Backend
-from fastopt.attributes import Guarded, unchecked
-from fastopt.display import Display, keywords
-from fastopt.engine import norm
-from fastopt.engine.hyperparameters import flag
+from fastopt.common.display import Display, keywords
+from fastopt.common.guarded import Guarded, unchecked
+from fastopt.common.options import check_backend, check_num_threads
+from fastopt.common.types import Array, Backend
+from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.norm import norm
 from fastopt.norm.options import check_axis, length
-from fastopt.options import check_backend, check_num_threads
 
 
 class DatasetStatistics(Guarded, Display):

@@ -32,7 +32,7 @@ from fastopt import (
     yogi,
 )  # fmt: skip
 from fastopt.numba.overloads import register
-from fastopt.numba.scalars import register_host_scalars
+from fastopt.numba.scalars import register_coefficients
 
 __all__ = [
     "accumulate", "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "adan", "ademamix", "asgd", "lion",
@@ -43,7 +43,7 @@ __dir__ = __all__.copy
 
 UPDATES = [globals()[name] for name in __all__ if name != "nadam_mu"]
 
-register_host_scalars()
+register_coefficients()
 for _update in UPDATES:
     register(_update)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastopt.backends.numba_compiler import compiled
+from fastopt.backends.numba.compiler import compiled
 
 
 @compiled

@@ -1,6 +1,6 @@
 """The updates in a user's CUDA kernels: device functions, one for each rule, that update one element.
 
-A device function takes an element of each array, and the host scalars, which `host_scalars` computes on the host. It
+A device function takes an element of each array, and the coefficients, which `coefficients` computes on the host. It
 returns what is to be stored: param first, then the state. See docs/calling-from-numba.md.
 
 This is `fastopt.numba.cuda`. A module of that name can't be imported beside numba-cuda, whose finder takes all names
@@ -17,21 +17,21 @@ from typing import Any
 
 import numpy as np
 
-from fastopt import rules
 from fastopt.backends.cuda import SIMULATED, inlined
-from fastopt.codegen.calls_to_numba import rounding_of
-from fastopt.codegen.elements_to_cuda import element_module
-from fastopt.codegen.rule_text import parse_functions, rules_of
-from fastopt.engine.update import Update
+from fastopt.codegen.cuda.elements import element_module
+from fastopt.codegen.numba.calls import rounding_of
+from fastopt.codegen.parse import parse_functions, rules_of
+from fastopt.engine.update.update import Update
 from fastopt.numba.rounding import ROUNDINGS
+from fastopt.rules import update as rules
 
 RULES = [rule.name for rule in rules_of(parse_functions(inspect.getsource(rules)))]
 
-__all__ = ["host_scalars", *RULES]
+__all__ = ["coefficients", *RULES]
 
 
-def host_scalars(public: Callable[..., None], dtype: str = "float32", /, **options: Any) -> tuple[Any, ...]:
-    """Return the host scalars of one step, as the device function takes them.
+def coefficients(public: Callable[..., None], dtype: str = "float32", /, **options: Any) -> tuple[Any, ...]:
+    """Return the coefficients of one step, as the device function takes them.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ def host_scalars(public: Callable[..., None], dtype: str = "float32", /, **optio
     --------
     >>> import fastopt
     >>> from fastopt.numba import cuda
-    >>> cuda.host_scalars(fastopt.sgd, "float32", lr=0.5, weight_decay=0.25)
+    >>> cuda.coefficients(fastopt.sgd, "float32", lr=0.5, weight_decay=0.25)
     (np.float32(1.0), np.float32(0.25), np.float32(0.0), np.float32(0.5))
     """
     update, hyperparameters = called(public, options)

@@ -7,11 +7,14 @@ import inspect
 from typing import Any
 
 import fastopt
-from fastopt import host_scalars, primitives, ranges, rules
+from fastopt import primitives
+from fastopt.coefficients import ranges
+from fastopt.coefficients import update as coefficients
+from fastopt.rules import update as rules
 
 #: Tells this version's functions from another's: Numba links machine code by names.
 VERSION = hashlib.sha256(
-    chr(0).join([fastopt.__version__, *map(inspect.getsource, (rules, primitives, host_scalars, ranges))]).encode()
+    chr(0).join([fastopt.__version__, *map(inspect.getsource, (rules, primitives, coefficients, ranges))]).encode()
 ).hexdigest()[:12]
 
 

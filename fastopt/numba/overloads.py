@@ -12,10 +12,10 @@ from numba import types
 from numba.core.errors import TypingError
 from numba.extending import overload
 
-from fastopt import host_scalars
-from fastopt.backends.numba_compiler import OPTIONS
-from fastopt.codegen.calls_to_numba import call_lines, call_module, loop_module
-from fastopt.codegen.rule_text import source_of
+from fastopt.backends.numba.compiler import OPTIONS
+from fastopt.codegen.numba.calls import call_lines, call_module, loop_module
+from fastopt.codegen.parse import source_of
+from fastopt.coefficients import update as coefficients
 from fastopt.numba.modules import module
 from fastopt.numba.rounding import ROUNDINGS
 from fastopt.numba.runs import runs_of
@@ -25,7 +25,7 @@ from fastopt.numba.scalars import CHOICES, varying
 ELSEWHERE = {"backend", "num_threads", "stream"}
 
 #: What a hyperparameter may be, by its annotation in the public function; and what makes one type of all that it may
-#: be, so that the function of host scalars is compiled once. A step becomes a float as in Python's ``beta**step``, for
+#: be, so that the function of coefficients is compiled once. A step becomes a float as in Python's ``beta**step``, for
 #: Numba multiplies where the exponent is an int: radam's step size was 13 ulp off in float64.
 #: ``float`` takes no bool, but a product does.
 KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
@@ -127,7 +127,7 @@ def stand_in(
     for i, run in enumerate(runs):
         names[f"run_{i}"] = loop_of(run.update.rule, dtype, ndim)
         names[f"prepare_{i}"] = run.update.prepare
-        names[run.asked] = getattr(host_scalars, run.asked, None)
+        names[run.asked] = getattr(coefficients, run.asked, None)
         calls.append(call_lines(f"run_{i}", f"prepare_{i}", run.arrays, run.hyperparameters, run.update.scalars))
     lines = calls[0]
     if len(runs) == 2:

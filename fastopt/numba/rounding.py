@@ -1,4 +1,4 @@
-"""Host scalars in the compute type, as ``convert_scalars`` of engine/update.pyx rounds them."""
+"""Coefficients in the compute type, as ``convert_scalars`` of engine/update/update.pyx rounds them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import numba
 
-from fastopt.backends.numba_compiler import float32, float64, named_apart
+from fastopt.backends.numba.compiler import float32, float64, named_apart
 
 
 def _roundings(real: Any, smallest: float) -> dict[str, Any]:

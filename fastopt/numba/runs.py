@@ -6,15 +6,15 @@ from collections.abc import Callable, Collection, Mapping
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from fastopt.engine.update import Update
+from fastopt.engine.update.update import Update
 
 
 class Run(NamedTuple):
-    """One way that a public function may go: what it would call `fastopt.engine.run.run` with, as text."""
+    """One way that a public function may go: what it would call `fastopt.engine.update.run.run` with, as text."""
 
     #: What has to be true for it; "" if there is no other way.
     condition: str
-    #: The function of `fastopt.host_scalars` that the condition asks; "" if it asks none.
+    #: The function of `fastopt.coefficients.update` that the condition asks; "" if it asks none.
     asked: str
     update: Update
     arrays: tuple[str, ...]
@@ -24,8 +24,8 @@ class Run(NamedTuple):
 def runs_of(public: Callable[..., None], arrays: Collection[str], hyperparameters: Mapping[str, str]) -> list[Run]:
     """Return the ways that a public function may go with these arrays, the other ones being None.
 
-    There are two where it asks whether a hyperparameter, or what a function of `fastopt.host_scalars` says, is true,
-    and the text does not tell: the first is that of the answer yes.
+    There are two where it asks whether a hyperparameter, or what a function of `fastopt.coefficients.update` says, is
+    true, and the text does not tell: the first is that of the answer yes.
     """
     yes, no = (_Way(answer).of(public, arrays, hyperparameters) for answer in (True, False))
     return [yes, no] if yes.condition else [no]
@@ -45,7 +45,7 @@ class _Value:
 
 
 class _Way:
-    """The way of one answer. It stands in for `fastopt.host_scalars`, whose functions give text."""
+    """The way of one answer. It stands in for `fastopt.coefficients.update`, whose functions give text."""
 
     def __init__(self, answer: bool):
         self.answer = answer
@@ -63,7 +63,7 @@ class _Way:
             made.append(Run(self.condition, self.asked, update, *texts))
 
         # A flag's type is known when a call is compiled.
-        names = {**public.__globals__, "host_scalars": self, "run": run, "type": lambda value: bool}
+        names = {**public.__globals__, "coefficients": self, "run": run, "type": lambda value: bool}
         function = FunctionType(public.__code__, names)
         code = public.__code__
         names, options = code.co_varnames[: code.co_argcount], code.co_varnames[code.co_argcount :]

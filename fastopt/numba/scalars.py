@@ -1,6 +1,7 @@
-"""The functions of `fastopt.host_scalars`, compiled by Numba from the code that Python runs.
+"""The functions of `fastopt.coefficients.update`, compiled by Numba from the code that Python runs.
 
-Only what they call is another: the check of hyperparameters, compiled from `fastopt.ranges`, and what raises.
+Only what they call is another: the check of hyperparameters, compiled from `fastopt.coefficients.ranges`, and what
+raises.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from typing import Any
 from llvmlite import ir
 from numba.extending import intrinsic, overload
 
-from fastopt import host_scalars
-from fastopt.backends.numba_compiler import OPTIONS
-from fastopt.codegen.calls_to_numba import check_module
-from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.backends.numba.compiler import OPTIONS
+from fastopt.codegen.numba.calls import check_module
+from fastopt.coefficients import update as coefficients
+from fastopt.coefficients.ranges import FLAG
+from fastopt.engine.core.hyperparameters import Hyperparameters, whole
 from fastopt.numba.modules import VERSION, module
-from fastopt.ranges import FLAG
 
 #: What a hyperparameter that is a string may be, and the numbers that are compiled in their place: to compare strings,
 #: Numba would compile for two seconds more.
@@ -41,14 +42,14 @@ def varying(_context: Any, number: Any) -> Any:
     return number(number), generate
 
 
-def register_host_scalars() -> None:
-    """Let functions that Numba compiles call those of `fastopt.host_scalars`."""
-    names = dict(vars(host_scalars))
-    for name, value in vars(host_scalars).items():
+def register_coefficients() -> None:
+    """Let functions that Numba compiles call those of `fastopt.coefficients.update`."""
+    names = dict(vars(coefficients))
+    for name, value in vars(coefficients).items():
         if isinstance(value, Hyperparameters):
             checks = [(each, *_range_of(each, value)) for each in value.names]
             names[name] = module(check_module(checks))["check"]
-        elif isinstance(value, FunctionType) and value.__module__ == host_scalars.__name__ and name != "refuse":
+        elif isinstance(value, FunctionType) and value.__module__ == coefficients.__name__ and name != "refuse":
             _register(value, FunctionType(_with_numbers(value.__code__), names, name, value.__defaults__))
 
 
@@ -76,7 +77,7 @@ def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., A
     return function
 
 
-@overload(host_scalars.refuse, jit_options=OPTIONS, prefer_literal=True)  # type: ignore[untyped-decorator]
+@overload(coefficients.refuse, jit_options=OPTIONS, prefer_literal=True)  # type: ignore[untyped-decorator]
 def _refuse(name: Any, value: Any, expected: Any, bound: Any = None) -> Callable[..., None]:
     message = _message(name, expected)
 

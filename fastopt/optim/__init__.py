@@ -79,12 +79,12 @@ included, or not at all.
 """
 
 from fastopt.optim.adam import AdaBelief, Adam, Adamax, AdamW, Adan, AdEMAMix, NAdam, RAdam, Yogi
+from fastopt.optim.adaptive import Adadelta, Adagrad, RMSprop
 from fastopt.optim.descent import ASGD, SGD, Momentum
 from fastopt.optim.groups import Group
 from fastopt.optim.layerwise import LAMB, LARS
 from fastopt.optim.optimizer import Optimizer, StepResult
 from fastopt.optim.signs import Lion, Rprop, Signum
-from fastopt.optim.squares import Adadelta, Adagrad, RMSprop
 
 __all__ = [
     "ASGD",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, SupportsIndex
 
-from fastopt import host_scalars
-from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
-from fastopt.engine.update import Update
+from fastopt.coefficients import update as coefficients
+from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
+from fastopt.engine.update.update import Update
 from fastopt.optim.groups import Group
 from fastopt.optim.mu_products import MuProducts
 from fastopt.optim.optimizer import LearningRate, Optimizer
@@ -310,7 +310,7 @@ class RAdam(Optimizer):
 
     def variant(self, group: Group, step: int) -> Update:
         """Rectified, once there have been steps enough."""
-        rectified = host_scalars.radam_is_rectified(step, group.__dict__["beta2"])
+        rectified = coefficients.radam_is_rectified(step, group.__dict__["beta2"])
         return adam.RADAM if rectified else adam.RADAM_UNRECTIFIED
 
 

@@ -12,7 +12,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from fastopt.messages import brief
+from fastopt.common.messages import brief
 from fastopt.optim import file_npz, file_safetensors, state_dicts
 from fastopt.optim.atomic import replacing
 from fastopt.optim.stored import Arrays

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
-from fastopt.engine.update import Update
+from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
+from fastopt.engine.update.update import Update
 from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import descent

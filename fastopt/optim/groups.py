@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from fastopt.arguments import Array
-from fastopt.attributes import FixedList
-from fastopt.display import Display, keywords, number_of
-from fastopt.engine.hyperparameters import flag
-from fastopt.messages import brief
+from fastopt.common.display import Display, keywords, number_of
+from fastopt.common.guarded import FixedList
+from fastopt.common.messages import brief
+from fastopt.common.types import Array
+from fastopt.engine.core.hyperparameters import flag
 
 #: What a group has beside its hyperparameters.
 OTHERS = ("params", "names", "step", "grad_scale", "mu_product")

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastopt import host_scalars
-from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
-from fastopt.engine.hyperparameters import Hyperparameters
-from fastopt.engine.plan import Layerwise
-from fastopt.engine.update import Update
+from fastopt.coefficients import update as coefficients
+from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
+from fastopt.engine.core.hyperparameters import Hyperparameters
+from fastopt.engine.update.plan import Layerwise
+from fastopt.engine.update.update import Update
 from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import adam, descent
@@ -100,7 +100,7 @@ class LARS(Optimizer):
     def _trust(self, number: int, param_norm: float, grad_norm: float) -> float:
         values = self.groups[number].__dict__
         coefficient, decay, eps = (float(values[name]) for name in ("trust_coefficient", "weight_decay", "eps"))
-        return host_scalars.lars_trust(coefficient, decay, eps, param_norm, grad_norm)
+        return coefficients.lars_trust(coefficient, decay, eps, param_norm, grad_norm)
 
 
 class LAMB(Optimizer):
@@ -166,4 +166,4 @@ class LAMB(Optimizer):
 
 
 def _lamb_trust(number: int, param_norm: float, direction_norm: float) -> float:
-    return host_scalars.lamb_trust(param_norm, direction_norm)
+    return coefficients.lamb_trust(param_norm, direction_norm)

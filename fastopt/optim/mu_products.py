@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastopt import host_scalars
+from fastopt.coefficients import update as coefficients
 
 if TYPE_CHECKING:
-    from fastopt.engine.plan import Plan
+    from fastopt.engine.update.plan import Plan
     from fastopt.optim.groups import Group
 
 #: How many products are kept before those that no parameter needs are dropped.
@@ -60,7 +60,7 @@ class MuProducts:
 
     def _mu(self, history: int, step: int) -> float:
         values = self._groups[history % len(self._groups)].__dict__
-        mu: float = host_scalars.nadam_mu(step, values["beta1"], values["momentum_decay"])
+        mu: float = coefficients.nadam_mu(step, values["beta1"], values["momentum_decay"])
         return mu
 
     def _at(self, history: int, count: int) -> float:

@@ -10,18 +10,18 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastopt.arguments import Array, Grads, Params, Real
-from fastopt.attributes import FixedDict, FixedList, Guarded, unchecked
-from fastopt.display import Display, keywords, number_of
-from fastopt.engine.hyperparameters import Hyperparameters, flag
-from fastopt.engine.intake import as_numpy
-from fastopt.engine.plan import Layerwise, Plan, Tensor
-from fastopt.engine.update import Update
+from fastopt.coefficients.ranges import FLAGS
+from fastopt.common.display import Display, keywords, number_of
+from fastopt.common.guarded import FixedDict, FixedList, Guarded, unchecked
+from fastopt.common.options import check_backend, check_num_threads
+from fastopt.common.types import Array, Grads, Params, Real
+from fastopt.engine.core.hyperparameters import Hyperparameters, flag
+from fastopt.engine.core.intake import as_numpy
+from fastopt.engine.update.plan import Layerwise, Plan, Tensor
+from fastopt.engine.update.update import Update
 from fastopt.optim import checkpoint, state_dicts
 from fastopt.optim.groups import Group, in_order, make_groups
 from fastopt.optim.options import refuse_unknown
-from fastopt.options import check_backend, check_num_threads
-from fastopt.ranges import FLAGS
 
 #: A learning rate: a number, or a function of the step (1 at the first).
 LearningRate: TypeAlias = Real | Callable[[int], float]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fastopt.arguments import OptimizerOptions, Params, Real, Unpack
+from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import signs
 

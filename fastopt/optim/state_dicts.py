@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fastopt.engine.hyperparameters import Hyperparameters, whole
-from fastopt.engine.intake import as_numpy
-from fastopt.engine.pins import pinned
-from fastopt.messages import brief
+from fastopt.common.messages import brief
+from fastopt.engine.core.hyperparameters import Hyperparameters, whole
+from fastopt.engine.core.intake import as_numpy
+from fastopt.engine.core.pins import pinned
 from fastopt.optim.groups import Group
 
 if TYPE_CHECKING:

@@ -6,12 +6,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastopt.arguments import Backend, Real
-from fastopt.attributes import unchecked
-from fastopt.engine.hyperparameters import flag
-from fastopt.engine.hyperparameters import real as real_number
-from fastopt.messages import brief
-from fastopt.ranges import ANY
+from fastopt.coefficients.ranges import ANY
+from fastopt.common.guarded import unchecked
+from fastopt.common.messages import brief
+from fastopt.common.types import Backend, Real
+from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.core.hyperparameters import real as real_number
 from fastopt.scaling.scaler import Scaler
 from fastopt.scaling.statistics import LEAST_VARIANCE
 

@@ -8,13 +8,13 @@ from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 
-from fastopt.arguments import Array, Backend, Result, Stream
-from fastopt.attributes import Check, Guarded, unchecked
-from fastopt.display import Display, keywords
-from fastopt.engine import columns
+from fastopt.common.display import Display, keywords
+from fastopt.common.guarded import Check, Guarded, unchecked
+from fastopt.common.messages import brief
+from fastopt.common.options import check_backend, check_num_threads
+from fastopt.common.types import Array, Backend, Result, Stream
+from fastopt.engine.scaling import scaling as columns
 from fastopt.errors import NotFittedError
-from fastopt.messages import brief
-from fastopt.options import check_backend, check_num_threads
 from fastopt.scaling.statistics import ColumnStatistics, Values
 
 #: The arguments of the rule `scale`.

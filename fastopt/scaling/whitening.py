@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from fastopt.arguments import Array, Real, Result, Stream
-from fastopt.attributes import Check, unchecked
-from fastopt.engine import columns
-from fastopt.engine.hyperparameters import Hyperparameters, whole
+from fastopt.common.guarded import Check, unchecked
+from fastopt.common.types import Array, Real, Result, Stream
+from fastopt.engine.core.hyperparameters import Hyperparameters, whole
+from fastopt.engine.scaling import scaling as columns
 from fastopt.scaling.scaler import Fitted, one_of
 from fastopt.scaling.statistics import LEAST_VARIANCE, CrossProducts, Values
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from math import inf, isinf
 from typing import Any, Literal
 
-from fastopt.arguments import Real
-from fastopt.engine.hyperparameters import real
-from fastopt.messages import brief
+from fastopt.common.messages import brief
+from fastopt.common.types import Real
+from fastopt.engine.core.hyperparameters import real
 from fastopt.schedules.schedule import ARGUMENTS, Schedule
 
 

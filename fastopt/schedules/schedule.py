@@ -10,10 +10,10 @@ from math import inf
 from sys import float_info
 from typing import Any, SupportsIndex, TypeAlias
 
-from fastopt.display import Display
-from fastopt.engine.hyperparameters import Hyperparameters, flag, whole
-from fastopt.messages import brief
-from fastopt.ranges import ABOVE_ZERO, FRACTION_BELOW_ONE, NOT_NEGATIVE, Range
+from fastopt.coefficients.ranges import ABOVE_ZERO, FRACTION_BELOW_ONE, NOT_NEGATIVE, Range
+from fastopt.common.display import Display
+from fastopt.common.messages import brief
+from fastopt.engine.core.hyperparameters import Hyperparameters, flag, whole
 
 #: What an optimizer takes as ``lr``, besides a number: a schedule, or any other function of the step.
 Rate: TypeAlias = Callable[[int], float]

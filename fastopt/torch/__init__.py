@@ -53,9 +53,9 @@ except ImportError as error:
     raise BackendUnavailable(f"fastopt.torch needs PyTorch ({error}); `pip install torch` installs it") from error
 
 from fastopt.torch.adam import Adam, Adamax, AdamW, NAdam, RAdam
+from fastopt.torch.adaptive import Adadelta, Adagrad, RMSprop
 from fastopt.torch.descent import SGD
 from fastopt.torch.signs import Lion
-from fastopt.torch.squares import Adadelta, Adagrad, RMSprop
 
 __all__ = [
     "SGD",

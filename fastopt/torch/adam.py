@@ -6,8 +6,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from fastopt.engine.update import Update
-from fastopt.host_scalars import nadam_mu, radam_is_rectified
+from fastopt.coefficients.update import nadam_mu, radam_is_rectified
+from fastopt.engine.update.update import Update
 from fastopt.torch.optimizer import Group, Optimizer
 from fastopt.updates import adam
 

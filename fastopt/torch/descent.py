@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import torch
 
-from fastopt.engine.update import Update
+from fastopt.engine.update.update import Update
 from fastopt.torch.optimizer import Group, Optimizer
 from fastopt.torch.tensors import number
 from fastopt.updates import descent

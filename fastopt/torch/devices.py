@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
-from fastopt.engine.hyperparameters import NumberOnDevice
-from fastopt.engine.run import run_many
-from fastopt.engine.update import Update
+from fastopt.engine.core.hyperparameters import NumberOnDevice
+from fastopt.engine.update.run import run_many
+from fastopt.engine.update.update import Update
 from fastopt.torch import tensors
 
 
@@ -25,7 +25,7 @@ class Call(NamedTuple):
 
 def check(arrays: Sequence[tuple[Any, ...]], labels: Sequence[str]) -> None:
     """Raise if a state does not fit its parameter, or if nothing here can run kernels."""
-    from fastopt.device.machine import machine
+    from fastopt.device.select import machine
 
     for (param, *state), label in zip(arrays, labels, strict=True):
         for i, array in enumerate(state, 1):

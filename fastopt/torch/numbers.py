@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastopt.engine import exchange
+from fastopt.engine.core import exchange
 
 
 def dtype() -> torch.dtype:

@@ -8,8 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from fastopt.display import Display
-from fastopt.engine.update import Update
+from fastopt.common.display import Display
+from fastopt.engine.update.update import Update
 from fastopt.torch import tensors
 from fastopt.torch.planned import Disagreement, Planned
 

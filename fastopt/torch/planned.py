@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from fastopt.engine.exchange import holds_values, same_objects
-from fastopt.engine.plan import Plan, Tensor
-from fastopt.engine.update import Update
+from fastopt.engine.core.exchange import holds_values, same_objects
+from fastopt.engine.update.plan import Plan, Tensor
+from fastopt.engine.update.update import Update
 from fastopt.torch import devices, tensors
 from fastopt.torch.numbers import Numbers
 from fastopt.torch.standing import is_negated, standing

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from fastopt.engine.update import Update
+from fastopt.engine.update.update import Update
 from fastopt.torch.optimizer import Group, Optimizer
 from fastopt.torch.tensors import number
 from fastopt.updates import signs

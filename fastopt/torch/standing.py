@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 
-from fastopt.engine import exchange
+from fastopt.engine.core import exchange
 
 _LOOKS = (torch.Tensor.data_ptr, attrgetter("dtype"), attrgetter("shape"), torch.Tensor.stride)
 
 
 class StandingBefore:
-    """What `fastopt.engine.exchange.Standing` is, in six times as long: where PyTorch has no table of functions."""
+    """`fastopt.engine.core.exchange.Standing` where PyTorch has no table of functions; it takes six times as long."""
 
     def __init__(self, tensors: list[Any]):
         self._seen = [list(map(look, tensors)) for look in _LOOKS]

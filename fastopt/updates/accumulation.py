@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real, Stream
-from fastopt.engine.run import run
-from fastopt.engine.update import Update
+from fastopt.coefficients import update as coefficients
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.update.run import run
+from fastopt.engine.update.update import Update
+from fastopt.reference import update as reference
+from fastopt.rules import update as rules
 
-ACCUMULATE = Update(rules.accumulate, host_scalars.accumulate, reference.accumulate, scale="alpha")
-ACCUMULATE_ANEW = Update(rules.accumulate_anew, host_scalars.accumulate_anew, reference.accumulate, scale="alpha")
+ACCUMULATE = Update(rules.accumulate, coefficients.accumulate, reference.accumulate, scale="alpha")
+ACCUMULATE_ANEW = Update(rules.accumulate_anew, coefficients.accumulate_anew, reference.accumulate, scale="alpha")
 
 
 def accumulate(
@@ -69,7 +71,7 @@ def accumulate(
     array([2., 4.], dtype=float32)
     """
     run(
-        ACCUMULATE if host_scalars.goes_on(beta) else ACCUMULATE_ANEW,
+        ACCUMULATE if coefficients.goes_on(beta) else ACCUMULATE_ANEW,
         (acc, grad),
         (alpha, beta),
         backend,

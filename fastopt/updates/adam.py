@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real, Stream
-from fastopt.engine.run import run
-from fastopt.engine.update import Update
+from fastopt.coefficients import update as coefficients
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.update.run import run
+from fastopt.engine.update.update import Update
+from fastopt.reference import update as reference
+from fastopt.rules import update as rules
 
-ADAM = Update(rules.adam, host_scalars.adam, reference.adam)
-AMSGRAD = Update(rules.amsgrad, host_scalars.adam, reference.adam)
+ADAM = Update(rules.adam, coefficients.adam, reference.adam)
+AMSGRAD = Update(rules.amsgrad, coefficients.adam, reference.adam)
 
 
 def adam(
@@ -100,8 +102,8 @@ def adam(
         run(AMSGRAD, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
 
 
-ADAMW = Update(rules.adam, host_scalars.adamw, reference.adamw)
-AMSGRADW = Update(rules.amsgrad, host_scalars.adamw, reference.adamw)
+ADAMW = Update(rules.adam, coefficients.adamw, reference.adamw)
+AMSGRADW = Update(rules.amsgrad, coefficients.adamw, reference.adamw)
 
 
 def adamw(
@@ -184,7 +186,7 @@ def adamw(
         run(AMSGRADW, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
 
 
-ADAMAX = Update(rules.adamax, host_scalars.adamax, reference.adamax)
+ADAMAX = Update(rules.adamax, coefficients.adamax, reference.adamax)
 
 
 def adamax(
@@ -259,7 +261,7 @@ def adamax(
     run(ADAMAX, (param, grad, m, u), hyperparameters, backend, num_threads, stream)
 
 
-NADAM = Update(rules.nadam, host_scalars.nadam, reference.nadam)
+NADAM = Update(rules.nadam, coefficients.nadam, reference.nadam)
 
 
 def nadam(
@@ -350,8 +352,8 @@ def nadam(
     run(NADAM, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
-RADAM = Update(rules.radam, host_scalars.radam, reference.radam)
-RADAM_UNRECTIFIED = Update(rules.radam_unrectified, host_scalars.radam_unrectified, reference.radam)
+RADAM = Update(rules.radam, coefficients.radam, reference.radam)
+RADAM_UNRECTIFIED = Update(rules.radam_unrectified, coefficients.radam_unrectified, reference.radam)
 
 
 def radam(
@@ -433,12 +435,12 @@ def radam(
     >>> param
     array([0.5 , 1.25], dtype=float32)
     """
-    update = RADAM if host_scalars.radam_is_rectified(step, beta2) else RADAM_UNRECTIFIED
+    update = RADAM if coefficients.radam_is_rectified(step, beta2) else RADAM_UNRECTIFIED
     hyperparameters = (step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale)
     run(update, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
-ADABELIEF = Update(rules.adabelief, host_scalars.adabelief, reference.adabelief)
+ADABELIEF = Update(rules.adabelief, coefficients.adabelief, reference.adabelief)
 
 
 def adabelief(
@@ -515,7 +517,7 @@ def adabelief(
     run(ADABELIEF, (param, grad, m, s), hyperparameters, backend, num_threads, stream)
 
 
-YOGI = Update(rules.yogi, host_scalars.yogi, reference.yogi)
+YOGI = Update(rules.yogi, coefficients.yogi, reference.yogi)
 
 
 def yogi(
@@ -599,7 +601,7 @@ def yogi(
     run(YOGI, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
-ADEMAMIX = Update(rules.ademamix, host_scalars.ademamix, reference.ademamix)
+ADEMAMIX = Update(rules.ademamix, coefficients.ademamix, reference.ademamix)
 
 
 def ademamix(
@@ -689,7 +691,7 @@ def ademamix(
     run(ADEMAMIX, (param, grad, m1, m2, v), hyperparameters, backend, num_threads, stream)
 
 
-ADAN = Update(rules.adan, host_scalars.adan, reference.adan)
+ADAN = Update(rules.adan, coefficients.adan, reference.adan)
 
 
 def adan(

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Literal, SupportsIndex
 
-from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real, Stream
-from fastopt.engine.hyperparameters import flag
-from fastopt.engine.run import run
-from fastopt.engine.update import Update
+from fastopt.coefficients import update as coefficients
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.update.run import run
+from fastopt.engine.update.update import Update
+from fastopt.reference import update as reference
+from fastopt.rules import update as rules
 
-SGD = Update(rules.sgd, host_scalars.sgd, reference.sgd)
+SGD = Update(rules.sgd, coefficients.sgd, reference.sgd)
 
 
 def sgd(
@@ -68,8 +70,8 @@ def sgd(
     run(SGD, (param, grad), (lr, weight_decay, grad_scale), backend, num_threads, stream)
 
 
-MOMENTUM = Update(rules.momentum, host_scalars.momentum, reference.momentum)
-NESTEROV = Update(rules.nesterov, host_scalars.momentum, reference.momentum)
+MOMENTUM = Update(rules.momentum, coefficients.momentum, reference.momentum)
+NESTEROV = Update(rules.nesterov, coefficients.momentum, reference.momentum)
 
 
 def momentum(
@@ -156,7 +158,7 @@ def momentum(
     run(update, (param, grad, velocity), hyperparameters, backend, num_threads, stream)
 
 
-ASGD = Update(rules.asgd, host_scalars.asgd, reference.asgd)
+ASGD = Update(rules.asgd, coefficients.asgd, reference.asgd)
 
 
 def asgd(

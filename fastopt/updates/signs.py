@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from fastopt import host_scalars, reference, rules
-from fastopt.arguments import Array, Backend, Real, Stream
-from fastopt.engine.run import run
-from fastopt.engine.update import Update
+from fastopt.coefficients import update as coefficients
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.update.run import run
+from fastopt.engine.update.update import Update
+from fastopt.reference import update as reference
+from fastopt.rules import update as rules
 
-SIGNUM = Update(rules.signum, host_scalars.signum, reference.signum)
+SIGNUM = Update(rules.signum, coefficients.signum, reference.signum)
 
 
 def signum(
@@ -72,7 +74,7 @@ def signum(
     run(SIGNUM, (param, grad, m), (lr, beta, weight_decay, grad_scale), backend, num_threads, stream)
 
 
-LION = Update(rules.lion, host_scalars.lion, reference.lion)
+LION = Update(rules.lion, coefficients.lion, reference.lion)
 
 
 def lion(
@@ -137,7 +139,7 @@ def lion(
     run(LION, (param, grad, m), (lr, beta1, beta2, weight_decay, grad_scale), backend, num_threads, stream)
 
 
-RPROP = Update(rules.rprop, host_scalars.rprop, reference.rprop)
+RPROP = Update(rules.rprop, coefficients.rprop, reference.rprop)
 
 
 def rprop(

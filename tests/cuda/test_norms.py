@@ -10,8 +10,8 @@ import pytest
 
 import fastopt
 from fastopt.device.arrays import DeviceArray, dense
-from fastopt.device.machine import machine
 from fastopt.device.norm_plan import plan
+from fastopt.device.select import machine
 from fastopt.norm import DatasetStatistics
 from tests.cuda.support import OnDevice, on_device
 from tests.norm_cases import BFLOAT16, BY_NAME, CASES

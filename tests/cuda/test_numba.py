@@ -26,20 +26,20 @@ def test_bits(case, dtype):
         options = {**case.hyperparameters(number), **optional}
         update, _ = called(case.update, dict(options))
         kernel = users_kernel(getattr(fastopt.numba.cuda, update.rule.__name__), update.arrays)
-        scalars = fastopt.numba.cuda.host_scalars(case.update, dtype, **options)
+        scalars = fastopt.numba.cuda.coefficients(case.update, dtype, **options)
         assert {type(scalar) for scalar in scalars} == {np.dtype(dtype).type}
         kernel[2, 4](*(arrays[name] for name in update.arrays), scalars)
         assert_same_bits(arrays, wanted, f"{case.name}, step {number}")
 
 
 def test_example():
-    (test,) = doctest.DocTestFinder(recurse=False).find(fastopt.numba.cuda.host_scalars, "host_scalars", globs={})
+    (test,) = doctest.DocTestFinder(recurse=False).find(fastopt.numba.cuda.coefficients, "coefficients", globs={})
     assert test.examples
     assert doctest.DocTestRunner().run(test).failed == 0
 
 
 def test_every_rule_is_there():
-    assert set(fastopt.numba.cuda.__all__) == {"host_scalars", *RULES}
+    assert set(fastopt.numba.cuda.__all__) == {"coefficients", *RULES}
     for rule in RULES:
         assert callable(getattr(fastopt.numba.cuda, rule))
 
@@ -54,4 +54,4 @@ def test_every_rule_is_there():
 )
 def test_refusals(options, error, message):
     with pytest.raises(error, match=message):
-        fastopt.numba.cuda.host_scalars(fastopt.adam, "float32", **options)
+        fastopt.numba.cuda.coefficients(fastopt.adam, "float32", **options)

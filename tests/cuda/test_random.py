@@ -8,14 +8,16 @@ from types import FunctionType, SimpleNamespace
 import numpy as np
 import pytest
 
-from fastopt import dropout_backward, dropout_forward, init, random_rules, random_scalars
+from fastopt import dropout_backward, dropout_forward, init
 from fastopt.backends.cuda import RandomKernel, function
-from fastopt.backends.cuda_random import draw, draw_one
-from fastopt.codegen.random_text import random_rules_of
-from fastopt.codegen.random_to_cuda import Random
-from fastopt.codegen.to_cuda import LINEAR
+from fastopt.backends.cuda.random import draw, draw_one
+from fastopt.codegen.cuda.random import Random
+from fastopt.codegen.cuda.update import LINEAR
+from fastopt.codegen.random import random_rules_of
+from fastopt.coefficients import random as random_scalars
 from fastopt.device.arrays import DeviceArray
-from fastopt.random_reference import INITIAL, INITIAL_MORE, philox
+from fastopt.reference.random import INITIAL, INITIAL_MORE, philox
+from fastopt.rules import random as random_rules
 from tests.cuda.support import BFLOAT16, Exported, OnDevice, on_device
 from tests.cuda.test_norms import fetched, refused
 from tests.support import LAYOUTS, assert_same_bits, bits

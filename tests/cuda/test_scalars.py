@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt.device.machine import machine
+from fastopt.device.select import machine
 from tests.cases import BY_NAME, CASES
 from tests.cuda.support import OnDevice
 from tests.support import assert_same_bits, copies

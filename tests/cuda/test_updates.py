@@ -6,14 +6,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fastopt.engine.update.run import run_many
 
 import fastopt
 from fastopt.backends.cuda import SIMULATED, Kernel
-from fastopt.codegen.to_cuda import CHUNK, LIST
-from fastopt.device import launch
-from fastopt.device.machine import machine
-from fastopt.engine.run import run_many
-from fastopt.rules import sgd
+from fastopt.codegen.cuda.update import CHUNK, LIST
+from fastopt.device import update as launch
+from fastopt.device.select import machine
+from fastopt.rules.update import sgd
 from fastopt.updates.adam import ADAM
 from tests.cases import BY_NAME, CASES
 from tests.cuda.support import BFLOAT16, Exported, OnDevice, run_on_device

@@ -1,0 +1,208 @@
+"""What other libraries call: kernels by their addresses, and where the headers are."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+import fastopt
+from fastopt.backends import cython
+from fastopt.codegen.parse import FORMS
+from fastopt.coefficients.update import radam_is_rectified
+from fastopt.common.display import Display, keywords
+from fastopt.common.guarded import Guarded
+from fastopt.common.messages import brief
+from fastopt.common.types import Array
+from fastopt.engine.capi.c_api import UPDATES, convert, run_kernel
+from fastopt.engine.core.hyperparameters import flag
+
+#: The compute types.
+DTYPES = ("float32", "float64")
+
+
+class Kernel(Guarded, Display):
+    """One compiled kernel; `fastopt.kernel` makes it.
+
+    Attributes
+    ----------
+    address : int
+        Of the C function ``void kernel(void **arrays, ptrdiff_t n, const void *scalars)``, good as long as the process.
+    arrays, scalars : tuple of str
+        What it takes, in order.
+    name : str
+        The rule's.
+    dtype : numpy.dtype
+        Of arrays and scalars: float32 or float64.
+    weight_decay, decay : bool
+        Its form: whether it has coupled weight decay, and decoupled decay.
+    isa : str
+        The instruction set that it was compiled for.
+    """
+
+    _instead = dict.fromkeys(
+        ("address", "arrays", "scalars", "name", "dtype", "weight_decay", "decay", "isa"),
+        "fastopt.kernel makes another kernel",
+    )
+
+    def __init__(self, name: str, dtype: str, weight_decay: bool, decay: bool):
+        self._update = UPDATES[name][-1 if decay else 0]
+        self.name = name
+        self.dtype = np.dtype(dtype)
+        self.weight_decay = weight_decay
+        self.decay = decay
+        self.arrays = self._update.arrays
+        self.scalars = self._update.scalars
+        self.isa = cython.ISA
+        self.address = cython.kernel(self._update.rule, dtype, weight_decay + 2 * decay)
+
+    def _parts(self) -> list[str]:
+        options = {name: getattr(self, name) for name in ("weight_decay", "decay", "isa", "arrays")}
+        return [repr(self.name), repr(self.dtype.name), *keywords(options)]
+
+    def prepare(self, **hyperparameters: Any) -> NDArray[Any]:
+        """Return the scalars that follow from hyperparameters, rounded to the kernel's type.
+
+        They are those of the Python function with its defaults: `fastopt.adam`; with ``decay``, `fastopt.adamw`. What
+        the kernel decides (nesterov, decoupled_weight_decay) is not asked.
+        """
+        fixed = {"nesterov": self.name == "nesterov", "decoupled_weight_decay": self.decay}
+        names = self._update.hyperparameters
+        asked = inspect.Signature([self._parameter(name) for name in names if name not in fixed])
+        try:
+            bound = asked.bind(**hyperparameters)
+        except TypeError as error:
+            raise TypeError(f"{error}; expected the hyperparameters of {self.name}: {asked}") from None
+        bound.apply_defaults()
+        values = {**fixed, **bound.arguments}
+        self._refuse_other_radam(values)
+        given = tuple(values[name] for name in names)
+        scalars = convert(self._update, self._update.prepare(*given), self.dtype.name, given)
+        self._check_form(scalars)
+        return scalars
+
+    def __call__(self, *arrays: Array, scalars: Array) -> None:
+        """Run the kernel over arrays of its type, each one run in C order: param and state are updated in place.
+
+        ``scalars`` are what `prepare` returns. On this thread, with subnormal numbers flushed to zero: the same bits as
+        the Python function's.
+        """
+        scalars = np.asarray(scalars)
+        if scalars.dtype != self.dtype or scalars.shape != (len(self.scalars),):
+            raise ValueError(
+                f"scalars is of {scalars.dtype} and shape {scalars.shape}; "
+                f"expected {self.dtype}, ({len(self.scalars)},): {', '.join(self.scalars)}"
+            )
+        self._check_form(scalars)
+        checked = convert(self._update, tuple(scalars.tolist()), self.dtype.name)
+        run_kernel(self._update, self.address, self.dtype.name, arrays, checked)
+
+    def _parameter(self, name: str) -> inspect.Parameter:
+        """A hyperparameter with the default that it has in the Python function, if there is one."""
+        reference = self._update.reference
+        public = inspect.signature(getattr(fastopt, reference.__name__)).parameters if reference else {}
+        default = public[name].default if name in public else inspect.Parameter.empty
+        return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
+
+    def _refuse_other_radam(self, values: dict[str, Any]) -> None:
+        """Radam has two rules, by the step."""
+        if self.name in ("radam", "radam_unrectified"):
+            other = "radam" if radam_is_rectified(values["step"], values["beta2"]) else "radam_unrectified"
+            if self.name != other:
+                raise ValueError(
+                    f"step is {values['step']}; expected one of {self.name}: this one takes kernel {other!r}"
+                )
+
+    def _check_form(self, scalars: NDArray[Any]) -> None:
+        for name in ("weight_decay", "decay"):
+            value = scalars[self.scalars.index(name)]
+            if value and not getattr(self, name):
+                raise ValueError(
+                    f"{name} is {value}; expected 0: this kernel is the form without; "
+                    f"the other is fastopt.kernel({self.name!r}, {self.dtype.name!r}, {name}=True)"
+                )
+
+
+def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bool = False) -> Kernel:
+    """Return a compiled kernel, for other languages to call: its address, and what it takes.
+
+    A rule is compiled in up to four forms, with and without coupled weight decay and decoupled decay. The forms without
+    do not read the scalar: an infinite element of param would become NaN by 0 * inf.
+
+    Parameters
+    ----------
+    name : str
+        A rule of fastopt/rules/update.py: ``"adam"``, ``"amsgrad"`` (adam with v_max), ``"rmsprop_centered"``, ...
+    dtype : {"float32", "float64"}
+        The compute type, as a string or as NumPy has it: of all arrays and scalars.
+    weight_decay : bool
+        The form that adds weight_decay * param to the gradient.
+    decay : bool
+        The form that subtracts decay * param from param: with ``"adam"``, it is AdamW's.
+
+    Returns
+    -------
+    Kernel
+        With the attributes address, scalars, arrays, name, dtype, weight_decay, decay and isa. Its method
+        ``prepare(**hyperparameters)`` returns the scalars of one step. Called with arrays and ``scalars=``, it runs,
+        with all checks.
+
+    Raises
+    ------
+    ValueError
+        If there is no such rule (the message has those there are), or it has no decoupled decay.
+    TypeError
+        If dtype is not a compute type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastopt
+    >>> sgd = fastopt.kernel("sgd", "float32")
+    >>> sgd.arrays, sgd.scalars
+    (('param', 'grad'), ('grad_scale', 'weight_decay', 'decay', 'lr'))
+    >>> scalars = sgd.prepare(lr=0.5)
+    >>> scalars
+    array([1. , 0. , 0. , 0.5], dtype=float32)
+    >>> param = np.ones(2, np.float32)
+    >>> sgd(param, np.array([1.0, -1.0], np.float32), scalars=scalars)
+    >>> param
+    array([0.5, 1.5], dtype=float32)
+    """
+    weight_decay, decay = flag("weight_decay", weight_decay), flag("decay", decay)
+    if name not in UPDATES:
+        raise ValueError(f"name is {brief(name)}; expected one of {', '.join(UPDATES)}")
+    found = _compute_type(dtype)
+    if found is None:
+        raise TypeError(f"dtype is {brief(dtype)}; expected one of {', '.join(DTYPES)}: kernels compute in these")
+    if decay and len(cython.kernels(UPDATES[name][0].rule, found)) < len(FORMS):
+        raise ValueError(f"decay is {decay!r}; expected False: {name} has no decoupled decay")
+    return Kernel(name, found, weight_decay, decay)
+
+
+def _compute_type(dtype: DTypeLike) -> str | None:
+    """The name of a compute type, or None for what is none."""
+    try:
+        return next(name for name in DTYPES if dtype is not None and np.dtype(dtype) == name)
+    except (StopIteration, TypeError):
+        return None
+
+
+def get_include() -> str:
+    """Return the directory that holds fastopt.h, for C and C++ compilers.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import os
+    >>> import fastopt
+    >>> os.path.exists(os.path.join(fastopt.get_include(), "fastopt.h"))
+    True
+    """
+    return str(Path(__file__).parent / "include")

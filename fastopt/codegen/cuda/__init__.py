@@ -1,0 +1,1 @@
+"""Source code for Numba's CUDA target."""

@@ -1,0 +1,204 @@
+"""Writes the CUDA kernels that compute a norm's elements: no float64 in them, but for float64 arrays."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from ..norm import Loop
+from .norm import HEADER, Array, indent, inlined, loaded, loop_of, stored
+from .places import advance, digits, extents, find, steps, strides
+from .update import unroll
+
+
+@dataclass(frozen=True)
+class Elements:
+    """A kernel that computes results from elements and parameters, a thread some columns of a row.
+
+    ``parameters`` are the function's, in order; for one that has no array there is a number, by its name.
+    """
+
+    function: str
+    form: int
+    arrays: tuple[Array, ...]
+    parameters: tuple[Array | str, ...]
+    dtype: str
+    rows: int
+    contiguous: bool
+
+    #: The module whose functions it runs.
+    rules: ClassVar[str] = "norm"
+    scalars: ClassVar[tuple[str, ...]] = ()
+
+    @property
+    def all_arrays(self) -> tuple[Array, ...]:
+        """Arrays, and parameters that have one."""
+        return self.arrays + tuple(each for each in self.parameters if isinstance(each, Array))
+
+    @property
+    def pointers(self) -> list[tuple[str, str]]:
+        """Names of the pointers, and what is there."""
+        return [(each.name, each.storage) for each in self.all_arrays]
+
+    @property
+    def words(self) -> list[str]:
+        """Names of the indices and sizes."""
+        words = ["units", "chunks", "width", "columns", *extents("r", self.rows)]
+        for each in self.all_arrays:
+            words += [f"{each.name}_start", *strides(each.name, "r", self.rows)]
+            words += [f"{each.name}_column"] if each.along and not self.contiguous else []
+        return words
+
+    @property
+    def unroll(self) -> int:
+        """Elements of a row that a thread has at a time: few where each has parameters of its own (89 registers)."""
+        return 1 if sum(each.along for each in self.all_arrays) > 6 else unroll(len(self.arrays))
+
+    def text(self, source: str) -> str:
+        """The module."""
+        loop, functions = loop_of(source, self.function, self.form)
+        called = [loop.gradient if loop.backward else loop.finish, self.function]
+        arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words])
+        kernel = f"def kernel({arguments}):\n{self._body(loop)}"
+        return "\n\n".join([HEADER, *(inlined(name, functions[name]) for name in called), kernel])
+
+    def _body(self, loop: Loop) -> str:
+        """A unit is a row's elements that some threads have at a time."""
+        return (
+            indent([
+                "thread = index(cuda.threadIdx.x)",
+                "height = index(cuda.blockDim.x) // width",
+                "unit = index(cuda.blockIdx.x) * height + thread // width",
+                "while unit < units:",
+                "    j0 = unit % chunks * width * unrolled + thread % width",
+                *(f"    j{k} = j{k - 1} + width" for k in range(1, self.unroll)),
+                "    row = unit // chunks",
+                "    if j0 < columns:",
+            ], 1)
+            + indent([*self._row(), *self._elements(loop)], 3)
+            + indent(["    unit += index(cuda.gridDim.x) * height"], 1)
+        )  # fmt: skip
+
+    def _row(self) -> list[str]:
+        """Where a row begins, and what is one value for all of it."""
+        every = self.all_arrays
+        lines = find("row", "r", self.rows, [(each.name, f"{each.name}_row", f"{each.name}_start") for each in every])
+        lines += [f"{each.name} = {loaded(each, f'{each.name}_row', self.dtype)}" for each in every if not each.along]
+        return lines
+
+    def _elements(self, loop: Loop) -> list[str]:
+        """All loads, then all arithmetic, then all stores: each but the first has a condition of its own."""
+        read = [each for each in self._walked() if each.name not in loop.written]
+        lines: list[str] = []
+        for k in range(self.unroll):
+            loads = [f"{each.name}_{k} = {loaded(each, self._place(each, k), self.dtype)}" for each in read]
+            if k:
+                lines += [f"{each.name}_{k} = zero" for each in read]
+            lines += [*self._if_there(k, loads), *self._next(k)]
+        for k in range(self.unroll):
+            lines += self._element(loop, k)
+        for k in range(self.unroll):
+            written = [each for each in self.arrays if each.name in loop.written]
+            values = {"out": f"out_{k}", "dresidual": f"gradient_{k}"}
+            stores = [stored(each, self._place(each, k), values[each.name], self.dtype) for each in written]
+            lines += self._if_there(k, stores)
+        return lines
+
+    def _walked(self) -> list[Array]:
+        """The arrays that a thread has elements of."""
+        return [each for each in self.all_arrays if each.along]
+
+    def _if_there(self, k: int, lines: list[str]) -> list[str]:
+        return [f"if j{k} < columns:", *(f"    {line}" for line in lines)] if k else lines
+
+    def _next(self, k: int) -> list[str]:
+        """What must be done between one element and the next."""
+        return []
+
+    def _place(self, array: Array, k: int) -> str:
+        return f"{array.name}_row + j{k}" + ("" if self.contiguous else f" * {array.name}_column")
+
+    def _element(self, loop: Loop, k: int) -> list[str]:
+        """What is done with a thread's k-th element."""
+        names = {name: f"{name}_{k}" for name in loop.read}
+        values = [self._parameter(each, k) for each in self.parameters]
+        lines = []
+        if loop.backward:
+            lines += [f"gradient_{k} = {loop.gradient}({names['dy']}, {names.get('y', names['dy'])})"]
+            names["dy"] = f"gradient_{k}"
+        result = f"{self.function}({', '.join([*(names[name] for name in loop.function.arrays), *values])})"
+        if not loop.backward:
+            result = f"{loop.finish}({result}, {names.get('residual', names['x'])})"
+        return [*lines, f"out_{k} = {result}"]
+
+    def _parameter(self, parameter: Array | str, k: int) -> str:
+        if isinstance(parameter, str):
+            return parameter
+        return f"{parameter.name}_{k}" if parameter.along else parameter.name
+
+
+@dataclass(frozen=True)
+class ColumnElements(Elements):
+    """The same where parameters vary from column to column, and from row to row do not: a thread goes down a column.
+
+    Parameters are then loaded once for many rows, and places are found by steps.
+    """
+
+    @property
+    def words(self) -> list[str]:
+        """Names of the indices and sizes."""
+        words = ["units", "chunks", "width", "columns", "length", "span", *extents("w", self.rows), *digits(self.rows)]
+        for each in self.all_arrays:
+            words += [f"{each.name}_start"] + [f"{each.name}_column"] * (not self.contiguous)
+        for each in self.arrays:
+            words += [*strides(each.name, "w", self.rows), *steps(each.name, self.rows)]
+        return words
+
+    @property
+    def unroll(self) -> int:
+        """Elements of a column that a thread has at a time."""
+        return unroll(len(self.arrays))
+
+    def _body(self, loop: Loop) -> str:
+        """A unit is some columns of a span of rows, which threads below each other take in turn."""
+        column = "j" if self.contiguous else "j * {0}_column"
+        begins = [
+            (each.name, f"{each.name}_at", f"{each.name}_start + {column.format(each.name)}") for each in self.arrays
+        ]
+        own = [each for each in self.parameters if isinstance(each, Array)]
+        loads = [
+            f"{each.name} = {loaded(each, f'{each.name}_start + {column.format(each.name)}', self.dtype)}"
+            for each in own
+        ]
+        return (
+            indent([
+                "thread = index(cuda.threadIdx.x)",
+                "height = index(cuda.blockDim.x) // width",
+                "unit = index(cuda.blockIdx.x)",
+                "while unit < units:",
+                "    j = unit % chunks * width + thread % width",
+                "    i0 = unit // chunks * span + thread // width",
+                "    end = min(unit // chunks * span + span, length)",
+                "    if j < columns:",
+            ], 1)
+            + indent([*loads, *find("i0", "w", self.rows, begins), "while i0 < end:"], 3)
+            + indent([f"i{k} = i{k - 1} + height" for k in range(1, self.unroll)], 4)
+            + indent([*self._elements(loop), "i0 += height * unrolled"], 4)
+            + indent(["    unit += index(cuda.gridDim.x)"], 1)
+        )  # fmt: skip
+
+    def _if_there(self, k: int, lines: list[str]) -> list[str]:
+        return [f"if i{k} < end:", *(f"    {line}" for line in lines)] if k else lines
+
+    def _walked(self) -> list[Array]:
+        return list(self.arrays)
+
+    def _next(self, k: int) -> list[str]:
+        names = [each.name for each in self.arrays]
+        return [*(f"{name}_at_{k} = {name}_at" for name in names), *advance(self.rows, names)]
+
+    def _place(self, array: Array, k: int) -> str:
+        return f"{array.name}_at_{k}" if array.name in ("out", "dresidual") else f"{array.name}_at"
+
+    def _parameter(self, parameter: Array | str, k: int) -> str:
+        return parameter if isinstance(parameter, str) else parameter.name

@@ -1,0 +1,193 @@
+"""Writes the Python module from which Numba's CUDA target compiles one rule's kernel.
+
+A thread asks for several elements of every array, then computes, then stores: enough loads are under way at a time to
+fill the memory system. (Each element but the first has a condition of its own: loads that only stand first in the text,
+the compiler moves back to where they are used.) Three kernels run a rule, which differ in where elements stand:
+
+* ``LINEAR``: one tensor, each of whose arrays is one contiguous run;
+* ``LIST``: many such tensors, cut into chunks that blocks take in turn; a table of pointers is on the device;
+* a number from 1 on: one tensor of so many axes, along each of which every array has a stride of its own.
+
+Indices and sizes are 64 bits and unsigned, as ``index`` makes them: what is signed, Numba might count from the end.
+There is no number in the text, for a literal is a signed one: ``zero`` and ``unroll`` are globals of the module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+
+from ..parse import SHARED_SCALARS, Function, parse_functions
+
+LINEAR, LIST = 0, -1
+
+#: Elements of a chunk, the share of one tensor that a block takes at a time.
+CHUNK = 16384
+
+#: Words that a launch puts into memory: a kernel's arguments may have 4,096 bytes on any device, and 8 say where to.
+WORDS = 510
+
+HEADER = '''\
+"""Generated from fastopt/rules/update.py by fastopt/codegen/cuda/update.py: change those, not this."""
+'''
+
+
+def unroll(narrays: int) -> int:
+    """Elements of each array that a thread loads at a time.
+
+    A thread of Adam's then has 32 bytes under way and 32 registers, so that 2,048 threads fit a multiprocessor; with 4
+    elements it would be 64 bytes, 62 registers and half the threads.
+    """
+    return 4 if narrays <= 3 else 2
+
+
+def cuda_module(
+    source: str, rule: str, form: tuple[str, str], storages: Sequence[str], dtype: str, axes: int, from_memory: bool
+) -> str:
+    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its forms over arrays stored like this.
+
+    Its scalars are arguments, or, from memory, one pointer to all of them.
+    """
+    functions = parse_functions(source)
+    gradient, descent = (functions[name] for name in form)
+    parts = [HEADER, _inlined("gradient", gradient), _inlined("descend", descent), _inlined("rule_", functions[rule])]
+    writer = _Writer(_told_apart(functions[rule]), storages, dtype, from_memory)
+    kernel = {LINEAR: writer.linear, LIST: writer.list}.get(axes, partial(writer.strided, axes))
+    return "\n\n".join([*parts, kernel()])
+
+
+def scalars_module(numbers: Sequence[str], texts: Sequence[str | None], constants: int) -> str:
+    """Return the text of a module whose ``kernel`` writes an update's scalars: expressions of numbers, or values."""
+    values = [f"v{i}" for i, text in enumerate(texts) if text is None]
+    arguments = [*(f"{name}_" for name in numbers), "_scalars", *values, *(f"c{i}" for i in range(constants))]
+    lines = [f"{name} = real64({name}_[first])" for name in numbers]
+    lines += [f"_scalars[{i}] = real({text or f'v{i}'})" for i, text in enumerate(texts)]
+    return f"def kernel({', '.join(arguments)}):\n" + "".join(f"    {line}\n" for line in lines)
+
+
+def words_module(words: int) -> str:
+    """Return the text of a module whose ``kernel`` writes so many arguments into memory, one behind the other."""
+    arguments = ", ".join(f"w{i}" for i in range(words))
+    return f"def kernel(_words, {arguments}):\n" + "".join(f"    _words[{i}] = w{i}\n" for i in range(words))
+
+
+def _told_apart(rule: Function) -> Function:
+    """The rule, its state by numbers: what is derived from the name of one array could be that of another."""
+    state = (f"state{i}" for i in range(len(rule.arrays) - 2))
+    return replace(rule, arrays=(*rule.arrays[:2], *state))
+
+
+def _inlined(name: str, function: Function) -> str:
+    body = "".join(f"    {line}\n" for line in function.body.splitlines())
+    return f"@inlined\ndef {name}({', '.join(function.arrays + function.scalars)}):\n{body}"
+
+
+class _Writer:
+    """Writes the kernels of one rule. Their own names begin or end with an underscore: no name of a rule does."""
+
+    def __init__(self, rule: Function, storages: Sequence[str], dtype: str, from_memory: bool):
+        self.rule = rule
+        self.storage = dict(zip(rule.arrays, storages, strict=True))
+        self.dtype = dtype
+        names = SHARED_SCALARS + rule.own_scalars
+        read = "".join(f"    {name} = _scalars[{i}]\n" for i, name in enumerate(names) if from_memory)
+        #: The last of what a kernel takes, and its first lines.
+        self.scalars_given = f", {'_scalars' if from_memory else ', '.join(names)}):\n{read}"
+
+    def linear(self) -> str:
+        """One tensor: blocks take turns at runs of ``unroll`` elements a thread."""
+        return (
+            f"def kernel({self._each('{0}_')}, _count{self.scalars_given}"
+            f"    _step = index(cuda.blockDim.x)\n"
+            f"    _i0 = index(cuda.blockIdx.x) * _step * unroll + index(cuda.threadIdx.x)\n"
+            f"    _stride = index(cuda.gridDim.x) * _step * unroll\n"
+            f"    while _i0 < _count:\n{self._elements(' ' * 8)}"
+            f"        _i0 += _stride\n"
+        )
+
+    def list(self) -> str:
+        """Many tensors: blocks take turns at chunks. A chunk's tensor is the last one that begins no later.
+
+        It is found by halves: of 161 tensors, in 8 steps, beside the 16,384 elements of a chunk. So a table has nothing
+        that grows with the tensors. (Each tensor has a chunk: this one is among the first c + 1. Were it sought among
+        all, the compiler would make two kernels in one, the other for a single tensor.)
+        """
+        pointers = "".join(f"        {name}_ = {name}s_[_t]\n" for name in self.rule.arrays)
+        return (
+            f"def kernel({self._each('{0}s_')}, _sizes, _firsts, _tensors, _chunks{self.scalars_given}"
+            f"    _step = index(cuda.blockDim.x)\n"
+            f"    _c = index(cuda.blockIdx.x)\n"
+            f"    while _c < _chunks:\n"
+            f"        _t = none\n"
+            f"        _rest = min(_tensors, _c + single)\n"
+            f"        while _rest > single:\n"
+            f"            _half = _rest // (single + single)\n"
+            f"            if _firsts[_t + _half] <= _c:\n"
+            f"                _t += _half\n"
+            f"            _rest -= _half\n"
+            f"        _begin = (_c - _firsts[_t]) * chunk\n"
+            f"        _count = min(_begin + chunk, _sizes[_t])\n{pointers}"
+            f"        _i0 = _begin + index(cuda.threadIdx.x)\n"
+            f"        while _i0 < _count:\n{self._elements(' ' * 12)}"
+            f"            _i0 += _step * unroll\n"
+            f"        _c += index(cuda.gridDim.x)\n"
+        )
+
+    def strided(self, ndim: int) -> str:
+        """One tensor, whose elements are found axis by axis."""
+        strides = [f"{name}_{what}_" for name in self.rule.arrays for what in ("start", *map(str, range(ndim)))]
+        extents = [f"_extent{axis}" for axis in range(1, ndim)]
+        lines = ["_rest = _i", *(f"{name}_at_ = {name}_start_" for name in self.rule.arrays)]
+        for axis in range(ndim - 1, -1, -1):
+            if axis:
+                lines += [f"_k = _rest % _extent{axis}", f"_rest = _rest // _extent{axis}"]
+            lines += [f"{name}_at_ += {'_k' if axis else '_rest'} * {name}_{axis}_" for name in self.rule.arrays]
+        lines += [f"{name}_i_ = {self._loaded(name, f'{name}_at_')}" for name in self.rule.arrays]
+        lines += [self._update("i")]
+        lines += [self._store(name, f"{name}_at_", f"{name}_i_") for name in self.rule.written]
+        body = "".join(f"        {line}\n" for line in lines)
+        return (
+            f"def kernel({self._each('{0}_')}, _count, {', '.join(extents + strides)}{self.scalars_given}"
+            f"    _i = index(cuda.blockIdx.x) * index(cuda.blockDim.x) + index(cuda.threadIdx.x)\n"
+            f"    _stride = index(cuda.gridDim.x) * index(cuda.blockDim.x)\n"
+            f"    while _i < _count:\n{body}"
+            f"        _i += _stride\n"
+        )
+
+    # ---- What is done with a thread's elements
+
+    def _elements(self, indent: str) -> str:
+        """Those at _i0, _i0 + _step, ..., as far as there are any: all loads, then all arithmetic, then all stores."""
+        count = unroll(len(self.rule.arrays))
+        lines = [f"_i{k} = _i{k - 1} + _step" for k in range(1, count)]
+        for k in range(count):
+            if k:
+                lines += [f"{name}_{k}_ = zero" for name in self.rule.arrays] + [f"if _i{k} < _count:"]
+            lines += [f"{'    ' * bool(k)}{name}_{k}_ = {self._loaded(name, f'_i{k}')}" for name in self.rule.arrays]
+        lines += [self._update(str(k)) for k in range(count)]
+        for k in range(count):
+            lines += [f"if _i{k} < _count:"] * bool(k)
+            stores = (self._store(name, f"_i{k}", f"{name}_{k}_") for name in self.rule.written)
+            lines += [f"{'    ' * bool(k)}{store}" for store in stores]
+        return "".join(f"{indent}{line}\n" for line in lines)
+
+    def _update(self, k: str) -> str:
+        """The rule, called with a thread's k-th elements."""
+        values = {name: f"{name}_{k}_" for name in self.rule.arrays}
+        values["grad"] = f"gradient({values[self.rule.arrays[0]]}, {values['grad']}, grad_scale, weight_decay)"
+        results = ", ".join(f"{name}_{k}_" for name in self.rule.written)
+        return f"{results} = rule_({', '.join([*values.values(), *self.rule.scalars])})"
+
+    def _loaded(self, name: str, at: str) -> str:
+        """An element in the compute type."""
+        storage = self.storage[name]
+        element = f"{name}_[{at}]"
+        return element if storage == self.dtype else f"load_{storage}({element})"
+
+    def _store(self, name: str, at: str, value: str) -> str:
+        storage = self.storage[name]
+        return f"{name}_[{at}] = {value if storage == self.dtype else f'store_{storage}({value})'}"
+
+    def _each(self, pattern: str) -> str:
+        return ", ".join(pattern.format(name) for name in self.rule.arrays)

@@ -1,0 +1,1 @@
+"""Source code for Cython, which the build compiles."""

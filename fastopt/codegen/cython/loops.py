@@ -1,0 +1,135 @@
+"""What every loop over a panel takes in Cython, and what a kernel gives it."""
+
+from __future__ import annotations
+
+from ..norm import ARRAYS, PARAMETER, ROW, STEP, STRIPE, Loop
+
+#: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
+#: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.
+#:
+#: ask_for: what will be read soon is asked for. ask_for_early: so long before that it is to come no further than a
+#: core's second cache, for the first would lose what is needed now (the sums of batch norm's gradients, NHWC
+#: 32x56x56x64, in a loop by themselves: 1.4 ms; into the first cache 1.8, without 1.7). By itself, a processor waits at
+#: the start of each plane, and of each page where several rows are read by turns. To ask for many KiB at a time makes
+#: all else wait: hence every few rows ask for those that are read some microseconds after them.
+#:
+#: LINES: elements that are computed, in registers, before they are put past the caches. A line at a time, several
+#: arrays that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56:
+#: 4.0 ms, not 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
+#:
+#: element: what stands in a panel's arrays. loaded and stored are what carry one to the compute type and back.
+PREAMBLE = """\
+cdef extern from "norm/panel.h" nogil:
+    double sum_of_lanes(const double *lanes, Py_ssize_t step)
+
+cdef extern from *:
+    \"\"\"
+    typedef {c_element} element_t;
+    typedef element_t *__restrict elements_t;
+    typedef elements_t *tables_t;
+    #define loaded(x) {loaded}
+    #define stored(x) {stored}
+
+    #ifdef __AVX512F__
+    #define STRIP (256 / (Py_ssize_t)sizeof(real_t))
+    #define LINES (256 / (Py_ssize_t)sizeof(real_t))
+    #elif defined(__AVX__)
+    #define STRIP (64 / (Py_ssize_t)sizeof(real_t))
+    #define LINES (128 / (Py_ssize_t)sizeof(real_t))
+    #else
+    #define STRIP (32 / (Py_ssize_t)sizeof(real_t))
+    #define LINES (64 / (Py_ssize_t)sizeof(real_t))
+    #endif
+
+    static inline void ask_for(const real_t *row, Py_ssize_t columns)
+    {{
+        ask_for_bytes(row, columns * (Py_ssize_t)sizeof(real_t));
+    }}
+
+    static inline void ask_for_early(const element_t *row, Py_ssize_t columns)
+    {{
+    #ifdef __GNUC__
+        for (Py_ssize_t i = 0; i < columns; i += 64 / (Py_ssize_t)sizeof(element_t))
+            __builtin_prefetch(row + i, 0, 2);
+    #else
+        (void)row, (void)columns;
+    #endif
+    }}
+
+    /* A column's sum, from the terms of one panel's lanes, or of two. It may be -0, but joins what began with 0. */
+    #define TERM(lane) (double)terms[(lane) * {stripe}]
+    #define TWO_TERMS(lane) (TERM(lane) + TERM(LANES + (lane)))
+    #define SUMS_OF(type, terms_, two_panels_) \\
+        static inline double sum_of_##terms_(const type *terms) {{ return SUM_OF_LANES(TERM); }} \\
+        static inline double sum_of_##two_panels_(const type *terms) {{ return SUM_OF_LANES(TWO_TERMS); }}
+    SUMS_OF(real_t, terms, two_panels)
+    SUMS_OF(double, wide_terms, two_wide_panels)
+
+    #define LINE (64 / (Py_ssize_t)sizeof(real_t))
+    typedef struct {{
+        real_t x[LINES];
+    }} lines_t;
+    typedef struct {{
+        real_t x[STRIP];
+    }} strip_t;
+
+    static inline void put_lines(char *to, const char *from, Py_ssize_t bytes)
+    {{
+        for (Py_ssize_t i = 0; i + 64 <= bytes; i += 64)
+            put_line(to + i, from + i);
+    }}
+    \"\"\"
+    ctypedef {element} element
+    ctypedef element *elements_t
+    ctypedef elements_t *tables_t
+    real loaded(element x) noexcept nogil
+    element stored(real x) noexcept nogil
+    ctypedef struct lines_t:
+        real *x
+    ctypedef struct strip_t:
+        real *x
+    Py_ssize_t STRIP, LINE, LINES
+    Py_ssize_t before_line(const void *place) noexcept nogil
+    void put_lines(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
+    double sum_of_terms(const real *terms) noexcept nogil
+    double sum_of_two_panels(const real *terms) noexcept nogil
+    double sum_of_wide_terms(const double *terms) noexcept nogil
+    double sum_of_two_wide_panels(const double *terms) noexcept nogil
+    void ask_for(run_t row, Py_ssize_t columns) noexcept nogil
+    void ask_for_early(elements_t row, Py_ssize_t columns) noexcept nogil"""
+
+
+#: What arrays may store that has no arithmetic of its own, and the type in which it is computed. Not float16: to carry
+#: one back and forth takes more than a dozen operations, and is faster in a loop by itself (batch norm forward, NCHW
+#: 32x64x56x56: 2.7 ms, not 2.3).
+COMPUTED = {"bfloat16": "float32"}
+
+
+def preamble(storage: str) -> str:
+    """Return what every loop over a panel takes, whose arrays store this type."""
+    if storage not in COMPUTED:
+        return PREAMBLE.format(stripe=STRIPE, c_element="real_t", element="real", loaded="(x)", stored="(x)")
+    loaded, stored = f"from_{storage}(x)", f"to_{storage}(x)"
+    return PREAMBLE.format(stripe=STRIPE, c_element="uint16_t", element="unsigned short", loaded=loaded, stored=stored)
+
+
+def pointer(name: str) -> str:
+    """The type of a pointer to elements of a panel's array: weights are of the compute type, whatever arrays store."""
+    return "run_t" if name == "weight" else "elements_t"
+
+
+def arguments(loop: Loop, names: tuple[str, ...], parameter: str) -> list[str]:
+    """What a loop takes: where a row of each array begins, the step to the next, and the parameters."""
+    panels = [each for name in names for each in (f"{pointer(name)} {name}_", f"Py_ssize_t {name}_step_")]
+    return panels + [f"{parameter} {name}" for name in loop.function.scalars]
+
+
+def values(loop: Loop, names: tuple[str, ...], parameter: str, column: str = "0") -> list[str]:
+    """What a kernel gives its loop for row r, from a column on."""
+    given = []
+    for name in names:
+        slot = ARRAYS.index(name)
+        given += [f"<{pointer(name)}>arrays[{slot}] + r * sizes[{STEP + slot}] + {column}", f"sizes[{STEP + slot}]"]
+    for i, (_, along) in enumerate(loop.parameters):
+        given += [f"<{parameter}>arrays[{PARAMETER + i}] + {'r' if along == ROW else column}"]
+    return given

@@ -1,0 +1,50 @@
+"""Writes the Cython module that holds every norm's kernels for one compute type."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ..norm import PANELS, Loop, loops
+from ..parse import Function, parse_functions
+from .loops import COMPUTED, preamble
+from .norm_elements import elements
+from .norm_full_sums import whole_sums
+from .norm_sums import sums
+from .update import header
+
+
+def panels_module(source: str, storage: str) -> str:
+    """Return the text of a Cython module with the kernels of all functions in ``source``, whose arrays store this."""
+    functions, dtype = parse_functions(source), COMPUTED.get(storage, storage)
+    parts = [header("fastopt/rules/norm.py", "fastopt/codegen/cython/norm.py", dtype), preamble(storage)]
+    parts += [_inline(each, each.name, "real") for each in functions.values()]
+    wide = [panel for panel in PANELS if panel.wide and not panel.loops]
+    parts += [_inline(functions[panel.function], panel.name, "double") for panel in wide]
+    parts += [_kernel(loop) for loop in loops(functions, storage != dtype)]
+    parts.append(_addresses(loops(functions, storage != dtype)))
+    return "\n\n".join(parts) + "\n"
+
+
+def _kernel(loop: Loop) -> str:
+    """A kernel, behind the loops that it alone has."""
+    if loop.panel.loops:
+        return whole_sums(loop)
+    return sums(loop) if loop.panel.sums else elements(loop)
+
+
+def _inline(function: Function, name: str, real: str) -> str:
+    """The function, its body verbatim, typed."""
+    parameters = ", ".join(f"{real} {name}" for name in function.arrays + function.scalars)
+    returned = f"({real}, {real})" if function.name.endswith(("terms", "deviations")) else real
+    declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
+    body = textwrap.indent(function.body, "    ")
+    return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{body}"
+
+
+def _addresses(kernels: list[Loop]) -> str:
+    """What the module exports: the addresses of each kernel's forms, and the codecs'."""
+    rows = "".join(
+        f'    "{panel.name}": ({" ".join(f"<size_t>&{loop.name}," for loop in kernels if loop.panel is panel)}),\n'
+        for panel in PANELS
+    )
+    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]"

@@ -1,0 +1,69 @@
+"""Writes the Cython module that holds every random rule's kernel for one compute type."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ..parse import Function
+from ..random import BITS, OUT, PRIMITIVES, random_rules_of
+from .update import header
+
+TYPES = {"real": "real", "bits": "uint32_t"}
+
+PREAMBLE = '''\
+cdef extern from *:
+    """
+    #include "random/draw.c"
+    typedef const uint32_t *__restrict bits_t;
+    """
+    ctypedef unsigned int uint32_t
+    ctypedef const uint32_t *bits_t
+    void draw_bits()
+
+cdef extern from "random_primitives.h" nogil:
+'''
+
+
+def random_module(source: str, dtype: str) -> str:
+    """Return the text of a Cython module with the kernels of those functions in ``source`` that are for the type."""
+    rules = random_rules_of(source, dtype)
+    declared = "".join(
+        f'    real {name} "{name}_{dtype}" ({", ".join(TYPES[each] for each in taken)})\n'
+        for name, taken in PRIMITIVES.items()
+    )
+    parts = [header("fastopt/rules/random.py", "fastopt/codegen/cython/random.py", dtype), PREAMBLE + declared]
+    parts += [text for rule in rules.values() for text in (_inline(rule), _kernel(rule))]
+    rows = "".join(f'    "{name}": <size_t>&{name}_kernel,\n' for name in rules)
+    parts.append(f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]\n\ndraw = <size_t>&draw_bits")
+    return "\n\n".join(parts) + "\n"
+
+
+def _typed(rule: Function) -> str:
+    arrays = (f"{'uint32_t' if name in BITS else 'real'} {name}" for name in rule.arrays)
+    return ", ".join([*arrays, *(f"real {name}" for name in rule.scalars)])
+
+
+def _inline(rule: Function) -> str:
+    """The function, its body verbatim, typed."""
+    declared = f"    cdef real {', '.join(rule.locals)}\n" if rule.locals else ""
+    body = textwrap.indent(rule.body, "    ")
+    return f"cdef inline real {rule.name}({_typed(rule)}) noexcept nogil:\n{declared}{body}"
+
+
+def _kernel(rule: Function) -> str:
+    """The loop over one contiguous run."""
+    runs = ["run_t", *("bits_t" if name in BITS else "run_t" for name in rule.arrays)]
+    names = [OUT, *rule.arrays]
+    elements = ", ".join([*(f"{name}[i_]" for name in rule.arrays), *rule.scalars])
+    given = [f"<{run}>arrays[{i}]" for i, run in enumerate(runs)]
+    given += [f"scalars[{i}]" for i in range(len(rule.scalars))]
+    return (
+        f"cdef inline void {rule.name}_loop(Py_ssize_t n_, "
+        f"{', '.join(f'{run} {name}' for run, name in zip(runs, names, strict=True))}, "
+        f"{', '.join(f'real {name}' for name in rule.scalars)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_\n"
+        f"    for i_ in range(n_):\n"
+        f"        {OUT}[i_] = {rule.name}({elements})\n\n"
+        f"cdef void {rule.name}_kernel(void **arrays, Py_ssize_t n, const real *scalars) noexcept nogil:\n"
+        f"    {rule.name}_loop(n, {', '.join(given)})"
+    )

@@ -1,0 +1,107 @@
+"""Writes the Cython module that holds every rule's kernel for one compute type."""
+
+from __future__ import annotations
+
+import re
+import textwrap
+
+from ..parse import FORMS, PRIMITIVES, SHARED_SCALARS, Function, parse_functions, rules_of
+
+C_TYPE = {"float32": "float", "float64": "double"}
+
+HEADER = """\
+# Generated from {source} by {writer}: change those, not this.
+# cython: language_level=3, cdivision=True
+
+ctypedef {c_type} real
+
+# Without restrict, gcc gives up on loops over six arrays (more than ten alias checks) and runs them scalar. It
+# heeds restrict on parameters only: hence each loop is a function of its own.
+cdef extern from *:
+    \"\"\"
+    typedef {c_type} real_t;
+    typedef {c_type} *__restrict run_t;
+    typedef double *__restrict sums_t;
+    \"\"\"
+    ctypedef real *run_t
+    ctypedef double *sums_t
+
+cdef extern from *:
+    \"\"\"
+    #define COMPUTE_FLOAT64 {is_float64}
+    #include "core/codecs.c"
+    \"\"\"
+    ctypedef struct codec_t:
+        pass
+    const codec_t codec_table[]
+    ctypedef struct summing_t:
+        pass
+    const summing_t summing_table
+
+cdef extern from "primitives.h" nogil:
+"""
+
+
+def header(source: str, writer: str, dtype: str) -> str:
+    """Return how a module with kernels of one compute type begins: its types, codecs and primitives."""
+    text = HEADER.format(source=source, writer=writer, c_type=C_TYPE[dtype], is_float64=int(dtype == "float64"))
+    return text + "".join(
+        f'    real {name} "{name}_{dtype}" ({", ".join(["real"] * count)})\n' for name, count in PRIMITIVES.items()
+    )
+
+
+def cython_module(source: str, dtype: str) -> str:
+    """Return the text of a Cython module with the kernels of all rules in ``source``."""
+    functions = parse_functions(source)
+    rules = rules_of(functions)
+    parts = [header("fastopt/rules/update.py", "fastopt/codegen/cython/update.py", dtype)]
+    parts += [_inline(functions[name]) for name in dict.fromkeys(name for form in FORMS for name in form)]
+    for rule in rules:
+        parts += [_inline(rule, descent) for descent in dict.fromkeys(descent for _, descent in rule.forms)]
+        parts += [_kernel(rule, *form) for form in rule.forms]
+    parts.append(_addresses(rules))
+    return "\n\n".join(parts) + "\n"
+
+
+def _name(rule: Function, *form: str) -> str:
+    """The name of a rule's function or kernel in one of its forms, which no argument of a rule has."""
+    return "_".join([rule.name, *(part for part in form if part.startswith("decayed")), "rule"])
+
+
+def _inline(function: Function, descent: str = "descend") -> str:
+    """The function, its body verbatim (but for the name of the other descent), typed."""
+    parameters = ", ".join(f"real {name}" for name in function.arrays + function.scalars)
+    count = len(function.written)
+    returned = f"({', '.join(['real'] * count)})" if count > 1 else "real"
+    declared = f"    cdef real {', '.join(function.locals)}\n" if function.locals else ""
+    body = re.sub(r"\bdescend\(", f"{descent}(", function.body)
+    name = _name(function, descent) if function.arrays else function.name
+    return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{textwrap.indent(body, '    ')}"
+
+
+def _kernel(rule: Function, gradient: str, descent: str) -> str:
+    """The loop over one contiguous run. Its own names end in an underscore, which no name of a rule does."""
+    name = f"{_name(rule, gradient, descent)}_kernel"
+    scalars = SHARED_SCALARS + rule.own_scalars
+    elements = {array: f"{array}[i_]" for array in rule.arrays}
+    elements["grad"] = f"{gradient}({rule.arrays[0]}[i_], grad[i_], grad_scale, weight_decay)"
+    results = ", ".join(f"{array}[i_]" for array in rule.written)
+    return (
+        f"cdef inline void {name}_loop(Py_ssize_t n_, {', '.join(f'run_t {array}' for array in rule.arrays)}, "
+        f"{', '.join(f'real {scalar}' for scalar in scalars)}) noexcept nogil:\n"
+        f"    cdef Py_ssize_t i_\n"
+        f"    for i_ in range(n_):\n"
+        f"        {results} = {_name(rule, descent)}({', '.join([*elements.values(), *rule.scalars])})\n\n"
+        f"cdef void {name}(void **arrays, Py_ssize_t n, const real *scalars) noexcept nogil:\n"
+        f"    {name}_loop(n, {', '.join(f'<run_t>arrays[{i}]' for i in range(len(rule.arrays)))}, "
+        f"{', '.join(f'scalars[{i}]' for i in range(len(scalars)))})"
+    )
+
+
+def _addresses(rules: list[Function]) -> str:
+    """What the module exports: the addresses of each rule's kernels, in the order of its forms, and the codecs'."""
+    rows = "".join(
+        f'    "{rule.name}": ({", ".join(f"<size_t>&{_name(rule, *form)}_kernel" for form in rule.forms)}),\n'
+        for rule in rules
+    )
+    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]\n\nsumming = <size_t>&summing_table"

@@ -1,0 +1,1 @@
+"""From hyperparameters to the coefficients of a rule, in float64, once per call."""

@@ -1,0 +1,25 @@
+"""What objects check of the options of their calls when they are made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastopt.backends import NAMES
+from fastopt.common.messages import brief
+from fastopt.engine.core.hyperparameters import whole
+
+
+def check_backend(given: Any) -> None:
+    """Raise for a name that no backend has; whether it can run here, a call finds out."""
+    if given is None:
+        return
+    if not isinstance(given, str):
+        raise TypeError(f"backend is {brief(given)}, a {type(given).__name__}; expected None or a string")
+    if given not in NAMES:
+        raise ValueError(f"backend is {brief(given)}; expected None or one of {', '.join(map(repr, NAMES))}")
+
+
+def check_num_threads(given: Any) -> None:
+    """Raise for what is no number of threads."""
+    if given is not None:
+        whole("num_threads", given, "a whole number, 1 or more")

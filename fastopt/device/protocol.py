@@ -1,0 +1,73 @@
+"""Reads ``__cuda_array_interface__`` (versions 2 and 3), which Numba's device arrays offer and DLPack they do not."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import Any
+
+import numpy as np
+
+from fastopt.device.select import machine
+
+FLOATS = {"<f2", "<f4", "<f8"}
+
+
+class _Memory:
+    """What NumPy asks for an array's memory, which it does not read."""
+
+    def __init__(self, interface: dict[str, Any], producer: Any):
+        self.__array_interface__ = interface
+        self.producer = producer  # lives as long as an array over its memory
+
+
+def _check_places(name: str, shape: Any, strides: Any, itemsize: int) -> None:
+    """Raise unless elements have places that an ndarray can have."""
+    for what, given, least in (("shape", shape, 0), ("strides", strides, None)):
+        if given is None and least is None:
+            continue
+        if not isinstance(given, (tuple, list)) or not all(isinstance(each, int) for each in given):
+            raise TypeError(f"{name} has {what} {given!r}; expected whole numbers")
+        if least is not None and min(given, default=0) < least:
+            raise ValueError(f"{name} has shape {tuple(given)}; expected extents of 0 or more")
+    if len(shape) > 64 or (strides is not None and len(strides) != len(shape)):
+        raise ValueError(
+            f"{name} has {len(shape)} extents and strides {strides}; expected 64 at most, and as many strides"
+        )
+    steps = [0] * len(shape) if strides is None else strides
+    elements = math.prod(max(extent, 1) for extent in shape)
+    reach = sum(abs(step) * max(extent - 1, 0) for step, extent in zip(steps, shape, strict=True))
+    if (
+        elements * itemsize > sys.maxsize
+        or reach + itemsize > sys.maxsize
+        or max(map(abs, steps), default=0) > sys.maxsize
+    ):
+        raise ValueError(
+            f"{name} has shape {tuple(shape)} and strides {strides}; expected an array of less than 2**63 bytes"
+        )
+
+
+def import_array(producer: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
+    """Return an ndarray over the producer's memory, at which no one may look, and the number of its device."""
+    try:
+        given = producer.__cuda_array_interface__
+        shape, typestr, (address, read_only) = given["shape"], given["typestr"], given["data"]
+        strides, mask = given.get("strides"), given.get("mask")
+    except Exception as error:
+        what = f"{name} is a {type(producer).__name__} whose __cuda_array_interface__ can't be read: {error}"
+        raise TypeError(what) from error
+    if mask is not None:
+        raise TypeError(f"{name} is a masked array; expected a plain array")
+    if typestr not in FLOATS:
+        raise TypeError(f"{name} has dtype {typestr}; expected float16, bfloat16 (through DLPack), float32 or float64")
+    _check_places(name, shape, strides, int(typestr[2:]))
+    if 0 in shape:
+        return np.empty(shape, typestr), machine().current_device()
+    if not isinstance(address, int) or not 0 <= address < 2**64:
+        raise TypeError(f"{name} is at address {address!r}; expected a whole number of 64 bits")
+    if not address:
+        raise ValueError(
+            f"{name} has no memory of its own (its address is 0); expected an array that holds its elements"
+        )
+    interface = {"shape": shape, "typestr": typestr, "data": (address, read_only), "strides": strides, "version": 3}
+    return np.asarray(_Memory(interface, producer)), machine().device_of(address)

@@ -1,0 +1,141 @@
+"""From planned jobs to launched kernels: which kernel, over which blocks, on which stream."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NamedTuple
+
+from fastopt.backends.cuda import Kernel
+from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, unroll
+from fastopt.device.coefficients import Trace, compute
+from fastopt.device.select import machine
+from fastopt.device.streams import joined
+from fastopt.device.table import table
+
+#: Threads of a block: of 8 warps, all of which a multiprocessor can have going 8 times.
+THREADS = 256
+
+#: Blocks of a launch at most, for each multiprocessor: all that run at a time.
+BLOCKS_PER_PROCESSOR = 8
+
+#: Axes that a kernel walks itself; of more, the outer ones are walked here, a launch for each index.
+MAX_AXES = 8
+
+ADDRESSES = 1 << 64
+
+
+class Job(NamedTuple):
+    """One tensor's update, as `run.pyx` plans it: where elements stand, counted in elements."""
+
+    storages: tuple[str, ...]
+    addresses: tuple[int, ...]
+    elements: int
+    #: None where every array is one run. Else axes in the order of memory, and each array's strides along them.
+    shape: tuple[int, ...] | None
+    strides: tuple[tuple[int, ...], ...] | None
+
+
+def launch(
+    rule: Callable[..., Any], form: int, is_float64: bool, jobs: Sequence[Job], scalars: tuple[float, ...],
+    trace: Trace | None, device: int, given: Sequence[Any], stream: Any,
+) -> None:  # fmt: skip
+    """Put the jobs of one call into the stream, and return at once; nothing waits and nothing is copied back.
+
+    Tensors that are stored alike and contiguous, however many, are one launch.
+    """
+    dtype = "float64" if is_float64 else "float32"
+    numbers = trace.given if trace is not None else ()
+    with joined([*given, *numbers], device, stream) as used:
+        if trace is not None:
+            scalars_there, memory = compute(trace, scalars, dtype, device, used)
+            _launch_all(_Update(rule, form, dtype, (scalars_there,), True, device, used), jobs)
+            del memory  # is given back in the order of the stream, after the update
+        else:
+            _launch_all(_Update(rule, form, dtype, scalars, False, device, used), jobs)
+
+
+def _launch_all(update: _Update, jobs: Sequence[Job]) -> None:
+    alike: dict[tuple[str, ...], list[Job]] = defaultdict(list)
+    for job in jobs:
+        if job.shape is None:
+            alike[job.storages].append(job)
+        else:
+            for part in _parts(job):
+                update.strided(part)
+    for some in alike.values():
+        if len(some) == 1:
+            update.linear(some[0])
+        else:
+            update.list(some)
+
+
+def _parts(job: Job) -> Iterator[Job]:
+    """The job, cut along its outer axes until what is left has MAX_AXES of them."""
+    assert job.shape is not None
+    assert job.strides is not None
+    if len(job.shape) <= MAX_AXES:
+        yield job
+        return
+    inner = [strides[1:] for strides in job.strides]
+    for k in range(job.shape[0]):
+        moved = tuple(
+            address + k * strides[0] * _SIZES[storage]
+            for address, strides, storage in zip(job.addresses, job.strides, job.storages, strict=True)
+        )
+        yield from _parts(Job(job.storages, moved, job.elements // job.shape[0], job.shape[1:], tuple(inner)))
+
+
+_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
+
+
+class _Update(NamedTuple):
+    """What the launches of a call have in common."""
+
+    rule: Callable[..., Any]
+    form: int
+    dtype: str
+    #: What the kernel takes behind its sizes: the coefficients, or where they are on the device.
+    scalars: tuple[Any, ...]
+    from_memory: bool
+    device: int
+    stream: int
+
+    def linear(self, job: Job) -> None:
+        """Launch the update of one tensor whose arrays are runs."""
+        pointer = machine().pointer
+        pointers = [
+            pointer(address, storage, job.elements)
+            for address, storage in zip(job.addresses, job.storages, strict=True)
+        ]
+        self.launch(job.storages, LINEAR, job.elements, [*pointers, job.elements])
+
+    def list(self, jobs: Sequence[Job]) -> None:
+        """Launch the update of many such tensors at once."""
+        storages = jobs[0].storages
+        arguments, chunks = table(
+            self.device, self.stream, storages, tuple([(job.addresses, job.elements) for job in jobs])
+        )
+        self.launch(storages, LIST, chunks * CHUNK, [*arguments, len(jobs), chunks])
+
+    def strided(self, job: Job) -> None:
+        """Launch the update of one tensor that is walked axis by axis."""
+        assert job.shape is not None
+        assert job.strides is not None
+        pointers, starts_and_strides = [], []
+        for address, storage, strides in zip(job.addresses, job.storages, job.strides, strict=True):
+            reach = [(extent - 1) * stride for extent, stride in zip(job.shape, strides, strict=True)]
+            below, above = sum(min(0, each) for each in reach), sum(max(0, each) for each in reach)
+            pointers.append(machine().pointer(address + below * _SIZES[storage], storage, above - below + 1))
+            starts_and_strides += [-below, *(stride % ADDRESSES for stride in strides)]
+        arguments = [*pointers, job.elements, *job.shape[1:], *starts_and_strides]
+        self.launch(job.storages, len(job.shape), job.elements, arguments)
+
+    def launch(self, storages: tuple[str, ...], axes: int, count: int, arguments: Sequence[Any]) -> None:
+        """Launch a kernel with as many blocks as the elements need and the device runs at a time."""
+        kernel = Kernel(self.rule, self.form, storages, self.dtype, axes, self.from_memory)
+        threads = machine().threads(THREADS, 4)
+        share = threads * (unroll(len(storages)) if axes in (LINEAR, LIST) else 1)
+        share = CHUNK if axes == LIST else share
+        blocks = min(-(-count // share), BLOCKS_PER_PROCESSOR * machine().processors(self.device))
+        machine().launch(kernel, self.device, self.stream, blocks, threads, [*arguments, *self.scalars])

@@ -1,0 +1,1 @@
+"""The interface for C and Cython."""

@@ -1,0 +1,359 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""What other languages call: the rules as C sees them, the engine's entry without Python, and one kernel by itself.
+
+The capsule `_c_api` holds the struct that fastopt.h declares. It is filled at import, for the instruction set in use.
+"""
+
+import numpy
+
+from fastopt.backends import cython
+from fastopt.engine.core.intake import STORAGE_NAMES
+from fastopt.engine.update.plan import AVERAGE
+from fastopt.updates import accumulation, adam, descent, signs
+from fastopt.updates import adaptive
+
+from cpython.mem cimport PyMem_Calloc
+from cpython.pycapsule cimport PyCapsule_New
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy, strcmp
+cimport numpy as cnp
+from numpy cimport ndarray, npy_intp
+
+from fastopt.engine.core.exchange cimport wrote_all_but
+from fastopt.engine.core.intake cimport HOST, Intake, array_t
+from fastopt.engine.update.job cimport (
+    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
+    number_units, plan_job, room_t, run_units, storage,
+    storage_size, task_t, view_t,
+)
+from fastopt.engine.threads.threads cimport choose_threads, spread
+from fastopt.engine.update.update cimport Update, convert_scalars, round_scalars, rounding_t, scalars_t
+
+cnp.import_array()
+
+cdef extern from *:
+    """
+    #include "fastopt.h"
+    #include "core/kernel.h"
+    _Static_assert((int)FASTOPT_FLOAT32 == FLOAT32 && (int)FASTOPT_FLOAT64 == FLOAT64 && (int)FASTOPT_FLOAT16 == FLOAT16
+                   && (int)FASTOPT_BFLOAT16 == BFLOAT16, "fastopt.h and kernel.h number storages alike");
+    """
+
+cdef extern from "fastopt.h" nogil:
+    ctypedef struct fastopt_tensor:
+        const void **arrays
+        const int *storages
+        Py_ssize_t count
+    ctypedef struct fastopt_api:
+        int version
+        size_t size
+        const fastopt_rule *(*find_rule)(const char *) noexcept
+        int (*run)(const fastopt_rule *, const void *, const fastopt_tensor *, Py_ssize_t, int) noexcept
+        const char *(*message)(int) noexcept
+    int FASTOPT_ABI_VERSION
+    int FASTOPT_OK
+    int FASTOPT_NULL_POINTER
+    int FASTOPT_NEGATIVE_SIZE
+    int FASTOPT_UNKNOWN_STORAGE
+    int FASTOPT_MISALIGNED
+    int FASTOPT_OVERLAP
+    int FASTOPT_BAD_SCALAR
+    int FASTOPT_NO_MEMORY
+
+cdef extern from "core/float_mode.h" nogil:
+    ctypedef unsigned long float_mode_t
+    float_mode_t enter_float_mode()
+    void leave_float_mode(float_mode_t)
+
+# ---- The rules
+
+#: For every rule, the updates that it serves: where there are two, the first couples weight decay, the last does not.
+UPDATES = {}
+
+# What a caller sees of a rule, and what the engine knows of it beside.
+cdef struct rule_t:
+    fastopt_rule seen
+    rounding_t rounding
+    int grad
+
+cdef rule_t *rules
+cdef Py_ssize_t nrules
+cdef const codec_t *codecs[2]
+cdef list kept = []  # the strings that the rules point to
+
+
+cdef const char **strings(tuple names) except NULL:
+    """The names as C strings, which stay for good."""
+    cdef const char **pointers = <const char **>PyMem_Calloc(len(names), sizeof(char *))
+    cdef bytes text
+    if pointers == NULL:
+        raise MemoryError
+    for i, name in enumerate(names):
+        text = name.encode()
+        kept.append(text)
+        pointers[i] = text
+    return pointers
+
+
+cdef int describe_rule(rule_t *rule, Update update) except -1:
+    cdef size_t address
+    rule.seen.name = strings((update.rule.__name__,))[0]
+    rule.seen.narrays = len(update.arrays)
+    rule.seen.nscalars = len(update.scalars)
+    rule.seen.arrays = strings(update.arrays)
+    rule.seen.scalars = strings(update.scalars)
+    rule.rounding = update.rounding
+    rule.grad = update.grad
+    for is_float64, dtype in enumerate(("float32", "float64")):
+        for form, address in enumerate(cython.kernels(update.rule, dtype)):
+            rule.seen.kernels[<int>is_float64][<int>form] = <fastopt_kernel>address
+    return 0
+
+
+cdef int describe_rules() except -1:
+    global rules, nrules
+    cdef size_t address
+    for module in (accumulation, descent, signs, adaptive, adam):
+        for update in vars(module).values():
+            if isinstance(update, Update):
+                UPDATES.setdefault(update.rule.__name__, []).append(update)
+    UPDATES[AVERAGE.rule.__name__] = [AVERAGE]
+    rules = <rule_t *>PyMem_Calloc(len(UPDATES), sizeof(rule_t))
+    if rules == NULL:
+        raise MemoryError
+    for updates in UPDATES.values():
+        describe_rule(&rules[nrules], updates[0])
+        nrules += 1
+    for is_float64, dtype in enumerate(("float32", "float64")):
+        address = cython.codecs(dtype)
+        codecs[<int>is_float64] = <const codec_t *>address
+    return 0
+
+
+cdef const fastopt_rule *find_rule(const char *name) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(nrules if name != NULL else 0):
+        if strcmp(rules[i].seen.name, name) == 0:
+            return &rules[i].seen
+    return NULL
+
+
+cdef const fastopt_rule *rule_named(str name) except NULL:
+    cdef const fastopt_rule *rule = find_rule(name.encode())
+    if rule == NULL:
+        raise LookupError(name)
+    return rule
+
+
+# ---- The engine's entry
+
+cdef int check_arrays(const rule_t *rule, const fastopt_tensor *tensor) noexcept nogil:
+    """Look at one tensor's arrays as far as C can."""
+    cdef int i, j
+    cdef size_t one, other, size
+    if tensor.count < 0:
+        return FASTOPT_NEGATIVE_SIZE
+    if tensor.arrays == NULL or tensor.storages == NULL:
+        return FASTOPT_NULL_POINTER
+    for i in range(rule.seen.narrays):
+        if tensor.storages[i] not in (FLOAT32, FLOAT64, FLOAT16, BFLOAT16):
+            return FASTOPT_UNKNOWN_STORAGE
+    for i in range(rule.seen.narrays if tensor.count else 0):
+        if tensor.arrays[i] == NULL:
+            return FASTOPT_NULL_POINTER
+        one = <size_t>tensor.arrays[i]
+        size = storage_size(<storage>tensor.storages[i])
+        if one % size:
+            return FASTOPT_MISALIGNED
+        for j in range(i):
+            other = <size_t>tensor.arrays[j]
+            if one < other + tensor.count * storage_size(<storage>tensor.storages[j]) and other < one + tensor.count * size:
+                return FASTOPT_OVERLAP
+    return FASTOPT_OK
+
+
+cdef int plan_tensor(job_t *job, const task_t *task, const fastopt_tensor *tensor) noexcept nogil:
+    """Plan a tensor of one axis; where that needs a layout, the job has memory for it."""
+    cdef view_t views[8]
+    cdef npy_intp strides[8]
+    cdef npy_intp count = tensor.count
+    cdef layout_t layout
+    cdef size_t size
+    cdef int i
+    for i in range(task.narrays):
+        strides[i] = storage_size(<storage>tensor.storages[i])
+        views[i] = view_t(<char *>tensor.arrays[i], &strides[i], <storage>tensor.storages[i])
+    plan_job(job, task, views, 1, &count, &layout)
+    if job.layout != NULL:
+        size = layout_bytes(&layout)
+        job.layout = <layout_t *>malloc(size)
+        if job.layout == NULL:
+            return FASTOPT_NO_MEMORY
+        memcpy(job.layout, &layout, size)
+    return FASTOPT_OK
+
+
+cdef int run_jobs(
+    const task_t *task, job_t *jobs, const fastopt_tensor *tensors, Py_ssize_t ntensors, int threads
+) noexcept nogil:
+    """Plan all tensors and run them; the jobs' memory is the caller's."""
+    cdef list_t todo = list_t(jobs, ntensors, NULL)
+    cdef Py_ssize_t planned = 0, elements = 0, units
+    cdef int error = FASTOPT_OK
+    cdef bint is_tiled = False
+    cdef char *rooms = NULL
+    while planned < ntensors and error == FASTOPT_OK:
+        error = plan_tensor(&jobs[planned], task, &tensors[planned])
+        elements += tensors[planned].count
+        is_tiled |= jobs[planned].layout != NULL
+        planned += 1
+    threads = choose_threads(elements * task.narrays, threads)
+    if is_tiled and error == FASTOPT_OK:
+        rooms = <char *>malloc(threads * sizeof(room_t) + 64)
+        todo.rooms = <room_t *>(rooms + 64 - <size_t>rooms % 64)
+        if rooms == NULL:
+            error = FASTOPT_NO_MEMORY
+    if error == FASTOPT_OK:
+        units = number_units(jobs, ntensors)
+        spread(run_units, &todo, units, LARGEST_CHUNK, threads)
+    free(rooms)
+    while planned:
+        planned -= 1
+        free(jobs[planned].layout)
+    return error
+
+
+cdef int run(
+    const fastopt_rule *seen, const void *given, const fastopt_tensor *tensors, Py_ssize_t ntensors, int threads
+) noexcept nogil:
+    """As fastopt.h says; nothing is written before everything is checked."""
+    cdef const rule_t *rule = <const rule_t *>seen
+    cdef const double *scalars = <const double *>given
+    cdef scalars_t converted
+    cdef task_t task
+    cdef job_t own_job
+    cdef job_t *jobs = &own_job
+    cdef float_mode_t caller
+    cdef Py_ssize_t tensor, wrong
+    cdef int i, error, form
+    cdef bint is_float64 = False
+    if ntensors < 0 or threads < 0:
+        return FASTOPT_NEGATIVE_SIZE
+    if rule == NULL or scalars == NULL or (tensors == NULL and ntensors):
+        return FASTOPT_NULL_POINTER
+    for tensor in range(ntensors):
+        error = check_arrays(rule, &tensors[tensor])
+        if error:
+            return error
+        for i in range(rule.seen.narrays):
+            is_float64 |= tensors[tensor].storages[i] == FLOAT64
+    form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
+    caller = enter_float_mode()  # which may round scalars otherwise
+    wrong = round_scalars(&rule.rounding, scalars, is_float64, &converted)
+    leave_float_mode(caller)
+    if seen.kernels[is_float64][form] == NULL or wrong >= 0:
+        return FASTOPT_BAD_SCALAR
+    describe(&task, seen.narrays, rule.grad, is_float64)
+    task.kernel = seen.kernels[is_float64][form]
+    task.codecs = codecs[is_float64]
+    task.scalars = &converted
+    if ntensors > 1:
+        jobs = <job_t *>malloc(ntensors * sizeof(job_t))
+        if jobs == NULL:
+            return FASTOPT_NO_MEMORY
+    error = run_jobs(&task, jobs, tensors, ntensors, threads)
+    if jobs != &own_job:
+        free(jobs)
+    return error
+
+
+cdef const char *message(int error) noexcept nogil:
+    if error == FASTOPT_OK:
+        return "done"
+    if error == FASTOPT_NULL_POINTER:
+        return "a pointer is NULL that is needed: of a rule, scalars, tensors, arrays, storages, or data"
+    if error == FASTOPT_NEGATIVE_SIZE:
+        return "a number of elements, tensors or threads is negative"
+    if error == FASTOPT_UNKNOWN_STORAGE:
+        return "a storage is none of float32, float64, float16 and bfloat16"
+    if error == FASTOPT_MISALIGNED:
+        return "an array is not aligned to its elements"
+    if error == FASTOPT_OVERLAP:
+        return "two arrays of one tensor share memory"
+    if error == FASTOPT_BAD_SCALAR:
+        return "a scalar is not finite in the compute type, grad_scale vanishes in it, or the rule has no decoupled decay"
+    if error == FASTOPT_NO_MEMORY:
+        return "out of memory"
+    return "no error of fastopt"
+
+
+# ---- One kernel, from Python
+
+def convert(Update update, tuple scalars, dtype, tuple hyperparameters=None):
+    """Return the coefficients as an array of the compute type, rounded as the engine rounds them.
+
+    They follow from the hyperparameters, or else are the caller's own.
+    """
+    cdef scalars_t converted
+    cdef Py_ssize_t i
+    cdef bint is_float64 = dtype == "float64"
+    convert_scalars(update, scalars, is_float64, &converted, hyperparameters)
+    return numpy.array(
+        [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))], dtype
+    )
+
+
+# A kernel over one run, as `spread` is given it: one unit.
+cdef struct call_t:
+    fastopt_kernel kernel
+    void *arrays[8]
+    Py_ssize_t n
+    const void *scalars
+
+
+cdef void run_call(void *argument, int thread, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef call_t *call = <call_t *>argument
+    call.kernel(call.arrays, call.n, call.scalars)
+
+
+def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scalars):
+    """Run one kernel over arrays of the compute type, each one run, or raise with nothing written."""
+    cdef Intake intake = Intake.__new__(Intake)
+    cdef call_t call
+    cdef array_t *array
+    cdef Py_ssize_t i, axis
+    intake.begin(update.arrays, update.grad, 1)
+    intake.take(arrays)
+    intake.refuse_overlaps()
+    if intake.device != HOST:
+        raise ValueError(f"{update.arrays[0]} is on a CUDA device; expected it in the host's memory")
+    call.n = 1
+    for i in range(intake.looked.ndim):
+        call.n *= intake.looked.dims[i]
+    for i in range(len(update.arrays)):
+        array = intake.array_of(0, i)
+        if STORAGE_NAMES[array.stored] != dtype:
+            raise TypeError(f"{update.arrays[i]} is of {STORAGE_NAMES[array.stored]}; expected {dtype}, the kernel's")
+        if not array.straight:
+            strides = tuple([array.strides[axis] for axis in range(array.ndim)])
+            raise ValueError(f"{update.arrays[i]} has strides {strides}; expected one contiguous run, in C order")
+        call.arrays[i] = array.data
+    call.kernel = <fastopt_kernel>address
+    call.scalars = cnp.PyArray_DATA(scalars)
+    intake.expect_unchanged()  # last: all above may have let other code run
+    if intake.is_held:
+        with nogil:
+            spread(run_call, &call, 1, 1, 1)
+    else:
+        spread(run_call, &call, 1, 1, 1)
+    wrote_all_but(arrays, update.grad, intake.narrays)
+
+
+describe_rules()
+cdef fastopt_api api
+api.version = FASTOPT_ABI_VERSION
+api.size = sizeof(fastopt_api)
+api.find_rule = find_rule
+api.run = run
+api.message = message
+_c_api = PyCapsule_New(&api, "fastopt._c_api", NULL)

@@ -1,0 +1,1 @@
+"""What every family uses: intake of arrays, codecs, checks of hyperparameters, scratch memory."""

@@ -1,0 +1,20 @@
+/* What a kernel is: a rule compiled into a loop over one contiguous run of its compute type. */
+#ifndef FASTOPT_KERNEL_H
+#define FASTOPT_KERNEL_H
+#include <stddef.h>
+
+/* The arrays of a rule, and its scalars (the gradient's two included): no rule in rules/update.py comes near. */
+#define MAX_ARRAYS 8
+#define MAX_SCALARS 32
+
+typedef void (*kernel_t)(void **arrays, ptrdiff_t n, const void *scalars);
+
+/* How an array stores its numbers. The compute type is float64 if any array of a call is, else float32. */
+enum storage { FLOAT32, FLOAT64, FLOAT16, BFLOAT16, STORAGES };
+
+static inline ptrdiff_t storage_size(enum storage storage)
+{
+    return storage == FLOAT64 ? 8 : (storage == FLOAT32 ? 4 : 2);
+}
+
+#endif

@@ -1,0 +1,1 @@
+"""Runs norms: sums, statistics and the elementwise pass."""

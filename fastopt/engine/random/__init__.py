@@ -1,0 +1,1 @@
+"""Runs kernels on random bits: initialisation and dropout."""

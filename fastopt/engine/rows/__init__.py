@@ -1,0 +1,1 @@
+"""Gathers rows for mini-batches."""

@@ -1,0 +1,102 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Gathers rows of arrays into buffers, over threads, and shuffles their numbers."""
+
+from libc.stdint cimport int64_t, uint64_t
+from libc.stdlib cimport free, malloc
+cimport numpy as cnp
+from numpy cimport ndarray
+
+from fastopt.engine.core.pins cimport pin
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+
+cnp.import_array()
+
+cdef extern from "numpy/arrayobject.h":
+    bint PyArray_IS_C_CONTIGUOUS(ndarray)
+
+cdef extern from "rows/rows.h" nogil:
+    ctypedef struct rows_t:
+        const char *data
+        char *out
+        Py_ssize_t stride, bytes, run
+        int ndim
+    ctypedef struct gather_t:
+        rows_t *arrays
+        int narrays
+        const int64_t *numbers
+        Py_ssize_t count
+    void add_row_axis(rows_t *, Py_ssize_t, Py_ssize_t)
+    void close_row(rows_t *)
+    Py_ssize_t number_row_units(gather_t *)
+    void gather_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
+    int are_rows(const int64_t *, Py_ssize_t, Py_ssize_t)
+    void shuffle_rows(int64_t *, Py_ssize_t, uint64_t, uint64_t)
+
+# A thread takes no more units at a time.
+cdef enum:
+    LARGEST_CHUNK = 16
+
+
+def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
+    """Copy the rows of these numbers from each array into its out, which has their shape and is one run of memory."""
+    cdef gather_t work
+    cdef Py_ssize_t i, units, elements = 0
+    cdef int threads, wanted = threads_wanted(num_threads)
+    cdef list pins = None  # large arrays are pinned, for the GIL is released
+    if len(outs) != len(arrays) or cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64 or not PyArray_IS_C_CONTIGUOUS(numbers):
+        raise ValueError(f"{len(outs)} outs and numbers of {numbers.dtype}; expected {len(arrays)}, one run of int64")
+    work.narrays = <int>len(arrays)
+    work.arrays = <rows_t *>malloc(max(len(arrays), 1) * sizeof(rows_t))
+    if work.arrays == NULL:
+        raise MemoryError
+    try:
+        for i in range(len(arrays)):
+            elements += cnp.PyArray_NBYTES(<ndarray?>outs[i]) // 2  # read and written, 4 bytes each
+        if elements >= RELEASE_GIL_FROM:
+            pins = []
+            for array in (numbers, *arrays, *outs):
+                pin(pins, array)
+        work.numbers = <const int64_t *>cnp.PyArray_DATA(numbers)
+        work.count = cnp.PyArray_SIZE(numbers)
+        # From here on, no Python code runs but that of an error.
+        for i in range(len(arrays)):
+            plan_rows(&work.arrays[i], &work, <ndarray?>arrays[i], <ndarray?>outs[i])
+        units = number_row_units(&work)
+        threads = choose_threads(elements, wanted)
+        if pins is None:
+            spread(gather_units, &work, units, LARGEST_CHUNK, threads)
+        else:
+            with nogil:
+                spread(gather_units, &work, units, LARGEST_CHUNK, threads)
+    finally:
+        free(work.arrays)
+
+
+cdef int plan_rows(rows_t *rows, gather_t *work, ndarray array, ndarray out) except -1:
+    cdef int axis
+    cdef bint same = cnp.PyArray_NDIM(out) == cnp.PyArray_NDIM(array) and cnp.PyArray_DIM(out, 0) == work.count
+    same = same and PyArray_IS_C_CONTIGUOUS(out) and cnp.PyArray_ITEMSIZE(out) == cnp.PyArray_ITEMSIZE(array)
+    for axis in range(1, cnp.PyArray_NDIM(array)):
+        same = same and cnp.PyArray_DIM(out, axis) == cnp.PyArray_DIM(array, axis)
+    if not same or not are_rows(work.numbers, work.count, cnp.PyArray_DIM(array, 0)):
+        raise ValueError("an out is not of the rows' shape and one run, or a number is of no row")
+    rows.data = <const char *>cnp.PyArray_DATA(array)
+    rows.out = <char *>cnp.PyArray_DATA(out)
+    rows.stride = cnp.PyArray_STRIDE(array, 0)
+    rows.bytes = rows.run = cnp.PyArray_ITEMSIZE(array)
+    rows.ndim = 0
+    for axis in range(1, cnp.PyArray_NDIM(array)):
+        add_row_axis(rows, cnp.PyArray_DIM(array, axis), cnp.PyArray_STRIDE(array, axis))
+    close_row(rows)
+    return 0
+
+
+def shuffle(ndarray numbers, seed, epoch):
+    """Write 0, 1, ... into an array of int64, in the order that belongs to a seed and an epoch."""
+    cdef int64_t *first = <int64_t *>cnp.PyArray_DATA(numbers)
+    cdef Py_ssize_t count = cnp.PyArray_SIZE(numbers)
+    cdef uint64_t key = seed, counter = epoch
+    if cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64 or not PyArray_IS_C_CONTIGUOUS(numbers):
+        raise ValueError(f"numbers are of {numbers.dtype}; expected one run of int64")
+    with nogil:
+        shuffle_rows(first, count, key, counter)

@@ -1,0 +1,1 @@
+"""Runs feature scaling: fitting and transforming."""

@@ -1,0 +1,464 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Runs feature scaling: a caller's array of samples by features in, checked; panels over threads, or kernels on a device."""
+
+import numpy
+
+from fastopt.backends import find_host_backend, load_codecs, load_column_kernel
+from fastopt.codegen.scaling import COLUMN_KERNELS as KERNELS
+from fastopt.errors import BackendUnavailable
+
+from libc.stdlib cimport free, malloc
+from numpy cimport ndarray
+
+from fastopt.engine.core.exchange cimport wrote_all_but
+from fastopt.engine.core.intake cimport (
+    FLOAT32,
+    FLOAT64,
+    HOST,
+    array_t,
+    as_ndarray,
+    check_memory,
+    elements_of,
+    expect_at,
+    new_like,
+    place,
+    point_at,
+    refuse_overlaps,
+    same_places,
+    shape_of,
+    storage,
+    view_of,
+)
+from fastopt.engine.core.pins cimport pin
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
+from fastopt.common.messages import brief
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "scaling/scaling.h" nogil:
+    enum:
+        SCALES
+        GATHERED
+        COLUMN_KERNELS
+    ctypedef struct codec_t:
+        pass
+    ctypedef void (*column_kernel_t)(void **, const Py_ssize_t *) noexcept
+    ctypedef void (*spread_t)(stretch_t, void *, Py_ssize_t, Py_ssize_t, int) noexcept
+    ctypedef struct table_t:
+        char *data
+        storage storage_of "storage"
+        Py_ssize_t strides[2]
+    ctypedef struct columns_t:
+        Py_ssize_t extents[2]
+        table_t x, out
+        storage compute
+        const codec_t *codecs
+        column_kernel_t kernels[4]
+        spread_t spread
+        int threads
+    size_t walk_bytes()
+    bint all_finite(const columns_t *, void *)
+    void scale_columns(const columns_t *, void *, const void **)
+    size_t gather_bytes(const columns_t *)
+    Py_ssize_t part_of(Py_ssize_t)
+    void gather_columns(const columns_t *, char *, double **)
+    void finish_columns(Py_ssize_t, const double *, double **)
+    Py_ssize_t refining_step(Py_ssize_t)
+    void move_centres(Py_ssize_t, const double *, const double *, double *)
+
+
+cdef extern from "core/scratch_pool.h":
+    void *take_memory(size_t)
+    void leave_memory(void *)
+
+
+cdef void *checked(void *memory) except NULL:
+    if memory == NULL:
+        raise MemoryError
+    return memory
+
+
+cdef class Kernels:
+    """A backend's kernels of one compute type."""
+
+    cdef column_kernel_t kernels[4]
+    cdef const codec_t *codecs
+
+
+cdef dict fetched = {}
+
+
+cdef Kernels kernels_of(backend, bint is_float64):
+    cdef Kernels kernels
+    cdef size_t address
+    cdef int i
+    key = (backend, is_float64)
+    if key not in fetched:
+        dtype = "float64" if is_float64 else "float32"
+        kernels = Kernels.__new__(Kernels)
+        for i in range(COLUMN_KERNELS):
+            address = load_column_kernel(backend, KERNELS[i].name, dtype)
+            kernels.kernels[i] = <column_kernel_t>address
+        address = load_codecs(dtype)
+        kernels.codecs = <const codec_t *>address
+        fetched[key] = kernels
+    return <Kernels>fetched[key]
+
+
+cdef class Call:
+    """One call: its arrays as they are checked, and the plan that they become."""
+
+    cdef columns_t columns
+    cdef ndarray x, out
+    cdef list pins
+    cdef array_t looked[2]
+    cdef storage stored[2]
+    cdef int device
+    cdef bint in_place, is_reference
+    cdef object given, stream
+
+    def __init__(self, x, out, bint in_place, features, backend, num_threads, stream, out_features=None):
+        """Check everything. ``out`` may be None, and of other features; ``in_place`` says that x is written."""
+        cdef int wanted = threads_wanted(num_threads)
+        cdef int device_of_out
+        if backend is not None and not isinstance(backend, str):
+            raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
+        self.in_place = in_place
+        self.given, self.stream = x, stream
+        self.is_reference = backend is not None and backend == "reference"
+        # The caller's own code (__dlpack__, say) runs first, before anything is looked at.
+        self.x = as_ndarray(x, "x", &self.stored[0], &self.device)
+        if out is not None:
+            self.out = as_ndarray(out, "out", &self.stored[1], &device_of_out)
+            if device_of_out != self.device:
+                raise ValueError(f"out is {place(device_of_out)}; expected it {place(self.device)}, where x is")
+        self.hold()
+        self.check(features)
+        backend = "cython" if backend is None and self.device == HOST else backend
+        expect_at(self.device, "x", backend, stream)
+        if self.device == HOST and not self.is_reference:
+            find_host_backend(backend, "x")
+        if self.out is not None:
+            self.check_out(out_features)
+        if self.device == HOST and not self.is_reference:
+            self.plan(kernels_of(backend, self.is_float64()), wanted)
+
+    cdef int hold(self) except -1:
+        """Go on with views that nobody else can change, over memory that nobody can free."""
+        self.pins = []
+        pin(self.pins, self.x)
+        if self.out is not None:
+            pin(self.pins, self.out)
+            self.out = view_of(self.out, self.stored[1], "out")
+            point_at(&self.looked[1], self.out, self.stored[1])
+        self.x = view_of(self.x, self.stored[0], "x")
+        point_at(&self.looked[0], self.x, self.stored[0])
+        return 0
+
+    cdef bint is_float64(self):
+        return self.stored[0] == FLOAT64 or (self.out is not None and self.stored[1] == FLOAT64)
+
+    cdef str dtype(self):
+        """The compute type."""
+        return "float64" if self.is_float64() or self.is_reference else "float32"
+
+    cdef int expect_on_host(self) except -1:
+        """Raise for an array of a device, of which NumPy computes nothing."""
+        if self.device != HOST:
+            raise BackendUnavailable(f"x is {place(self.device)}; expected it in the host's memory, where NumPy whitens")
+        return 0
+
+    cdef object view(self, int i):
+        """Return x or out as the CUDA dispatch takes it."""
+        from fastopt.device.arrays import View
+
+        return View(*elements_of(&self.looked[i]))
+
+    cdef int check(self, features) except -1:
+        check_memory(self.x, "x", self.in_place)
+        if cnp.PyArray_NDIM(self.x) != 2:
+            raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected two axes: samples, features")
+        if features is not None and cnp.PyArray_DIM(self.x, 1) != features:
+            got = cnp.PyArray_DIM(self.x, 1)
+            raise ValueError(f"x has {got} features; expected {features}, as many as were fitted")
+        return 0
+
+    cdef int check_out(self, features) except -1:
+        cdef tuple shape = shape_of(&self.looked[0])
+        check_memory(self.out, "out", True)
+        if features is not None:
+            shape = (shape[0], features)
+        if shape_of(&self.looked[1]) != shape:
+            raise ValueError(f"out has shape {shape_of(&self.looked[1])}; expected {shape}")
+        if cnp.PyArray_TYPE(self.x) == cnp.PyArray_TYPE(self.out) and same_places(&self.looked[0], &self.looked[1]):  # in place, after all
+            self.x, self.out = self.out, None  # of both, the one that may be written
+            self.looked[0] = self.looked[1]
+            self.in_place = True
+            return 0
+        return refuse_overlaps(self.looked, ["x", "out"], 1)
+
+    cdef int plan(self, Kernels kernels, int wanted) except -1:
+        cdef int i
+        cdef Py_ssize_t elements = cnp.PyArray_SIZE(self.x)
+        self.columns.extents[0] = cnp.PyArray_DIM(self.x, 0)
+        self.columns.extents[1] = cnp.PyArray_DIM(self.x, 1)
+        self.columns.x = table_of(self.x, self.stored[0])
+        self.columns.out.data = NULL
+        if self.out is not None:
+            self.columns.out = table_of(self.out, self.stored[1])
+            elements *= 2
+        self.columns.compute = FLOAT64 if self.is_float64() else FLOAT32
+        self.columns.codecs = kernels.codecs
+        for i in range(COLUMN_KERNELS):
+            self.columns.kernels[i] = kernels.kernels[i]
+        self.columns.spread = spread
+        self.columns.threads = choose_threads(elements, wanted)
+        return 0
+
+    cdef Py_ssize_t samples(self) except -1:
+        """How many there are; or raise, if there are none to fit."""
+        cdef Py_ssize_t samples = cnp.PyArray_DIM(self.x, 0)
+        if samples == 0:
+            raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected at least one sample")
+        return samples
+
+    cdef bint releases_gil(self):
+        return cnp.PyArray_SIZE(self.x) >= RELEASE_GIL_FROM
+
+    cdef int refuse_other_than_finite(self) except -1:
+        """Raise, naming the feature, unless all x are finite."""
+        # Devices and the reference look for where at once.
+        if self.device != HOST or self.is_reference or not self.are_finite():
+            self.refuse_first()
+        return 0
+
+    cdef bint are_finite(self) except -1:
+        """What the kernels say of all x."""
+        cdef bint good
+        cdef void *scratch = checked(take_memory(walk_bytes()))
+        if self.releases_gil():
+            with nogil:
+                good = all_finite(&self.columns, scratch)
+        else:
+            good = all_finite(&self.columns, scratch)
+        leave_memory(scratch)
+        return good
+
+    cdef int refuse_first(self) except -1:
+        """Raise for the first x that is not finite, and say where it is."""
+        found = self.first_on_host() if self.device == HOST else self.first_on_device()
+        if found is not None:
+            sample, feature, value = found
+            raise refusal(value, feature, sample)
+        return 0
+
+    cdef object first_on_host(self):
+        """Its sample, feature and value, or None: found in rows that fit the cache."""
+        cdef Py_ssize_t row, rows = max(1, 65536 // max(1, cnp.PyArray_DIM(self.x, 1)))
+        for row in range(0, cnp.PyArray_DIM(self.x, 0), rows):
+            some = as_float(self.x[row : row + rows])
+            found = numpy.argwhere(~numpy.isfinite(some))
+            if len(found):
+                sample, feature = found[0].tolist()
+                return row + sample, feature, some[sample, feature]
+        return None
+
+    cdef object first_on_device(self):
+        from fastopt.device import scaling as columns
+
+        view = self.view(0)
+        return columns.first_not_finite(self.given, view, self.dtype(), self.device, self.stream)
+
+    cdef int scale_by_reference(self, list scales, str written) except -1:
+        cdef ndarray target = self.x if self.out is None else self.out
+        from fastopt.reference import scaling as scaling_reference
+
+        refuse_bits(target, written)
+        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+            target[...] = scaling_reference.scale(as_float(self.x), *scales).astype(target.dtype)
+        return 0
+
+    cdef object scale_on_device(self, out, list scales):
+        """Return what is written: x, out, or, if that is None, a new array."""
+        from fastopt.device import scaling as columns
+
+        view = self.view(0)
+        target = view if self.in_place else None if self.out is None else self.view(1)
+        return columns.scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
+
+    cdef int scale(self, list scales) except -1:
+        cdef const void *pointers[4]
+        cdef int i
+        cdef void *scratch = checked(take_memory(walk_bytes()))
+        for i in range(SCALES):
+            pointers[i] = cnp.PyArray_DATA(<ndarray>scales[i])
+        if self.releases_gil():
+            with nogil:
+                scale_columns(&self.columns, scratch, pointers)
+        else:
+            scale_columns(&self.columns, scratch, pointers)
+        leave_memory(scratch)
+        return 0
+
+    cdef tuple gather(self):
+        if self.device != HOST:
+            return self.gather_on_device()
+        if self.is_reference:
+            from fastopt.reference import scaling as scaling_reference
+
+            return scaling_reference.gather(as_float(self.x))
+        return self.gather_on_host()
+
+    cdef tuple gather_on_device(self):
+        from fastopt.device import scaling as columns
+
+        cdef double *pointers[5]
+        cdef int i
+        cdef ndarray centre
+        view = self.view(0)
+        samples = cnp.PyArray_DIM(self.x, 0)
+        part, step = part_of(samples), refining_step(samples)
+        centre, sums = columns.gather(self.given, view, self.dtype(), part, step, self.device, self.stream)
+        for i in range(GATHERED):
+            pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>sums[i])
+        finish_columns(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)
+        return tuple(sums)
+
+    cdef tuple gather_on_host(self):
+        cdef double *pointers[5]
+        cdef int i
+        cdef char *scratch = <char *>malloc(gather_bytes(&self.columns))
+        if scratch == NULL:
+            raise MemoryError
+        try:
+            vectors = [numpy.empty(self.columns.extents[1]) for _ in range(GATHERED)]
+            for i in range(GATHERED):
+                pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>vectors[i])
+            if self.releases_gil():
+                with nogil:
+                    gather_columns(&self.columns, scratch, pointers)
+            else:
+                gather_columns(&self.columns, scratch, pointers)
+        finally:
+            free(scratch)
+        return tuple(vectors)
+
+
+def refined_centres(ndarray count, ndarray total, ndarray centre):
+    """Return centres moved by the mean of deviations from them: all are vectors of float64."""
+    move_centres(
+        cnp.PyArray_SIZE(centre), <const double *>cnp.PyArray_DATA(count), <const double *>cnp.PyArray_DATA(total),
+        <double *>cnp.PyArray_DATA(centre),
+    )
+    return centre
+
+
+def refusal(value, feature, sample=None):
+    """The error for an x that is not finite."""
+    what = "a NaN" if numpy.isnan(value) else "an infinity"
+    where = "" if sample is None else f", sample {sample}"
+    hint = ", or nan='ignore'" if numpy.isnan(value) else ""
+    return ValueError(f"x has {what} in feature {feature}{where}; expected finite numbers{hint}")
+
+
+def as_float(array):
+    """Return a copy in float64; of bfloat16 from DLPack, which is shown as uint16, too."""
+    with numpy.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+        if array.dtype.kind == "u":
+            return (array.astype(numpy.uint32) << 16).view(numpy.float32).astype(numpy.float64)
+        return array.astype(numpy.float64)
+
+
+cdef table_t table_of(ndarray array, storage stored):
+    cdef table_t table
+    table.data = <char *>cnp.PyArray_DATA(array)
+    table.storage_of = stored
+    table.strides[0] = cnp.PyArray_STRIDE(array, 0)
+    table.strides[1] = cnp.PyArray_STRIDE(array, 1)
+    return table
+
+
+def gather(x, features, bint refuse, backend, num_threads, stream):
+    """Return of each feature of x: count, mean, sum of squared deviations, lowest and highest, NaN left out.
+
+    Raises for an infinity, and if ``refuse`` is true for a NaN. ``features`` is how many there must be, or None.
+    """
+    cdef Call call = Call(x, None, False, features, backend, num_threads, stream)
+    cdef Py_ssize_t samples = call.samples()
+    gathered = call.gather()
+    count, _, _, lowest, highest = gathered
+    infinite = numpy.isinf(lowest) & (count > 0) | numpy.isinf(highest) & (count > 0)
+    if infinite.any() or (refuse and (count < samples).any()):
+        if refuse:
+            call.refuse_first()
+        raise refusal(numpy.inf, int(infinite.argmax()))
+    return gathered
+
+
+def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads, stream):
+    """Scale x, in place or into ``out``, by what ``scales_of`` returns for the compute type; return what was written.
+
+    Raises, if ``refuse`` is true, unless all x are finite.
+    """
+    cdef Call call
+    cdef storage stored
+    cdef int device
+    if not in_place and out is None:
+        array = as_ndarray(x, "x", &stored, &device)
+        if device == HOST:
+            out = new_like(array, stored, "out")
+    call = Call(x, out, in_place, features, backend, num_threads, stream)
+    real = numpy.dtype(call.dtype()).type
+    scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
+    if any(scale.shape != (features,) for scale in scales):
+        raise RuntimeError(f"the scaler was fitted anew during the call, no longer to {features} features; expected it unchanged")
+    if refuse:
+        call.refuse_other_than_finite()
+    written = x if in_place else out
+    if call.device != HOST:
+        written = call.scale_on_device(written, scales)
+    elif call.is_reference:
+        call.scale_by_reference(scales, "x" if in_place else "out")
+    else:
+        call.scale(scales)
+    wrote_all_but((written,), -1, 1)
+    return written
+
+
+def readable(x, features, num_threads, stream):
+    """Return x as an ndarray, checked as by `gather`, all of it finite, and of the host's memory; and what pins that."""
+    cdef Call call = Call(x, None, False, features, None, num_threads, stream)
+    call.expect_on_host()
+    call.samples()
+    call.refuse_other_than_finite()
+    return call.x, call.pins
+
+
+def matrices(x, out, bint in_place, features, out_features, num_threads, stream):
+    """Return x and out as ndarrays, checked as by `scale`, all x finite; what is written as the caller knows it; the pins.
+
+    ``out`` may have other features than x.
+    """
+    cdef Call call = Call(x, out, in_place, features, None, num_threads, stream, out_features)
+    call.expect_on_host()
+    if in_place:
+        refuse_bits(call.x, "x")
+        target, out = call.x, x
+    elif out is None:
+        refuse_bits(call.x, "x")
+        target = out = numpy.empty((call.columns.extents[0], out_features), call.x.dtype)
+    else:
+        target = call.x if call.out is None else call.out
+        refuse_bits(target, "out")
+    call.refuse_other_than_finite()
+    wrote_all_but((out,), -1, 1)
+    return call.x, target, out, call.pins
+
+
+cdef int refuse_bits(ndarray array, str name) except -1:
+    """Raise for what NumPy could not store numbers in."""
+    if array.dtype.kind == "u":
+        raise TypeError(f"{name} is of bfloat16 and from DLPack; expected an array of another dtype")
+    return 0

@@ -1,0 +1,117 @@
+# cython: language_level=3
+"""How many threads a call runs on, and the threads themselves: one pool for the whole package."""
+
+import os
+
+from fastopt.engine.core.hyperparameters import whole
+from fastopt.common.messages import brief
+
+cdef extern from "threads/limits.h" nogil:
+    int SERIAL_BELOW
+    void init_limits()
+    int cpu_limit()
+    void c_pretend_cpu_limit "pretend_cpu_limit" (int)
+    double c_cgroup_quota "cgroup_quota" ()
+    double read_quota(const char *, const char *)
+    int c_choose_threads "choose_threads" (Py_ssize_t, int)
+    void set_default_threads(int)
+
+cdef extern from "threads/pool.h" nogil:
+    void init_pool()
+    int pool_size()
+
+cdef extern from "threads/parallel_for.h" nogil:
+    void c_spread "spread" (stretch_t, void *, Py_ssize_t, Py_ssize_t, int)
+
+init_limits()
+init_pool()
+
+# More threads than this may be asked for; they are as good as this many.
+cdef int MANY = 1 << 20
+
+
+cdef void spread(
+    stretch_t run, void *argument, Py_ssize_t units, Py_ssize_t largest_chunk, int threads
+) noexcept nogil:
+    c_spread(run, argument, units, largest_chunk, threads)
+
+
+cdef int choose_threads(Py_ssize_t array_elements, int wanted) noexcept nogil:
+    return c_choose_threads(array_elements, wanted)
+
+
+cdef int threads_wanted(num_threads) except -1:
+    """How many threads a call asks for: 0 if it does not say."""
+    if num_threads is None:
+        return 0
+    if type(num_threads) is int and 1 <= num_threads <= MANY:  # 0.1 us sooner
+        return num_threads
+    return whole("num_threads", num_threads, "a whole number, 1 or more", MANY)
+
+
+def set_num_threads(num_threads):
+    """Set how many threads a call may use that does not say; None returns to what the environment says.
+
+    The environment says ``FASTOPT_NUM_THREADS``, or else ``OMP_NUM_THREADS``; where it says neither, there is one
+    thread for each processor. Never more run than the affinity mask and the cgroup quota of the process give.
+
+    Parameters
+    ----------
+    num_threads : int or None
+        At least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If ``num_threads`` is not a whole number or below 1.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> fastopt.set_num_threads(1)
+    >>> fastopt.get_num_threads()
+    1
+    >>> fastopt.set_num_threads(None)
+    """
+    set_default_threads(threads_of_environment() if num_threads is None else threads_wanted(num_threads))
+
+
+def threads_of_environment() -> int:
+    """Return what FASTOPT_NUM_THREADS says, or OMP_NUM_THREADS (for its outermost level), or 0."""
+    given = os.environ.get("FASTOPT_NUM_THREADS", "").strip()
+    if given:
+        if not (given.isascii() and given.isdecimal() and int(given)):
+            raise ValueError(f"FASTOPT_NUM_THREADS is {brief(given)}; expected a whole number, 1 or more")
+        return min(int(given), MANY)
+    outermost = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    return min(int(outermost), MANY) if outermost.isascii() and outermost.isdecimal() else 0
+
+
+def get_num_threads() -> int:
+    """Return how many threads a large update runs on unless its ``num_threads`` asks for fewer or more.
+
+    Examples
+    --------
+    >>> import fastopt
+    >>> fastopt.get_num_threads() >= 1
+    True
+    """
+    return c_choose_threads(SERIAL_BELOW, 0)
+
+
+def limits() -> dict:
+    """Return what limits the threads of this process, and how many it has started beside its own."""
+    return {"cpus": cpu_limit(), "cgroup_quota": c_cgroup_quota() or None, "started": pool_size()}
+
+
+def cgroup_quota_in(groups: str, root: str) -> float | None:
+    """Return the quota that these files tell of, for a test."""
+    return read_quota(groups.encode(), root.encode()) or None
+
+
+def pretend_cpu_limit(int cpus):
+    """Pretend, for a test, that the process may use so many processors; 0 returns to the truth."""
+    c_pretend_cpu_limit(cpus)
+
+
+set_num_threads(None)

@@ -1,0 +1,296 @@
+#include "update/job.h"
+#include <stddef.h>
+
+static ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
+static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
+
+/* ---- Planning: from the caller's axes to a short list of axes in memory order */
+
+/* True if axis a should be walked outside axis b: the array that comes first decides, param before all. */
+static int walks_outside(const layout_t *layout, int narrays, int a, int b)
+{
+    for (int i = 0; i < narrays; i++) {
+        ptrdiff_t outer = distance(layout->axes[a].strides[i]), inner = distance(layout->axes[b].strides[i]);
+        if (outer != inner)
+            return outer > inner;
+    }
+    return a < b;
+}
+
+static void swap_axes(layout_t *layout, int a, int b)
+{
+    axis_t axis = layout->axes[a];
+    layout->axes[a] = layout->axes[b];
+    layout->axes[b] = axis;
+}
+
+/* Take the axes longer than one element, turned so that param's strides are not negative. */
+static void take_axes(job_t *job, layout_t *layout, int narrays, const view_t *views, int ndim, const ptrdiff_t *shape)
+{
+    int kept = 0;
+    for (int axis = 0; axis < ndim; axis++) {
+        if (shape[axis] == 1)
+            continue;
+        int turned = views[0].strides[axis] < 0;
+        layout->axes[kept].extent = shape[axis];
+        for (int i = 0; i < narrays; i++) {
+            ptrdiff_t stride = views[i].strides[axis];
+            if (turned)
+                job->data[i] += (shape[axis] - 1) * stride;
+            layout->axes[kept].strides[i] = turned ? -stride : stride;
+        }
+        kept++;
+    }
+    layout->ndim = kept;
+}
+
+static void order_axes(layout_t *layout, int narrays)
+{
+    for (int axis = 1; axis < layout->ndim; axis++)
+        for (int k = axis; k > 0 && walks_outside(layout, narrays, k, k - 1); k--)
+            swap_axes(layout, k, k - 1);
+}
+
+/* Two neighbouring axes are one if in every array the outer one steps over the whole of the inner one. */
+static void merge_axes(layout_t *layout, int narrays)
+{
+    int last = 0;
+    for (int axis = 1; axis < layout->ndim; axis++) {
+        int merges = 1;
+        for (int i = 0; i < narrays && merges; i++)
+            merges = layout->axes[last].strides[i] == layout->axes[axis].strides[i] * layout->axes[axis].extent;
+        ptrdiff_t extent = layout->axes[axis].extent * (merges ? layout->axes[last].extent : 1);
+        last += !merges;
+        layout->axes[last] = layout->axes[axis];
+        layout->axes[last].extent = extent;
+    }
+    if (layout->ndim)
+        layout->ndim = last + 1;
+}
+
+/* An axis other than the last along which some array's neighbours stand closest, or -1. */
+static int crossing_axis(const layout_t *layout, int narrays)
+{
+    int last = layout->ndim - 1;
+    for (int i = 0; i < narrays; i++) {
+        int nearest = last;
+        for (int axis = last - 1; axis >= 0; axis--)
+            if (layout->axes[axis].strides[i]
+                && distance(layout->axes[axis].strides[i]) < distance(layout->axes[nearest].strides[i]))
+                nearest = axis;
+        if (nearest != last)
+            return nearest;
+    }
+    return -1;
+}
+
+/* A tile is a stretch of the last axis, as long as a block, over further rows where that axis is short. Where an
+ * array runs across the last axis, the tile is a square, so that a cache line fetched for it is used whole. */
+static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
+{
+    int last = layout->ndim - 1;
+    ptrdiff_t cols = layout->axes[last].extent;
+    int crossing = crossing_axis(layout, narrays);
+    layout->row_axis = crossing >= 0 ? crossing : last - 1;
+    ptrdiff_t rows = layout->row_axis >= 0 ? layout->axes[layout->row_axis].extent : 1;
+    ptrdiff_t side = block == 1024 ? 32 : 16; /* rows; of either type, a row is then 128 or 256 bytes: whole lines */
+    layout->tile_cols = smaller(cols, crossing >= 0 ? (rows < side ? block / rows : block / side) : block);
+    layout->tile_rows = smaller(rows, block / layout->tile_cols);
+}
+
+static ptrdiff_t tiles_along(const layout_t *layout, int axis)
+{
+    ptrdiff_t tile = axis == layout->ndim - 1 ? layout->tile_cols : (axis == layout->row_axis ? layout->tile_rows : 1);
+    return (layout->axes[axis].extent + tile - 1) / tile;
+}
+
+/* A job's arrays, and, where something is random, elements' places, which are walked like an array. */
+static int walked_by(const task_t *task) { return task->slots + (task->noise || task->sources); }
+
+void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout)
+{
+    int walked = walked_by(task), contiguous = walked == task->narrays;
+    job->task = task;
+    job->count = 1;
+    for (int axis = 0; axis < ndim; axis++)
+        job->count *= shape[axis];
+    for (int i = 0; i < walked; i++) {
+        job->data[i] = views[i].data;
+        job->storage[i] = (unsigned char)views[i].storage;
+        contiguous &= views[i].storage == task->compute;
+    }
+    job->layout = NULL;
+    job->units = (job->count + PIECE - 1) / PIECE;
+    if (job->count == 0)
+        return;
+
+    take_axes(job, layout, walked, views, ndim, shape);
+    order_axes(layout, walked);
+    merge_axes(layout, walked);
+    for (int i = 0; i < task->narrays && contiguous; i++)
+        contiguous = layout->ndim == 0
+                     || (layout->ndim == 1 && layout->axes[0].strides[i] == (ptrdiff_t)task->itemsize);
+    if (contiguous)
+        return;
+
+    if (layout->ndim == 0) {
+        layout->ndim = 1;
+        layout->axes[0].extent = 1;
+        for (int i = 0; i < walked; i++)
+            layout->axes[0].strides[i] = storage_size(job->storage[i]);
+    }
+    choose_tile(layout, task->slots, (ptrdiff_t)(BLOCK_BYTES / task->itemsize));
+    job->layout = layout;
+    job->units = 1;
+    for (int axis = 0; axis < layout->ndim; axis++)
+        job->units *= tiles_along(layout, axis);
+}
+
+size_t layout_bytes(const layout_t *layout)
+{
+    return offsetof(layout_t, axes) + (size_t)layout->ndim * sizeof(axis_t);
+}
+
+/* ---- Running */
+
+static void run_pieces(const job_t *job, ptrdiff_t first, ptrdiff_t last)
+{
+    const task_t *task = job->task;
+    ptrdiff_t begin = first * PIECE, end = smaller(last * PIECE, job->count);
+    void *arrays[MAX_ARRAYS];
+    for (int i = 0; i < task->narrays; i++)
+        arrays[i] = job->data[i] + begin * (ptrdiff_t)task->itemsize;
+    task->kernel(arrays, end - begin, task->scalars);
+}
+
+/* Where tile number `unit` stands: its rows and columns, and each array's first element. */
+static void find_tile(const job_t *job, int walked, ptrdiff_t unit, tile_t *tiles)
+{
+    const layout_t *layout = job->layout;
+    int last = layout->ndim - 1;
+    ptrdiff_t rows = 1, cols = 1;
+    for (int i = 0; i < walked; i++)
+        tiles[i].data = job->data[i];
+    for (int axis = last; axis >= 0; axis--) {
+        ptrdiff_t along = tiles_along(layout, axis), extent = layout->axes[axis].extent;
+        ptrdiff_t position = unit % along;
+        unit /= along;
+        if (axis == last) {
+            position *= layout->tile_cols;
+            cols = smaller(layout->tile_cols, extent - position);
+        } else if (axis == layout->row_axis) {
+            position *= layout->tile_rows;
+            rows = smaller(layout->tile_rows, extent - position);
+        }
+        for (int i = 0; i < walked; i++)
+            tiles[i].data += position * layout->axes[axis].strides[i];
+    }
+    for (int i = 0; i < walked; i++) {
+        tiles[i].rows = rows;
+        tiles[i].cols = cols;
+        tiles[i].row_stride = layout->row_axis >= 0 ? layout->axes[layout->row_axis].strides[i] : 0;
+        tiles[i].col_stride = layout->axes[last].strides[i];
+    }
+}
+
+/* Write what follows param, as the kernel left it: its average, and its copy. */
+static void follow(const task_t *task, void **arrays, const tile_t *tiles)
+{
+    if (task->average) {
+        void *pair[] = {arrays[task->average], arrays[0]};
+        task->average_kernel(pair, tiles[0].rows * tiles[0].cols, task->average_scalars);
+    }
+    if (task->copy)
+        arrays[task->copy] = arrays[0];
+}
+
+/* Draw what the kernel takes behind its arrays; the bits that it has of a tile stand in the order of its elements. */
+static void draw_for(const task_t *task, void **arrays, const tile_t *places, uint32_t (*bits)[BITS_ROOM])
+{
+    for (int i = 0; i < task->sources; i++) {
+        task->draw(places, &task->source[i], bits[i]);
+        arrays[task->slots + i] = bits[i];
+    }
+}
+
+static void run_tiles(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t last)
+{
+    const task_t *task = job->task;
+    tile_t tiles[MAX_SLOTS];
+    void *arrays[MAX_SLOTS];
+    int staged[MAX_SLOTS];
+    int rounded = task->noise ? task->copy : -1; /* the array that the noise is for: the copy, or param */
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        find_tile(job, walked_by(task), unit, tiles);
+        for (int i = 0; i < task->slots; i++) {
+            /* A kernel's arrays never overlap: what is read where it is written, it reads from a block. */
+            staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
+                        || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy)
+                        || (i && tiles[i].data == tiles[0].data);
+            arrays[i] = staged[i] ? room->blocks[i] : tiles[i].data;
+            if (staged[i] && !(task->copy && i == task->copy))
+                task->codecs[job->storage[i]].load(&tiles[i], room->blocks[i]);
+        }
+        draw_for(task, arrays, &tiles[task->slots], room->bits);
+        task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
+        if (task->copy && job->storage[0] != task->compute) { /* the copy is of the master as it is stored */
+            task->codecs[job->storage[0]].store(&tiles[0], arrays[0]);
+            task->codecs[job->storage[0]].load(&tiles[0], arrays[0]);
+        }
+        follow(task, arrays, tiles);
+        for (int i = 0; i < task->slots; i++) {
+            if (!staged[i] || i == task->grad)
+                continue;
+            if (i == rounded)
+                task->codecs[BFLOAT16].store_rounded(&tiles[i], &tiles[task->slots], arrays[i], task->noise, job->number);
+            else
+                task->codecs[job->storage[i]].store(&tiles[i], arrays[i]);
+        }
+    }
+}
+
+static void run_job(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t last)
+{
+    if (job->layout)
+        run_tiles(job, room, first, last);
+    else
+        run_pieces(job, first, last);
+}
+
+/* ---- Lists of jobs, whose units stand in one line */
+
+ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs)
+{
+    ptrdiff_t units = 0;
+    for (ptrdiff_t j = 0; j < njobs; j++) {
+        jobs[j].units_before = units;
+        units += jobs[j].units;
+    }
+    return units;
+}
+
+/* The last job that has no more than `unit` units before it: the one that the unit belongs to. */
+static ptrdiff_t job_of(const list_t *list, ptrdiff_t unit)
+{
+    ptrdiff_t low = 0, high = list->njobs;
+    while (high - low > 1) {
+        ptrdiff_t middle = low + (high - low) / 2;
+        if (list->jobs[middle].units_before <= unit)
+            low = middle;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+void run_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const list_t *list = argument;
+    for (ptrdiff_t j = job_of(list, first); first < last; j++) {
+        const job_t *job = &list->jobs[j];
+        ptrdiff_t end = smaller(last, job->units_before + job->units);
+        if (first < end)
+            run_job(job, list->rooms + thread, first - job->units_before, end - job->units_before);
+        first = end > first ? end : first;
+    }
+}

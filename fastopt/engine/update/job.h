@@ -1,0 +1,103 @@
+/* A job is one tensor's update, cut into units that can run in any order on any thread.
+ *
+ * Where every array is one contiguous run of the compute type, a unit is a piece of the run and the kernel works in
+ * place. Otherwise a unit is a tile: a rectangle of elements that each array loads into a block in the L1 cache, the
+ * kernel updates there, and the written arrays store back. Both give the same bits: a rule sees one element. */
+#ifndef FASTOPT_JOB_H
+#define FASTOPT_JOB_H
+#include "core/codecs.h"
+#include "random/draw.h"
+#include "core/kernel.h"
+
+#define MAX_DIMS 64
+
+/* Bytes of one array's block: 6 arrays fit the 32 KiB of the smallest L1 caches about. */
+#define BLOCK_BYTES 4096
+
+/* Elements of a unit of a contiguous job. */
+#define PIECE 1024
+
+/* What the caller's array looks like: element (i, j, ...) is at data + i*strides[0] + j*strides[1] + ... */
+typedef struct {
+    char *data;
+    const ptrdiff_t *strides;
+    enum storage storage;
+} view_t;
+
+/* The arrays of a job: the rule's own, then those that follow param. Behind them all may stand elements' places. */
+#define MAX_SLOTS (MAX_ARRAYS + 3)
+
+typedef struct {
+    ptrdiff_t extent;
+    ptrdiff_t strides[MAX_SLOTS];
+} axis_t;
+
+/* How a job that is not contiguous is walked: axes in memory order, neighbours merged where every array allows. */
+typedef struct {
+    int ndim;
+    int row_axis; /* a tile spans this axis and the last */
+    ptrdiff_t tile_rows, tile_cols;
+    axis_t axes[MAX_DIMS]; /* the first ndim are set: a copy may end there */
+} layout_t;
+
+typedef struct {
+    char *data[MAX_SLOTS];
+    unsigned char storage[16]; /* enum storage */
+    ptrdiff_t count; /* elements */
+    ptrdiff_t units;
+    ptrdiff_t units_before; /* in the jobs that stand before this in a list */
+    layout_t *layout; /* NULL: contiguous */
+    uint32_t number; /* of the tensor, for the noise */
+    const struct task *task;
+} job_t;
+
+/* What jobs of one rule, one compute type and the same scalars share. */
+typedef struct task {
+    kernel_t kernel;
+    const void *scalars;
+    const codec_t *codecs;
+    int narrays; /* the rule's */
+    int slots; /* and those that follow param */
+    int grad; /* the position of the array that is only read */
+    size_t itemsize; /* of the compute type */
+    enum storage compute;
+    /* What follows param once the kernel has written it, as long as it is in the L1 cache; positions, or 0 for none. */
+    int average; /* a running average of param, by a kernel of its own */
+    kernel_t average_kernel;
+    const void *average_scalars;
+    int copy; /* param in another storage */
+    const noise_t *noise; /* what bfloat16 is rounded by (the copy, or else param); NULL: to the nearest */
+    /* Where a kernel's random bits come from, which it takes behind its arrays, 32 for each element: none or up to two. */
+    int sources;
+    source_t source[2];
+    draw_t draw;
+} task_t;
+
+/* Plan the job over these views; `layout` is the caller's memory, which the job uses if it needs one. */
+void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout);
+
+/* The bytes of a layout that are set. */
+size_t layout_bytes(const layout_t *layout);
+
+/* What a thread loads tiles into, and draws bits into: more than some threads' stacks hold. */
+typedef struct {
+    _Alignas(64) char blocks[MAX_SLOTS][BLOCK_BYTES];
+    _Alignas(64) uint32_t bits[2][BITS_ROOM];
+} room_t;
+
+typedef struct {
+    const job_t *jobs;
+    ptrdiff_t njobs;
+    room_t *rooms; /* one for each thread; of no use where no job has a layout */
+} list_t;
+
+/* A thread takes no more units at a time: 64 pieces of 1,024 elements. */
+#define LARGEST_CHUNK 64
+
+/* Number the units of all jobs through; return how many there are. */
+ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs);
+
+/* Run the units first, first + 1, ..., last - 1 of a list. */
+void run_units(void *list, int thread, ptrdiff_t first, ptrdiff_t last);
+
+#endif

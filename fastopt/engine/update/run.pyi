@@ -1,0 +1,20 @@
+from typing import Any
+
+from fastopt.engine.update.update import Update
+
+def run(
+    update: Update,
+    arrays: tuple[Any, ...],
+    hyperparameters: tuple[Any, ...],
+    backend: str | None,
+    num_threads: int | None,
+    stream: Any = None,
+) -> None: ...
+def run_many(
+    update: Update,
+    tensors: list[tuple[Any, ...]],
+    hyperparameters: tuple[Any, ...],
+    backend: str | None,
+    num_threads: int | None,
+    stream: Any = None,
+) -> None: ...

@@ -1,0 +1,229 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""Runs an update: checked arrays and coefficients in, kernels over threads and blocks, or on a device; nothing out."""
+
+import numpy
+
+from fastopt.engine.core.hyperparameters import NumberOnDevice
+from fastopt.engine.core.intake import STORAGE_NAMES
+
+from libc.stdlib cimport free, malloc
+
+from fastopt.engine.core.exchange cimport wrote_all_but
+from fastopt.engine.core.intake cimport HOST, Intake, array_t, expect_at
+from fastopt.engine.update.job cimport (
+    LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
+    room_t, run_units, task_t, view_t,
+)
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.engine.update.update cimport Update, convert_scalars, form_of, scalars_t
+
+cimport numpy as cnp
+
+cnp.import_array()
+
+cdef extern from "core/scratch_pool.h":
+    void *take_memory(size_t)
+    void leave_memory(void *)
+
+
+def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
+    """Update one tensor in place, or raise with nothing written."""
+    run_all(update, (arrays,), hyperparameters, backend, num_threads, stream)
+
+
+def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads, stream=None):
+    """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
+    run_all(update, tuple(tensors), hyperparameters, backend, num_threads, stream)
+
+
+cdef int run_all(Update update, tuple tensors, tuple hyperparameters, backend, num_threads, stream) except -1:
+    cdef Intake intake = Intake.__new__(Intake)
+    cdef tuple scalars, arrays
+    cdef int wanted
+    trace = None
+    try:
+        scalars = update.prepare(*hyperparameters)
+    except NumberOnDevice:
+        scalars, trace = traced(update, hyperparameters)
+    wanted = threads_wanted(num_threads)
+    intake.begin(update.arrays, update.grad, len(tensors))
+    intake.keeps_views = backend is not None  # which Python may run meanwhile: the reference, or a compiler
+    for arrays in tensors:
+        intake.take(arrays)
+    arrays = tensors[0] if len(tensors) == 1 else tuple([array for arrays in tensors for array in arrays])
+    run_checked(update, intake, arrays, hyperparameters, scalars, trace, backend, wanted, stream)
+    return 0
+
+
+cdef tuple traced(Update update, tuple hyperparameters):
+    """Coefficients where a number is on the device, and how the device computes those that follow from it."""
+    from fastopt.device.coefficients import trace
+
+    return trace(update.prepare, hyperparameters)
+
+
+cdef int run_checked(
+    Update update, Intake intake, tuple given, tuple hyperparameters, tuple scalars, trace, backend, int wanted, stream
+) except -1:
+    """Finish the checks, and go to the reference, to the engine, or to a device."""
+    cdef scalars_t converted
+    intake.refuse_overlaps()
+    convert_scalars(update, scalars, intake.has_float64, &converted, hyperparameters)
+    if intake.device != HOST:
+        run_on_device(update, intake, given, scalars, &converted, trace, backend, stream)
+        return wrote_all_but(given, update.grad, intake.narrays)
+    if trace is not None:
+        update.prepare(*hyperparameters)  # raises what names the number
+    expect_at(HOST, update.arrays[0], backend, stream)
+    if backend is None:
+        run_tensors(update, intake, scalars, &converted, wanted)
+    elif isinstance(backend, str) and backend == "reference":
+        run_reference(update, intake, hyperparameters)
+    else:
+        run_tensors(update.on(backend), intake, scalars, &converted, wanted)
+    return wrote_all_but(given, update.grad, intake.narrays)
+
+
+cdef int run_reference(Update update, Intake intake, tuple hyperparameters) except -1:
+    """Compute in float64 copies by the plain formula, then round what was written into the caller's arrays."""
+    named = {
+        name: value if value is None or isinstance(value, (bool, int, float, str)) else float(value)
+        for name, value in zip(update.hyperparameters, hyperparameters, strict=True)
+    }
+    cdef Py_ssize_t tensor
+    if any(array.dtype.kind == "u" for array in intake.arrays):
+        raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
+    rounded = []
+    for tensor in range(intake.tensors):
+        arrays = [intake.array(tensor, i) for i in range(intake.narrays)]
+        copies = {name: array.astype("float64") for name, array in zip(update.arrays, arrays, strict=True)}
+        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+            update.reference(**copies, **named)
+            rounded += [
+                (array, copies[name].astype(array.dtype))
+                for name, array in zip(update.arrays, arrays, strict=True)
+                if name != "grad"
+            ]
+    for array, values in rounded:
+        array[...] = values
+    return 0
+
+
+cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *converted, int wanted) except -1:
+    """Plan the jobs, choose the kernel and the threads, and go."""
+    cdef task_t task
+    cdef layout_t own_layout
+    cdef layout_t *spare = &own_layout
+    cdef job_t own_job
+    cdef job_t *jobs = &own_job
+    cdef list_t todo
+    cdef Py_ssize_t elements = 0, planned = 0, units, tensor
+    cdef int is_float64 = intake.has_float64
+    cdef int threads, form
+    cdef bint is_tiled = False
+    cdef array_t *param
+    describe(&task, <int>intake.narrays, update.grad, is_float64)
+    task.scalars = converted
+    try:
+        if intake.tensors > 1:
+            jobs = <job_t *>checked(malloc(intake.tensors * sizeof(job_t)))
+        for tensor in range(intake.tensors):
+            if spare == NULL:
+                spare = <layout_t *>checked(malloc(sizeof(layout_t)))
+            param = intake.array_of(tensor, 0)
+            plan_job(&jobs[tensor], &task, intake.views_of(tensor), param.ndim, param.dims, spare)
+            planned += 1
+            elements += jobs[tensor].count
+            if jobs[tensor].layout != NULL:  # the job has taken it
+                spare, is_tiled = NULL, True
+        form = form_of(scalars)
+        if update.kernels[is_float64][form] == NULL:
+            update.load(is_float64, form)
+        task.kernel = update.kernels[is_float64][form]
+        task.codecs = update.codecs[is_float64]
+        todo = list_t(jobs, intake.tensors, NULL)
+        units = number_units(jobs, intake.tensors)
+        threads = choose_threads(elements * task.narrays, wanted)
+        intake.expect_unchanged()  # last: all above may have let other code run
+        run_list(&todo, units, threads, is_tiled, intake.is_held and elements * task.narrays >= RELEASE_GIL_FROM)
+    finally:
+        for tensor in range(planned):
+            if jobs[tensor].layout != &own_layout:
+                free(jobs[tensor].layout)
+        if spare != &own_layout:
+            free(spare)
+        if jobs != &own_job:
+            free(jobs)
+    return 0
+
+
+cdef int run_list(list_t *todo, Py_ssize_t units, int threads, bint is_tiled, bint releases_gil) except -1:
+    """Run a list of jobs, which is no longer looked at by Python."""
+    if is_tiled:
+        todo.rooms = <room_t *>checked(take_memory(threads * sizeof(room_t)))
+    if releases_gil:
+        with nogil:
+            spread(run_units, todo, units, LARGEST_CHUNK, threads)
+    else:
+        spread(run_units, todo, units, LARGEST_CHUNK, threads)
+    leave_memory(todo.rooms)
+    return 0
+
+
+cdef int run_on_device(
+    Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, trace, backend, stream
+) except -1:
+    """Plan the jobs, as for the engine, and hand them to the device's side of the house."""
+    from fastopt.device.update import Job, launch
+
+    cdef list jobs = []
+    cdef Py_ssize_t tensor, i
+    cdef int is_float64 = intake.has_float64
+    expect_at(intake.device, update.arrays[0], backend, stream)
+    for tensor in range(intake.tensors):
+        job = device_job(Job, update, intake, tensor)
+        if job is not None:
+            jobs.append(job)
+    for number in trace.numbers if trace is not None else ():
+        if number.device != intake.device:
+            raise ValueError(
+                f"{number.name} is on CUDA device {number.device}; expected it on CUDA device {intake.device}, "
+                f"where {update.arrays[0]} is"
+            )
+    if jobs:
+        values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
+        launch(update.rule, form_of(scalars), is_float64, jobs, tuple(values), trace, intake.device, given, stream)
+    return 0
+
+
+cdef object device_job(Job, Update update, Intake intake, Py_ssize_t tensor):
+    """One tensor's job as the device's side takes it (`fastopt.device.update.Job`); None if it has no elements."""
+    cdef task_t task
+    cdef layout_t layout
+    cdef job_t job
+    cdef view_t *views = intake.views_of(tensor)
+    cdef array_t *param = intake.array_of(tensor, 0)
+    cdef Py_ssize_t i, itemsize
+    cdef bint linear = True
+    describe(&task, <int>intake.narrays, update.grad, intake.has_float64)
+    plan_job(&job, &task, views, param.ndim, param.dims, &layout)
+    if job.count == 0:
+        return None
+    storages = tuple([STORAGE_NAMES[views[i].storage] for i in range(intake.narrays)])
+    addresses = tuple([<size_t>job.data[i] for i in range(intake.narrays)])
+    if job.layout == NULL:
+        return Job(storages, addresses, job.count, None, None)
+    strides = []
+    for i in range(intake.narrays):
+        itemsize = <Py_ssize_t>intake.array_of(tensor, i).itemsize
+        linear &= layout.ndim == 1 and layout.axes[0].strides[i] == itemsize
+        strides.append(tuple([layout.axes[axis].strides[i] // itemsize for axis in range(layout.ndim)]))
+    if linear:
+        return Job(storages, addresses, job.count, None, None)
+    return Job(storages, addresses, job.count, tuple([layout.axes[axis].extent for axis in range(layout.ndim)]), tuple(strides))
+
+
+cdef void *checked(void *memory) except NULL:
+    if memory == NULL:
+        raise MemoryError
+    return memory

@@ -1,0 +1,149 @@
+#include "update/sum_squares.h"
+#include <math.h>
+#include <string.h>
+
+/* Load the elements first, ..., first + n - 1 in C order: row by row. */
+static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, char *block)
+{
+    const task_t *task = measure->task;
+    const view_t *view = &measure->views[array];
+    const codec_t *codec = &task->codecs[view->storage];
+    int last = measure->ndim - 1;
+    if (measure->straight >> array & 1) {
+        ptrdiff_t size = view->storage == FLOAT64 ? 8 : (view->storage == FLOAT32 ? 4 : 2);
+        codec->load(&(tile_t){view->data + first * size, 1, n, 0, size}, block);
+        return;
+    }
+    while (n > 0) {
+        ptrdiff_t rest = first, column = rest % measure->shape[last];
+        char *data = view->data + column * view->strides[last];
+        rest /= measure->shape[last];
+        for (int axis = last - 1; axis >= 0; axis--) {
+            data += rest % measure->shape[axis] * view->strides[axis];
+            rest /= measure->shape[axis];
+        }
+        ptrdiff_t cols = measure->shape[last] - column;
+        cols = cols < n ? cols : n;
+        codec->load(&(tile_t){data, 1, cols, 0, view->strides[last]}, block);
+        block += cols * (ptrdiff_t)task->itemsize;
+        first += cols;
+        n -= cols;
+    }
+}
+
+/* Where the elements are read: in place, if they are a run of the compute type. */
+static void *elements(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, block_t *block)
+{
+    const task_t *task = measure->task;
+    if (measure->straight >> array & 1 && measure->views[array].storage == task->compute)
+        return measure->views[array].data + first * (ptrdiff_t)task->itemsize;
+    load_in_order(measure, array, first, n, block->bytes);
+    return block->bytes;
+}
+
+/* What the rule would take from param: it is run on copies, from a param of 0, and what it leaves of that turned round. */
+static void *direction(const measure_t *measure, ptrdiff_t first, ptrdiff_t n, block_t *blocks)
+{
+    const task_t *task = measure->task;
+    void *arrays[MAX_ARRAYS];
+    memset(blocks[0].bytes, 0, (size_t)n * task->itemsize);
+    for (int i = 0; i < task->narrays; i++) {
+        arrays[i] = blocks[i].bytes;
+        if (i)
+            load_in_order(measure, i, first, n, blocks[i].bytes);
+    }
+    task->kernel(arrays, n, task->scalars);
+    return blocks[0].bytes;
+}
+
+static double folded(double *lanes)
+{
+    for (int width = SQUARE_LANES / 2; width; width /= 2)
+        for (int lane = 0; lane < width; lane++)
+            lanes[lane] += lanes[lane + width];
+    return lanes[0];
+}
+
+/* Numbers are measured times 2 to this, or to the opposite, where their squares would leave the range of double. */
+#define FAR 600
+
+/* Below this a sum of squares may have lost digits. */
+#define SMALLEST 1e-280
+
+/* Measure one unit's elements times a power of 2. */
+static void sum_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit, int exponent,
+                     double *sums)
+{
+    const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
+    ptrdiff_t first = unit * SUMMED, end = first + SUMMED < measure->count ? first + SUMMED : measure->count;
+    double lanes[2][SQUARE_LANES] = {{0}}, scale = ldexp(1.0, exponent);
+    for (; first < end; first += BLOCK_ELEMENTS) {
+        ptrdiff_t n = end - first < BLOCK_ELEMENTS ? end - first : BLOCK_ELEMENTS;
+        void *x = elements(measure, 0, first, n, &room->first);
+        summing->add_squares(x, n, scale, lanes[0]);
+        if (all->what == PAIRS) {
+            summing->add_squares(elements(measure, 1, first, n, room->others), n, scale, lanes[1]);
+        } else if (all->what == DIRECTIONS) {
+            void *moved = direction(measure, first, n, room->others);
+            summing->subtract(moved, x, n, measure->weight_decay);
+            summing->add_squares(moved, n, scale, lanes[1]);
+        }
+    }
+    sums[0] = folded(lanes[0]);
+    sums[1] = folded(lanes[1]);
+}
+
+static void measure_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit)
+{
+    double values[2], again[2];
+    sum_t *sums = &measure->sums[2 * unit];
+    int measured = all->what == GRADIENTS ? 1 : 2;
+    sum_unit(all, room, measure, unit, 0, values);
+    sums[0] = (sum_t){values[0], 0};
+    sums[1] = (sum_t){values[1], 0};
+    for (int sign = 1; sign >= -1 && measure->task->compute == FLOAT64; sign -= 2) {
+        int wrong[2] = {0, 0};
+        for (int k = 0; k < measured; k++)
+            wrong[k] = sign > 0 ? values[k] < SMALLEST : isinf(values[k]);
+        if (!wrong[0] && !wrong[1])
+            continue;
+        sum_unit(all, room, measure, unit, sign * FAR, again);
+        for (int k = 0; k < measured; k++)
+            if (wrong[k])
+                sums[k] = (sum_t){again[k], -2 * sign * FAR};
+    }
+}
+
+void add_sum(sum_t *to, const sum_t *sum)
+{
+    if (sum->value == 0)
+        return;
+    if (to->value == 0) {
+        *to = *sum;
+    } else if (to->exponent >= sum->exponent) {
+        to->value += ldexp(sum->value, sum->exponent - to->exponent);
+    } else {
+        to->value = ldexp(to->value, to->exponent - sum->exponent) + sum->value;
+        to->exponent = sum->exponent;
+    }
+}
+
+double root_of(const sum_t *sum) { return ldexp(sqrt(sum->value), sum->exponent / 2); }
+
+void measure_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const measures_t *all = argument;
+    ptrdiff_t low = 0, high = all->count;
+    while (high - low > 1) {
+        ptrdiff_t middle = low + (high - low) / 2;
+        if (all->measures[middle].units_before <= first)
+            low = middle;
+        else
+            high = middle;
+    }
+    for (; first < last; low++) {
+        const measure_t *measure = &all->measures[low];
+        for (; first < last && first < measure->units_before + measure->units; first++)
+            measure_unit(all, all->rooms + thread, measure, first - measure->units_before);
+    }
+}

@@ -1,0 +1,66 @@
+/* Sums of squares of tensors: of gradients, for their norm; of parameters and directions, for layer-wise rules.
+ *
+ * A sum is a tree over the elements in C order, wherever they stand in memory: a unit of SUMMED elements goes into
+ * SQUARE_LANES sums in double, which are folded in pairs; the units' sums, and then the tensors', are added one after the
+ * other. So a norm has the same bits for every layout and number of threads. */
+#ifndef FASTOPT_SQUARES_H
+#define FASTOPT_SQUARES_H
+#include "update/job.h"
+
+/* Elements of a unit: its two sums take 32 bytes beside the 256 KiB of a float32 gradient. */
+#define SUMMED 65536
+
+/* What is summed for each tensor. */
+enum measured {
+    GRADIENTS, /* of one array */
+    PAIRS, /* of the first array, and of the second */
+    DIRECTIONS, /* of param, and of what a rule would take from it */
+};
+
+/* A sum, times 2 to an exponent: squares of float64 numbers leave its range. */
+typedef struct {
+    double value;
+    int exponent;
+} sum_t;
+
+typedef struct {
+    const view_t *views;
+    int ndim;
+    const ptrdiff_t *shape;
+    unsigned straight; /* bit i: array i is one run in C order */
+    ptrdiff_t count; /* elements */
+    ptrdiff_t units, units_before;
+    const task_t *task;
+    double weight_decay; /* times param, this belongs to the direction */
+    sum_t *sums; /* two for each unit */
+} measure_t;
+
+/* What a thread loads elements into: more than some threads' stacks hold. */
+#define BLOCK_ELEMENTS (BLOCK_BYTES / (ptrdiff_t)sizeof(float))
+
+typedef struct {
+    _Alignas(64) char bytes[BLOCK_ELEMENTS * sizeof(double)];
+} block_t;
+
+typedef struct {
+    block_t first, others[MAX_ARRAYS]; /* of the first array; of what is measured beside it */
+} measure_room_t;
+
+typedef struct {
+    enum measured what;
+    const summing_t *summing[2]; /* by whether the compute type is double */
+    const measure_t *measures;
+    ptrdiff_t count;
+    measure_room_t *rooms; /* one for each thread */
+} measures_t;
+
+/* Measure the units first, first + 1, ..., last - 1 of a list. */
+void measure_units(void *measures, int thread, ptrdiff_t first, ptrdiff_t last);
+
+/* Add one sum to another. */
+void add_sum(sum_t *to, const sum_t *sum);
+
+/* The square root of a sum. */
+double root_of(const sum_t *sum);
+
+#endif

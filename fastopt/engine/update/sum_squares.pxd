@@ -1,0 +1,37 @@
+"""What squares.h declares: norms of tensors."""
+
+from numpy cimport npy_intp
+
+from fastopt.engine.update.job cimport summing_t, task_t, view_t
+
+cdef extern from "update/sum_squares.h" nogil:
+    ctypedef struct sum_t:
+        double value
+        int exponent
+    Py_ssize_t SUMMED
+    enum measured:
+        GRADIENTS
+        PAIRS
+        DIRECTIONS
+    ctypedef struct measure_t:
+        const view_t *views
+        int ndim
+        const npy_intp *shape
+        unsigned straight
+        Py_ssize_t count
+        Py_ssize_t units
+        Py_ssize_t units_before
+        const task_t *task
+        double weight_decay
+        sum_t *sums
+    ctypedef struct measure_room_t:
+        pass
+    ctypedef struct measures_t:
+        measured what
+        const summing_t *summing[2]
+        const measure_t *measures
+        Py_ssize_t count
+        measure_room_t *rooms
+    void measure_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
+    void add_sum(sum_t *, const sum_t *)
+    double root_of(const sum_t *)

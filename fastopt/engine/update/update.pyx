@@ -1,0 +1,146 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""One variant of an update as the engine runs it, and its coefficients in the compute type."""
+
+from fastopt.backends import find_host_backend, load_kernel
+from fastopt.codegen.parse import SHARED_SCALARS
+from fastopt.common.messages import brief
+
+from libc.float cimport DBL_MIN, FLT_MIN
+from libc.math cimport fabs, isfinite, sqrt
+
+from fastopt.engine.update.job cimport MAX_ARRAYS, MAX_SCALARS, codec_t, kernel_t
+
+
+cdef class Update:
+    """One variant of an update as the engine runs it: rule, coefficients, reference, and the kernels once loaded.
+
+    Parameters
+    ----------
+    rule : function
+        From ``fastopt/rules/update.py``.
+    prepare : function
+        From the hyperparameters to the coefficients: ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own.
+    reference : function, optional
+        The plain formula, called with the rule's arrays and prepare's hyperparameters by name.
+    scale : str
+        The hyperparameter that scales grad, as the public function has it.
+    """
+
+    def __init__(self, rule, prepare, reference=None, *, str scale="grad_scale", str backend="cython"):
+        code = rule.__code__
+        names = code.co_varnames[: code.co_argcount]
+        self.rule = rule
+        self.prepare = prepare
+        self.reference = reference
+        self.scale = scale
+        self.backend = backend
+        self.arrays = names[: code.co_posonlyargcount]
+        own_scalars = [name for name in names[code.co_posonlyargcount :] if name not in SHARED_SCALARS]
+        self.scalars = (*SHARED_SCALARS, *own_scalars)
+        self.hyperparameters = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
+        self.siblings = {backend: self}
+        self.grad = self.arrays.index("grad")
+        if len(self.arrays) > MAX_ARRAYS or len(self.scalars) > MAX_SCALARS:
+            raise ValueError(f"rule {rule.__name__} has more than {MAX_ARRAYS} arrays or {MAX_SCALARS} scalars")
+        self.rounding.count = len(self.scalars)
+        self.rounding.eps = self.scalars.index("eps") if "eps" in self.scalars else -1
+        self.rounding.kept = sum(1 << i for i, name in enumerate(self.scalars) if name.startswith("eps"))
+
+    def __repr__(self):
+        return f"Update({self.rule.__name__}, backend={self.backend!r})"
+
+    cdef Update on(self, backend):
+        """The same update on another backend."""
+        if not isinstance(backend, str):
+            raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
+        if backend not in self.siblings:
+            find_host_backend(backend, self.arrays[0])
+            self.siblings[backend] = Update(self.rule, self.prepare, self.reference, scale=self.scale, backend=backend)
+        return self.siblings[backend]
+
+    cdef int load(self, bint is_float64, int form) except -1:
+        """Fetch one of the kernels, and the codecs of its compute type."""
+        cdef size_t kernel, codecs
+        kernel, codecs = load_kernel(self.backend, self.rule, "float64" if is_float64 else "float32", form)
+        self.codecs[is_float64] = <const codec_t *>codecs
+        self.kernels[is_float64][form] = <kernel_t>kernel
+        return 0
+
+
+cdef int convert_scalars(
+    Update update, tuple scalars, bint is_float64, scalars_t *converted, tuple hyperparameters
+) except -1:
+    """Round the coefficients to the compute type, or raise what names a hyperparameter; None, where there are none."""
+    cdef double given[32]
+    cdef Py_ssize_t i, wrong
+    if len(scalars) != len(update.scalars):
+        raise ValueError(f"{len(scalars)} scalars given; expected {len(update.scalars)}: {', '.join(update.scalars)}")
+    for i in range(len(scalars)):
+        given[i] = scalars[i]
+    wrong = round_scalars(&update.rounding, given, is_float64, converted)
+    if wrong >= 0:
+        refuse_scalar(update, wrong, given[wrong], is_float64, hyperparameters)
+    return 0
+
+
+cdef int refuse_scalar(Update update, Py_ssize_t i, double value, bint is_float64, tuple hyperparameters) except -1:
+    dtype = "float64" if is_float64 else "float32"
+    if i == 0 and isfinite(value) and abs(value) < 1.0:
+        raise ValueError(f"{update.scale} vanishes in {dtype} (it is {value})")
+    if hyperparameters is None:
+        raise ValueError(f"{update.scalars[i]} is {value}; expected a number that is finite in {dtype}")
+    name, given = origin_of(update, is_float64, hyperparameters)
+    raise ValueError(
+        f"{name} is {brief(given)}, from which an infinity or NaN follows in {dtype}; expected a number nearer to 0"
+    )
+
+
+cdef tuple origin_of(Update update, bint is_float64, tuple hyperparameters):
+    """The hyperparameter that all scalars would be finite without, or else the largest one; and its value."""
+    cdef scalars_t converted
+    cdef double others[32]
+    cdef Py_ssize_t at, i
+    cdef list numbers = []
+    for at, given in enumerate(hyperparameters):
+        try:
+            numbers.append((abs(float(given)), at))
+        except (TypeError, ValueError):
+            continue
+        for other in (0.5, 1.5):  # one of them is in any range
+            try:
+                scalars = update.prepare(*hyperparameters[:at], other, *hyperparameters[at + 1 :])
+            except (TypeError, ValueError):
+                continue
+            for i in range(len(scalars)):
+                others[i] = scalars[i]
+            if round_scalars(&update.rounding, others, is_float64, &converted) < 0:
+                return update.hyperparameters[at], given
+    at = max(numbers)[1]
+    return update.hyperparameters[at], hyperparameters[at]
+
+
+cdef Py_ssize_t round_scalars(
+    const rounding_t *rounding, const double *scalars, bint is_float64, scalars_t *converted
+) noexcept nogil:
+    """Round the coefficients to the compute type; return the position of the first that it can't hold, or -1.
+
+    What is too small becomes 0, but for an eps, which is never turned off. Beside a root it is at least the root of the
+    smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
+    """
+    cdef Py_ssize_t i
+    cdef double value, rounded, smallest = DBL_MIN if is_float64 else FLT_MIN
+    for i in range(rounding.count):
+        value = scalars[i]
+        if i == rounding.eps:
+            value = max(value, sqrt(smallest))
+        elif value != 0.0 and fabs(value) < smallest:
+            if i == 0:  # grad_scale: updates would do nothing
+                return i
+            value = smallest if rounding.kept >> i & 1 else 0.0
+        if is_float64:
+            rounded = converted.float64[i] = value
+        else:
+            rounded = converted.float32[i] = <float>value
+        if not isfinite(rounded):
+            return i
+    return -1

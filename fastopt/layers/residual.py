@@ -1,0 +1,131 @@
+"""Residual connections that no norm is fused with."""
+
+from __future__ import annotations
+
+from fastopt.common.types import Activation, Array, Backend, Result, Stream
+from fastopt.engine.norm import norm
+
+
+def residual_add(
+    x: Array,
+    residual: Array,
+    *,
+    activation: Activation = None,
+    out: Array | None = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+    stream: Stream = None,
+) -> Result:
+    """Add a residual connection, and apply an activation in the same pass.
+
+        y = x + residual                        (then max(y, 0) for "relu")
+
+    Where x comes from a norm, let the norm do it: `batch_norm_forward` and its like take ``residual`` and
+    ``activation``, and write x never.
+
+    Parameters
+    ----------
+    x, residual : array of float16, bfloat16, float32 or float64
+        Read; of any shape, which both share, and any strides.
+    activation : "relu", optional
+        Applied to the sum. relu(NaN) is NaN.
+    out : array, optional
+        Written and returned in place of a new array of x's dtype. It may be x or residual itself, and else overlaps
+        neither.
+    backend, num_threads, stream : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    y : array
+        Of x's shape, dtype and memory order.
+
+    Raises
+    ------
+    ValueError
+        If shapes differ, or out overlaps an array that it is not.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    The sum is that of the norms' fused form, to the bit: computed in float32, or float64 if an array is, and rounded
+    once. PyTorch adds and applies relu in two passes; in 16 bits it rounds after each.
+
+    References
+    ----------
+    K. He et al., "Deep Residual Learning for Image Recognition", 2016, equation 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import residual_add
+    >>> x, residual = np.array([1.0, -2.0, 3.0], np.float32), np.array([0.5, 1.0, -4.0], np.float32)
+    >>> residual_add(x, residual)
+    array([ 1.5, -1. , -1. ], dtype=float32)
+    >>> residual_add(x, residual, activation="relu", out=x) is x
+    True
+    >>> x
+    array([1.5, 0. , 0. ], dtype=float32)
+    """
+    return norm.add(x, residual, out, activation, backend, num_threads, stream)
+
+
+def residual_add_backward(
+    dy: Array,
+    *,
+    y: Array | None = None,
+    activation: Activation = None,
+    out: Array | None = None,
+    backend: Backend = None,
+    num_threads: int | None = None,
+    stream: Stream = None,
+) -> Result:
+    """Gradient of `residual_add`: one array, for x and residual have the same.
+
+        dx = dresidual = dy                     (for "relu": 0 where y <= 0)
+
+    Parameters
+    ----------
+    dy : array of float16, bfloat16, float32 or float64
+        Read; the gradient of y, of any shape and strides.
+    y : array, optional
+        Read; what `residual_add` returned. Needed with an activation.
+    activation : "relu", optional
+        As in the forward pass.
+    out : array, optional
+        Written and returned in place of a new array. It may be dy or y itself.
+    backend, num_threads, stream : optional
+        See `fastopt.norm`.
+
+    Returns
+    -------
+    dx : array
+        Of dy's shape and dtype. Without an activation and ``out``, dy itself.
+
+    Raises
+    ------
+    ValueError
+        If y is missing with an activation, shapes differ, or out overlaps an array that it is not.
+    TypeError, BackendUnavailable
+        As every norm: see `fastopt.norm`.
+
+    Notes
+    -----
+    Where y is NaN, dy goes on. Where x has further uses, their gradients add up: `accumulate`.
+
+    References
+    ----------
+    K. He et al., "Identity Mappings in Deep Residual Networks", 2016, equation 5.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import residual_add_backward
+    >>> dy, y = np.array([1.0, 2.0, 3.0], np.float32), np.array([1.5, 0.0, 0.0], np.float32)
+    >>> residual_add_backward(dy) is dy
+    True
+    >>> residual_add_backward(dy, y=y, activation="relu")
+    array([1., 0., 0.], dtype=float32)
+    """
+    return norm.add_backward(dy, y, out, activation, backend, num_threads, stream)

@@ -1,0 +1,167 @@
+"""Optimizers with a learning rate for each element, from the gradients' squares, for whole models."""
+
+from __future__ import annotations
+
+from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
+from fastopt.engine.core.hyperparameters import Hyperparameters
+from fastopt.engine.update.update import Update
+from fastopt.optim.groups import Group
+from fastopt.optim.optimizer import LearningRate, Optimizer
+from fastopt.updates import adaptive
+
+_momentum = Hyperparameters("momentum")
+
+
+class Adagrad(Optimizer):
+    """Learning rates that fall with the sum of squared gradients: `fastopt.adagrad` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    lr_decay : float >= 0
+        How soon the learning rate falls.
+    eps : float >= 0
+        Added to the root.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Adagrad
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Adagrad([weight], lr=0.5)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0.5, 2.5], dtype=float32)
+    """
+
+    update = adaptive.ADAGRAD
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: LearningRate = 1e-2,
+        lr_decay: Real = 0.0,
+        eps: Real = 1e-10,
+        weight_decay: Real = 0.0,
+        **options: Unpack[OptimizerOptions],
+    ):
+        hyperparameters = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)
+
+
+class RMSprop(Optimizer):
+    """Gradients over the root of their average square: `fastopt.rmsprop` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    decay : float in [0, 1]
+        What averages keep of themselves.
+    eps, eps_inside_sqrt : float >= 0, bool
+        What is added to the root, or under it.
+    centered : bool
+        Whether the square of the gradient's average is taken off: state ``grad_avg``.
+    momentum : float in [0, 1]
+        If not 0, there is a velocity: state ``velocity``.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import RMSprop
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = RMSprop([weight], lr=0.5, decay=0.75)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([0., 3.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: LearningRate = 1e-2,
+        decay: Real = 0.99,
+        eps: Real = 1e-8,
+        eps_inside_sqrt: bool = False,
+        centered: bool = False,
+        momentum: Real = 0.0,
+        weight_decay: Real = 0.0,
+        **options: Unpack[OptimizerOptions],
+    ):
+        hyperparameters = {
+            "lr": lr,
+            "decay": decay,
+            "eps": eps,
+            "eps_inside_sqrt": eps_inside_sqrt,
+            "centered": centered,
+            "momentum": momentum,
+            "weight_decay": weight_decay,
+        }
+        super().__init__(params, hyperparameters, **options)
+
+    def variant(self, group: Group, step: int) -> Update:
+        """By whether it is centered, and has momentum."""
+        (momentum,) = _momentum(group.__dict__["momentum"])
+        if group.__dict__["centered"]:
+            return adaptive.RMSPROP_CENTERED_MOMENTUM if momentum else adaptive.RMSPROP_CENTERED
+        return adaptive.RMSPROP_MOMENTUM if momentum else adaptive.RMSPROP
+
+
+class Adadelta(Optimizer):
+    """Steps as long as those before: `fastopt.adadelta` for a whole model.
+
+    Parameters
+    ----------
+    params : list or dict of arrays, or list of groups
+        Updated by every step.
+    lr : float >= 0 or function of the step
+        Learning rate.
+    decay : float in [0, 1]
+        What averages keep of themselves.
+    eps : float >= 0
+        Added under the roots.
+    weight_decay : float >= 0
+        Coupled decay.
+    **options
+        Of every optimizer: see `fastopt.optim`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt.optim import Adadelta
+    >>> weight = np.array([1.0, 2.0], np.float32)
+    >>> optimizer = Adadelta([weight], eps=1.0)
+    >>> result = optimizer.step([np.array([3.0, -1.0], np.float32)])
+    >>> weight
+    array([-1.1764288,  2.9534626], dtype=float32)
+    """
+
+    update = adaptive.ADADELTA
+
+    def __init__(
+        self,
+        params: Params,
+        *,
+        lr: LearningRate = 1.0,
+        decay: Real = 0.9,
+        eps: Real = 1e-6,
+        weight_decay: Real = 0.0,
+        **options: Unpack[OptimizerOptions],
+    ):
+        hyperparameters = {"lr": lr, "decay": decay, "eps": eps, "weight_decay": weight_decay}
+        super().__init__(params, hyperparameters, **options)

@@ -1,0 +1,1 @@
+"""The arithmetic, written once: scalar functions that every compiler makes kernels of."""

@@ -1,0 +1,255 @@
+"""A learning rate for each element, from the squares of its gradients."""
+
+from __future__ import annotations
+
+from typing import SupportsIndex
+
+from fastopt.coefficients import update as coefficients
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.update.run import run
+from fastopt.engine.update.update import Update
+from fastopt.reference import update as reference
+from fastopt.rules import update as rules
+
+ADAGRAD = Update(rules.adagrad, coefficients.adagrad, reference.adagrad)
+
+
+def adagrad(
+    param: Array,
+    grad: Array,
+    square_sum: Array,
+    *,
+    step: SupportsIndex = 1,
+    lr: Real = 1e-2,
+    lr_decay: Real = 0.0,
+    eps: Real = 1e-10,
+    weight_decay: Real = 0.0,
+    grad_scale: Real = 1.0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+    stream: Stream = None,
+) -> None:
+    """Steps divided by the root of the sum of all squared gradients.
+
+        g = grad_scale * grad + weight_decay * param
+        square_sum += g^2
+        param -= lr / (1 + (step - 1) * lr_decay) * g / (sqrt(square_sum) + eps)
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    square_sum : array
+        Updated; starts from zeros.
+    step : int >= 1
+        This step's number; it matters with lr_decay only.
+    lr : float >= 0
+        Learning rate.
+    lr_decay : float >= 0
+        How soon the learning rate falls.
+    eps : float >= 0
+        Added to the root.
+    weight_decay, grad_scale : float
+        Coupled decay (>= 0), which enters the sum, and factor on grad.
+    backend, num_threads, stream : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If step is below 1, or lr, lr_decay, eps or weight_decay is negative.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    As PyTorch. Keras and optax start square_sum from 0.1 and add eps=1e-7 under the root; Keras' lr is 1e-3.
+
+    References
+    ----------
+    J. Duchi, E. Hazan and Y. Singer, "Adaptive Subgradient Methods for Online Learning and Stochastic Optimization",
+    2011, with diagonal matrices.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import adagrad
+    >>> param, square_sum = np.ones(2, np.float32), np.array([9.0, 0.0], np.float32)
+    >>> adagrad(param, np.array([4.0, 0.25], np.float32), square_sum, lr=0.5, eps=0.0)
+    >>> param, square_sum
+    (array([0.6, 0.5], dtype=float32), array([25.    ,  0.0625], dtype=float32))
+    """
+    hyperparameters = (step, lr, lr_decay, eps, weight_decay, grad_scale)
+    run(ADAGRAD, (param, grad, square_sum), hyperparameters, backend, num_threads, stream)
+
+
+RMSPROP = Update(rules.rmsprop, coefficients.rmsprop, reference.rmsprop)
+RMSPROP_CENTERED = Update(rules.rmsprop_centered, coefficients.rmsprop, reference.rmsprop)
+RMSPROP_MOMENTUM = Update(rules.rmsprop_momentum, coefficients.rmsprop_momentum, reference.rmsprop)
+RMSPROP_CENTERED_MOMENTUM = Update(rules.rmsprop_centered_momentum, coefficients.rmsprop_momentum, reference.rmsprop)
+
+
+def rmsprop(
+    param: Array,
+    grad: Array,
+    square_avg: Array,
+    grad_avg: Array | None = None,
+    velocity: Array | None = None,
+    *,
+    lr: Real = 1e-2,
+    decay: Real = 0.99,
+    eps: Real = 1e-8,
+    eps_inside_sqrt: bool = False,
+    momentum: Real = 0.0,
+    weight_decay: Real = 0.0,
+    grad_scale: Real = 1.0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+    stream: Stream = None,
+) -> None:
+    """Steps divided by the root of the averaged squared gradient; centered, with momentum, or both.
+
+        g = grad_scale * grad + weight_decay * param
+        square_avg = decay * square_avg + (1 - decay) * g^2
+        param -= lr * g / (sqrt(square_avg) + eps)
+
+    Centered, square_avg - grad_avg^2 stands in place of square_avg in the last line, with
+    grad_avg = decay * grad_avg + (1 - decay) * g. With momentum, that line becomes
+
+        velocity = momentum * velocity + g / (sqrt(square_avg) + eps)
+        param -= lr * velocity
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    square_avg : array
+        Updated; starts from zeros.
+    grad_avg : array, optional
+        Updated; starts from zeros. If given, the update is centered.
+    velocity : array, optional
+        Updated; starts from zeros. If given, the update has momentum.
+    lr : float >= 0
+        Learning rate.
+    decay : float in [0, 1]
+        What the averages keep of themselves; PyTorch's alpha, Keras' rho.
+    eps : float >= 0
+        Added to the root.
+    eps_inside_sqrt : bool
+        Add eps under the root: sqrt(square_avg + eps).
+    momentum : float in [0, 1]
+        What the velocity keeps of itself; more than 0 only with a velocity.
+    weight_decay, grad_scale : float
+        Coupled decay (>= 0), which enters both averages, and factor on grad.
+    backend, num_threads, stream : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If momentum is not 0 without a velocity, decay or momentum outside [0, 1], or lr, eps or weight_decay negative.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    Defaults are PyTorch's. Keras has lr=1e-3, decay=0.9 and eps=1e-7, optax decay=0.9. Both put eps under the root, and
+    lr into the velocity, which differs after a change of lr. Where rounding makes the variance of the centered update
+    negative, its magnitude counts here, while its root is NaN in PyTorch.
+
+    References
+    ----------
+    T. Tieleman and G. Hinton, "Lecture 6.5 - RMSProp", 2012. A. Graves, "Generating Sequences With Recurrent Neural
+    Networks", 2013, equations 38 to 41 (centered, with momentum).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import rmsprop
+    >>> param, square_avg = np.ones(2, np.float32), np.zeros(2, np.float32)
+    >>> rmsprop(param, np.array([2.0, -8.0], np.float32), square_avg, lr=0.25, decay=0.75, eps=0.0)
+    >>> param, square_avg
+    (array([0.5, 1.5], dtype=float32), array([ 1., 16.], dtype=float32))
+    """
+    hyperparameters = (lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
+    if grad_avg is None and velocity is None:
+        run(RMSPROP, (param, grad, square_avg), hyperparameters, backend, num_threads, stream)
+    elif velocity is None:
+        run(RMSPROP_CENTERED, (param, grad, square_avg, grad_avg), hyperparameters, backend, num_threads, stream)
+    elif grad_avg is None:
+        run(RMSPROP_MOMENTUM, (param, grad, square_avg, velocity), hyperparameters, backend, num_threads, stream)
+    else:
+        arrays = (param, grad, square_avg, grad_avg, velocity)
+        run(RMSPROP_CENTERED_MOMENTUM, arrays, hyperparameters, backend, num_threads, stream)
+
+
+ADADELTA = Update(rules.adadelta, coefficients.adadelta, reference.adadelta)
+
+
+def adadelta(
+    param: Array,
+    grad: Array,
+    square_avg: Array,
+    delta_avg: Array,
+    *,
+    lr: Real = 1.0,
+    decay: Real = 0.9,
+    eps: Real = 1e-6,
+    weight_decay: Real = 0.0,
+    grad_scale: Real = 1.0,
+    backend: Backend = None,
+    num_threads: int | None = None,
+    stream: Stream = None,
+) -> None:
+    """Steps as long as the averaged steps before them, relative to the averaged gradient.
+
+        g = grad_scale * grad + weight_decay * param
+        square_avg = decay * square_avg + (1 - decay) * g^2
+        delta = sqrt(delta_avg + eps) / sqrt(square_avg + eps) * g
+        delta_avg = decay * delta_avg + (1 - decay) * delta^2
+        param -= lr * delta
+
+    Parameters
+    ----------
+    param, grad : array of float16, bfloat16, float32 or float64
+        param is updated, grad is read; any shape, which all arrays share.
+    square_avg, delta_avg : array
+        Updated; start from zeros.
+    lr : float >= 0
+        Factor on the step.
+    decay : float in [0, 1]
+        What the averages keep of themselves; PyTorch's, Keras' and the paper's rho.
+    eps : float >= 0
+        Added under both roots: it sets the length of the first steps, and with 0 param hardly leaves its start.
+    weight_decay, grad_scale : float
+        Coupled decay (>= 0), which enters both averages, and factor on grad.
+    backend, num_threads, stream : optional
+        See `fastopt.updates`.
+
+    Raises
+    ------
+    ValueError
+        If decay is outside [0, 1], or lr, eps or weight_decay is negative.
+    TypeError, BackendUnavailable
+        As every update: see `fastopt.updates`.
+
+    Notes
+    -----
+    Defaults are PyTorch's. The paper has no lr, decay=0.95 and eps=1e-6; Keras has lr=1e-3, decay=0.95 and eps=1e-7.
+
+    References
+    ----------
+    M. Zeiler, "ADADELTA: An Adaptive Learning Rate Method", 2012, Algorithm 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastopt import adadelta
+    >>> param = np.ones(2, np.float32)
+    >>> square_avg, delta_avg = np.zeros(2, np.float32), np.full(2, 0.25, np.float32)
+    >>> adadelta(param, np.array([2.0, -2.0], np.float32), square_avg, delta_avg, decay=0.75, eps=0.0)
+    >>> param, delta_avg
+    (array([0., 2.], dtype=float32), array([0.4375, 0.4375], dtype=float32))
+    """
+    hyperparameters = (lr, decay, eps, weight_decay, grad_scale)
+    run(ADADELTA, (param, grad, square_avg, delta_avg), hyperparameters, backend, num_threads, stream)
