@@ -26,7 +26,7 @@ from fastopt.engine.update.job cimport (
     number_units, plan_job, room_t, run_units, storage,
     storage_size, task_t, view_t,
 )
-from fastopt.engine.threads.threads cimport choose_threads, spread
+from fastopt.engine.threads.threads cimport choose_threads, parallel_for
 from fastopt.engine.update.update cimport Update, convert_scalars, round_scalars, rounding_t, scalars_t
 
 cnp.import_array()
@@ -215,7 +215,7 @@ cdef int run_jobs(
             error = FASTOPT_NO_MEMORY
     if error == FASTOPT_OK:
         units = number_units(jobs, ntensors)
-        spread(run_units, &todo, units, LARGEST_CHUNK, threads)
+        parallel_for(run_units, &todo, units, LARGEST_CHUNK, threads)
     free(rooms)
     while planned:
         planned -= 1
@@ -303,7 +303,7 @@ def convert(Update update, tuple scalars, dtype, tuple hyperparameters=None):
     )
 
 
-# A kernel over one run, as `spread` is given it: one unit.
+# A kernel over one run, as `parallel_for` is given it: one unit.
 cdef struct call_t:
     fastopt_kernel kernel
     void *arrays[8]
@@ -343,9 +343,9 @@ def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scala
     intake.expect_unchanged()  # last: all above may have let other code run
     if intake.is_held:
         with nogil:
-            spread(run_call, &call, 1, 1, 1)
+            parallel_for(run_call, &call, 1, 1, 1)
     else:
-        spread(run_call, &call, 1, 1, 1)
+        parallel_for(run_call, &call, 1, 1, 1)
     wrote_all_but(arrays, update.grad, intake.narrays)
 
 

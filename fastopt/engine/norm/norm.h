@@ -67,8 +67,8 @@ typedef struct {
  * the biased variance are read. The gradients are written. Without weight or bias, these are ones and zeros. */
 enum vector { WEIGHTS, BIASES, MEANS, RSTDS, VARS, DWEIGHTS, DBIASES, RUNNING_MEANS, RUNNING_VARS, VECTORS };
 
-/* As spread() in schedule.h, which belongs to another module of the package. */
-typedef void (*spread_t)(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
+/* As parallel_for() in schedule.h, which belongs to another module of the package. */
+typedef void (*parallel_for_t)(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
 
 enum walk {
     PLANES,  /* neighbours in memory share a statistic: a panel's rows are channels, its columns space */
@@ -121,7 +121,7 @@ typedef struct norm {
     panel_kernel_t sums_kernels[WAYS][ROUNDS]; /* NULL: the backend has none */
     panel_kernel_t elements_kernel, parameters_kernel;
     char *scratch;
-    spread_t spread;
+    parallel_for_t parallel_for;
 
     /* Where in scratch things stand. */
     double *mean, *rstd, *var; /* of every (outer, group): forward, and moments */

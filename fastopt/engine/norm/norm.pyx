@@ -40,7 +40,7 @@ from fastopt.engine.core.intake cimport (
     view_of,
 )
 from fastopt.engine.core.pins cimport owns_its_memory, pin
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, range_fn, threads_wanted
 
 cimport numpy as cnp
 
@@ -107,7 +107,7 @@ cdef extern from "norm/norm.h" nogil:
         char *data
         storage storage_of "storage"
         int ndim
-    ctypedef void (*spread_t)(stretch_t, void *, Py_ssize_t, Py_ssize_t, int) noexcept
+    ctypedef void (*parallel_for_t)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
     ctypedef struct norm_t:
         pass_t pass_ "pass"
         axes_t outer, channels, space
@@ -131,7 +131,7 @@ cdef extern from "norm/norm.h" nogil:
         panel_kernel_t sums_kernels[WAYS][ROUNDS]
         panel_kernel_t elements_kernel, parameters_kernel
         char *scratch
-        spread_t spread
+        parallel_for_t parallel_for
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
     void add_vector_axis(vector_t *, Py_ssize_t, Py_ssize_t)
     double largest_of(storage)
@@ -553,7 +553,7 @@ cdef class Call:
             if norm.data[slot] != NULL:
                 elements += norm.outer.count * norm.channels.count * norm.space.count
         threads = choose_threads(elements, self.wanted)
-        norm.spread = spread
+        norm.parallel_for = parallel_for
         norm.scratch = NULL
         norm.scratch = self.scratch = <char *>take_memory(plan_norm(norm, threads))
         if self.scratch == NULL:

@@ -236,7 +236,7 @@ static void apply_in_order(call_t *call, int threads)
         keeps->past = keeps->stream = 0;
     }
     set_blocks_in_order(call);
-    call->norm->spread(apply_units, call, units_of(call), 64, threads);
+    call->norm->parallel_for(apply_units, call, units_of(call), 64, threads);
 }
 
 static int ask_for_second(const norm_t *norm)
@@ -254,7 +254,7 @@ static void run_spatial(norm_t *norm, int threads)
     if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
         prepare_fixed(norm);
     else if (norm->values == 0 && !is_backward(norm)) /* statistics of nothing */
-        norm->spread(finish_units, &call, groups, 64, 1);
+        norm->parallel_for(finish_units, &call, groups, 64, 1);
     if (norm->outer.count * norm->channels.count * norm->space.count == 0)
         return;
 
@@ -262,15 +262,15 @@ static void run_spatial(norm_t *norm, int threads)
     int waits = norm->pass == FORWARD || norm->pass == BACKWARD;
     set_blocks(&call, channels_of_whole_groups(norm, together, threads), norm->space.count);
     if (waits && fits_whole_groups(norm, &call, threads)) {
-        norm->spread(run_groups, &call, units_of(&call), 64, threads);
+        norm->parallel_for(run_groups, &call, units_of(&call), 64, threads);
         return;
     }
     set_blocks(&call, together, PART);
     call.finishes = norm->parts == 1 && together % norm->per_group == 0;
     if (norm->pass == BACKWARD_INFERENCE) {
-        norm->spread(sum_and_apply_units, &call, units_of(&call), 64, threads);
+        norm->parallel_for(sum_and_apply_units, &call, units_of(&call), 64, threads);
         if (!call.finishes)
-            norm->spread(finish_units, &call, groups, 64, 1);
+            norm->parallel_for(finish_units, &call, groups, 64, 1);
         return;
     }
     if (norm->pass == MOMENTS && norm->compute == FLOAT32) /* all digits: float64 terms at once */
@@ -279,9 +279,9 @@ static void run_spatial(norm_t *norm, int threads)
         do {
             call.round = second ? SECOND : FIRST;
             second = 0;
-            norm->spread(sum_units, &call, units_of(&call), 64, threads);
+            norm->parallel_for(sum_units, &call, units_of(&call), 64, threads);
             if (!call.finishes)
-                norm->spread(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
+                norm->parallel_for(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
         } while (second);
     if (norm->elements != PANEL_KERNELS)
         apply_in_order(&call, threads);
@@ -398,16 +398,16 @@ static void run_sampled(norm_t *norm, int threads)
     if (norm->channels.count == 0 || norm->outer.count == 0)
         return;
     if (norm->outer_parts >= threads) {
-        norm->spread(run_samples, &call, norm->outer_parts, 64, threads);
+        norm->parallel_for(run_samples, &call, norm->outer_parts, 64, threads);
         return;
     }
     do {
         call.round = second ? SECOND : FIRST;
         second = 0;
-        norm->spread(sum_sample_units, &call, norm->outer.count * norm->groups * norm->parts, 64, threads);
-        norm->spread(finish_units, &call, norm->outer.count * norm->groups, 64, 1);
+        norm->parallel_for(sum_sample_units, &call, norm->outer.count * norm->groups * norm->parts, 64, threads);
+        norm->parallel_for(finish_units, &call, norm->outer.count * norm->groups, 64, 1);
     } while (second);
-    norm->spread(apply_sample_units, &call, norm->outer_parts * call.blocks, 64, threads);
+    norm->parallel_for(apply_sample_units, &call, norm->outer_parts * call.blocks, 64, threads);
 }
 
 /* ---- Both */
@@ -431,7 +431,7 @@ void run_norm(norm_t *norm, int threads)
     if (is_backward(norm) && (!has_own_channels(norm) || norm->values == 0)) {
         ptrdiff_t sums = norm->channels.count * (norm->walk == SAMPLES ? norm->outer_parts : norm->outer.count);
         call_t call = {.norm = norm};
-        norm->spread(finish_channels, &call, ceil_div(norm->channels.count, 256), 64, sums < 65536 ? 1 : threads);
+        norm->parallel_for(finish_channels, &call, ceil_div(norm->channels.count, 256), 64, sums < 65536 ? 1 : threads);
     }
     leave_float_mode(caller);
 }

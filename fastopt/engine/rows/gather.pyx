@@ -7,7 +7,7 @@ cimport numpy as cnp
 from numpy cimport ndarray
 
 from fastopt.engine.core.pins cimport pin
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
 
 cnp.import_array()
 
@@ -64,10 +64,10 @@ def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
         units = number_row_units(&work)
         threads = choose_threads(elements, wanted)
         if pins is None:
-            spread(gather_units, &work, units, LARGEST_CHUNK, threads)
+            parallel_for(gather_units, &work, units, LARGEST_CHUNK, threads)
         else:
             with nogil:
-                spread(gather_units, &work, units, LARGEST_CHUNK, threads)
+                parallel_for(gather_units, &work, units, LARGEST_CHUNK, threads)
     finally:
         free(work.arrays)
 

@@ -193,7 +193,7 @@ int all_finite(const columns_t *columns, void *scratch)
     if (columns->extents[SAMPLE] == 0 || columns->extents[FEATURE] == 0)
         return 1;
     plan_walk(walk, &reading);
-    columns->spread(spoil_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
+    columns->parallel_for(spoil_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
     return !atomic_load(&walk->spoiled);
 }
 
@@ -253,7 +253,7 @@ void scale_columns(const columns_t *columns, void *scratch, const void *const *s
     for (int i = 0; i < SCALES; i++)
         walk->scales[i] = scales[i];
     repeat_scales(walk);
-    columns->spread(scale_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
+    columns->parallel_for(scale_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
 }
 
 /* ---- Gathering: by parts of samples, whichever way memory is walked */
@@ -368,7 +368,7 @@ static void refine_centres(const gather_t *gather)
     refining.columns = &some;
     refining.part = some.extents[SAMPLE];
     refining.parts = 1;
-    some.spread(gather_units, &refining, refining.stripes, 64, some.threads);
+    some.parallel_for(gather_units, &refining, refining.stripes, 64, some.threads);
     move_centres(some.extents[FEATURE], vector_of(&refining, 0, COUNT), vector_of(&refining, 0, TOTAL), gather->centre);
 }
 
@@ -440,7 +440,7 @@ void gather_columns(const columns_t *columns, char *scratch, double *const *gath
         gather.centre[f] = first_value(&gather, f);
     if (samples > REFINING_STEP)
         refine_centres(&gather);
-    columns->spread(gather_units, &gather, gather.parts * gather.stripes, 64, columns->threads);
+    columns->parallel_for(gather_units, &gather, gather.parts * gather.stripes, 64, columns->threads);
     join_parts(&gather, gathered);
     leave_float_mode(caller);
     finish_columns(features, gather.centre, gathered);

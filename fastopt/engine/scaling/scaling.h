@@ -33,8 +33,8 @@ enum gathered { COUNT, TOTAL, SQUARES, LOWEST, HIGHEST, GATHERED };
 
 typedef void (*column_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
-/* As spread() in schedule.h, which belongs to another module of the package. */
-typedef void (*spread_t)(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
+/* As parallel_for() in schedule.h, which belongs to another module of the package. */
+typedef void (*parallel_for_t)(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
 
 /* An array's memory: bytes from sample to sample, and from feature to feature. */
 enum axis { SAMPLE, FEATURE };
@@ -51,7 +51,7 @@ typedef struct {
     enum storage compute;
     const codec_t *codecs;
     column_kernel_t kernels[COLUMN_KERNELS];
-    spread_t spread;
+    parallel_for_t parallel_for;
     int threads;
 } columns_t;
 

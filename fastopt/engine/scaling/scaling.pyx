@@ -30,7 +30,7 @@ from fastopt.engine.core.intake cimport (
     view_of,
 )
 from fastopt.engine.core.pins cimport pin
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, stretch_t, threads_wanted
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, range_fn, threads_wanted
 from fastopt.common.messages import brief
 
 cimport numpy as cnp
@@ -45,7 +45,7 @@ cdef extern from "scaling/scaling.h" nogil:
     ctypedef struct codec_t:
         pass
     ctypedef void (*column_kernel_t)(void **, const Py_ssize_t *) noexcept
-    ctypedef void (*spread_t)(stretch_t, void *, Py_ssize_t, Py_ssize_t, int) noexcept
+    ctypedef void (*parallel_for_t)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
     ctypedef struct table_t:
         char *data
         storage storage_of "storage"
@@ -56,7 +56,7 @@ cdef extern from "scaling/scaling.h" nogil:
         storage compute
         const codec_t *codecs
         column_kernel_t kernels[4]
-        spread_t spread
+        parallel_for_t parallel_for
         int threads
     size_t walk_bytes()
     bint all_finite(const columns_t *, void *)
@@ -213,7 +213,7 @@ cdef class Call:
         self.columns.codecs = kernels.codecs
         for i in range(COLUMN_KERNELS):
             self.columns.kernels[i] = kernels.kernels[i]
-        self.columns.spread = spread
+        self.columns.parallel_for = parallel_for
         self.columns.threads = choose_threads(elements, wanted)
         return 0
 

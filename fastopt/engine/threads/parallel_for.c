@@ -16,7 +16,7 @@ typedef struct {
 
 /* What the threads of one call have in common. */
 typedef struct {
-    stretch_t run;
+    range_fn run;
     void *argument;
     ptrdiff_t chunk;
     int threads;
@@ -45,7 +45,7 @@ static void run_thread(void *argument, int thread)
     leave_float_mode(caller);
 }
 
-static void spread_in_pool(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
+static void spread_in_pool(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
 {
     share_t shares[threads];
     call_t call = {.run = run, .argument = argument, .threads = threads, .shares = shares};
@@ -58,7 +58,7 @@ static void spread_in_pool(stretch_t run, void *argument, ptrdiff_t units, ptrdi
     run_in_pool(run_thread, &call, threads);
 }
 
-void spread(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
+void parallel_for(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
 {
     threads = threads < MAX_THREADS ? threads : MAX_THREADS;
     threads = units < threads ? (int)units : threads;

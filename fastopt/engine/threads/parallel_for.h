@@ -4,10 +4,10 @@
 #include <stddef.h>
 
 /* Does the units first, first + 1, ..., last - 1; `thread` is below the number of threads asked for. */
-typedef void (*stretch_t)(void *argument, int thread, ptrdiff_t first, ptrdiff_t last);
+typedef void (*range_fn)(void *argument, int thread, ptrdiff_t first, ptrdiff_t last);
 
 /* Do units 0, 1, ..., units - 1 in any order on at most so many threads, the caller's among them, all in the
  * floating-point mode of kernels. A thread takes no more than largest_chunk units at a time. */
-void spread(stretch_t run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
+void parallel_for(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
 
 #endif

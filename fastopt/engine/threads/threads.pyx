@@ -21,7 +21,7 @@ cdef extern from "threads/pool.h" nogil:
     int pool_size()
 
 cdef extern from "threads/parallel_for.h" nogil:
-    void c_spread "spread" (stretch_t, void *, Py_ssize_t, Py_ssize_t, int)
+    void c_parallel_for "parallel_for" (range_fn, void *, Py_ssize_t, Py_ssize_t, int)
 
 init_limits()
 init_pool()
@@ -30,10 +30,10 @@ init_pool()
 cdef int MANY = 1 << 20
 
 
-cdef void spread(
-    stretch_t run, void *argument, Py_ssize_t units, Py_ssize_t largest_chunk, int threads
+cdef void parallel_for(
+    range_fn run, void *argument, Py_ssize_t units, Py_ssize_t largest_chunk, int threads
 ) noexcept nogil:
-    c_spread(run, argument, units, largest_chunk, threads)
+    c_parallel_for(run, argument, units, largest_chunk, threads)
 
 
 cdef int choose_threads(Py_ssize_t array_elements, int wanted) noexcept nogil:

@@ -42,7 +42,7 @@ from fastopt.engine.update.tensor cimport (
     LOOK_AHEAD, fetch, fetch_shape, fill_task, has_shape, is_where, move_grad, number_places, own_t, plan, rescale, shares, stands,
     tensor_t, work_t, zeros,
 )
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
 from fastopt.engine.update.update cimport Update, convert_scalars, form_of, scalars_t
 
 cnp.import_array()
@@ -828,9 +828,9 @@ cdef class Plan:
             raise MemoryError
         if self.releases_gil:
             with nogil:
-                spread(measure_units, &todo, units, 1, threads)
+                parallel_for(measure_units, &todo, units, 1, threads)
         else:
-            spread(measure_units, &todo, units, 1, threads)
+            parallel_for(measure_units, &todo, units, 1, threads)
         leave_memory(todo.rooms)
         n = 0
         total = sum_t(0.0, 0)

@@ -14,7 +14,7 @@ from fastopt.engine.update.job cimport (
     LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
     room_t, run_units, task_t, view_t,
 )
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, spread, threads_wanted
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
 from fastopt.engine.update.update cimport Update, convert_scalars, form_of, scalars_t
 
 cimport numpy as cnp
@@ -163,9 +163,9 @@ cdef int run_list(list_t *todo, Py_ssize_t units, int threads, bint is_tiled, bi
         todo.rooms = <room_t *>checked(take_memory(threads * sizeof(room_t)))
     if releases_gil:
         with nogil:
-            spread(run_units, todo, units, LARGEST_CHUNK, threads)
+            parallel_for(run_units, todo, units, LARGEST_CHUNK, threads)
     else:
-        spread(run_units, todo, units, LARGEST_CHUNK, threads)
+        parallel_for(run_units, todo, units, LARGEST_CHUNK, threads)
     leave_memory(todo.rooms)
     return 0
 
