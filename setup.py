@@ -83,7 +83,7 @@ def kernel_extensions() -> list[Extension]:
                         f"fastopt.kernels.{name}",
                         [os.path.relpath(path, ROOT)],
                         include_dirs=["fastopt/codegen/cython", ENGINE],
-                        depends=[*headers(), f"{ENGINE}/core/codecs.c", f"{ENGINE}/random/draw.c"],
+                        depends=[*headers(), f"{ENGINE}/core/codecs.c", f"{ENGINE}/core/draw.c"],
                         extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
                     )
                 )

@@ -12,7 +12,7 @@ import pytest
 from tests.support import ROOT
 
 PROGRAM = """
-#include "codecs.c"
+#include "core/codecs.c"
 void store(int storage, void *to, const void *block, ptrdiff_t n)
 {
     ptrdiff_t size = storage == FLOAT32 ? 4 : storage == FLOAT64 ? 8 : 2;

@@ -52,8 +52,8 @@ KEY = {"seed": 0x123456789ABCDEF0, "offset": 0x00FEDCBA98765432}
 
 PROGRAM = """
 #define COMPUTE_FLOAT64 0
-#include "codecs.c"
-#include "draw.c"
+#include "core/codecs.c"
+#include "core/draw.c"
 void draw(uint64_t place, ptrdiff_t stride, uint64_t seed, uint64_t offset, uint32_t *bits)
 {
     tile_t places = {(char *)(uintptr_t)place, 1, 1000, 0, stride};

@@ -32,7 +32,7 @@ class Work(NamedTuple):
     dtype: str
     seed: int
     offset: int
-    #: As many as the rule takes 32 bits for each element: numbers of fastopt/engine/random/philox.h.
+    #: As many as the rule takes 32 bits for each element: numbers of fastopt/engine/core/philox.h.
     purposes: tuple[int, ...]
     scalars: tuple[float, ...]
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Numbers of fastopt/engine/random/draw.h.
+#: Numbers of fastopt/engine/core/draw.h.
 INITIAL, INITIAL_MORE, DROPOUT = 1, 2, 3
 
 WORD = np.uint64(0xFFFFFFFF)

@@ -2,7 +2,7 @@
 
 How to read them. ``bits`` are 32 random bits of an element's own, and ``more_bits`` another 32, by which a float64 is
 longer than a float32; they are all that is random, and where they come from is the engine's business
-(``fastopt/engine/random/draw.c``). What else stands before ``/`` is an array's element; names behind it are
+(``fastopt/engine/core/draw.c``). What else stands before ``/`` is an array's element; names behind it are
 coefficients (``fastopt/coefficients/random.py``). A function that is named after a compute type is for that one. As in
 ``fastopt/rules/update.py``, there is no numeric literal and no flag.
 """

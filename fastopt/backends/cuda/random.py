@@ -16,7 +16,7 @@ def primitives(dtype: str) -> dict[str, Any]:
     return typed_primitives(dtype, inlined, reinterpretation)
 
 
-# ---- Random bits, as fastopt/engine/random/philox.h and draw.c have them
+# ---- Random bits, as fastopt/engine/core/philox.h and draw.c have them
 
 
 def _product() -> Callable[..., Any]:

@@ -7,19 +7,19 @@ from ..norm import ARRAYS, PARAMETER, ROW, STEP, STRIPE, Loop
 #: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
 #: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.
 #:
-#: ask_for: what will be read soon is asked for. ask_for_early: so long before that it is to come no further than a
-#: core's second cache, for the first would lose what is needed now (the sums of batch norm's gradients, NHWC
-#: 32x56x56x64, in a loop by themselves: 1.4 ms; into the first cache 1.8, without 1.7). By itself, a processor waits at
-#: the start of each plane, and of each page where several rows are read by turns. To ask for many KiB at a time makes
-#: all else wait: hence every few rows ask for those that are read some microseconds after them.
+#: prefetch_l2: memory that is read some microseconds later comes no further than a core's second cache, for the first
+#: would lose what is needed now (the sums of batch norm's gradients, NHWC 32x56x56x64, in a loop by themselves: 1.4 ms;
+#: into the first cache 1.8, without 1.7). By itself, a processor waits at the start of each plane, and of each page where
+#: several rows are read in turn. To prefetch many KiB at a time makes everything else wait: hence every few rows prefetch
+#: those that follow some microseconds after them.
 #:
-#: LINES: elements that are computed, in registers, before they are put past the caches. A line at a time, several
-#: arrays that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56:
-#: 4.0 ms, not 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
+#: LINES: elements that are computed, in registers, before non-temporal stores write them. A line at a time, several arrays
+#: that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56: 4.0 ms, not
+#: 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
 #:
 #: element: what stands in a panel's arrays. loaded and stored are what carry one to the compute type and back.
 PREAMBLE = """\
-cdef extern from "norm/panel.h" nogil:
+cdef extern from "core/sum_tree.h" nogil:
     double sum_of_lanes(const double *lanes, Py_ssize_t step)
 
 cdef extern from *:
@@ -41,21 +41,6 @@ cdef extern from *:
     #define LINES (64 / (Py_ssize_t)sizeof(real_t))
     #endif
 
-    static inline void ask_for(const real_t *row, Py_ssize_t columns)
-    {{
-        ask_for_bytes(row, columns * (Py_ssize_t)sizeof(real_t));
-    }}
-
-    static inline void ask_for_early(const element_t *row, Py_ssize_t columns)
-    {{
-    #ifdef __GNUC__
-        for (Py_ssize_t i = 0; i < columns; i += 64 / (Py_ssize_t)sizeof(element_t))
-            __builtin_prefetch(row + i, 0, 2);
-    #else
-        (void)row, (void)columns;
-    #endif
-    }}
-
     /* A column's sum, from the terms of one panel's lanes, or of two. It may be -0, but joins what began with 0. */
     #define TERM(lane) (double)terms[(lane) * {stripe}]
     #define TWO_TERMS(lane) (TERM(lane) + TERM(LANES + (lane)))
@@ -72,12 +57,6 @@ cdef extern from *:
     typedef struct {{
         real_t x[STRIP];
     }} strip_t;
-
-    static inline void put_lines(char *to, const char *from, Py_ssize_t bytes)
-    {{
-        for (Py_ssize_t i = 0; i + 64 <= bytes; i += 64)
-            put_line(to + i, from + i);
-    }}
     \"\"\"
     ctypedef {element} element
     ctypedef element *elements_t
@@ -89,14 +68,14 @@ cdef extern from *:
     ctypedef struct strip_t:
         real *x
     Py_ssize_t STRIP, LINE, LINES
-    Py_ssize_t before_line(const void *place) noexcept nogil
-    void put_lines(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
+    Py_ssize_t bytes_to_line(const void *address) noexcept nogil
+    void prefetch_l1(const void *address, Py_ssize_t bytes) noexcept nogil
+    void prefetch_l2(const void *address, Py_ssize_t bytes) noexcept nogil
+    void stream_store(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
     double sum_of_terms(const real *terms) noexcept nogil
     double sum_of_two_panels(const real *terms) noexcept nogil
     double sum_of_wide_terms(const double *terms) noexcept nogil
-    double sum_of_two_wide_panels(const double *terms) noexcept nogil
-    void ask_for(run_t row, Py_ssize_t columns) noexcept nogil
-    void ask_for_early(elements_t row, Py_ssize_t columns) noexcept nogil"""
+    double sum_of_two_wide_panels(const double *terms) noexcept nogil"""
 
 
 #: What arrays may store that has no arithmetic of its own, and the type in which it is computed. Not float16: to carry
@@ -116,6 +95,11 @@ def preamble(storage: str) -> str:
 def pointer(name: str) -> str:
     """The type of a pointer to elements of a panel's array: weights are of the compute type, whatever arrays store."""
     return "run_t" if name == "weight" else "elements_t"
+
+
+def prefetch_l2(start: str, columns: object) -> str:
+    """The call that prefetches so many elements of an array."""
+    return f"prefetch_l2({start}, {columns} * <Py_ssize_t>sizeof(element))"
 
 
 def arguments(loop: Loop, names: tuple[str, ...], parameter: str) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 
 from ..norm import ARRAYS, COLUMNS, PAST, ROW, ROWS, STEP, Loop
-from .loops import arguments, values
+from .loops import arguments, prefetch_l2, values
 
 #: Rows pass until so many elements are done, and then those of the next strip, so that memory is read in order after
 #: all; but so many at least.
@@ -63,7 +63,7 @@ def _over_strips(loop: Loop) -> str:
     return (
         f"    cdef Py_ssize_t rows, end, head = 0\n"
         f"    if sizes[{PAST}]:\n"
-        f"        head = min(<Py_ssize_t>(before_line(arrays[{out}]) / sizeof(real)), sizes[{COLUMNS}])\n"
+        f"        head = min(<Py_ssize_t>(bytes_to_line(arrays[{out}]) / sizeof(real)), sizes[{COLUMNS}])\n"
         f"    while r < sizes[{ROWS}] and (not sizes[{PAST}] or {by_lines}):\n"
         f"        rows = min(max(<Py_ssize_t>{LEAST_ROWS}, {STRIPS_AT_ONCE} // sizes[{COLUMNS}]), sizes[{ROWS}] - r)\n"
         f"        end = r + rows\n"
@@ -98,7 +98,7 @@ def _past(loop: Loop) -> str:
     in_place = ", ".join(each.split()[-1] for each in _arguments(loop))
     return (
         f"cdef inline void {loop.name}_past(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
-        f"    cdef Py_ssize_t i_, k_ = min(n_, <Py_ssize_t>(before_line(out_) / sizeof(real)))\n    cdef real g_\n"
+        f"    cdef Py_ssize_t i_, k_ = min(n_, <Py_ssize_t>(bytes_to_line(out_) / sizeof(real)))\n    cdef real g_\n"
         f"    cdef lines_t {', '.join(f'{name}_lines_' for name in loop.written)}\n{_hoisted(loop)}"
         f"    {loop.name}_row(k_, {in_place})\n{textwrap.indent(_moved(loop, 'k_'), '    ')}\n"
         f"{_put_lines(loop, 'LINES')}{_put_lines(loop, 'LINE')}"
@@ -118,7 +118,7 @@ def _put_lines(loop: Loop, columns: str) -> str:
 
 def _put(computed: dict[str, str], columns: str) -> list[str]:
     return [
-        f"put_lines(<char *>{name}_, <const char *>{where}, {columns} * sizeof(real))"
+        f"stream_store(<char *>{name}_, <const char *>{where}, {columns} * sizeof(real))"
         for name, where in computed.items()
     ]
 
@@ -141,7 +141,7 @@ def _strip(loop: Loop, past: bool) -> str:
     begin = f"    cdef strip_t {', '.join(strips)}\n    for i_ in range(STRIP):\n" if past else ""
     begin += "".join(f"        {where}[i_] = {name}[i_]\n" for name, where in kept.items())
     ahead = f"{BLOCKS_AHEAD} * rows_"
-    asked = "".join(f"            ask_for_early({name}_ + {ahead} * {name}_step_, STRIP)\n" for name in loop.read)
+    asked = "".join(f"            {prefetch_l2(f'{name}_ + {ahead} * {name}_step_', 'STRIP')}\n" for name in loop.read)
     ask = f"        if out_step_ != STRIP:\n{asked}" if past else ""
     after = _put(computed, "STRIP") + [f"{name}_ += {name}_step_" for name in loop.read + loop.written]
     return (

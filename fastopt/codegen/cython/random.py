@@ -13,7 +13,7 @@ TYPES = {"real": "real", "bits": "uint32_t"}
 PREAMBLE = '''\
 cdef extern from *:
     """
-    #include "random/draw.c"
+    #include "core/draw.c"
     typedef const uint32_t *__restrict bits_t;
     """
     ctypedef unsigned int uint32_t

@@ -77,8 +77,11 @@ class _Kernel:
             array = f"(<{self.pointer}>arrays[{i}])"
             given.append(f"{array}[{'r' if self.kernel.by_row else '0'}]" if name in self.uniform else array)
         called = f"(sizes[{COLUMNS}], <run_t>arrays[0] + r * sizes[{STEP}], sizes[{STEP}], {', '.join(given)})"
-        ahead = f"<run_t>arrays[0] + (r + {GROUPS_AHEAD * GROUP} + k) * sizes[{STEP}], sizes[{COLUMNS}]"
-        asks = f"        for k in range({GROUP}):\n            ask_for({ahead})\n"
+        ahead = f"<run_t>arrays[0] + (r + {GROUPS_AHEAD * GROUP} + k) * sizes[{STEP}]"
+        asks = (
+            f"        for k in range({GROUP}):\n"
+            f"            prefetch_l1({ahead}, sizes[{COLUMNS}] * <Py_ssize_t>sizeof(real))\n"
+        )
         groups = (
             f"    while r + {GROUP} <= sizes[{ROWS}]:\n{asks * (not self.kernel.wide)}"
             f"        {self.name}_{GROUP}{called}\n        r += {GROUP}\n"

@@ -1,7 +1,8 @@
 /* Included by the kernels' modules of each compute type (COMPUTE_FLOAT64) and instruction set. Bit tricks only, no
  * conversion instructions, so that every instruction set gives the same bits; gcc vectorises the loops. */
 #include "core/codecs.h"
-#include "random/philox.h"
+#include "core/philox.h"
+#include "core/tuning.h"
 #include <stdint.h>
 #include <string.h>
 
@@ -59,76 +60,57 @@ static inline float to_odd(double x)
     return float_of(u | 1);
 }
 
-#define LARGEST_ROW 1024 /* elements of a tile at most */
-
 #define SAME(x) (x)
 #define NARROWED(x) to_odd((double)(x))
 
-/* Ask for what will be read soon. */
-static inline void ask_for_bytes(const void *place, ptrdiff_t bytes)
-{
-#ifdef __GNUC__
-    for (ptrdiff_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch((const char *)place + i);
-#else
-    (void)place, (void)bytes;
-#endif
-}
-
-/* What comes from far away is asked for so many bytes before it is loaded, a few lines at a time: while a block is
- * computed, a processor does not come to ask for the next one by itself (batch norm of bfloat16, NCHW 32x64x56x56:
- * forward 2.1 -> 1.7 ms, backward 3.2 -> 2.5; but updates, which load blocks of several arrays, take 4 % longer so). */
-#define READ_AHEAD 2048
-#define ASKED 128 /* elements */
-
 /* ---- One codec per storage: rows of a tile, whose elements stand together or apart. */
 
-#define CODEC(name, STORED, FROM, TO)                                                                  \
-    static inline void load_run_##name(const STORED *restrict x, REAL *restrict to, ptrdiff_t n)       \
-    {                                                                                                  \
-        for (ptrdiff_t c = 0; c < n; c++)                                                              \
-            to[c] = (REAL)FROM(x[c]);                                                                  \
-    }                                                                                                  \
-    static void load_far_##name(const tile_t *from, void *block)                                       \
-    {                                                                                                  \
-        REAL *to = block;                                                                              \
-        for (ptrdiff_t r = 0; r < from->rows; r++, to += from->cols) {                                 \
-            const STORED *x = (const STORED *)(from->data + r * from->row_stride);                     \
-            ptrdiff_t c = 0;                                                                           \
-            for (; c + ASKED <= from->cols; c += ASKED) {                                              \
-                ask_for_bytes((const char *)(x + c) + READ_AHEAD, ASKED * (ptrdiff_t)sizeof(STORED));  \
-                load_run_##name(x + c, to + c, ASKED);                                                 \
-            }                                                                                          \
-            load_run_##name(x + c, to + c, from->cols - c);                                            \
-        }                                                                                              \
-    }                                                                                                  \
-    static void load_##name(const tile_t *from, void *block)                                           \
-    {                                                                                                  \
-        REAL *restrict to = block;                                                                     \
-        for (ptrdiff_t r = 0; r < from->rows; r++, to += from->cols) {                                 \
-            const char *row = from->data + r * from->row_stride;                                       \
-            if (from->col_stride == (ptrdiff_t)sizeof(STORED)) {                                       \
-                load_run_##name((const STORED *)row, to, from->cols);                                  \
-            } else {                                                                                   \
-                for (ptrdiff_t c = 0; c < from->cols; c++, row += from->col_stride)                    \
-                    to[c] = (REAL)FROM(*(const STORED *)row);                                          \
-            }                                                                                          \
-        }                                                                                              \
-    }                                                                                                  \
-    static void store_##name(const tile_t *to, const void *block)                                      \
-    {                                                                                                  \
-        const REAL *restrict from = block;                                                             \
-        for (ptrdiff_t r = 0; r < to->rows; r++, from += to->cols) {                                   \
-            char *row = to->data + r * to->row_stride;                                                 \
-            if (to->col_stride == (ptrdiff_t)sizeof(STORED)) {                                         \
-                STORED *restrict y = (STORED *)row;                                                    \
-                for (ptrdiff_t c = 0; c < to->cols; c++)                                               \
-                    y[c] = (STORED)TO(from[c]);                                                        \
-            } else {                                                                                   \
-                for (ptrdiff_t c = 0; c < to->cols; c++, row += to->col_stride)                        \
-                    *(STORED *)row = (STORED)TO(from[c]);                                              \
-            }                                                                                          \
-        }                                                                                              \
+#define CODEC(name, STORED, FROM, TO)                                                                         \
+    static inline void load_run_##name(const STORED *restrict x, REAL *restrict to, ptrdiff_t n)              \
+    {                                                                                                         \
+        for (ptrdiff_t c = 0; c < n; c++)                                                                     \
+            to[c] = (REAL)FROM(x[c]);                                                                         \
+    }                                                                                                         \
+    static void load_prefetched_##name(const tile_t *from, void *block)                                       \
+    {                                                                                                         \
+        REAL *to = block;                                                                                     \
+        for (ptrdiff_t r = 0; r < from->rows; r++, to += from->cols) {                                        \
+            const STORED *x = (const STORED *)(from->data + r * from->row_stride);                            \
+            ptrdiff_t c = 0;                                                                                  \
+            for (; c + PREFETCH_ELEMENTS <= from->cols; c += PREFETCH_ELEMENTS) {                             \
+                prefetch_l1((const char *)(x + c) + PREFETCH_BYTES_AHEAD, sizeof(STORED[PREFETCH_ELEMENTS])); \
+                load_run_##name(x + c, to + c, PREFETCH_ELEMENTS);                                            \
+            }                                                                                                 \
+            load_run_##name(x + c, to + c, from->cols - c);                                                   \
+        }                                                                                                     \
+    }                                                                                                         \
+    static void load_##name(const tile_t *from, void *block)                                                  \
+    {                                                                                                         \
+        REAL *restrict to = block;                                                                            \
+        for (ptrdiff_t r = 0; r < from->rows; r++, to += from->cols) {                                        \
+            const char *row = from->data + r * from->row_stride;                                              \
+            if (from->col_stride == (ptrdiff_t)sizeof(STORED)) {                                              \
+                load_run_##name((const STORED *)row, to, from->cols);                                         \
+            } else {                                                                                          \
+                for (ptrdiff_t c = 0; c < from->cols; c++, row += from->col_stride)                           \
+                    to[c] = (REAL)FROM(*(const STORED *)row);                                                 \
+            }                                                                                                 \
+        }                                                                                                     \
+    }                                                                                                         \
+    static void store_##name(const tile_t *to, const void *block)                                             \
+    {                                                                                                         \
+        const REAL *restrict from = block;                                                                    \
+        for (ptrdiff_t r = 0; r < to->rows; r++, from += to->cols) {                                          \
+            char *row = to->data + r * to->row_stride;                                                        \
+            if (to->col_stride == (ptrdiff_t)sizeof(STORED)) {                                                \
+                STORED *restrict y = (STORED *)row;                                                           \
+                for (ptrdiff_t c = 0; c < to->cols; c++)                                                      \
+                    y[c] = (STORED)TO(from[c]);                                                               \
+            } else {                                                                                          \
+                for (ptrdiff_t c = 0; c < to->cols; c++, row += to->col_stride)                               \
+                    *(STORED *)row = (STORED)TO(from[c]);                                                     \
+            }                                                                                                 \
+        }                                                                                                     \
     }
 
 #if COMPUTE_FLOAT64
@@ -188,7 +170,7 @@ static void store_rounded_bfloat16(
     const tile_t *to, const tile_t *places, const void *block, const noise_t *noise, uint32_t tensor)
 {
     const REAL *from = block;
-    uint16_t bits[LARGEST_ROW + 2 * NOISE_BLOCK];
+    uint16_t bits[BLOCK_ELEMENTS + 2 * NOISE_BLOCK];
     for (ptrdiff_t r = 0; r < to->rows; r++, from += to->cols) {
         char *row = to->data + r * to->row_stride;
         uint64_t place = (uint64_t)(uintptr_t)places->data + (uint64_t)(r * places->row_stride);
@@ -232,7 +214,7 @@ static void subtract(void *block, const void *other, ptrdiff_t n, double weight_
         x[i] = decay * y[i] - x[i];
 }
 
-/* ---- Stores that go past the caches, by whole cache lines */
+/* ---- Non-temporal stores, by whole cache lines */
 
 #ifdef __SSE2__
 #include <immintrin.h>
@@ -242,60 +224,67 @@ static inline void stream_line(char *to, const char *from)
 #ifdef __AVX512F__
     _mm512_stream_si512((__m512i *)to, _mm512_loadu_si512(from));
 #elif defined(__AVX__)
-    for (int i = 0; i < 64; i += 32)
+    for (int i = 0; i < CACHE_LINE; i += 32)
         _mm256_stream_si256((__m256i *)(to + i), _mm256_loadu_si256((const __m256i *)(from + i)));
 #else
-    for (int i = 0; i < 64; i += 16)
+    for (int i = 0; i < CACHE_LINE; i += 16)
         _mm_stream_si128((__m128i *)(to + i), _mm_loadu_si128((const __m128i *)(from + i)));
 #endif
 }
 
-/* A line of results, wherever it goes. */
-static inline void put_line(char *to, const char *from)
+/* Store whole lines of results: with non-temporal stores, if they go where a cache line begins. */
+static inline void stream_store(char *to, const char *from, ptrdiff_t bytes)
 {
-    if (before_line(to))
-        memcpy(to, from, 64);
-    else
-        stream_line(to, from);
+    for (ptrdiff_t i = 0; i + CACHE_LINE <= bytes; i += CACHE_LINE)
+        if (bytes_to_line(to + i))
+            memcpy(to + i, from + i, CACHE_LINE);
+        else
+            stream_line(to + i, from + i);
 }
 
 static inline void stream_row(char *to, const char *from, ptrdiff_t bytes)
 {
-    ptrdiff_t head = before_line(to);
-    head = head < bytes ? head : bytes;
+    ptrdiff_t head = smaller(bytes_to_line(to), bytes);
     if (head)
         memcpy(to, from, (size_t)head);
-    for (to += head, from += head, bytes -= head; bytes >= 64; to += 64, from += 64, bytes -= 64)
+    to += head, from += head, bytes -= head;
+    for (; bytes >= CACHE_LINE; to += CACHE_LINE, from += CACHE_LINE, bytes -= CACHE_LINE)
         stream_line(to, from);
     if (bytes)
         memcpy(to, from, (size_t)bytes);
 }
 
-static void stream_real(const tile_t *to, const void *block)
+static void store_real_nontemporal(const tile_t *to, const void *block)
 {
     ptrdiff_t row_bytes = to->cols * (ptrdiff_t)sizeof(REAL);
     for (ptrdiff_t r = 0; r < to->rows; r++)
         stream_row(to->data + r * to->row_stride, (const char *)block + r * row_bytes, row_bytes);
 }
 #else
-static inline void put_line(char *to, const char *from) { memcpy(to, from, 64); }
-#define stream_real NULL
+static inline void stream_store(char *to, const char *from, ptrdiff_t bytes)
+{
+    memcpy(to, from, (size_t)(bytes - bytes % CACHE_LINE));
+}
+#define NO_NONTEMPORAL_STORES
 #endif
 
-#if COMPUTE_FLOAT64
-#define STREAM_FLOAT32 NULL
-#define STREAM_FLOAT64 stream_real
+#if defined(NO_NONTEMPORAL_STORES)
+#define NONTEMPORAL_FLOAT32 NULL
+#define NONTEMPORAL_FLOAT64 NULL
+#elif COMPUTE_FLOAT64
+#define NONTEMPORAL_FLOAT32 NULL
+#define NONTEMPORAL_FLOAT64 store_real_nontemporal
 #else
-#define STREAM_FLOAT32 stream_real
-#define STREAM_FLOAT64 NULL
+#define NONTEMPORAL_FLOAT32 store_real_nontemporal
+#define NONTEMPORAL_FLOAT64 NULL
 #endif
 
 /* In the order of enum storage. */
 static const codec_t codec_table[STORAGES] = {
-    [FLOAT32] = {load_float32, load_far_float32, store_float32, STREAM_FLOAT32, NULL},
-    [FLOAT64] = {load_float64, load_far_float64, store_float64, STREAM_FLOAT64, NULL},
-    [FLOAT16] = {load_float16, load_far_float16, store_float16, NULL, NULL},
-    [BFLOAT16] = {load_bfloat16, load_far_bfloat16, store_bfloat16, NULL, store_rounded_bfloat16},
+    [FLOAT32] = {load_float32, load_prefetched_float32, store_float32, NONTEMPORAL_FLOAT32, NULL},
+    [FLOAT64] = {load_float64, load_prefetched_float64, store_float64, NONTEMPORAL_FLOAT64, NULL},
+    [FLOAT16] = {load_float16, load_prefetched_float16, store_float16, NULL, NULL},
+    [BFLOAT16] = {load_bfloat16, load_prefetched_bfloat16, store_bfloat16, NULL, store_rounded_bfloat16},
 };
 
 /* What sums of squares are made with. */

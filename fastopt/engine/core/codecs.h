@@ -2,6 +2,8 @@
 #ifndef FASTOPT_CODECS_H
 #define FASTOPT_CODECS_H
 #include "core/kernel.h"
+#include "core/sum_tree.h"
+#include "core/util.h"
 #include <stdint.h>
 
 /* What decides how a number is rounded at random: a seed, the step, and (with each element) the tensor and the place. */
@@ -16,23 +18,17 @@ typedef struct {
     ptrdiff_t rows, cols, row_stride, col_stride;
 } tile_t;
 
-/* Bytes from here to where a cache line begins. */
-static inline ptrdiff_t before_line(const void *place) { return (ptrdiff_t)(-(uintptr_t)place % 64); }
-
 typedef struct {
     void (*load)(const tile_t *from, void *block);
-    /* As load, of what comes from beyond the caches, and is read on. Elements stand together. */
-    void (*load_far)(const tile_t *from, void *block);
+    /* As load, of an array that comes from beyond the caches, and whose elements lie together. What follows is prefetched. */
+    void (*load_prefetched)(const tile_t *from, void *block);
     void (*store)(const tile_t *to, const void *block);
-    /* As store, past the caches; NULL where there is no such thing. Elements stand together. */
-    void (*stream)(const tile_t *to, const void *block);
+    /* As store, with non-temporal stores; NULL if there are none. Elements lie together. */
+    void (*store_nontemporal)(const tile_t *to, const void *block);
     /* As store, rounded up or down with a probability that makes the mean right; NULL but for bfloat16. `places` has
      * where elements stand in C order in place of addresses. */
     void (*store_rounded)(const tile_t *to, const tile_t *places, const void *block, const noise_t *noise, uint32_t tensor);
 } codec_t;
-
-/* Sums of squares are taken in so many lanes, element i in lane i % SQUARE_LANES. */
-#define SQUARE_LANES 16
 
 typedef struct {
     /* Add (scale * x)^2 of n elements of a block, the first of which belongs into lane 0. */

@@ -31,6 +31,9 @@ cdef extern from "numpy/arrayobject.h":
     object PyArray_View(ndarray, void *, void *)
     object PyArray_New(type, int, npy_intp *, int, npy_intp *, void *, int, int, object)
 
+cdef extern from "core/tuning.h":
+    Py_ssize_t OVERLAP_WORK
+
 cdef extern from "Python.h":  # as a borrowed reference
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
 
@@ -40,9 +43,6 @@ FLOATS = "float16, bfloat16, float32 or float64"
 
 # What the buffer protocol calls the numbers of memory that has no type.
 BYTES = ("B", "b", "c")
-
-# How hard NumPy may search for an element that two interleaved arrays share before the pair is refused.
-cdef Py_ssize_t OVERLAP_WORK = 100_000
 
 # The type number that ml_dtypes registered for bfloat16, once seen.
 cdef int bfloat16_number = -1

@@ -3,10 +3,6 @@
 
 /* Sums along one axis: the space of a channel, or the channels of a sample. */
 
-/* What is read some microseconds later: so many bytes on, or in the run that follows, if runs are short ones. */
-#define AHEAD_BYTES 16384
-#define LONG_RUN 32768
-
 static void fill(char *parameter, int is_double, double value)
 {
     float rounded = (float)value;
@@ -38,11 +34,11 @@ static ptrdiff_t ahead_of(const line_t *line, int array, ptrdiff_t at)
     const norm_t *norm = line->norm;
     const axes_t *axes = line->axes;
     ptrdiff_t run = run_from(axes, 0);
-    int is_long = in_bytes(norm, run) > LONG_RUN;
+    int is_long = in_bytes(norm, run) > LONG_RUN_BYTES;
     if (!norm->far || (is_long && norm->nreads > 1))
         return 0;
     if (is_long || axes->ndim < 2)
-        return AHEAD_BYTES;
+        return ROW_BYTES_AHEAD;
     return at + run < axes->count ? offset_of(axes, array, at + run) - offset_of(axes, array, at) : 0;
 }
 
@@ -215,7 +211,7 @@ ptrdiff_t samples_in_rows(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum 
         return 1;
     ptrdiff_t o = at / norm->groups, group = at % norm->groups, count = 1;
     ptrdiff_t most = norm->groups == 1 ? run_from(&norm->outer, o) : norm->groups - group;
-    most = smaller(smaller(most, end - at), MOST_ROWS);
+    most = smaller(smaller(most, end - at), MAX_REDUCED_ROWS);
     while (count < most && (round == FIRST || waits_for_second(norm, at + count)))
         count++;
     return count;

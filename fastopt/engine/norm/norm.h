@@ -9,20 +9,9 @@
 #ifndef FASTOPT_NORM_H
 #define FASTOPT_NORM_H
 #include "core/codecs.h"
+#include "core/tuning.h"
 #include "norm/panel.h"
 #include "threads/parallel_for.h"
-
-#define MAX_DIMS 64
-
-/* Bytes of an array's block in the L1 cache. */
-#define BLOCK_BYTES 4096
-
-/* The fixed tree of a sum over space (or, without space, over a group's channels): parts of so many elements, of
- * each of which element i goes to lane i % LANES. A lane adds up GROUP terms, then adds that to its sum, which is
- * float64; lanes are added up pairwise, parts in order. However memory is walked, and on however many threads, the sum
- * is the same. */
-#define PART 2048
-#define GROUPS (GROUP * LANES) /* elements that complete a group in every lane */
 
 /* Statistics are summed up in one round over the elements, or in two.
  *
@@ -36,9 +25,6 @@ enum round { FIRST, SECOND, ROUNDS };
 /* Kernels that add up: lanes, whatever stands in them; whole sums, by row or by column (PIXELS); and whole sums of what
  * is scattered. Every backend has the first. */
 enum way { LANE_SUMS, WHOLE_SUMS, SCATTERED_SUMS, WAYS };
-
-/* Channels whose sums walk together. */
-#define MAX_STRIPE 256
 
 /* An axis: its extent, and how far apart neighbours stand in each array. */
 typedef struct {
@@ -66,9 +52,6 @@ typedef struct {
 /* Forward writes mean and rstd, and updates the running statistics; backward reads mean and rstd; in inference, mean and
  * the biased variance are read. The gradients are written. Without weight or bias, these are ones and zeros. */
 enum vector { WEIGHTS, BIASES, MEANS, RSTDS, VARS, DWEIGHTS, DBIASES, RUNNING_MEANS, RUNNING_VARS, VECTORS };
-
-/* As parallel_for() in schedule.h, which belongs to another module of the package. */
-typedef void (*parallel_for_t)(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
 
 enum walk {
     PLANES,  /* neighbours in memory share a statistic: a panel's rows are channels, its columns space */
@@ -121,7 +104,7 @@ typedef struct norm {
     panel_kernel_t sums_kernels[WAYS][ROUNDS]; /* NULL: the backend has none */
     panel_kernel_t elements_kernel, parameters_kernel;
     char *scratch;
-    parallel_for_t parallel_for;
+    parallel_for_fn parallel_for;
 
     /* Where in scratch things stand. */
     double *mean, *rstd, *var; /* of every (outer, group): forward, and moments */

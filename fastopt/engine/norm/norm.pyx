@@ -57,6 +57,9 @@ cdef extern from "core/scratch_pool.h":
     void *take_memory(size_t)
     void leave_memory(void *)
 
+cdef extern from "threads/parallel_for.h" nogil:
+    ctypedef void (*parallel_for_fn)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
+
 cdef extern from "norm/panel.h" nogil:
     enum:
         X
@@ -107,7 +110,6 @@ cdef extern from "norm/norm.h" nogil:
         char *data
         storage storage_of "storage"
         int ndim
-    ctypedef void (*parallel_for_t)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
     ctypedef struct norm_t:
         pass_t pass_ "pass"
         axes_t outer, channels, space
@@ -131,7 +133,7 @@ cdef extern from "norm/norm.h" nogil:
         panel_kernel_t sums_kernels[WAYS][ROUNDS]
         panel_kernel_t elements_kernel, parameters_kernel
         char *scratch
-        parallel_for_t parallel_for
+        parallel_for_fn parallel_for
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
     void add_vector_axis(vector_t *, Py_ssize_t, Py_ssize_t)
     double largest_of(storage)

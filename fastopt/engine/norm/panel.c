@@ -30,7 +30,7 @@ void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block)
     }
     const codec_t *codec = &norm->codecs[norm->storage[array]];
     int together = from.col_stride == storage_size(norm->storage[array]);
-    (norm->far && together ? codec->load_far : codec->load)(&from, block);
+    (norm->far && together ? codec->load_prefetched : codec->load)(&from, block);
 }
 
 tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
@@ -41,7 +41,7 @@ tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdif
 }
 
 /* Rows and columns of a tile. */
-static inline tile_t part_of(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
+static inline tile_t subtile(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
 {
     char *data = tile->data + row * tile->row_stride + col * tile->col_stride;
     return (tile_t){data, rows, cols, tile->row_stride, tile->col_stride};
@@ -49,7 +49,7 @@ static inline tile_t part_of(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, 
 
 static int is_streamed(const norm_t *norm, int array, const tile_t *tile)
 {
-    return norm->stream && norm->codecs[norm->storage[array]].stream && tile->col_stride == norm->itemsize;
+    return norm->stream && norm->codecs[norm->storage[array]].store_nontemporal && tile->col_stride == norm->itemsize;
 }
 
 static void write_tile(const norm_t *norm, int array, const tile_t *tile, const char *block)
@@ -57,7 +57,7 @@ static void write_tile(const norm_t *norm, int array, const tile_t *tile, const 
     tile_t to = joined(*tile);
     const codec_t *codec = &norm->codecs[norm->storage[array]];
     if (is_streamed(norm, array, &to))
-        codec->stream(&to, block);
+        codec->store_nontemporal(&to, block);
     else
         codec->store(&to, block);
 }
@@ -80,7 +80,7 @@ static int own_parameters(const norm_t *norm)
     return norm->walk != SAMPLES ? 5 : (is_backward(norm) ? 4 : 3);
 }
 
-static void point_to_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t col)
+static void point_to_parameters(const norm_t *norm, kernel_args_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t col)
 {
     ptrdiff_t at;
     if (norm->walk == SAMPLES)
@@ -98,7 +98,7 @@ static void point_to_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t o,
 }
 
 /* True if each row of every array begins where the one before ends. */
-static int rows_end_to_end(const norm_t *norm, const panel_t *panel)
+static int rows_end_to_end(const norm_t *norm, const kernel_args_t *panel)
 {
     for (int n = 0; n < norm->nused; n++)
         if (panel->sizes[STEP + norm->used[n]] != panel->sizes[COLUMNS])
@@ -107,7 +107,7 @@ static int rows_end_to_end(const norm_t *norm, const panel_t *panel)
 }
 
 /* Give parameters for so many columns, and those of a line more. */
-static void repeat_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t columns)
+static void repeat_parameters(const norm_t *norm, kernel_args_t *panel, ptrdiff_t columns)
 {
     ptrdiff_t bytes = (columns + norm->line) * norm->itemsize, period = panel->sizes[COLUMNS] * norm->itemsize;
     panel->repeated_columns = columns;
@@ -119,7 +119,7 @@ static void repeat_parameters(const norm_t *norm, panel_t *panel, ptrdiff_t colu
 }
 
 /* Run the kernel on rows x columns elements, which stand end to end, and move on behind them. */
-static void run_and_move(const norm_t *norm, panel_t *panel, ptrdiff_t rows, ptrdiff_t columns)
+static void run_and_move(const norm_t *norm, kernel_args_t *panel, ptrdiff_t rows, ptrdiff_t columns)
 {
     panel->sizes[ROWS] = rows;
     panel->sizes[COLUMNS] = columns;
@@ -132,10 +132,10 @@ static void run_and_move(const norm_t *norm, panel_t *panel, ptrdiff_t rows, ptr
 }
 
 /* Several pixels as one row: their channels' parameters repeat. Results that go past the caches begin with a line. */
-static void run_joined(const norm_t *norm, panel_t *panel, ptrdiff_t columns)
+static void run_joined(const norm_t *norm, kernel_args_t *panel, ptrdiff_t columns)
 {
     ptrdiff_t total = panel->sizes[ROWS] * panel->sizes[COLUMNS];
-    ptrdiff_t head = smaller(norm->past ? in_elements(norm, before_line(panel->arrays[OUT])) : 0, total);
+    ptrdiff_t head = smaller(norm->past ? in_elements(norm, bytes_to_line(panel->arrays[OUT])) : 0, total);
     if (panel->repeated_columns != columns)
         repeat_parameters(norm, panel, columns);
     for (int i = 0; i < own_parameters(norm); i++)
@@ -149,21 +149,21 @@ static void run_joined(const norm_t *norm, panel_t *panel, ptrdiff_t columns)
 
 /* Columns of the rows that pixels should be joined to, or 0. Where results go past the caches, rows are whole lines, if
  * that is possible: all rows of 64 or more columns are joined for nothing else. */
-static ptrdiff_t joined_columns(const norm_t *norm, const panel_t *panel)
+static ptrdiff_t joined_columns(const norm_t *norm, const kernel_args_t *panel)
 {
     ptrdiff_t cols = panel->sizes[COLUMNS], rows = panel->sizes[ROWS], pixels = 1;
     if (norm->walk != PIXELS || rows < 2 || !rows_end_to_end(norm, panel))
         return 0;
     while (norm->past && pixels * cols % norm->line)
         pixels *= 2;
-    if (cols >= JOINED_BELOW)
-        return norm->past && pixels * cols <= JOINED ? pixels * cols : 0;
-    ptrdiff_t most = JOINED / cols;
+    if (cols >= JOIN_BELOW)
+        return norm->past && pixels * cols <= JOINED_ELEMENTS ? pixels * cols : 0;
+    ptrdiff_t most = JOINED_ELEMENTS / cols;
     return cols * smaller(pixels <= most ? most / pixels * pixels : most, rows);
 }
 
 /* Compute rows x cols elements, from a row and a column of these tiles on. */
-static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, ptrdiff_t row, ptrdiff_t rows,
+static void run_panel(const norm_t *norm, kernel_args_t *panel, const tile_t *tiles, ptrdiff_t row, ptrdiff_t rows,
                       ptrdiff_t col, ptrdiff_t cols)
 {
     panel->sizes[ROWS] = rows;
@@ -171,7 +171,7 @@ static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, p
     panel->sizes[PAST] = norm->past;
     for (int n = 0; n < norm->nused; n++) {
         int i = norm->used[n];
-        tile_t tile = part_of(&tiles[i], row, rows, col, cols);
+        tile_t tile = subtile(&tiles[i], row, rows, col, cols);
         panel->arrays[i] = norm->native[i] ? tile.data : panel->blocks[i];
         panel->sizes[STEP + i] = norm->native[i] ? in_elements(norm, tile.row_stride) : cols;
         if (!norm->native[i] && n < norm->nread)
@@ -184,7 +184,7 @@ static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, p
         norm->elements_kernel(panel->arrays, panel->sizes);
     for (int n = norm->nread; n < norm->nused; n++) {
         int i = norm->used[n];
-        tile_t tile = part_of(&tiles[i], row, rows, col, cols);
+        tile_t tile = subtile(&tiles[i], row, rows, col, cols);
         if (!norm->native[i])
             write_tile(norm, i, &tile, panel->blocks[i]);
     }
@@ -195,11 +195,11 @@ static void run_panel(const norm_t *norm, panel_t *panel, const tile_t *tiles, p
 static ptrdiff_t past_line(const norm_t *norm, const tile_t *out, ptrdiff_t row, ptrdiff_t col)
 {
     uintptr_t address = (uintptr_t)(out->data + row * out->row_stride + col * out->col_stride);
-    return norm->past || is_streamed(norm, OUT, out) ? in_elements(norm, (ptrdiff_t)(address % 64)) : 0;
+    return norm->past || is_streamed(norm, OUT, out) ? in_elements(norm, (ptrdiff_t)(address % CACHE_LINE)) : 0;
 }
 
 /* Cut into panels a rectangle in which neighbours along either axis are at one distance. */
-static void apply_rectangle(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows,
+static void apply_rectangle(const norm_t *norm, kernel_args_t *panel, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows,
                             ptrdiff_t col, ptrdiff_t cols)
 {
     tile_t tiles[ARRAYS];
@@ -217,12 +217,12 @@ static void apply_rectangle(const norm_t *norm, panel_t *panel, ptrdiff_t o, ptr
         }
 }
 
-_Static_assert(sizeof(panel_t) <= ROOM_BYTES, "a room holds a panel");
+_Static_assert(sizeof(kernel_args_t) <= ROOM_BYTES, "a room holds a panel");
 
 void apply_region(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows_end, ptrdiff_t col,
                   ptrdiff_t cols_end)
 {
-    panel_t *panel = room_of(norm, thread);
+    kernel_args_t *panel = room_of(norm, thread);
     for (ptrdiff_t cols; col < cols_end; col += cols) {
         cols = smaller(cols_end - col, run_from(col_axes(norm), col));
         panel->repeated_columns = 0; /* columns change */
@@ -235,7 +235,7 @@ void apply_region(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t row, pt
 
 /* ---- The terms of dweight and dbias */
 
-static void run_parameter_terms(const norm_t *norm, panel_t *panel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+static void run_parameter_terms(const norm_t *norm, kernel_args_t *panel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
                                 ptrdiff_t cols)
 {
     ptrdiff_t sums = row / norm->outer_part * norm->channels.count + col;
@@ -258,7 +258,7 @@ static void run_parameter_terms(const norm_t *norm, panel_t *panel, ptrdiff_t ro
 }
 
 /* A group of samples, whose terms are added up before they join the sums: collected in blocks, if it must be. */
-static void add_group_terms(const norm_t *norm, panel_t *panel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+static void add_group_terms(const norm_t *norm, kernel_args_t *panel, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
                             ptrdiff_t cols_end)
 {
     int in_place = norm->sums_in_place && run_from(&norm->outer, row) >= rows;

@@ -7,11 +7,11 @@
  *
  * A kernel that adds up computes two terms of every element. Those of GROUP rows, or of what is left at the end, are
  * added up column by column, in order, and then join the column's sums, which are float64. Where SUM_STEP is not 0,
- * columns have as many sums as there are lanes (norm.h), so far apart, to which rows belong in turn; GROUP rows of each
+ * columns have as many sums as there are lanes (core/sum_tree.h), so far apart, to which rows belong in turn; GROUP rows of each
  * lane at most. Where x's AHEAD is not 0, what is added up comes from beyond a core's own caches; and of each array, what
  * stands so many elements further on will be added up soon (0: none of it).
  *
- * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (norm.h). It has a
+ * One that does so by row adds up each row by itself, over lanes to which its columns belong in turn (core/sum_tree.h). It has a
  * parameter, and a sum of each term, for every row: sums are written, SUM_STEP apart. One that does so by column adds up
  * each of its columns, STRIPE at most, over lanes to which its rows belong in turn; it works in memory of WORK_BYTES, at
  * WORK, for stacks may be small. A scattered one adds up one row, which need not stand together: its arrays are tables of
@@ -20,10 +20,9 @@
  * A kernel that writes arrays puts them past the caches where PAST is not 0, if it can (is_ahead_of_time in norm.h). */
 #ifndef FASTOPT_PANEL_H
 #define FASTOPT_PANEL_H
+#include "core/sum_tree.h"
 #include <stddef.h>
 
-#define GROUP 8   /* terms that are added up in their own type */
-#define LANES 16  /* of a sum: its tree is in norm.h */
 #define STRIPE 64 /* columns whose lanes are kept together */
 #define WORK_BYTES (6 * LANES * STRIPE * 8)
 
@@ -65,19 +64,6 @@ enum panel_kernel {
     SCATTERED_GRADIENT_TERMS,
     PANEL_KERNELS
 };
-
-/* Add up what lanes have, pairwise. */
-#define FOUR_LANES(lane, i) ((lane(i) + lane(i + 8)) + (lane(i + 4) + lane(i + 12)))
-#define SUM_OF_LANES(lane) \
-    ((FOUR_LANES(lane, 0) + FOUR_LANES(lane, 2)) + (FOUR_LANES(lane, 1) + FOUR_LANES(lane, 3)))
-
-/* The same of the lanes of a sum, `step` apart. */
-static inline double sum_of_lanes(const double *lanes, ptrdiff_t step)
-{
-#define LANE(i) lanes[(i) * step]
-    return SUM_OF_LANES(LANE);
-#undef LANE
-}
 
 /* A kernel's form: WITH_RELU, and WITH_RESIDUAL (forward: it is added; backward: its gradient is written). */
 enum form { PLAIN, WITH_RELU, WITH_RESIDUAL, FORMS = 4 };

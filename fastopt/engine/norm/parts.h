@@ -4,10 +4,6 @@
 #include "norm/norm.h"
 #include <stdint.h>
 
-static inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static inline ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-
 static inline int is_backward(const norm_t *norm) { return norm->pass >= BACKWARD; }
 
 static inline int is_addition(const norm_t *norm)
@@ -100,18 +96,14 @@ static inline int waits_for_second(const norm_t *norm, ptrdiff_t statistic)
 
 /* ---- norm_panel.c */
 
-/* Pixels of fewer channels are joined to rows of so many elements: short rows would spend their time on beginnings. */
-#define JOINED_BELOW 64
-#define JOINED 512
-
 /* A panel as the kernel sees it, and the blocks for arrays that it can't be pointed to. */
 typedef struct {
-    _Alignas(64) char blocks[ARRAYS][BLOCK_BYTES];
+    _Alignas(CACHE_LINE) char blocks[ARRAYS][BLOCK_BYTES];
     void *arrays[SLOTS];
     ptrdiff_t sizes[SIZES];
     ptrdiff_t repeated_columns; /* of the rows that pixels are joined to; 0: parameters are not made yet */
-    _Alignas(64) char repeated[5][JOINED * sizeof(double) + 64];
-} panel_t;
+    _Alignas(CACHE_LINE) char repeated[5][JOINED_ELEMENTS * sizeof(double) + CACHE_LINE];
+} kernel_args_t;
 
 /* What a thread needs to compute results, or to sum up what is scattered: more than some threads' stacks hold. */
 #define ROOM_BYTES 53248
@@ -144,9 +136,6 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round ro
 /* The parameters of some statistics' sums. Return how many there are. */
 int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *first,
                       double *second);
-
-/* Statistics that are summed up by one call of a kernel. */
-#define MOST_ROWS 8
 
 /* Run a kernel that adds up the rows of `count` statistics, each by itself. */
 void sum_whole(const norm_t *norm, enum way way, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at, ptrdiff_t count,
@@ -183,10 +172,6 @@ ptrdiff_t stripe_bytes(const norm_t *norm);
 
 /* ---- norm_vectors.c */
 
-/* Statistics, or weights, that are computed at a time: their roots and quotients take a fifth of a small call, one by
- * one. */
-#define SOME 64
-
 /* Load values at, ..., at + count - 1, which are given: in the compute type, or as doubles. */
 void load_reals(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, char *to);
 void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, double *to);
@@ -194,7 +179,7 @@ void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t
 /* Store them, each rounded once to the compute type and then to what the array stores; nothing, if there is none. */
 void store_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *from);
 
-/* running = (1 - momentum) * running + momentum * factor * batch, which saturates rather than become infinite; of SOME at
+/* running = (1 - momentum) * running + momentum * factor * batch, which saturates rather than become infinite; of STAT_BLOCK at
  * most. */
 void update_running(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *batch,
                     double factor);

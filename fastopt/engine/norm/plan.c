@@ -1,17 +1,5 @@
 #include "norm/parts.h"
 
-/* Results go past the caches as soon as all arrays together do not fit: a plain store reads the memory that it overwrites
- * first, and drives out what will be read again (NCHW 32x64x56x56, forward: 3.9 -> 2.8 ms, and layer norm of 4096x1024
- * 1.1 -> 0.9; NHWC 32x56x56x64, forward: 2.7 -> 2.3 ms, backward 4.4 -> 3.9). */
-#define STREAM_FROM ((ptrdiff_t)32 << 20) /* bytes of all arrays */
-
-/* Bytes of x and y that stay in the caches: most of the last one, which others use, too. All of it and those of two cores,
- * 34 MiB, is too much (inference, NCHW 32x64x56x56: 0.53 ms, not 0.50; 24x64x56x56: 0.58, not 0.42, in some minutes). */
-#define KEPT ((ptrdiff_t)28 << 20)
-
-/* From so many bytes on, x comes from beyond a core's own caches: sums walk it as is best then. */
-#define FAR_FROM ((ptrdiff_t)4 << 20)
-
 void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides)
 {
     axes->count *= extent;
@@ -83,7 +71,7 @@ static ptrdiff_t bytes_of_arrays(const norm_t *norm, int first, int end)
 
 static int goes_past_caches(const norm_t *norm)
 {
-    return norm->data[OUT] && bytes_of_arrays(norm, 0, ARRAYS) >= STREAM_FROM;
+    return norm->data[OUT] && bytes_of_arrays(norm, 0, ARRAYS) >= NONTEMPORAL_FROM;
 }
 
 /* What only goes from x to y keeps as much of y in the caches as fits there beside x, for whoever reads it next, or
@@ -92,7 +80,7 @@ static int goes_past_caches(const norm_t *norm)
  * arrays are read, none is (an addition of 3,000,000 elements: 0.27 ms, not 0.24). */
 static double kept_in_caches(const norm_t *norm)
 {
-    ptrdiff_t room = KEPT - bytes_of_arrays(norm, 0, OUT);
+    ptrdiff_t room = CACHED_BYTES - bytes_of_arrays(norm, 0, OUT);
     int from_x_to_y = (norm->pass == FORWARD || norm->pass == INFERENCE) && !norm->data[RESIDUAL];
     return from_x_to_y && room > 0 ? (double)room / (double)bytes_of_arrays(norm, OUT, ARRAYS) : 0;
 }
@@ -102,7 +90,7 @@ static void choose_stores(norm_t *norm)
 {
     int goes_past = goes_past_caches(norm);
     int in_place = norm->native[OUT] && (!norm->data[DRESIDUAL] || norm->native[DRESIDUAL]);
-    norm->past = goes_past && in_place && norm->is_ahead_of_time && norm->codecs[norm->element].stream;
+    norm->past = goes_past && in_place && norm->is_ahead_of_time && norm->codecs[norm->element].store_nontemporal;
     norm->stream = goes_past && !norm->past && norm->element == norm->compute;
     norm->kept = goes_past ? kept_in_caches(norm) : 0;
     if (norm->stream)
@@ -133,7 +121,7 @@ static enum storage element_of(const norm_t *norm)
 static void choose_panels(norm_t *norm)
 {
     int staged = 0, crossing = 0;
-    norm->far = norm->data[X] && bytes_of(norm, X) >= FAR_FROM;
+    norm->far = norm->data[X] && bytes_of(norm, X) >= EXCEEDS_L2_FROM;
     norm->element = element_of(norm);
     norm->nused = norm->nread = 0;
     for (int i = 0; i < ARRAYS; i++) { /* those that are written stand last in enum slot, too */
@@ -148,8 +136,8 @@ static void choose_panels(norm_t *norm)
     for (int n = 0; n < norm->nused; n++)
         staged |= !norm->native[norm->used[n]];
     ptrdiff_t block = BLOCK_BYTES / norm->itemsize;
-    norm->max_rows = staged ? (crossing ? 16 : block) : PTRDIFF_MAX;
-    norm->max_cols = staged ? (crossing ? block / 16 : block) : PTRDIFF_MAX;
+    norm->max_rows = staged ? (crossing ? CROSSING_ROWS : block) : PTRDIFF_MAX;
+    norm->max_cols = staged ? (crossing ? block / CROSSING_ROWS : block) : PTRDIFF_MAX;
 }
 
 static void choose_sums(norm_t *norm, enum panel_kernel lanes)
@@ -217,7 +205,7 @@ static void choose_kernels(norm_t *norm)
 static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
 {
     void *place = norm->scratch ? norm->scratch + *used : NULL;
-    *used += ((size_t)bytes + 63) & ~(size_t)63;
+    *used += whole_lines((size_t)bytes);
     return place;
 }
 
@@ -225,8 +213,8 @@ static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
  * read and written together. */
 static char *carve_beside_out(const norm_t *norm, size_t *used, ptrdiff_t bytes)
 {
-    char *place = carve(norm, used, bytes + 64);
-    return place && norm->native[OUT] && norm->element == norm->compute ? place + (uintptr_t)norm->data[OUT] % 64 : place;
+    char *place = carve(norm, used, bytes + CACHE_LINE);
+    return place && norm->native[OUT] && norm->element == norm->compute ? place + (uintptr_t)norm->data[OUT] % CACHE_LINE : place;
 }
 
 static size_t carve_scratch(norm_t *norm, int threads)
@@ -266,14 +254,14 @@ size_t plan_norm(norm_t *norm, int threads)
 {
     if (!norm->scratch) {
         norm->itemsize = storage_size(norm->compute);
-        norm->line = 64 / norm->itemsize;
+        norm->line = CACHE_LINE / norm->itemsize;
         if (is_addition(norm))
             set_rows_apart(norm);
         norm->walk = choose_walk(norm);
         norm->values = norm->per_group * norm->space.count;
         norm->per_value = norm->values ? 1 / (double)norm->values : 0;
         norm->parts = ceil_div(norm->walk == SAMPLES ? norm->per_group : norm->space.count, PART);
-        norm->outer_part = ceil_div(larger(16, ceil_div(norm->outer.count, 64)), GROUP) * GROUP;
+        norm->outer_part = ceil_div(larger(MIN_OUTER_PART, ceil_div(norm->outer.count, MAX_OUTER_PARTS)), GROUP) * GROUP;
         norm->outer_parts = ceil_div(norm->outer.count, norm->outer_part);
         choose_panels(norm);
         choose_kernels(norm);

@@ -6,31 +6,6 @@
 #include <emmintrin.h>
 #endif
 
-/* What a thread sums up and then walks again should still be in its cache: so many bytes at most. */
-#define FUSE_BYTES ((ptrdiff_t)16 << 20)
-
-/* Neighbouring channels are taken together until so many elements stand together in memory: no more, for a channel that
- * is still in a core's own cache when it is walked again is worth more than long runs are (NCHW 32x64x56x56, backward:
- * 2.2 ms a channel at a time, 3.0 with 16,384). */
-#define TOGETHER 1024
-
-/* Few pixels of many channels: threads that have so many bytes of each to themselves sum up and apply their channels, so
- * many at a time, if x of these is no more than so much. What one thread writes and another reads on takes longer than
- * the arithmetic (two threads, 16x4096: forward 83 -> 52 us, backward 73 -> 47; where their cores share no cache, 148 ->
- * 95 and 140 -> 89). Of more pixels, what each reads and writes at the other's edges does (256x2048, backward: 230 us,
- * not 190). */
-#define OWN_ROW_BYTES 8192
-#define OWN_CHANNELS 512
-#define OWN_BYTES ((ptrdiff_t)64 << 10)
-
-/* Where arrays run across each other, so many channels share a cache line. */
-#define ACROSS 16
-
-/* Elements of a unit that has nothing to sum up: 256 KiB of float32, in the order of memory. An addition is as often
- * small, and its units are such that two threads share 100,000 elements evenly; each costs it 80 ns. */
-#define UNIT 65536
-#define ADDITION_UNIT 16384
-
 /* A call's units: blocks of channels, and spans of space; or stretches of samples. */
 typedef struct {
     const norm_t *norm;
@@ -40,7 +15,7 @@ typedef struct {
     int finishes;   /* a unit of sums is of whole groups and all of space, and finishes their statistics, too */
     enum round round;
     atomic_int *second; /* statistics that must have a second round */
-} call_t;
+} schedule_t;
 
 /* Results that went past the caches are seen by other threads before the call ends. */
 static void order_streams(const norm_t *norm)
@@ -75,7 +50,7 @@ static void apply_channels(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_
 /* Whole groups, one block after the other: summed up, and applied while they are in cache. */
 static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const call_t *call = argument;
+    const schedule_t *call = argument;
     const norm_t *norm = call->norm;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         ptrdiff_t o = unit / call->blocks, channel = unit % call->blocks * call->channels;
@@ -90,9 +65,9 @@ static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t la
     order_streams(norm);
 }
 
-static ptrdiff_t spans(const call_t *call) { return ceil_div(call->norm->space.count, call->span); }
+static ptrdiff_t spans(const schedule_t *call) { return ceil_div(call->norm->space.count, call->span); }
 
-static ptrdiff_t units_of(const call_t *call)
+static ptrdiff_t units_of(const schedule_t *call)
 {
     return call->norm->outer.count * spans(call) * call->blocks;
 }
@@ -100,12 +75,12 @@ static ptrdiff_t units_of(const call_t *call)
 /* Where a unit stands; spans vary slower than blocks of channels, as they do in memory. */
 typedef struct {
     ptrdiff_t o, channel, end_channel, begin, end;
-} place_t;
+} region_t;
 
-static place_t place_of(const call_t *call, ptrdiff_t unit)
+static region_t region_of(const schedule_t *call, ptrdiff_t unit)
 {
     const norm_t *norm = call->norm;
-    place_t place;
+    region_t place;
     place.channel = unit % call->blocks * call->channels;
     place.end_channel = smaller(place.channel + call->channels, norm->channels.count);
     place.begin = unit / call->blocks % spans(call) * call->span;
@@ -116,9 +91,9 @@ static place_t place_of(const call_t *call, ptrdiff_t unit)
 
 static void sum_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const call_t *call = argument;
+    const schedule_t *call = argument;
     for (ptrdiff_t unit = first; unit < last; unit++) {
-        place_t at = place_of(call, unit);
+        region_t at = region_of(call, unit);
         sum_part(call->norm, thread, at.o, at.channel, at.end_channel, at.begin / PART, call->round);
         if (call->finishes)
             atomic_fetch_add(call->second, finish_groups(call->norm, at.o, at.channel, at.end_channel, call->round));
@@ -126,7 +101,7 @@ static void sum_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t las
 }
 
 /* Those whose results stay in the caches lie evenly among the others. */
-static int is_kept(const call_t *call, ptrdiff_t unit)
+static int is_kept(const schedule_t *call, ptrdiff_t unit)
 {
     double kept = call->norm->kept;
     return (ptrdiff_t)((double)(unit + 1) * kept) > (ptrdiff_t)((double)unit * kept);
@@ -134,9 +109,9 @@ static int is_kept(const call_t *call, ptrdiff_t unit)
 
 static void apply_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const call_t *call = argument;
+    const schedule_t *call = argument;
     for (ptrdiff_t unit = first; unit < last; unit++) {
-        place_t at = place_of(call, unit);
+        region_t at = region_of(call, unit);
         const norm_t *norm = is_kept(call, unit) ? call->norm->keeps : call->norm;
         apply_channels(norm, thread, at.o, at.channel, at.end_channel, at.begin, at.end);
     }
@@ -153,7 +128,7 @@ static void sum_and_apply_units(void *argument, int thread, ptrdiff_t first, ptr
 
 static void finish_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const call_t *call = argument;
+    const schedule_t *call = argument;
     (void)thread;
     atomic_fetch_add(call->second, finish_statistics(call->norm, first, last, call->round));
 }
@@ -164,7 +139,7 @@ static ptrdiff_t channel_bytes(const norm_t *norm)
 }
 
 /* True if some array's columns do not stand together. */
-static int has_crossing(const norm_t *norm) { return norm->max_rows == 16; }
+static int has_crossing(const norm_t *norm) { return norm->max_rows == CROSSING_ROWS; }
 
 /* How many channels a block should have, for memory to be read in long runs. */
 static ptrdiff_t channels_together(const norm_t *norm, int threads)
@@ -172,11 +147,11 @@ static ptrdiff_t channels_together(const norm_t *norm, int threads)
     ptrdiff_t channels = norm->channels.count, together;
     if (norm->walk == PLANES) {
         ptrdiff_t run = run_from(&norm->space, 0);
-        together = ceil_div(TOGETHER, larger(run, 1));
-        together = has_crossing(norm) ? larger(together, ACROSS) : together;
+        together = ceil_div(UNIT_RUN_ELEMENTS, larger(run, 1));
+        together = has_crossing(norm) ? larger(together, CROSSING_ROWS) : together;
     } else {
         ptrdiff_t share = ceil_div(channels, threads);
-        together = larger(64, ceil_div(share, 64) * 64);
+        together = larger(UNIT_CHANNELS, ceil_div(share, UNIT_CHANNELS) * UNIT_CHANNELS);
         together = norm->outer.count * norm->parts >= 4 * threads ? channels : together;
     }
     return larger(1, smaller(together, channels));
@@ -186,28 +161,28 @@ static ptrdiff_t channels_together(const norm_t *norm, int threads)
 static ptrdiff_t channels_of_whole_groups(const norm_t *norm, ptrdiff_t together, int threads)
 {
     if (norm->walk == PIXELS && threads > 1) {
-        ptrdiff_t share = ceil_div(norm->channels.count, threads), blocks = ceil_div(share, OWN_CHANNELS);
-        together = ceil_div(ceil_div(share, blocks), 64) * 64;
+        ptrdiff_t share = ceil_div(norm->channels.count, threads), blocks = ceil_div(share, OWNED_CHANNELS);
+        together = ceil_div(ceil_div(share, blocks), UNIT_CHANNELS) * UNIT_CHANNELS;
     }
     return ceil_div(together, norm->per_group) * norm->per_group;
 }
 
 /* Threads that write to the same rows must be far apart: a core that asks for lines ahead takes them from another. */
-static int are_far_apart(const norm_t *norm, const call_t *call, int threads)
+static int are_far_apart(const norm_t *norm, const schedule_t *call, int threads)
 {
-    return in_bytes(norm, norm->channels.count / threads) >= OWN_ROW_BYTES &&
-           call->channels * in_bytes(norm, norm->space.count) <= OWN_BYTES;
+    return in_bytes(norm, norm->channels.count / threads) >= OWNED_ROW_BYTES &&
+           call->channels * in_bytes(norm, norm->space.count) <= OWNED_BYTES;
 }
 
-static int fits_whole_groups(const norm_t *norm, const call_t *call, int threads)
+static int fits_whole_groups(const norm_t *norm, const schedule_t *call, int threads)
 {
     ptrdiff_t units = norm->outer.count * call->blocks;
     if (norm->walk == PIXELS && threads > 1 && !are_far_apart(norm, call, threads))
         return 0;
-    return call->channels * channel_bytes(norm) <= FUSE_BYTES && (units >= 4 * threads || units % threads == 0);
+    return call->channels * channel_bytes(norm) <= FUSED_BYTES && (units >= 4 * threads || units % threads == 0);
 }
 
-static void set_blocks(call_t *call, ptrdiff_t channels, ptrdiff_t span)
+static void set_blocks(schedule_t *call, ptrdiff_t channels, ptrdiff_t span)
 {
     call->channels = channels;
     call->blocks = ceil_div(call->norm->channels.count, channels);
@@ -215,10 +190,10 @@ static void set_blocks(call_t *call, ptrdiff_t channels, ptrdiff_t span)
 }
 
 /* Units for a pass over memory in its own order. */
-static void set_blocks_in_order(call_t *call)
+static void set_blocks_in_order(schedule_t *call)
 {
     const norm_t *norm = call->norm;
-    ptrdiff_t channels = norm->channels.count, unit = is_addition(norm) ? ADDITION_UNIT : UNIT;
+    ptrdiff_t channels = norm->channels.count, unit = is_addition(norm) ? ADDITION_UNIT_ELEMENTS : UNIT_ELEMENTS;
     if (norm->walk == PLANES) {
         ptrdiff_t span = smaller(run_from(&norm->space, 0), unit);
         set_blocks(call, larger(1, smaller(channels, unit / span)), span);
@@ -228,7 +203,7 @@ static void set_blocks_in_order(call_t *call)
     }
 }
 
-static void apply_in_order(call_t *call, int threads)
+static void apply_in_order(schedule_t *call, int threads)
 {
     norm_t *keeps = call->norm->keeps;
     if (keeps) {
@@ -236,7 +211,7 @@ static void apply_in_order(call_t *call, int threads)
         keeps->past = keeps->stream = 0;
     }
     set_blocks_in_order(call);
-    call->norm->parallel_for(apply_units, call, units_of(call), 64, threads);
+    call->norm->parallel_for(apply_units, call, units_of(call), LARGEST_CHUNK, threads);
 }
 
 static int ask_for_second(const norm_t *norm)
@@ -249,12 +224,12 @@ static int ask_for_second(const norm_t *norm)
 static void run_spatial(norm_t *norm, int threads)
 {
     atomic_int second = 0;
-    call_t call = {.norm = norm, .second = &second};
+    schedule_t call = {.norm = norm, .second = &second};
     ptrdiff_t groups = norm->outer.count * norm->groups;
     if (norm->pass == INFERENCE || norm->pass == BACKWARD_INFERENCE)
         prepare_fixed(norm);
     else if (norm->values == 0 && !is_backward(norm)) /* statistics of nothing */
-        norm->parallel_for(finish_units, &call, groups, 64, 1);
+        norm->parallel_for(finish_units, &call, groups, LARGEST_CHUNK, 1);
     if (norm->outer.count * norm->channels.count * norm->space.count == 0)
         return;
 
@@ -262,15 +237,15 @@ static void run_spatial(norm_t *norm, int threads)
     int waits = norm->pass == FORWARD || norm->pass == BACKWARD;
     set_blocks(&call, channels_of_whole_groups(norm, together, threads), norm->space.count);
     if (waits && fits_whole_groups(norm, &call, threads)) {
-        norm->parallel_for(run_groups, &call, units_of(&call), 64, threads);
+        norm->parallel_for(run_groups, &call, units_of(&call), LARGEST_CHUNK, threads);
         return;
     }
     set_blocks(&call, together, PART);
     call.finishes = norm->parts == 1 && together % norm->per_group == 0;
     if (norm->pass == BACKWARD_INFERENCE) {
-        norm->parallel_for(sum_and_apply_units, &call, units_of(&call), 64, threads);
+        norm->parallel_for(sum_and_apply_units, &call, units_of(&call), LARGEST_CHUNK, threads);
         if (!call.finishes)
-            norm->parallel_for(finish_units, &call, groups, 64, 1);
+            norm->parallel_for(finish_units, &call, groups, LARGEST_CHUNK, 1);
         return;
     }
     if (norm->pass == MOMENTS && norm->compute == FLOAT32) /* all digits: float64 terms at once */
@@ -279,9 +254,9 @@ static void run_spatial(norm_t *norm, int threads)
         do {
             call.round = second ? SECOND : FIRST;
             second = 0;
-            norm->parallel_for(sum_units, &call, units_of(&call), 64, threads);
+            norm->parallel_for(sum_units, &call, units_of(&call), LARGEST_CHUNK, threads);
             if (!call.finishes)
-                norm->parallel_for(finish_units, &call, groups, 64, groups * norm->parts < 4096 ? 1 : threads);
+                norm->parallel_for(finish_units, &call, groups, LARGEST_CHUNK, groups * norm->parts < SERIAL_STATISTICS_BELOW ? 1 : threads);
         } while (second);
     if (norm->elements != PANEL_KERNELS)
         apply_in_order(&call, threads);
@@ -289,20 +264,19 @@ static void run_spatial(norm_t *norm, int threads)
 
 static void run_addition(norm_t *norm, int threads)
 {
-    call_t call = {.norm = norm};
+    schedule_t call = {.norm = norm};
     if (norm->channels.count * norm->space.count != 0)
         apply_in_order(&call, threads);
 }
 
 /* ---- Stretches of samples (SAMPLES) */
 
-/* Samples that are summed up, then applied, then added to the sums of dweight and dbias, while in cache: 8,192 elements
- * of x forward (layer norm 1024x1024: 122 us; of 4,096, 129), but half of them, which leave room in L1, if results go past
- * the caches (8192x1024: 1.1 ms; of 16,384, 1.2); 16,384 of each array backward, in whole groups of the sums of dweight
- * and dbias. */
+/* Samples that are summed up and applied together: backward, whole groups of the sums of dweight and dbias. */
 static ptrdiff_t samples_together(const norm_t *norm)
 {
-    ptrdiff_t group = is_backward(norm) ? GROUP : 1, elements = is_backward(norm) ? 16384 : (norm->past || norm->stream ? 4096 : 8192);
+    ptrdiff_t group = is_backward(norm) ? GROUP : 1, elements = BACKWARD_ELEMENTS;
+    if (!is_backward(norm))
+        elements = norm->past || norm->stream ? NONTEMPORAL_ELEMENTS : FORWARD_ELEMENTS;
     return larger(elements / norm->channels.count / group, 1) * group;
 }
 
@@ -349,7 +323,7 @@ static void sum_rounds(const norm_t *norm, ptrdiff_t at, ptrdiff_t end)
 /* Whole samples, one outer part after the other. */
 static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const norm_t *norm = ((const call_t *)argument)->norm;
+    const norm_t *norm = ((const schedule_t *)argument)->norm;
     ptrdiff_t together = samples_together(norm);
     for (ptrdiff_t part = first; part < last; part++) {
         ptrdiff_t end = smaller((part + 1) * norm->outer_part, norm->outer.count);
@@ -366,7 +340,7 @@ static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
 /* Few samples, but long ones: threads share each. */
 static void sum_sample_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const call_t *call = argument;
+    const schedule_t *call = argument;
     const norm_t *norm = call->norm;
     (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
@@ -378,7 +352,7 @@ static void sum_sample_units(void *argument, int thread, ptrdiff_t first, ptrdif
 
 static void apply_sample_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const call_t *call = argument;
+    const schedule_t *call = argument;
     const norm_t *norm = call->norm;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         ptrdiff_t part = unit / call->blocks, begin = unit % call->blocks * PART;
@@ -393,30 +367,30 @@ static void apply_sample_units(void *argument, int thread, ptrdiff_t first, ptrd
 static void run_sampled(norm_t *norm, int threads)
 {
     atomic_int second = 0;
-    call_t call = {.norm = norm, .channels = PART, .blocks = ceil_div(norm->channels.count, PART), .second = &second};
+    schedule_t call = {.norm = norm, .channels = PART, .blocks = ceil_div(norm->channels.count, PART), .second = &second};
     prepare_rows(norm);
     if (norm->channels.count == 0 || norm->outer.count == 0)
         return;
     if (norm->outer_parts >= threads) {
-        norm->parallel_for(run_samples, &call, norm->outer_parts, 64, threads);
+        norm->parallel_for(run_samples, &call, norm->outer_parts, LARGEST_CHUNK, threads);
         return;
     }
     do {
         call.round = second ? SECOND : FIRST;
         second = 0;
-        norm->parallel_for(sum_sample_units, &call, norm->outer.count * norm->groups * norm->parts, 64, threads);
-        norm->parallel_for(finish_units, &call, norm->outer.count * norm->groups, 64, 1);
+        norm->parallel_for(sum_sample_units, &call, norm->outer.count * norm->groups * norm->parts, LARGEST_CHUNK, threads);
+        norm->parallel_for(finish_units, &call, norm->outer.count * norm->groups, LARGEST_CHUNK, 1);
     } while (second);
-    norm->parallel_for(apply_sample_units, &call, norm->outer_parts * call.blocks, 64, threads);
+    norm->parallel_for(apply_sample_units, &call, norm->outer_parts * call.blocks, LARGEST_CHUNK, threads);
 }
 
 /* ---- Both */
 
 static void finish_channels(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
-    const norm_t *norm = ((const call_t *)argument)->norm;
+    const norm_t *norm = ((const schedule_t *)argument)->norm;
     (void)thread;
-    finish_parameters(norm, first * 256, smaller(last * 256, norm->channels.count));
+    finish_parameters(norm, first * PARAMETER_CHANNELS, smaller(last * PARAMETER_CHANNELS, norm->channels.count));
 }
 
 void run_norm(norm_t *norm, int threads)
@@ -430,8 +404,8 @@ void run_norm(norm_t *norm, int threads)
         run_spatial(norm, threads);
     if (is_backward(norm) && (!has_own_channels(norm) || norm->values == 0)) {
         ptrdiff_t sums = norm->channels.count * (norm->walk == SAMPLES ? norm->outer_parts : norm->outer.count);
-        call_t call = {.norm = norm};
-        norm->parallel_for(finish_channels, &call, ceil_div(norm->channels.count, 256), 64, sums < 65536 ? 1 : threads);
+        schedule_t call = {.norm = norm};
+        norm->parallel_for(finish_channels, &call, ceil_div(norm->channels.count, PARAMETER_CHANNELS), LARGEST_CHUNK, sums < SERIAL_PARAMETERS_BELOW ? 1 : threads);
     }
     leave_float_mode(caller);
 }

@@ -4,17 +4,8 @@
 /* Rows of lanes are found where they stand, in runs that are apart, by kernels that take tables of them: to collect
  * elements first takes longer than to add them up. */
 
-/* Runs of so many elements (batch norm, NCHW 32x256x14x14: forward 0.36 -> 0.26 ms, backward 0.60 -> 0.43; 32x128x28x28:
- * 0.69 -> 0.45 and 1.04 -> 0.68). Of shorter ones, most rows would have to be joined; of longer ones, few parts have two. */
-#define SHORTEST_RUN 48
-#define LONGEST_RUN 8191
-
-/* From so many on, the run that follows is asked for, as norm_lines.c does (64x40x40: 0.68 -> 0.61 ms, backward; without
- * asking 0.79). Shorter ones are as good without. */
-#define ASKS_FROM 1024
-
 /* Rows of a part that begin in one run and end in another. */
-#define MOST_JOINED (PART / SHORTEST_RUN + 2)
+#define MAX_JOINED_ROWS (PART / SHORTEST_SCATTERED_RUN + 2)
 
 /* Bytes of a row, and of elements that complete no group, of any type. */
 #define ROW_BYTES (LANES * sizeof(double))
@@ -22,18 +13,18 @@
 
 typedef struct {
     void *rows[PART / LANES + 1]; /* where they stand; behind them, what completes no group */
-    _Alignas(64) char joined[MOST_JOINED * 2 * ROW_BYTES], rest[REST_BYTES];
-} table_t;
+    _Alignas(64) char joined[MAX_JOINED_ROWS * 2 * ROW_BYTES], rest[REST_BYTES];
+} row_table_t;
 
 int has_scattered(const norm_t *norm, const axes_t *axes, enum round round)
 {
     ptrdiff_t length = axes->ndim == 2 ? axes->axis[1].extent : 0;
-    return norm->sums_in_place && norm->sums_kernels[SCATTERED_SUMS][round] && length >= SHORTEST_RUN &&
-           length <= LONGEST_RUN;
+    return norm->sums_in_place && norm->sums_kernels[SCATTERED_SUMS][round] && length >= SHORTEST_SCATTERED_RUN &&
+           length <= LONGEST_SCATTERED_RUN;
 }
 
 /* Of a size that the compiler does not know, to copy is a call: 32 bytes have an instruction or two. */
-static void copy_row(const norm_t *norm, char *to, const char *from)
+static void copy_lanes(const norm_t *norm, char *to, const char *from)
 {
     for (ptrdiff_t i = 0; i < in_bytes(norm, LANES); i += 32)
         memcpy(to + i, from + i, 32);
@@ -41,7 +32,7 @@ static void copy_row(const norm_t *norm, char *to, const char *from)
 
 /* Find rows of an array, from element `at` on. One that begins in a run and ends in the next is joined: a whole row of
  * either is copied, and what is too much goes where no row stands, or not yet. */
-static void find_rows(table_t *table, const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at,
+static void find_rows(row_table_t *table, const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at,
                       ptrdiff_t rows)
 {
     ptrdiff_t length = axes->axis[1].extent, step = axes->axis[0].strides[array], row_bytes = in_bytes(norm, LANES);
@@ -57,8 +48,8 @@ static void find_rows(table_t *table, const norm_t *norm, const axes_t *axes, in
         left %= LANES;
         run_end += step;
         if (left) {
-            copy_row(norm, joined - row_bytes + in_bytes(norm, left), run_end - step - row_bytes);
-            copy_row(norm, joined + in_bytes(norm, left), run_end - in_bytes(norm, length));
+            copy_lanes(norm, joined - row_bytes + in_bytes(norm, left), run_end - step - row_bytes);
+            copy_lanes(norm, joined + in_bytes(norm, left), run_end - in_bytes(norm, length));
             *row++ = joined;
             joined += 2 * row_bytes;
             left -= LANES;
@@ -80,17 +71,17 @@ static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *b
 static ptrdiff_t next_run(const norm_t *norm, const axes_t *axes, int array, ptrdiff_t at)
 {
     ptrdiff_t length = axes->axis[1].extent;
-    int asks = norm->far && length >= ASKS_FROM && at + length < axes->count;
+    int asks = norm->far && length >= PREFETCHED_RUN && at + length < axes->count;
     return asks ? in_elements(norm, axes->axis[0].strides[array]) : 0;
 }
 
-_Static_assert(3 * sizeof(table_t) <= ROOM_BYTES, "a room holds the tables of all arrays that are summed up");
+_Static_assert(3 * sizeof(row_table_t) <= ROOM_BYTES, "a room holds the tables of all arrays that are summed up");
 
 void sum_scattered(const norm_t *norm, int thread, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,
                    ptrdiff_t statistic, enum round round, ptrdiff_t sum)
 {
     ptrdiff_t sizes[SIZES] = {1, end - at}, whole = (end - at) / GROUPS * GROUPS;
-    table_t *tables = room_of(norm, thread);
+    row_table_t *tables = room_of(norm, thread);
     void *arrays[SLOTS];
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];

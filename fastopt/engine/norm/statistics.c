@@ -46,9 +46,9 @@ void given_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, double 
 /* Some statistics side by side: those of an outer index, by groups, then those of the next. */
 typedef struct {
     const norm_t *norm;
-    ptrdiff_t at, count; /* the first, and how many: SOME at most */
-    double first[SOME], second[SOME]; /* sums */
-    double lost[SOME]; /* the mean rounded to float64, less the mean */
+    ptrdiff_t at, count; /* the first, and how many: STAT_BLOCK at most */
+    double first[STAT_BLOCK], second[STAT_BLOCK]; /* sums */
+    double lost[STAT_BLOCK]; /* the mean rounded to float64, less the mean */
 } some_t;
 
 /* ---- From sums to statistics */
@@ -112,7 +112,7 @@ static int finish_moments(some_t *some, enum round round)
 {
     const norm_t *norm = some->norm;
     double *mean = norm->mean + some->at, *var = norm->var + some->at, *rstd = norm->rstd + some->at;
-    double centres[SOME], squares[SOME], per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
+    double centres[STAT_BLOCK], squares[STAT_BLOCK], per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
     collect_sums(norm, norm->first, some->at, some->count, some->first);
     collect_sums(norm, norm->second, some->at, some->count, some->second);
     centres_of(norm, some->at, some->count, round, centres);
@@ -200,7 +200,7 @@ static void set_channels(const some_t *some, int parameter, enum vector which, d
 static void prepare_normalise(const some_t *some, const double *mean, const double *rstd)
 {
     const norm_t *norm = some->norm;
-    double rounded[SOME], shift[SOME];
+    double rounded[STAT_BLOCK], shift[STAT_BLOCK];
     for (ptrdiff_t k = 0; k < some->count; k++) {
         rounded[k] = norm->compute == FLOAT64 ? mean[k] : (float)mean[k];
         shift[k] = (norm->compute == FLOAT64 ? some->lost[k] : rounded[k] - mean[k]) * rstd[k];
@@ -224,9 +224,9 @@ static void collect_parts(double *sums, ptrdiff_t channels, ptrdiff_t parts)
 /* The sum over neighbouring channels, each by its weight. */
 static double weighted_sum(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, const double *sums)
 {
-    double sum = 0, weights[SOME];
+    double sum = 0, weights[STAT_BLOCK];
     for (ptrdiff_t c = 0, some; c < count; c += some) {
-        some = smaller(count - c, SOME);
+        some = smaller(count - c, STAT_BLOCK);
         weights_of(norm, channel + c, some, weights);
         for (ptrdiff_t k = 0; k < some; k++)
             sum += weights[k] * sums[(c + k) * norm->parts];
@@ -255,7 +255,7 @@ static void collect_weighted(const some_t *some, const double *sums, double *to)
 static void prepare_input_gradient(some_t *some)
 {
     const norm_t *norm = some->norm;
-    double mean[SOME], rstd[SOME];
+    double mean[STAT_BLOCK], rstd[STAT_BLOCK];
     given_statistics(norm, some->at, some->count, mean, rstd);
     for (ptrdiff_t k = 0; k < some->count; k++) {
         some->first[k] = some->first[k] * norm->per_value;
@@ -305,7 +305,7 @@ static int finish_some(some_t *some, enum round round)
 /* How many statistics from this one on are finished together: in the second round, only those that waited for it. */
 static ptrdiff_t alike_from(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round)
 {
-    ptrdiff_t count = 1, most = smaller(end - at, SOME);
+    ptrdiff_t count = 1, most = smaller(end - at, STAT_BLOCK);
     if (round == FIRST)
         return most;
     while (count < most && waits_for_second(norm, at + count) == waits_for_second(norm, at))
@@ -329,10 +329,10 @@ int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum roun
 void prepare_fixed(const norm_t *norm)
 {
     some_t some = {.norm = norm};
-    double mean[SOME], rstd[SOME];
+    double mean[STAT_BLOCK], rstd[STAT_BLOCK];
     ptrdiff_t end = norm->outer.count * norm->groups;
     for (; some.at < end; some.at += some.count) {
-        some.count = smaller(end - some.at, SOME);
+        some.count = smaller(end - some.at, STAT_BLOCK);
         given_statistics(norm, some.at, some.count, mean, rstd);
         if (norm->pass == INFERENCE) {
             prepare_normalise(&some, mean, rstd);
@@ -360,14 +360,14 @@ static void add_to(double *sums, const double *terms, ptrdiff_t count, ptrdiff_t
 void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_channel)
 {
     ptrdiff_t channels = norm->channels.count;
-    double dbias[SOME], dweight[SOME];
+    double dbias[STAT_BLOCK], dweight[STAT_BLOCK];
     if (has_own_channels(norm) && norm->parts == 1) { /* they stand there as they are */
         store_doubles(norm, DBIASES, channel, end_channel - channel, norm->first + channel);
         store_doubles(norm, DWEIGHTS, channel, end_channel - channel, norm->second + channel);
         return;
     }
     for (ptrdiff_t count; channel < end_channel; channel += count) {
-        count = smaller(end_channel - channel, SOME);
+        count = smaller(end_channel - channel, STAT_BLOCK);
         memset(dbias, 0, sizeof dbias);
         memset(dweight, 0, sizeof dweight);
         for (ptrdiff_t part = 0; part < norm->outer_parts && norm->walk == SAMPLES; part++) {

@@ -3,9 +3,6 @@
 
 /* Sums across pixels: every column is a channel. */
 
-/* Fewer channels than this are summed up as rows of LANES pixels. */
-#define NARROW 32
-
 _Static_assert(WORK_BYTES <= ROOM_BYTES, "a room holds what a kernel works in");
 
 static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
@@ -29,7 +26,7 @@ static ptrdiff_t widest_stripe(const norm_t *norm) { return smaller(norm->channe
 
 static ptrdiff_t parameters_of(const norm_t *norm)
 {
-    return larger(widest_stripe(norm), smaller(widest_stripe(norm), NARROW) * LANES);
+    return larger(widest_stripe(norm), smaller(widest_stripe(norm), NARROW_STRIPE) * LANES);
 }
 
 ptrdiff_t stripe_bytes(const norm_t *norm)
@@ -146,7 +143,7 @@ static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
                           int in_place)
 {
     const norm_t *norm = stripe->norm;
-    int end_to_end = cols == stripe->width && cols < NARROW;
+    int end_to_end = cols == stripe->width && cols < NARROW_STRIPE;
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
         if (in_place)
@@ -205,7 +202,7 @@ static int stands_in_line(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t row
 {
     const norm_t *norm = stripe->norm;
     ptrdiff_t widest = (norm->nreads > 1 || rows <= 2 * GROUPS) && !norm->far ? MAX_STRIPE : STRIPE;
-    return norm->sums_kernels[WHOLE_SUMS][stripe->round] && norm->sums_in_place && stripe->width >= NARROW &&
+    return norm->sums_kernels[WHOLE_SUMS][stripe->round] && norm->sums_in_place && stripe->width >= NARROW_STRIPE &&
            stripe->width <= widest && run_from(&norm->space, pixel) >= rows &&
            run_from(&norm->channels, stripe->channel) >= stripe->width;
 }
@@ -225,7 +222,7 @@ static void sum_in_line(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdi
 /* Set a parameter of some of the stripe's channels; where it is narrow, of each LANES times. */
 static void spread_values(const stripe_t *stripe, int parameter, ptrdiff_t channel, ptrdiff_t count, const double *values)
 {
-    ptrdiff_t repeats = stripe->width < NARROW ? LANES : 1;
+    ptrdiff_t repeats = stripe->width < NARROW_STRIPE ? LANES : 1;
     int is_double = stripe->round == SECOND || stripe->norm->compute == FLOAT64;
     for (ptrdiff_t n = 0; n < repeats; n++) {
         ptrdiff_t begin = n * stripe->width + channel;

@@ -55,8 +55,8 @@ void sum_whole(const norm_t *norm, enum way way, void **arrays, const ptrdiff_t 
                enum round round, ptrdiff_t sum)
 {
     int is_double = round == SECOND || norm->compute == FLOAT64;
-    double values[2][MOST_ROWS];
-    float rounded[2][MOST_ROWS];
+    double values[2][MAX_REDUCED_ROWS];
+    float rounded[2][MAX_REDUCED_ROWS];
     int parameters = sum_parameters_of(norm, at, count, round, values[0], values[1]);
     for (int i = 0; i < parameters; i++) {
         for (ptrdiff_t k = 0; k < count; k++)

@@ -59,9 +59,9 @@ void load_reals(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t c
 void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, double *to)
 {
     const vector_t *vector = &norm->vectors[which];
-    _Alignas(64) char block[SOME * sizeof(double)];
+    _Alignas(64) char block[STAT_BLOCK * sizeof(double)];
     for (ptrdiff_t end = at + count; at < end;) {
-        tile_t run = run_of(vector, at, smaller(end - at, SOME));
+        tile_t run = run_of(vector, at, smaller(end - at, STAT_BLOCK));
         const char *values = block;
         if (is_native(norm, vector, &run))
             values = run.data;
@@ -77,9 +77,9 @@ void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t
 void store_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *from)
 {
     const vector_t *vector = &norm->vectors[which];
-    _Alignas(64) char block[SOME * sizeof(double)];
+    _Alignas(64) char block[STAT_BLOCK * sizeof(double)];
     for (ptrdiff_t end = vector->data ? at + count : at; at < end;) {
-        tile_t run = run_of(vector, at, smaller(end - at, SOME));
+        tile_t run = run_of(vector, at, smaller(end - at, STAT_BLOCK));
         int native = is_native(norm, vector, &run);
         char *values = native ? run.data : block;
         for (ptrdiff_t k = 0; k < run.cols; k++)
@@ -112,7 +112,7 @@ static double moved(double running, double batch, double momentum)
 void update_running(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *batch,
                     double factor)
 {
-    double momentum = norm->momentum, limit = largest_of(norm->vectors[which].storage), running[SOME], value[SOME];
+    double momentum = norm->momentum, limit = largest_of(norm->vectors[which].storage), running[STAT_BLOCK], value[STAT_BLOCK];
     if (momentum == 0)
         return;
     load_doubles(norm, which, at, count, running);

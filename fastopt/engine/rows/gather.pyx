@@ -32,9 +32,8 @@ cdef extern from "rows/rows.h" nogil:
     int are_rows(const int64_t *, Py_ssize_t, Py_ssize_t)
     void shuffle_rows(int64_t *, Py_ssize_t, uint64_t, uint64_t)
 
-# A thread takes no more units at a time.
-cdef enum:
-    LARGEST_CHUNK = 16
+cdef extern from "core/tuning.h" nogil:
+    Py_ssize_t ROWS_LARGEST_CHUNK
 
 
 def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
@@ -64,10 +63,10 @@ def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
         units = number_row_units(&work)
         threads = choose_threads(elements, wanted)
         if pins is None:
-            parallel_for(gather_units, &work, units, LARGEST_CHUNK, threads)
+            parallel_for(gather_units, &work, units, ROWS_LARGEST_CHUNK, threads)
         else:
             with nogil:
-                parallel_for(gather_units, &work, units, LARGEST_CHUNK, threads)
+                parallel_for(gather_units, &work, units, ROWS_LARGEST_CHUNK, threads)
     finally:
         free(work.arrays)
 

@@ -1,26 +1,7 @@
 #include "rows/rows.h"
-#include "random/philox.h"
+#include "core/philox.h"
+#include "core/tuning.h"
 #include <string.h>
-
-#ifdef __GNUC__
-#define ASK_FOR(address) __builtin_prefetch(address)
-#else
-#define ASK_FOR(address) ((void)(address))
-#endif
-
-#define LINE 64
-
-/* Bytes of a unit. */
-#define UNIT_BYTES 16384
-
-/* Rows stand anywhere, so that no processor guesses the next: it is asked for while so many bytes before it are copied;
- * of a longer row its beginning, for the rest follows in order. One thread, rows of 64 bytes to 4 KiB: 280 -> 231, 97 ->
- * 89, 203 -> 187, 99 -> 80 us; with twice as many bytes half of that is lost. */
-#define AHEAD_BYTES 1024
-#define MOST_AHEAD 32
-
-static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
 
 /* ---- Planning */
 
@@ -50,9 +31,9 @@ ptrdiff_t number_row_units(gather_t *gather)
     ptrdiff_t units = 0;
     for (int i = 0; i < gather->narrays; i++) {
         rows_t *rows = &gather->arrays[i];
-        rows->rows_of_unit = larger(1, UNIT_BYTES / larger(rows->bytes, 1));
+        rows->rows_of_unit = larger(1, ROWS_UNIT_BYTES / larger(rows->bytes, 1));
         rows->units_before = units;
-        units += rows->bytes ? (gather->count + rows->rows_of_unit - 1) / rows->rows_of_unit : 0;
+        units += rows->bytes ? ceil_div(gather->count, rows->rows_of_unit) : 0;
     }
     return units;
 }
@@ -96,21 +77,17 @@ static char *copy_row(const rows_t *rows, int axis, char *out, const char *from)
     return out;
 }
 
-static void ask_for_row(const char *row, ptrdiff_t bytes)
-{
-    for (ptrdiff_t at = 0; at < smaller(bytes, AHEAD_BYTES); at += LINE)
-        ASK_FOR(row + at);
-}
+static void prefetch_row(const char *row, ptrdiff_t bytes) { prefetch_l1(row, smaller(bytes, ROWS_BYTES_AHEAD)); }
 
 /* Rows that are one run. */
 static inline void gather_runs(const rows_t *rows, const int64_t *numbers, ptrdiff_t first, ptrdiff_t last, size_t bytes)
 {
-    ptrdiff_t ahead = larger(1, smaller(MOST_AHEAD, AHEAD_BYTES / (ptrdiff_t)bytes));
+    ptrdiff_t ahead = larger(1, smaller(MAX_ROWS_AHEAD, ROWS_BYTES_AHEAD / (ptrdiff_t)bytes));
     for (ptrdiff_t i = first; i < smaller(first + ahead, last); i++)
-        ask_for_row(rows->data + numbers[i] * rows->stride, (ptrdiff_t)bytes);
+        prefetch_row(rows->data + numbers[i] * rows->stride, (ptrdiff_t)bytes);
     for (ptrdiff_t i = first; i < last; i++) {
         if (i + ahead < last)
-            ask_for_row(rows->data + numbers[i + ahead] * rows->stride, (ptrdiff_t)bytes);
+            prefetch_row(rows->data + numbers[i + ahead] * rows->stride, (ptrdiff_t)bytes);
         memcpy(rows->out + i * (ptrdiff_t)bytes, rows->data + numbers[i] * rows->stride, bytes);
     }
 }
@@ -146,17 +123,14 @@ void gather_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 
 /* ---- The order of an epoch: Fisher and Yates' shuffle, in R. Durstenfeld's form (1964). */
 
-/* Swaps whose places are drawn, and asked for, before they are made: of ten million numbers 0.51 -> 0.13 s. */
-#define DRAWN 64
-
 /* Random numbers of 64 bits, two from each counter. */
 typedef struct {
     uint64_t seed, epoch, counter;
     uint32_t words[4];
     int left;
-} stream_t;
+} random_stream_t;
 
-static uint64_t next_number(stream_t *stream)
+static uint64_t next_number(random_stream_t *stream)
 {
     if (!stream->left) {
         uint64_t counter = stream->counter++;
@@ -172,7 +146,7 @@ static uint64_t next_number(stream_t *stream)
 }
 
 /* A number below bound, each as likely as the others: those beyond the last whole multiple of it are passed over. */
-static uint64_t next_below(stream_t *stream, uint64_t bound)
+static uint64_t next_below(random_stream_t *stream, uint64_t bound)
 {
     uint64_t number, rest;
     do {
@@ -184,15 +158,15 @@ static uint64_t next_below(stream_t *stream, uint64_t bound)
 
 void shuffle_rows(int64_t *numbers, ptrdiff_t count, uint64_t seed, uint64_t epoch)
 {
-    stream_t stream = {seed, epoch | (uint64_t)SHUFFLE << 56, 0, {0}, 0};
-    ptrdiff_t places[DRAWN];
+    random_stream_t stream = {seed, epoch | (uint64_t)SHUFFLE << 56, 0, {0}, 0};
+    ptrdiff_t places[SHUFFLE_AHEAD];
     for (ptrdiff_t i = 0; i < count; i++)
         numbers[i] = i;
     for (ptrdiff_t i = count - 1, drawn; i > 0; i -= drawn) {
-        drawn = smaller(DRAWN, i);
+        drawn = smaller(SHUFFLE_AHEAD, i);
         for (ptrdiff_t k = 0; k < drawn; k++) {
             places[k] = (ptrdiff_t)next_below(&stream, (uint64_t)(i - k) + 1);
-            ASK_FOR(numbers + places[k]);
+            prefetch_l1(numbers + places[k], 1);
         }
         for (ptrdiff_t k = 0; k < drawn; k++) {
             int64_t number = numbers[i - k];

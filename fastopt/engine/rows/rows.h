@@ -1,10 +1,9 @@
 /* Rows of arrays, gathered by their numbers: a mini-batch. And the order of an epoch: numbers, shuffled by a key. */
 #ifndef FASTOPT_ROWS_H
 #define FASTOPT_ROWS_H
+#include "core/util.h"
 #include <stddef.h>
 #include <stdint.h>
-
-#define MAX_ROW_DIMS 64
 
 /* An array whose rows are gathered, and where they go: one behind the other. Elements are bytes, whatever they mean. */
 typedef struct {
@@ -15,7 +14,7 @@ typedef struct {
     ptrdiff_t run;    /* bytes of it that stand together, each time */
     /* The axes along which runs follow each other, in logical order; none: a row is one run. */
     int ndim;
-    ptrdiff_t shape[MAX_ROW_DIMS], strides[MAX_ROW_DIMS];
+    ptrdiff_t shape[MAX_DIMS], strides[MAX_DIMS];
     /* Worked out by number_row_units. */
     ptrdiff_t rows_of_unit, units_before;
 } rows_t;

@@ -1,31 +1,9 @@
 #include "scaling/scaling.h"
 #include "core/float_mode.h"
+#include "core/tuning.h"
+#include "core/util.h"
 #include <math.h>
 #include <string.h>
-
-/* Elements of a unit of what changes or checks them one by one: 256 KiB of float32, in the order of memory. */
-#define UNIT 65536
-
-/* Rows of fewer features are joined to rows of so many elements, whose parameters repeat: short loops would spend their
- * time on beginnings. */
-#define JOINED_BELOW 64
-#define JOINED 512
-
-/* Features that are gathered together: what is gathered of them stays in the L1 cache. */
-#define STRIPE 256
-
-/* What is looked through stands in rows of so many elements, eight at a time: memory is read almost in order then (256 MB
- * on two threads: 10.8 ms, not 11.7 with rows of 1,024). */
-#define SCAN_ROW 32
-
-/* A row of a block has so many elements at most; so many rows where some array runs across it. */
-#define BLOCK_ROW 1024
-#define CROSSING_ROWS 16
-
-static inline ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-static inline ptrdiff_t larger(ptrdiff_t a, ptrdiff_t b) { return a > b ? a : b; }
-static inline ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) / b; }
-static inline ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 
 /* From row to row, in elements. The stride of a single row may be anything. */
 static inline ptrdiff_t step_of(ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t itemsize)
@@ -47,11 +25,11 @@ typedef struct {
     /* Scaling: the features' parameters; of joined rows, repeated. */
     const char *scales[SCALES];
     ptrdiff_t repeats;
-    _Alignas(64) char repeated[SCALES][JOINED * sizeof(double)];
+    _Alignas(64) char repeated[SCALES][JOINED_ELEMENTS * sizeof(double)];
     atomic_int spoiled;
 } walk_t;
 
-static tile_t tile_of(const walk_t *walk, const table_t *table, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+static tile_t tile_at(const walk_t *walk, const matrix_t *table, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
                       ptrdiff_t cols)
 {
     ptrdiff_t down = table->strides[walk->row], along = table->strides[walk->col];
@@ -59,7 +37,7 @@ static tile_t tile_of(const walk_t *walk, const table_t *table, ptrdiff_t row, p
 }
 
 /* True if kernels can be pointed to the array. */
-static int is_native(const walk_t *walk, const table_t *table)
+static int is_direct(const walk_t *walk, const matrix_t *table)
 {
     const columns_t *columns = walk->columns;
     int together = table->strides[walk->col] == walk->itemsize || columns->extents[walk->col] == 1;
@@ -67,7 +45,7 @@ static int is_native(const walk_t *walk, const table_t *table)
            (table->strides[walk->row] >= 0 || columns->extents[walk->row] == 1);
 }
 
-static int crosses(const walk_t *walk, const table_t *table)
+static int crosses(const walk_t *walk, const matrix_t *table)
 {
     return table->strides[walk->col] != storage_size(table->storage);
 }
@@ -75,21 +53,21 @@ static int crosses(const walk_t *walk, const table_t *table)
 /* Memory order decides, by the array that is written. */
 static void plan_walk(walk_t *walk, const columns_t *columns)
 {
-    const table_t *target = columns->out.data ? &columns->out : &columns->x;
-    ptrdiff_t down = distance(target->strides[SAMPLE]), along = distance(target->strides[FEATURE]);
+    const matrix_t *target = columns->out.data ? &columns->out : &columns->x;
+    ptrdiff_t down = magnitude(target->strides[SAMPLE]), along = magnitude(target->strides[FEATURE]);
     int by_sample = columns->extents[FEATURE] == 1 || (columns->extents[SAMPLE] > 1 && down < along);
     walk->columns = columns;
     walk->row = by_sample ? FEATURE : SAMPLE;
     walk->col = by_sample ? SAMPLE : FEATURE;
     walk->itemsize = storage_size(columns->compute);
-    walk->in_place = !columns->out.data && is_native(walk, &columns->x);
+    walk->in_place = !columns->out.data && is_direct(walk, &columns->x);
     ptrdiff_t rows = columns->extents[walk->row], cols = columns->extents[walk->col];
     int crossing = crosses(walk, &columns->x) || (columns->out.data && crosses(walk, &columns->out));
     ptrdiff_t block = BLOCK_BYTES / walk->itemsize;
-    walk->max_cols = smaller(cols, crossing ? block / CROSSING_ROWS : smaller(block, BLOCK_ROW));
+    walk->max_cols = smaller(cols, crossing ? block / CROSSING_ROWS : block);
     walk->max_rows = block / walk->max_cols;
-    walk->unit_cols = smaller(cols, UNIT);
-    walk->unit_rows = smaller(rows, larger(1, UNIT / walk->unit_cols));
+    walk->unit_cols = smaller(cols, UNIT_ELEMENTS);
+    walk->unit_rows = smaller(rows, larger(1, UNIT_ELEMENTS / walk->unit_cols));
     walk->row_units = ceil_div(rows, walk->unit_rows);
     walk->col_units = ceil_div(cols, walk->unit_cols);
     walk->repeats = 1;
@@ -98,11 +76,11 @@ static void plan_walk(walk_t *walk, const columns_t *columns)
 
 typedef struct {
     ptrdiff_t row, rows, col, cols;
-} place_t;
+} rectangle_t;
 
-static place_t place_of(const walk_t *walk, ptrdiff_t unit)
+static rectangle_t rectangle_of(const walk_t *walk, ptrdiff_t unit)
 {
-    place_t at = {unit / walk->col_units * walk->unit_rows, walk->unit_rows,
+    rectangle_t at = {unit / walk->col_units * walk->unit_rows, walk->unit_rows,
                   unit % walk->col_units * walk->unit_cols, walk->unit_cols};
     at.rows = smaller(at.rows, walk->columns->extents[walk->row] - at.row);
     at.cols = smaller(at.cols, walk->columns->extents[walk->col] - at.col);
@@ -114,31 +92,31 @@ typedef struct {
     char *x;
     ptrdiff_t rows, cols, step; /* in elements */
     ptrdiff_t row, col;         /* where it begins */
-} panel_t;
+} x_tile_t;
 
-typedef void (*panel_run_t)(walk_t *walk, const panel_t *panel);
+typedef void (*panel_run_t)(walk_t *walk, const x_tile_t *panel);
 
 /* Run something over a unit's panels; where they are loaded, and something is written, store them. */
 static void run_unit(walk_t *walk, ptrdiff_t unit, panel_run_t run, int written)
 {
     const columns_t *columns = walk->columns;
-    const table_t *target = columns->out.data ? &columns->out : &columns->x;
-    place_t at = place_of(walk, unit);
+    const matrix_t *target = columns->out.data ? &columns->out : &columns->x;
+    rectangle_t at = rectangle_of(walk, unit);
     _Alignas(64) char block[BLOCK_BYTES];
     if (walk->in_place) {
-        tile_t tile = tile_of(walk, &columns->x, at.row, at.rows, at.col, at.cols);
+        tile_t tile = tile_at(walk, &columns->x, at.row, at.rows, at.col, at.cols);
         ptrdiff_t step = step_of(tile.row_stride, at.rows, at.cols, walk->itemsize);
-        run(walk, &(panel_t){tile.data, at.rows, at.cols, step, at.row, at.col});
+        run(walk, &(x_tile_t){tile.data, at.rows, at.cols, step, at.row, at.col});
         return;
     }
     for (ptrdiff_t r = 0, rows; r < at.rows; r += rows) {
         rows = smaller(at.rows - r, walk->max_rows);
         for (ptrdiff_t c = 0, cols; c < at.cols; c += cols) {
             cols = smaller(at.cols - c, walk->max_cols);
-            tile_t from = tile_of(walk, &columns->x, at.row + r, rows, at.col + c, cols);
+            tile_t from = tile_at(walk, &columns->x, at.row + r, rows, at.col + c, cols);
             columns->codecs[columns->x.storage].load(&from, block);
-            run(walk, &(panel_t){block, rows, cols, cols, at.row + r, at.col + c});
-            tile_t to = tile_of(walk, target, at.row + r, rows, at.col + c, cols);
+            run(walk, &(x_tile_t){block, rows, cols, cols, at.row + r, at.col + c});
+            tile_t to = tile_at(walk, target, at.row + r, rows, at.col + c, cols);
             if (written)
                 columns->codecs[target->storage].store(&to, block);
         }
@@ -149,7 +127,7 @@ static void run_unit(walk_t *walk, ptrdiff_t unit, panel_run_t run, int written)
 
 static void spoil(walk_t *walk, char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t step)
 {
-    _Alignas(64) char spoiled[BLOCK_ROW * sizeof(double)];
+    _Alignas(64) char spoiled[BLOCK_ELEMENTS * sizeof(double)];
     memset(spoiled, 0, (size_t)(cols * walk->itemsize));
     void *arrays[] = {x, spoiled};
     walk->columns->kernels[SPOIL](arrays, (ptrdiff_t[]){rows, cols, step});
@@ -161,18 +139,18 @@ static void spoil(walk_t *walk, char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff
 }
 
 /* Which element belongs to which column does not matter here: what stands end to end becomes long rows. */
-static void spoil_panel(walk_t *walk, const panel_t *panel)
+static void spoil_panel(walk_t *walk, const x_tile_t *panel)
 {
     ptrdiff_t rows = panel->rows, cols = panel->cols, step = panel->step;
     if (rows == 1 || step == cols) {
-        ptrdiff_t elements = rows * cols, row = smaller(elements, SCAN_ROW), rest = elements % row;
+        ptrdiff_t elements = rows * cols, row = smaller(elements, PROBE_ROW), rest = elements % row;
         spoil(walk, panel->x, elements / row, row, row);
         if (rest)
             spoil(walk, panel->x + (elements - rest) * walk->itemsize, 1, rest, rest);
         return;
     }
-    for (ptrdiff_t c = 0; c < cols; c += BLOCK_ROW)
-        spoil(walk, panel->x + c * walk->itemsize, rows, smaller(cols - c, BLOCK_ROW), step);
+    for (ptrdiff_t c = 0; c < cols; c += BLOCK_ELEMENTS)
+        spoil(walk, panel->x + c * walk->itemsize, rows, smaller(cols - c, BLOCK_ELEMENTS), step);
 }
 
 static void spoil_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
@@ -193,7 +171,7 @@ int all_finite(const columns_t *columns, void *scratch)
     if (columns->extents[SAMPLE] == 0 || columns->extents[FEATURE] == 0)
         return 1;
     plan_walk(walk, &reading);
-    columns->parallel_for(spoil_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
+    columns->parallel_for(spoil_units, walk, walk->row_units * walk->col_units, LARGEST_CHUNK, columns->threads);
     return !atomic_load(&walk->spoiled);
 }
 
@@ -208,7 +186,7 @@ static void scale(const walk_t *walk, char *x, ptrdiff_t rows, ptrdiff_t cols, p
     walk->columns->kernels[walk->col == FEATURE ? SCALE_COLUMNS : SCALE_ROWS](arrays, (ptrdiff_t[]){rows, cols, step});
 }
 
-static void scale_panel(walk_t *walk, const panel_t *panel)
+static void scale_panel(walk_t *walk, const x_tile_t *panel)
 {
     ptrdiff_t rows = panel->rows, cols = panel->cols, done = 0;
     ptrdiff_t feature = walk->col == FEATURE ? panel->col : panel->row;
@@ -236,9 +214,9 @@ static void scale_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
 static void repeat_scales(walk_t *walk)
 {
     ptrdiff_t features = walk->columns->extents[FEATURE], bytes = features * walk->itemsize;
-    if (walk->col != FEATURE || features >= JOINED_BELOW)
+    if (walk->col != FEATURE || features >= JOIN_BELOW)
         return;
-    walk->repeats = JOINED / features;
+    walk->repeats = JOINED_ELEMENTS / features;
     for (int i = 0; i < SCALES; i++)
         for (ptrdiff_t n = 0; n < walk->repeats; n++)
             memcpy(walk->repeated[i] + n * bytes, walk->scales[i], (size_t)bytes);
@@ -253,7 +231,7 @@ void scale_columns(const columns_t *columns, void *scratch, const void *const *s
     for (int i = 0; i < SCALES; i++)
         walk->scales[i] = scales[i];
     repeat_scales(walk);
-    columns->parallel_for(scale_units, walk, walk->row_units * walk->col_units, 64, columns->threads);
+    columns->parallel_for(scale_units, walk, walk->row_units * walk->col_units, LARGEST_CHUNK, columns->threads);
 }
 
 /* ---- Gathering: by parts of samples, whichever way memory is walked */
@@ -266,22 +244,22 @@ typedef struct {
     int by_row;            /* features stand together, of the compute type */
     double *centre;
     double *gathered;      /* of each part, vectors of all features */
-} gather_t;
+} column_stats_t;
 
 ptrdiff_t part_of(ptrdiff_t samples) { return larger(PART, ceil_div(samples, MAX_PARTS)); }
 
-static double *vector_of(const gather_t *gather, ptrdiff_t part, int which)
+static double *vector_of(const column_stats_t *gather, ptrdiff_t part, int which)
 {
     return gather->gathered + (part * GATHERED + which) * gather->columns->extents[FEATURE];
 }
 
-static const char *at(const gather_t *gather, ptrdiff_t sample, ptrdiff_t feature)
+static const char *at(const column_stats_t *gather, ptrdiff_t sample, ptrdiff_t feature)
 {
-    const table_t *x = &gather->columns->x;
+    const matrix_t *x = &gather->columns->x;
     return x->data + sample * x->strides[SAMPLE] + feature * x->strides[FEATURE];
 }
 
-static void add_panel(const gather_t *gather, ptrdiff_t part, ptrdiff_t feature, const char *x, ptrdiff_t rows,
+static void add_panel(const column_stats_t *gather, ptrdiff_t part, ptrdiff_t feature, const char *x, ptrdiff_t rows,
                       ptrdiff_t cols, ptrdiff_t step)
 {
     double one = 1;
@@ -295,11 +273,11 @@ static void add_panel(const gather_t *gather, ptrdiff_t part, ptrdiff_t feature,
 
 /* Also where samples stand together: eight features side by side are added up faster than eight samples of one, which wait
  * for each other (1.1 ns an element, not 2.5, where there are 64 features). */
-static void add_through_blocks(const gather_t *gather, ptrdiff_t part, ptrdiff_t sample, ptrdiff_t end,
+static void add_through_blocks(const column_stats_t *gather, ptrdiff_t part, ptrdiff_t sample, ptrdiff_t end,
                                ptrdiff_t feature, ptrdiff_t features)
 {
     const columns_t *columns = gather->columns;
-    const table_t *x = &columns->x;
+    const matrix_t *x = &columns->x;
     _Alignas(64) char block[BLOCK_BYTES];
     ptrdiff_t elements = BLOCK_BYTES / gather->itemsize, rows, cols;
     for (ptrdiff_t f = feature; f < feature + features; f += cols) {
@@ -313,11 +291,11 @@ static void add_through_blocks(const gather_t *gather, ptrdiff_t part, ptrdiff_t
     }
 }
 
-static void gather_unit(const gather_t *gather, ptrdiff_t unit)
+static void stats_unit(const column_stats_t *gather, ptrdiff_t unit)
 {
     const columns_t *columns = gather->columns;
-    ptrdiff_t part = unit / gather->stripes, feature = unit % gather->stripes * STRIPE;
-    ptrdiff_t features = smaller(columns->extents[FEATURE] - feature, STRIPE);
+    ptrdiff_t part = unit / gather->stripes, feature = unit % gather->stripes * STATS_STRIPE;
+    ptrdiff_t features = smaller(columns->extents[FEATURE] - feature, STATS_STRIPE);
     ptrdiff_t sample = part * gather->part, end = smaller(sample + gather->part, columns->extents[SAMPLE]);
     for (int i = 0; i < GATHERED; i++)
         for (ptrdiff_t f = feature; f < feature + features; f++)
@@ -329,15 +307,15 @@ static void gather_unit(const gather_t *gather, ptrdiff_t unit)
         add_through_blocks(gather, part, sample, end, feature, features);
 }
 
-static void gather_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+static void stats_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     (void)thread;
     for (; first < last; first++)
-        gather_unit(argument, first);
+        stats_unit(argument, first);
 }
 
 /* The first finite value of a feature; 0 where there is none. Mostly it is the very first: others are looked for in blocks. */
-static double first_value(const gather_t *gather, ptrdiff_t feature)
+static double first_value(const column_stats_t *gather, ptrdiff_t feature)
 {
     const columns_t *columns = gather->columns;
     const codec_t *codec = &columns->codecs[columns->x.storage];
@@ -357,22 +335,22 @@ static double first_value(const gather_t *gather, ptrdiff_t feature)
 
 /* Move the centres near the means, which some of the samples tell: where a centre is d standard deviations off, sums of
  * deviations grow by d a sample, and their roundings cost the mean up to 2e-15 d. */
-static void refine_centres(const gather_t *gather)
+static void refine_centres(const column_stats_t *gather)
 {
     columns_t some = *gather->columns;
     ptrdiff_t step = refining_step(some.extents[SAMPLE]);
     some.x.data += step / 2 * some.x.strides[SAMPLE]; /* the first of all may be unlike the others */
     some.extents[SAMPLE] = ceil_div(some.extents[SAMPLE] - step / 2, step);
     some.x.strides[SAMPLE] *= step;
-    gather_t refining = *gather;
+    column_stats_t refining = *gather;
     refining.columns = &some;
     refining.part = some.extents[SAMPLE];
     refining.parts = 1;
-    some.parallel_for(gather_units, &refining, refining.stripes, 64, some.threads);
+    some.parallel_for(stats_units, &refining, refining.stripes, LARGEST_CHUNK, some.threads);
     move_centres(some.extents[FEATURE], vector_of(&refining, 0, COUNT), vector_of(&refining, 0, TOTAL), gather->centre);
 }
 
-static void join_parts(const gather_t *gather, double *const *gathered)
+static void join_parts(const column_stats_t *gather, double *const *gathered)
 {
     for (ptrdiff_t f = 0; f < gather->columns->extents[FEATURE]; f++) {
         double sums[3] = {0, 0, 0}, lowest = INFINITY, highest = -INFINITY;
@@ -424,12 +402,12 @@ size_t gather_bytes(const columns_t *columns)
 
 void gather_columns(const columns_t *columns, char *scratch, double *const *gathered)
 {
-    gather_t gather = {.columns = columns, .itemsize = storage_size(columns->compute)};
+    column_stats_t gather = {.columns = columns, .itemsize = storage_size(columns->compute)};
     ptrdiff_t samples = columns->extents[SAMPLE], features = columns->extents[FEATURE];
-    const table_t *x = &columns->x;
+    const matrix_t *x = &columns->x;
     gather.part = part_of(samples);
     gather.parts = ceil_div(samples, gather.part);
-    gather.stripes = ceil_div(features, STRIPE);
+    gather.stripes = ceil_div(features, STATS_STRIPE);
     gather.by_row = x->storage == columns->compute &&
                     (x->strides[FEATURE] == gather.itemsize || features == 1) &&
                     (x->strides[SAMPLE] >= 0 || samples == 1);
@@ -440,7 +418,7 @@ void gather_columns(const columns_t *columns, char *scratch, double *const *gath
         gather.centre[f] = first_value(&gather, f);
     if (samples > REFINING_STEP)
         refine_centres(&gather);
-    columns->parallel_for(gather_units, &gather, gather.parts * gather.stripes, 64, columns->threads);
+    columns->parallel_for(stats_units, &gather, gather.parts * gather.stripes, LARGEST_CHUNK, columns->threads);
     join_parts(&gather, gathered);
     leave_float_mode(caller);
     finish_columns(features, gather.centre, gathered);

@@ -3,18 +3,15 @@
  * A kernel is a function of rules/scaling.py compiled into a loop over a panel of x: void kernel(void **arrays, const
  * ptrdiff_t *sizes). Arrays are x, of the compute type, whose columns stand together, and the function's other values, one
  * for each column (or row). Sizes are rows, columns, and the elements from row to row. What is gathered is float64. */
-#ifndef FASTOPT_COLUMNS_H
-#define FASTOPT_COLUMNS_H
+#ifndef FASTOPT_SCALING_H
+#define FASTOPT_SCALING_H
 #include "core/codecs.h"
+#include "core/sum_tree.h"
 #include "threads/parallel_for.h"
 #include <stdatomic.h>
 
-/* Bytes of x's block in the L1 cache, where x can't be worked on in place. */
-#define BLOCK_BYTES 4096
-
-/* The fixed tree of what is gathered: a part of so many samples is added up in order, and then the parts are. There are
+/* The fixed tree of what is gathered: a part of PART samples is added up in order, and then the parts are. There are
  * MAX_PARTS at most, of more samples then: what waits in scratch memory stays small. */
-#define PART 2048
 #define MAX_PARTS 1024
 
 /* Centres are refined by every 16th sample, or by fewer, so that there are 128 at most: a mean that is a tenth of a
@@ -33,25 +30,22 @@ enum gathered { COUNT, TOTAL, SQUARES, LOWEST, HIGHEST, GATHERED };
 
 typedef void (*column_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
-/* As parallel_for() in schedule.h, which belongs to another module of the package. */
-typedef void (*parallel_for_t)(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
-
 /* An array's memory: bytes from sample to sample, and from feature to feature. */
 enum axis { SAMPLE, FEATURE };
 typedef struct {
     char *data; /* NULL: there is no such array */
     enum storage storage;
     ptrdiff_t strides[2];
-} table_t;
+} matrix_t;
 
 typedef struct {
     ptrdiff_t extents[2]; /* samples, features */
-    table_t x;
-    table_t out; /* where there is none, x is scaled in place */
+    matrix_t x;
+    matrix_t out; /* where there is none, x is scaled in place */
     enum storage compute;
     const codec_t *codecs;
     column_kernel_t kernels[COLUMN_KERNELS];
-    parallel_for_t parallel_for;
+    parallel_for_fn parallel_for;
     int threads;
 } columns_t;
 

@@ -37,6 +37,9 @@ cimport numpy as cnp
 
 cnp.import_array()
 
+cdef extern from "threads/parallel_for.h" nogil:
+    ctypedef void (*parallel_for_fn)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
+
 cdef extern from "scaling/scaling.h" nogil:
     enum:
         SCALES
@@ -45,18 +48,17 @@ cdef extern from "scaling/scaling.h" nogil:
     ctypedef struct codec_t:
         pass
     ctypedef void (*column_kernel_t)(void **, const Py_ssize_t *) noexcept
-    ctypedef void (*parallel_for_t)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
-    ctypedef struct table_t:
+    ctypedef struct matrix_t:
         char *data
         storage storage_of "storage"
         Py_ssize_t strides[2]
     ctypedef struct columns_t:
         Py_ssize_t extents[2]
-        table_t x, out
+        matrix_t x, out
         storage compute
         const codec_t *codecs
         column_kernel_t kernels[4]
-        parallel_for_t parallel_for
+        parallel_for_fn parallel_for
         int threads
     size_t walk_bytes()
     bint all_finite(const columns_t *, void *)
@@ -371,8 +373,8 @@ def as_float(array):
         return array.astype(numpy.float64)
 
 
-cdef table_t table_of(ndarray array, storage stored):
-    cdef table_t table
+cdef matrix_t table_of(ndarray array, storage stored):
+    cdef matrix_t table
     table.data = <char *>cnp.PyArray_DATA(array)
     table.storage_of = stored
     table.strides[0] = cnp.PyArray_STRIDE(array, 0)

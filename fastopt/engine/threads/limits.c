@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "threads/limits.h"
+#include "core/tuning.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -3,10 +3,6 @@
 #define FASTOPT_THREAD_LIMITS_H
 #include <stddef.h>
 
-/* Below this many array elements in all (elements x arrays), one thread. Measured with Adam, 2 threads: 16 k elements
- * take 9.2 us on one thread and 7.9 on two, 33 k take 16.4 and 11.1; but a thread that sleeps needs 5 to 50 us. */
-#define SERIAL_BELOW 131072
-
 /* Read the cgroup quota. */
 void init_limits(void);
 

@@ -1,12 +1,11 @@
 #include "threads/parallel_for.h"
 #include "core/float_mode.h"
+#include "core/tuning.h"
+#include "core/util.h"
 #include "threads/pool.h"
 #include <stdatomic.h>
 
-/* A thread takes at most this part of its share at a time. */
-#define CHUNKS_PER_SHARE 4
-
-/* The units stand in one line. Each thread has a share of it, the same at every call, so that its caches still hold
+/* The units stand in one line. Each thread has a share of it, the same at every loop, so that its caches still hold
  * what it touched at the last; one that is done takes from the others' shares, so that none waits for a thread whose
  * processor is busy with another program. */
 typedef struct {
@@ -21,41 +20,41 @@ typedef struct {
     ptrdiff_t chunk;
     int threads;
     share_t *shares; /* of each thread */
-} call_t;
+} loop_t;
 
 /* Run what is left of a share. */
-static void run_share(const call_t *call, share_t *share, int thread)
+static void run_share(const loop_t *loop, share_t *share, int thread)
 {
     for (;;) {
-        ptrdiff_t first = atomic_fetch_add_explicit(&share->next, call->chunk, memory_order_relaxed);
+        ptrdiff_t first = atomic_fetch_add_explicit(&share->next, loop->chunk, memory_order_relaxed);
         if (first >= share->end)
             return;
-        ptrdiff_t last = share->end - first < call->chunk ? share->end : first + call->chunk;
-        call->run(call->argument, thread, first, last);
+        ptrdiff_t last = share->end - first < loop->chunk ? share->end : first + loop->chunk;
+        loop->run(loop->argument, thread, first, last);
     }
 }
 
 /* One thread's part: its own share, then what is left of the others'. */
 static void run_thread(void *argument, int thread)
 {
-    call_t *call = argument;
+    loop_t *loop = argument;
     float_mode_t caller = enter_float_mode();
-    for (int t = 0; t < call->threads; t++)
-        run_share(call, &call->shares[(thread + t) % call->threads], thread);
+    for (int t = 0; t < loop->threads; t++)
+        run_share(loop, &loop->shares[(thread + t) % loop->threads], thread);
     leave_float_mode(caller);
 }
 
 static void spread_in_pool(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
 {
     share_t shares[threads];
-    call_t call = {.run = run, .argument = argument, .threads = threads, .shares = shares};
+    loop_t loop = {.run = run, .argument = argument, .threads = threads, .shares = shares};
     ptrdiff_t chunk = units / threads / CHUNKS_PER_SHARE;
-    call.chunk = chunk < 1 ? 1 : (chunk > largest_chunk ? largest_chunk : chunk);
+    loop.chunk = chunk < 1 ? 1 : (chunk > largest_chunk ? largest_chunk : chunk);
     for (int t = 0; t < threads; t++) {
         atomic_init(&shares[t].next, units * t / threads);
         shares[t].end = units * (t + 1) / threads;
     }
-    run_in_pool(run_thread, &call, threads);
+    run_in_pool(run_thread, &loop, threads);
 }
 
 void parallel_for(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)

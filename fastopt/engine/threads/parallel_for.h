@@ -1,6 +1,6 @@
 /* Spreads units of work over threads. */
-#ifndef FASTOPT_SCHEDULE_H
-#define FASTOPT_SCHEDULE_H
+#ifndef FASTOPT_PARALLEL_FOR_H
+#define FASTOPT_PARALLEL_FOR_H
 #include <stddef.h>
 
 /* Does the units first, first + 1, ..., last - 1; `thread` is below the number of threads asked for. */
@@ -9,5 +9,8 @@ typedef void (*range_fn)(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
 /* Do units 0, 1, ..., units - 1 in any order on at most so many threads, the caller's among them, all in the
  * floating-point mode of kernels. A thread takes no more than largest_chunk units at a time. */
 void parallel_for(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
+
+/* A pointer to it: the other modules of the package are linked without this one. */
+typedef void (*parallel_for_fn)(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads);
 
 #endif

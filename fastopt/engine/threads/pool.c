@@ -1,5 +1,6 @@
 #define _GNU_SOURCE
 #include "threads/pool.h"
+#include "core/tuning.h"
 
 #if defined(__unix__) || defined(__APPLE__)
 #include <pthread.h>
@@ -8,14 +9,6 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <time.h>
-
-/* How long a thread looks for more work before it sleeps, and a caller at threads that are still at it. To wake a thread
- * costs the caller 5 to 10 us, and it begins 50 to 500 us later (on a virtual machine): by then a step of 100,000
- * elements is over, and the thread is of use if it finds the next. A caller that had to be woken makes the thread that
- * woke it late for the next call, at whose end it sleeps again, and so on (batch norm of 1,024 x 512: 130 us a call, not
- * 60, for seconds on end): soon it lets others run, but it sleeps late. */
-#define LOOKS_NS 200000
-#define CALLER_YIELDS_NS 20000
 
 /* The state of the pool in one word, so that a thread joins a call or not at all: bit 0, a call is open; then the
  * threads that joined it; then those still at work; then the number of the call. */
@@ -106,7 +99,7 @@ static void sleep_until_woken(uint64_t last_call)
 /* Wait for an open call and join it; return the state as joined. */
 static uint64_t join_call(uint64_t last_call)
 {
-    int64_t deadline = now_ns() + LOOKS_NS;
+    int64_t deadline = now_ns() + SPIN_NS;
     for (unsigned looks = 1;; looks++) {
         uint64_t seen = atomic_load(&state);
         if (may_join(seen, last_call)) {
@@ -117,7 +110,7 @@ static uint64_t join_call(uint64_t last_call)
         } else {
             sleep_until_woken(last_call);
             leave_cpu_of_caller();
-            deadline = now_ns() + LOOKS_NS;
+            deadline = now_ns() + SPIN_NS;
         }
     }
 }
@@ -188,10 +181,10 @@ static void close_call(void)
     uint64_t closed = atomic_fetch_and(&state, ~OPEN);
     if (ACTIVE(closed) == 0)
         return;
-    for (int64_t begin = now_ns(), passed = 0; passed < LOOKS_NS; passed = now_ns() - begin) {
+    for (int64_t begin = now_ns(), passed = 0; passed < SPIN_NS; passed = now_ns() - begin) {
         if (ACTIVE(atomic_load(&state)) == 0)
             return;
-        if (passed < CALLER_YIELDS_NS)
+        if (passed < CALLER_SPIN_NS)
             pause_briefly();
         else
             sched_yield();

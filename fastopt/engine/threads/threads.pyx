@@ -6,8 +6,10 @@ import os
 from fastopt.engine.core.hyperparameters import whole
 from fastopt.common.messages import brief
 
-cdef extern from "threads/limits.h" nogil:
+cdef extern from "core/tuning.h" nogil:
     int SERIAL_BELOW
+
+cdef extern from "threads/limits.h" nogil:
     void init_limits()
     int cpu_limit()
     void c_pretend_cpu_limit "pretend_cpu_limit" (int)

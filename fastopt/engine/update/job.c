@@ -1,16 +1,13 @@
 #include "update/job.h"
 #include <stddef.h>
 
-static ptrdiff_t distance(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
-static ptrdiff_t smaller(ptrdiff_t a, ptrdiff_t b) { return a < b ? a : b; }
-
 /* ---- Planning: from the caller's axes to a short list of axes in memory order */
 
 /* True if axis a should be walked outside axis b: the array that comes first decides, param before all. */
 static int walks_outside(const layout_t *layout, int narrays, int a, int b)
 {
     for (int i = 0; i < narrays; i++) {
-        ptrdiff_t outer = distance(layout->axes[a].strides[i]), inner = distance(layout->axes[b].strides[i]);
+        ptrdiff_t outer = magnitude(layout->axes[a].strides[i]), inner = magnitude(layout->axes[b].strides[i]);
         if (outer != inner)
             return outer > inner;
     }
@@ -76,7 +73,7 @@ static int crossing_axis(const layout_t *layout, int narrays)
         int nearest = last;
         for (int axis = last - 1; axis >= 0; axis--)
             if (layout->axes[axis].strides[i]
-                && distance(layout->axes[axis].strides[i]) < distance(layout->axes[nearest].strides[i]))
+                && magnitude(layout->axes[axis].strides[i]) < magnitude(layout->axes[nearest].strides[i]))
                 nearest = axis;
         if (nearest != last)
             return nearest;
@@ -101,7 +98,7 @@ static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
 static ptrdiff_t tiles_along(const layout_t *layout, int axis)
 {
     ptrdiff_t tile = axis == layout->ndim - 1 ? layout->tile_cols : (axis == layout->row_axis ? layout->tile_rows : 1);
-    return (layout->axes[axis].extent + tile - 1) / tile;
+    return ceil_div(layout->axes[axis].extent, tile);
 }
 
 /* A job's arrays, and, where something is random, elements' places, which are walked like an array. */
@@ -120,7 +117,7 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
         contiguous &= views[i].storage == task->compute;
     }
     job->layout = NULL;
-    job->units = (job->count + PIECE - 1) / PIECE;
+    job->units = ceil_div(job->count, PIECE);
     if (job->count == 0)
         return;
 
@@ -205,7 +202,7 @@ static void follow(const task_t *task, void **arrays, const tile_t *tiles)
 }
 
 /* Draw what the kernel takes behind its arrays; the bits that it has of a tile stand in the order of its elements. */
-static void draw_for(const task_t *task, void **arrays, const tile_t *places, uint32_t (*bits)[BITS_ROOM])
+static void draw_for(const task_t *task, void **arrays, const tile_t *places, uint32_t (*bits)[BITS_CAPACITY])
 {
     for (int i = 0; i < task->sources; i++) {
         task->draw(places, &task->source[i], bits[i]);

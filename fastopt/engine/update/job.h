@@ -6,16 +6,9 @@
 #ifndef FASTOPT_JOB_H
 #define FASTOPT_JOB_H
 #include "core/codecs.h"
-#include "random/draw.h"
+#include "core/draw.h"
 #include "core/kernel.h"
-
-#define MAX_DIMS 64
-
-/* Bytes of one array's block: 6 arrays fit the 32 KiB of the smallest L1 caches about. */
-#define BLOCK_BYTES 4096
-
-/* Elements of a unit of a contiguous job. */
-#define PIECE 1024
+#include "core/tuning.h"
 
 /* What the caller's array looks like: element (i, j, ...) is at data + i*strides[0] + j*strides[1] + ... */
 typedef struct {
@@ -82,7 +75,7 @@ size_t layout_bytes(const layout_t *layout);
 /* What a thread loads tiles into, and draws bits into: more than some threads' stacks hold. */
 typedef struct {
     _Alignas(64) char blocks[MAX_SLOTS][BLOCK_BYTES];
-    _Alignas(64) uint32_t bits[2][BITS_ROOM];
+    _Alignas(64) uint32_t bits[2][BITS_CAPACITY];
 } room_t;
 
 typedef struct {
@@ -90,9 +83,6 @@ typedef struct {
     ptrdiff_t njobs;
     room_t *rooms; /* one for each thread; of no use where no job has a layout */
 } list_t;
-
-/* A thread takes no more units at a time: 64 pieces of 1,024 elements. */
-#define LARGEST_CHUNK 64
 
 /* Number the units of all jobs through; return how many there are. */
 ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs);

@@ -3,6 +3,9 @@
 from libc.stdint cimport uint32_t, uint64_t
 from numpy cimport npy_intp
 
+cdef extern from "core/tuning.h" nogil:
+    Py_ssize_t LARGEST_CHUNK
+
 cdef extern from "core/kernel.h" nogil:
     enum storage:
         FLOAT32
@@ -23,7 +26,7 @@ cdef extern from "core/codecs.h" nogil:
         uint64_t seed
         uint64_t step
 
-cdef extern from "random/draw.h" nogil:
+cdef extern from "core/draw.h" nogil:
     enum purpose:
         INITIAL
         INITIAL_MORE
@@ -36,7 +39,6 @@ cdef extern from "random/draw.h" nogil:
 
 cdef extern from "update/job.h" nogil:
     int MAX_SLOTS
-    Py_ssize_t LARGEST_CHUNK
     ctypedef struct view_t:
         char *data
         const npy_intp *strides

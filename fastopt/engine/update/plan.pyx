@@ -35,7 +35,7 @@ from fastopt.engine.update.job cimport (
 from fastopt.engine.core.pins cimport is_pinned_by, owner_of, owns_its_memory, pin, pin_of
 from fastopt.engine.update.run cimport run_list
 from fastopt.engine.update.sum_squares cimport (
-    DIRECTIONS, GRADIENTS, PAIRS, SUMMED, add_sum, measure_t, measure_room_t, measure_units, measured, measures_t,
+    DIRECTIONS, GRADIENTS, PAIRS, SQUARE_PART, add_sum, measure_t, measure_room_t, measure_units, measured, measures_t,
     root_of, sum_t,
 )
 from fastopt.engine.update.tensor cimport (
@@ -72,10 +72,10 @@ cdef extern from "numpy/arrayobject.h":
     int NPY_ARRAY_WRITEABLE
     bint PyArray_IS_C_CONTIGUOUS(ndarray)
 
-# The GIL is released for a model of so many array elements for each of its tensors, or so many in all (a step of 1.5 ms).
-cdef enum:
-    PINNED = 4096
-    HELD_BELOW = 8388608
+cdef extern from "core/tuning.h" nogil:
+    enum:
+        PINNED
+        HELD_BELOW
 
 
 class Tensor(NamedTuple):
@@ -814,7 +814,7 @@ cdef class Plan:
             one.views = &tensor.views[1] if what == GRADIENTS else tensor.views
             one.straight = tensor.straight >> 1 if what == GRADIENTS else tensor.straight
             one.ndim, one.shape = tensor.ndim, tensor.shape
-            one.count, one.units, one.units_before = tensor.count, (tensor.count + SUMMED - 1) // SUMMED, units
+            one.count, one.units, one.units_before = tensor.count, (tensor.count + SQUARE_PART - 1) // SQUARE_PART, units
             one.sums = self.sums + 2 * units
             units += one.units
             elements += tensor.count * (1 if what == GRADIENTS else tensor.narrays)
@@ -852,7 +852,7 @@ cdef class Plan:
         if self.measures != NULL:
             return 0
         for i in range(self.count):
-            units += (self.tensors[i].count + SUMMED - 1) // SUMMED
+            units += (self.tensors[i].count + SQUARE_PART - 1) // SQUARE_PART
         self.sums = <sum_t *>zeros(2 * units, sizeof(sum_t))
         self.summing[0], self.summing[1] = <const summing_t *><size_t>load_summing("float32"), <const summing_t *><size_t>load_summing("float64")
         self.measures = <measure_t *>zeros(self.count, sizeof(measure_t))

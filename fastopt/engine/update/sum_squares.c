@@ -10,7 +10,7 @@ static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, 
     const codec_t *codec = &task->codecs[view->storage];
     int last = measure->ndim - 1;
     if (measure->straight >> array & 1) {
-        ptrdiff_t size = view->storage == FLOAT64 ? 8 : (view->storage == FLOAT32 ? 4 : 2);
+        ptrdiff_t size = storage_size(view->storage);
         codec->load(&(tile_t){view->data + first * size, 1, n, 0, size}, block);
         return;
     }
@@ -22,8 +22,7 @@ static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, 
             data += rest % measure->shape[axis] * view->strides[axis];
             rest /= measure->shape[axis];
         }
-        ptrdiff_t cols = measure->shape[last] - column;
-        cols = cols < n ? cols : n;
+        ptrdiff_t cols = smaller(measure->shape[last] - column, n);
         codec->load(&(tile_t){data, 1, cols, 0, view->strides[last]}, block);
         block += cols * (ptrdiff_t)task->itemsize;
         first += cols;
@@ -75,10 +74,10 @@ static void sum_unit(const measures_t *all, measure_room_t *room, const measure_
                      double *sums)
 {
     const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
-    ptrdiff_t first = unit * SUMMED, end = first + SUMMED < measure->count ? first + SUMMED : measure->count;
+    ptrdiff_t first = unit * SQUARE_PART, end = smaller(first + SQUARE_PART, measure->count);
     double lanes[2][SQUARE_LANES] = {{0}}, scale = ldexp(1.0, exponent);
     for (; first < end; first += BLOCK_ELEMENTS) {
-        ptrdiff_t n = end - first < BLOCK_ELEMENTS ? end - first : BLOCK_ELEMENTS;
+        ptrdiff_t n = smaller(end - first, BLOCK_ELEMENTS);
         void *x = elements(measure, 0, first, n, &room->first);
         summing->add_squares(x, n, scale, lanes[0]);
         if (all->what == PAIRS) {

@@ -1,14 +1,12 @@
 /* Sums of squares of tensors: of gradients, for their norm; of parameters and directions, for layer-wise rules.
  *
- * A sum is a tree over the elements in C order, wherever they stand in memory: a unit of SUMMED elements goes into
+ * A sum is a tree over the elements in C order, wherever they stand in memory: a unit of SQUARE_PART elements goes into
  * SQUARE_LANES sums in double, which are folded in pairs; the units' sums, and then the tensors', are added one after the
- * other. So a norm has the same bits for every layout and number of threads. */
-#ifndef FASTOPT_SQUARES_H
-#define FASTOPT_SQUARES_H
+ * other. So a norm has the same bits for every layout and number of threads. The two sums of a unit take 32 bytes beside the
+ * 256 KiB of a float32 gradient. */
+#ifndef FASTOPT_SUM_SQUARES_H
+#define FASTOPT_SUM_SQUARES_H
 #include "update/job.h"
-
-/* Elements of a unit: its two sums take 32 bytes beside the 256 KiB of a float32 gradient. */
-#define SUMMED 65536
 
 /* What is summed for each tensor. */
 enum measured {
@@ -35,13 +33,12 @@ typedef struct {
     sum_t *sums; /* two for each unit */
 } measure_t;
 
-/* What a thread loads elements into: more than some threads' stacks hold. */
-#define BLOCK_ELEMENTS (BLOCK_BYTES / (ptrdiff_t)sizeof(float))
-
+/* A block of elements of either compute type. */
 typedef struct {
-    _Alignas(64) char bytes[BLOCK_ELEMENTS * sizeof(double)];
+    _Alignas(CACHE_LINE) char bytes[BLOCK_ELEMENTS * sizeof(double)];
 } block_t;
 
+/* What a thread loads elements into: more than some threads' stacks hold. */
 typedef struct {
     block_t first, others[MAX_ARRAYS]; /* of the first array; of what is measured beside it */
 } measure_room_t;

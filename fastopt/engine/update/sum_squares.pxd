@@ -1,14 +1,16 @@
-"""What squares.h declares: norms of tensors."""
+"""What sum_squares.h declares: norms of tensors."""
 
 from numpy cimport npy_intp
 
 from fastopt.engine.update.job cimport summing_t, task_t, view_t
 
+cdef extern from "core/sum_tree.h" nogil:
+    Py_ssize_t SQUARE_PART
+
 cdef extern from "update/sum_squares.h" nogil:
     ctypedef struct sum_t:
         double value
         int exponent
-    Py_ssize_t SUMMED
     enum measured:
         GRADIENTS
         PAIRS

@@ -3,47 +3,44 @@
  * The element at place i has word i % 4 of what Philox makes of the key `seed` and the counter
  *
  *     i / 4 in words 0 and 1; offset + 2^56 * purpose in words 2 and 3; the lower half first. */
-#include "random/draw.h"
-
-/* Of as many counters as keep four vectors going: a round waits 8 cycles for its products and exclusive ors. Per number
- * that is 0.40 ns with AVX-512, 1.1 with AVX2 and 1.6 with SSE2; two vectors take 0.70, 1.05 and 2.0. */
-#define VECTORS 4
+#include "core/draw.h"
 
 #if defined(__AVX512F__)
 #define VECTOR_BYTES 64
-#define VECTOR_PRODUCT(a, b) ((vector_t)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
+#define VECTOR_PRODUCT(a, b) ((simd_t)_mm512_mul_epu32((__m512i)(a), (__m512i)(b)))
 #elif defined(__AVX2__)
 #define VECTOR_BYTES 32
-#define VECTOR_PRODUCT(a, b) ((vector_t)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
+#define VECTOR_PRODUCT(a, b) ((simd_t)_mm256_mul_epu32((__m256i)(a), (__m256i)(b)))
 #elif defined(__SSE2__)
 #define VECTOR_BYTES 16
-#define VECTOR_PRODUCT(a, b) ((vector_t)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
+#define VECTOR_PRODUCT(a, b) ((simd_t)_mm_mul_epu32((__m128i)(a), (__m128i)(b)))
 #else
 #define VECTOR_BYTES 16
 #define VECTOR_PRODUCT(a, b) ((a) * ((b) & 0xffffffff))
 #endif
 
-typedef uint64_t vector_t __attribute__((vector_size(VECTOR_BYTES)));
+/* The processor's widest vectors, of 64-bit words. */
+typedef uint64_t simd_t __attribute__((vector_size(VECTOR_BYTES)));
 
 #define WIDTH (VECTOR_BYTES / 8)
-#define COUNTERS (VECTORS * WIDTH)
+#define COUNTERS (PHILOX_VECTORS * WIDTH)
 
-PHILOX(philox_vectors, vector_t, VECTORS, VECTOR_PRODUCT)
+PHILOX(philox_vectors, simd_t, PHILOX_VECTORS, VECTOR_PRODUCT)
 
 /* What becomes of the counters that count `blocks`: for each four words, two and two, the first in the lower half. */
 static inline void draw_blocks(const uint64_t *blocks, const source_t *source, uint64_t *restrict pairs)
 {
-    const vector_t none = {0};
-    vector_t x[4][VECTORS];
-    for (int v = 0; v < VECTORS; v++) {
+    const simd_t none = {0};
+    simd_t x[4][PHILOX_VECTORS];
+    for (int v = 0; v < PHILOX_VECTORS; v++) {
         memcpy(&x[0][v], blocks + v * WIDTH, VECTOR_BYTES);
         x[1][v] = x[0][v] >> 32;
         x[2][v] = none + source->offset;
         x[3][v] = none + (source->offset >> 32 | (uint64_t)source->purpose << 24);
     }
     philox_vectors(x, none + source->seed, none + (source->seed >> 32));
-    for (int v = 0; v < VECTORS; v++) {
-        vector_t first = (x[0][v] & 0xffffffff) | x[1][v] << 32, second = (x[2][v] & 0xffffffff) | x[3][v] << 32;
+    for (int v = 0; v < PHILOX_VECTORS; v++) {
+        simd_t first = (x[0][v] & 0xffffffff) | x[1][v] << 32, second = (x[2][v] & 0xffffffff) | x[3][v] << 32;
         for (int i = 0; i < WIDTH; i++, pairs += 2) {
             pairs[0] = first[i];
             pairs[1] = second[i];

@@ -3,7 +3,8 @@
 #ifndef FASTOPT_DRAW_H
 #define FASTOPT_DRAW_H
 #include "core/codecs.h"
-#include "random/philox.h"
+#include "core/philox.h"
+#include "core/tuning.h"
 
 typedef struct {
     uint64_t seed;
@@ -12,9 +13,9 @@ typedef struct {
 } source_t;
 
 /* Draw 32 bits for each element of a tile, which has where elements stand in C order in place of addresses. `bits` has
- * BITS_ROOM words: there may be some behind those of the tile. */
+ * BITS_CAPACITY words: there may be some behind those of the tile. */
 typedef void (*draw_t)(const tile_t *places, const source_t *source, uint32_t *bits);
 
-#define BITS_ROOM (1024 + 4 * 64)
+#define BITS_CAPACITY (BLOCK_ELEMENTS + 4 * 64)
 
 #endif
