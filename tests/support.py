@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+
 from fastopt.engine.threads.threads import pretend_cpu_limit
 
 ROOT = Path(__file__).parent.parent

@@ -20,9 +20,9 @@ from fastopt.reference.random import INITIAL, INITIAL_MORE, philox
 from fastopt.rules import random as random_rules
 from tests.cuda.support import BFLOAT16, Exported, OnDevice, on_device
 from tests.cuda.test_norms import fetched, refused
+from tests.random.test_dropout import SPECIAL
+from tests.random.test_random import FILLS, KEY, KNOWN, words
 from tests.support import LAYOUTS, assert_same_bits, bits
-from tests.test_dropout import SPECIAL
-from tests.test_random import FILLS, KEY, KNOWN, words
 
 INITIALISERS = [getattr(init, name) for name in init.__all__]
 every_initialiser = pytest.mark.parametrize("function", INITIALISERS, ids=lambda function: function.__name__)

@@ -12,8 +12,8 @@ from fastopt.device.arrays import DeviceArray
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler, Whitener
 from tests.cuda.support import BFLOAT16, Exported, OnDevice, on_device
 from tests.cuda.test_norms import fetched, refused
+from tests.scaling.test_same_bits import data
 from tests.support import LAYOUTS, assert_same_bits
-from tests.test_scaling_same_bits import data
 
 SCALERS = [MinMaxScaler, MeanNormalizer, StandardScaler, MaxAbsScaler]
 scalers = pytest.mark.parametrize("kind", SCALERS)

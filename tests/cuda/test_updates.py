@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from fastopt.engine.update.run import run_many
 
 import fastopt
 from fastopt.backends.cuda import SIMULATED, Kernel
 from fastopt.codegen.cuda.update import CHUNK, LIST
 from fastopt.device import update as launch
 from fastopt.device.select import machine
+from fastopt.engine.update.run import run_many
 from fastopt.rules.update import sgd
 from fastopt.updates.adam import ADAM
 from tests.cases import BY_NAME, CASES

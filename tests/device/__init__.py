@@ -1,0 +1,1 @@
+"""CUDA without a device, and on one."""

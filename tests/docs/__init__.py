@@ -1,0 +1,1 @@
+"""Documentation, examples, types and style."""

@@ -1,0 +1,273 @@
+"""The documentation says what is there: docstrings, the code in them and in docs/, links, and numbers."""
+
+from __future__ import annotations
+
+import doctest
+import importlib.util
+import inspect
+import re
+import runpy
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import numpy as np
+import pytest
+
+import fastopt
+import fastopt.norm
+import fastopt.optim
+import fastopt.scaling
+import fastopt.schedules
+import fastopt.updates.descent
+from fastopt.codegen.cython.update import cython_module
+from fastopt.coefficients.ranges import RANGES
+from tests import cases
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+SOURCES = [path for path in (ROOT / "fastopt").rglob("*") if path.suffix in {".py", ".pyx", ".pxd", ".c", ".h"}]
+SOURCES = [path for path in SOURCES if not re.match(r"(#|/\*) Generated from ", path.read_text())]
+
+FUNCTIONS = [name for name in fastopt.__all__ if inspect.isroutine(getattr(fastopt, name))]
+UPDATES = [name for name in FUNCTIONS if getattr(fastopt, name).__module__.startswith("fastopt.updates.")]
+NORMS = [name for name in FUNCTIONS if getattr(fastopt, name).__module__.startswith("fastopt.norm.")]
+
+
+# ---- Docstrings
+
+
+def sections(name: str) -> dict[str, str]:
+    """Return the sections of a function's docstring by title, and under "" what stands before them."""
+    parts = re.split(r"^(\w[\w ]*)\n-{3,}\n", inspect.getdoc(getattr(fastopt, name)) or "", flags=re.M)
+    return {"": parts[0], **dict(zip(parts[1::2], parts[2::2], strict=True))}
+
+
+def entries(section: str) -> dict[str, str]:
+    """Return the entry of each name in a section of parameters."""
+    by_name = {}
+    for entry in filter(None, re.split(r"\n(?=\S)", section.strip())):
+        for name in re.split(" :|\n", entry)[0].split(", "):
+            by_name[name] = entry
+    return by_name
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_parameters(name: str) -> None:
+    """Every public function documents each of its parameters, in the order of its signature."""
+    documented = entries(sections(name).get("Parameters", ""))
+    assert list(documented) == list(inspect.signature(getattr(fastopt, name)).parameters)
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_examples(name: str) -> None:
+    """Every public function has an example, which gives what it says."""
+    (test,) = doctest.DocTestFinder(recurse=False).find(getattr(fastopt, name), name, globs={})
+    said: list[str] = []
+    assert test.examples
+    assert doctest.DocTestRunner().run(test, out=said.append).failed == 0, "".join(said)
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_sections(name: str) -> None:
+    """Every update has a formula for what it updates first, and all sections."""
+    documented = sections(name)
+    target = next(iter(inspect.signature(getattr(fastopt, name)).parameters))
+    assert re.search(rf"^    .*{target}.* -?= ", documented[""], re.M)
+    assert list(documented) == ["", "Parameters", "Raises", "Notes", "References", "Examples"]
+
+
+@pytest.mark.parametrize("name", UPDATES)
+def test_arrays(name: str) -> None:
+    """Every array is said to be read or updated, and state to start from something."""
+    documented = entries(sections(name)["Parameters"])
+    parameters = inspect.signature(getattr(fastopt, name)).parameters.values()
+    param, grad, *state = (p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD)
+    assert f"{param} is updated, grad is read" in documented[param]
+    assert documented[param] == documented[grad]
+    for array in state:
+        assert re.search(r" : array(, optional)?\n    Updated; starts? from ", documented[array])
+
+
+@pytest.mark.parametrize("name", NORMS)
+def test_sections_of_norms(name: str) -> None:
+    """Every norm has a formula for its first result, and all sections; every array is said to be read or updated."""
+    documented = sections(name)
+    titles = ["", "Parameters", "Returns", "Raises", "Notes", "References", "Examples"]
+    assert list(documented) == titles
+    results = list(entries(documented["Returns"]))
+    assert re.search(rf"^    {results[0]} = ", documented[""], re.M)
+    for array, entry in entries(documented["Parameters"]).items():
+        if " : array" in entry:
+            effect = "Updated" if "forward" in name and array.startswith("running_") else "Read"
+            assert re.search("\n    Written and returned" if array == "out" else f"\n    {effect}; ", entry), array
+
+
+@pytest.mark.parametrize("package", [fastopt.updates, fastopt.norm])
+def test_what_functions_share(package: ModuleType) -> None:
+    """What the functions leave to their package's docstring is there."""
+    shared = inspect.getdoc(package) or ""
+    for word in ("eps", "backend", "num_threads", "ValueError", "TypeError", "BackendUnavailable"):
+        assert word in shared
+
+
+CLASSES = [getattr(fastopt.norm, name) for name in fastopt.norm.__all__]
+CLASSES += [getattr(fastopt.scaling, name) for name in fastopt.scaling.__all__ if not name.endswith("Error")]
+CLASSES += [getattr(fastopt.schedules, name) for name in fastopt.schedules.__all__]
+CLASSES += [
+    each
+    for each in map(fastopt.optim.__dict__.get, fastopt.optim.__all__)
+    if issubclass(each, fastopt.optim.Optimizer) and each is not fastopt.optim.Optimizer
+]
+
+
+@pytest.mark.parametrize("documented", CLASSES, ids=lambda documented: documented.__name__)
+def test_classes(documented: type) -> None:
+    """Every public class documents what it is made of, and has an example, which gives what it says."""
+    name = documented.__name__
+    (test,) = doctest.DocTestFinder(recurse=False).find(documented, name, globs={})
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+    parameters = re.search(r"Parameters\n-+\n(.*?)(?:\n\n|$)", inspect.getdoc(documented) or "", re.S)
+    assert parameters
+    assert {name.lstrip("*") for name in entries(parameters[1])} == set(inspect.signature(documented).parameters)
+
+
+@pytest.mark.parametrize("package", [fastopt.optim, fastopt.scaling, fastopt.schedules])
+def test_examples_of_packages(package: ModuleType) -> None:
+    """The example of a package gives what it says."""
+    test = doctest.DocTestParser().get_doctest(inspect.getdoc(package) or "", {}, package.__name__, None, None)
+    assert test.examples
+    assert doctest.DocTestRunner().run(test).failed == 0
+
+
+def test_what_optimizers_share() -> None:
+    """Its tables name every option."""
+    doc = inspect.getdoc(fastopt.optim) or ""
+    of_all = {*inspect.signature(fastopt.optim.Optimizer).parameters} - {"params", "hyperparameters", "unknown"}
+    of_step = {*inspect.signature(fastopt.optim.Optimizer.step).parameters} - {"self", "grads"}
+    assert {name for name in of_all | of_step if f"``{name}``" not in doc} == set()
+
+
+# ---- Pages
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of Python in a page."""
+
+    page: Path
+    line: int
+    text: str
+
+    @property
+    def is_complete(self) -> bool:
+        """True for a program, False for a fragment."""
+        return re.match(r"(import|from) ", self.text) is not None
+
+
+def blocks_of(page: Path) -> list[Block]:
+    """Return the page's blocks of Python."""
+    text = page.read_text()
+    fenced = re.finditer(r"^```python\n(.*?)^```$", text, re.M | re.S)
+    return [Block(page, text[: match.start()].count("\n") + 2, match[1]) for match in fenced]
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+@every_page
+def test_links(page: Path) -> None:
+    """Every relative link leads to a file or folder."""
+    targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    files = [target.partition("#")[0] for target in targets if not re.match(r"[a-z]+:|#", target)]
+    assert [target for target in files if not (page.parent / target).exists()] == []
+
+
+@every_page
+def test_programs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every block that begins with an import runs."""
+    monkeypatch.chdir(tmp_path)
+    for block in blocks_of(page):
+        if block.is_complete:
+            program = tmp_path / f"{page.stem}.py"
+            program.write_text("\n" * (block.line - 1) + block.text)
+            runpy.run_path(str(program), run_name="__main__")
+
+
+def test_the_page_on_batch_norm_shows_the_rules() -> None:
+    """What it shows of rules/norm.py is what stands there."""
+    rules = (ROOT / "fastopt" / "rules" / "norm.py").read_text()
+    shown = [b.text for b in blocks_of(ROOT / "docs" / "batch-norm.md") if not b.is_complete]
+    assert shown
+    for function in "".join(shown).split("\n\n\n"):
+        assert function.strip() in rules
+
+
+@every_page
+def test_constants(page: Path) -> None:
+    """A number that is followed by a constant's name is its value."""
+    sources = "".join(path.read_text() for path in SOURCES if {"engine", "device", "codegen"} & set(path.parts))
+    for number, name in re.findall(r"([\d,]+) \(`([A-Z_]+)`\)", page.read_text()):
+        value = number.replace(",", "")
+        assert re.search(rf"\b{name}\b\s*=?\s*{value}\b", sources), f"{name} is not {number}"
+
+
+def test_architecture_names_every_file() -> None:
+    """The table of files is complete."""
+    page = ROOT / "docs" / "architecture.md"
+    linked = {(page.parent / target).resolve() for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())}
+    assert {path.name for path in SOURCES if path not in linked} <= {"__init__.py"}
+
+
+# ---- The optimizer that docs/adding-an-optimizer.md adds
+
+
+def extended(name: str, addition: str, folder: Path) -> ModuleType:
+    """Import a copy of a module on updates that has more text at its end."""
+    path = folder / f"extended_{name}.py"
+    path.write_text(f"{(ROOT / 'fastopt' / name / 'update.py').read_text()}\n\n{addition}")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def added_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cases.Case:
+    """Follow the page, whose blocks say in their first line which file they go to; return its row of ``CASES``."""
+    page = ROOT / "docs" / "adding-an-optimizer.md"
+    additions = {block.text.partition("\n")[0]: block.text for block in blocks_of(page)}
+    (new,) = re.findall(r'`"(\w+)": FRACTION,`', page.read_text())
+    monkeypatch.setitem(RANGES, new, RANGES["decay"])
+    monkeypatch.setenv("FASTOPT_CACHE_DIR", str(tmp_path))
+    names = dict(vars(fastopt.updates.descent))
+    for name in ("rules", "coefficients", "reference"):
+        names[name] = extended(name, additions.pop(f"# fastopt/{name}/update.py"), tmp_path)
+        monkeypatch.setitem(sys.modules, f"extended_{name}", names[name])
+    exec(additions.pop("# fastopt/updates/descent.py"), names)
+    row = additions.pop("# tests/cases.py")
+    assert not additions
+    return eval(row, {**vars(cases), "fastopt": SimpleNamespace(**names)})
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_worked_example(added_case: cases.Case, dtype: type) -> None:
+    """The page's optimizer runs, and its rule and its reference agree."""
+    start, fast, plain = (added_case.make_arrays(1000, dtype) for _ in range(3))
+    added_case.run(fast, backend="numba")
+    added_case.run(plain, backend="reference")
+    for name in added_case.written:
+        assert not np.array_equal(fast[name], start[name])
+        np.testing.assert_allclose(fast[name], plain[name], rtol=0, atol=4 * np.finfo(dtype).eps)
+
+
+def test_worked_example_in_cython(added_case: cases.Case) -> None:
+    """The build would make its kernels, without and with coupled weight decay."""
+    source = inspect.getsource(sys.modules["extended_rules"])
+    module = cython_module(source, "float32")
+    for kernel in (f"{added_case.name}_rule_kernel", f"{added_case.name}_decayed_gradient_rule_kernel"):
+        assert f"cdef void {kernel}(" in module

@@ -1,0 +1,1 @@
+"""Processes, threads, stored kernels, storage types, and the C interface."""

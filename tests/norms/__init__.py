@@ -1,0 +1,1 @@
+"""Norms: functions and objects, and residual connections."""

@@ -1,0 +1,1 @@
+"""Optimizers as objects, their state and checkpoints, schedules and averages."""

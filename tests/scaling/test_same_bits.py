@@ -1,0 +1,155 @@
+"""Feature scaling: the same bits whatever the threads, the layout, the instruction set, the backend and the place."""
+
+from __future__ import annotations
+
+import inspect
+
+import numpy as np
+import pytest
+
+from fastopt.backends.cython import built_isas
+from fastopt.codegen.scaling import COLUMN_KERNELS
+from fastopt.rules import scaling as column_rules
+from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler
+from tests.support import LAYOUTS, ROOT, assert_same_bits, cpus, run_python
+
+DTYPES = ["float32", "float64", "float16"]
+
+#: Parts of samples, of which there is more than one, and stripes of features; rows that are joined, and long ones.
+SHAPES = [(1, 1), (9, 5), (70_001, 3), (4100, 70), (2049, 1), (300, 1000), (7, 70_000), (40_000, 8)]
+
+
+def data(shape, dtype, nan=True):
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal(shape) * 3 + rng.standard_normal(shape[1])).astype(dtype)
+    x[:, ::3] = x[:, ::3].round()
+    x.flat[::7] = -x.flat[::7]
+    if nan:
+        x.flat[5 :: x.size // 3 + 6] = np.nan
+    return x
+
+
+def results(x, **options):
+    """All that is gathered of x, and what is made of it, in place."""
+    made = {}
+    for kind in (StandardScaler, MinMaxScaler, MeanNormalizer, MaxAbsScaler):
+        scaler = kind(nan="ignore", **options).fit(x)
+        y = x.copy(order="K")
+        scaler.transform_(y)
+        made[kind.__name__] = y.copy()
+        scaler.inverse_transform_(y)
+        made[f"back from {kind.__name__}"] = y
+        made |= {f"{kind.__name__}'s {name}": value for name, value in vars(scaler._statistics).items()}
+    return made
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_thread_counts(dtype):
+    for shape in SHAPES:
+        for order in ("C", "F"):
+            x = np.array(data(shape, dtype), order=order)
+            wanted = results(x, num_threads=1)
+            with cpus(7):
+                for threads in (2, 7):
+                    assert_same_bits(results(x, num_threads=threads), wanted, f"{shape}, {order}, {threads} threads")
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts(layout, dtype):
+    for shape in [(1, 1), (1, 9), (9, 1), (2500, 5), (300, 70), (37, 1100)]:
+        x = data(shape, dtype)
+        wanted = results(x)
+        strided = layout(x)
+        assert np.array_equal(strided, x, equal_nan=True)
+        scaler = StandardScaler(nan="ignore").fit(strided)
+        assert_same_bits(
+            vars(scaler._statistics), {n: wanted[f"StandardScaler's {n}"] for n in vars(scaler._statistics)}
+        )
+        for target in (np.ones_like(x), np.asfortranarray(np.ones_like(x))):
+            assert scaler.transform(strided, target) is target
+            assert_same_bits({"y": target}, {"y": wanted["StandardScaler"]}, str(shape))
+        scaler.transform_(strided)
+        assert_same_bits({"y": strided}, {"y": wanted["StandardScaler"]}, str(shape))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_backends(dtype):
+    for shape in [(1, 1), (9, 5), (2500, 3), (100, 70), (7, 3000)]:
+        for order in ("C", "F"):
+            x = np.array(data(shape, dtype), order=order)
+            assert_same_bits(results(x, backend="numba"), results(x, backend="cython"), f"{shape}, {order}")
+    for layout in LAYOUTS:
+        for shape in [(1, 1), (1, 9), (9, 1), (37, 11)]:
+            x = layout(data(shape, dtype))
+            made = [StandardScaler(nan="ignore", backend=backend).fit(x) for backend in ("numba", "cython")]
+            assert_same_bits(*({**vars(each._statistics), "y": each.transform(x)} for each in made), layout.__name__)
+    with pytest.raises(ValueError, match="x has a NaN in feature 0, sample 7"):
+        StandardScaler(backend="numba").fit(x := np.ones((9, 2))).transform(
+            np.where(np.arange(9)[:, None] == 7, np.nan, x)
+        )
+
+
+DIGEST = """
+import hashlib
+import numpy as np
+from fastopt.backends.cython import ISA
+from tests.scaling.test_same_bits import DTYPES, SHAPES, data, results
+digest = hashlib.sha256()
+for dtype in DTYPES:
+    for shape in SHAPES:
+        for order in "CF":
+            for array in results(np.array(data(shape, dtype), order=order)).values():
+                digest.update(np.ascontiguousarray(array).tobytes())
+print(ISA, digest.hexdigest())
+"""
+
+
+def test_instruction_sets():
+    answers = [run_python(DIGEST, FASTOPT_ISA=isa).split() for isa in built_isas()]
+    assert [isa for isa, _ in answers] == built_isas()
+    assert len({digest for _, digest in answers}) == 1
+
+
+def test_places():
+    """A row's results do not depend on the rows around it, and a column's not on the columns."""
+    x = data((4100, 70), "float32", nan=False)
+    scaler = StandardScaler().fit(x)
+    whole = scaler.transform(x)
+    for rows in (slice(0, 1), slice(3, 50), slice(4000, None), slice(None, None, -3)):
+        assert_same_bits({"y": scaler.transform(x[rows])}, {"y": whole[rows]})
+    for columns in (slice(0, 1), slice(3, 50), slice(None, None, -1)):
+        part = StandardScaler().fit(x[:, columns])
+        assert_same_bits(
+            {"var": part.var, "y": part.transform(x[:, columns])}, {"var": scaler.var[columns], "y": whole[:, columns]}
+        )
+
+
+def test_the_callers_floating_point_mode_is_left_alone():
+    """Subnormal numbers are computed with before and after, and count as zeros within."""
+    tiny = np.float32(1e-40)
+    x = np.full((70_000, 2), tiny)
+    x[:, 1] = 1
+    x[0, 1] = 2
+    scaler = MinMaxScaler().fit(x)
+    assert np.float32(tiny) * 2 > tiny
+    assert scaler.max[0] == scaler.min[0] == 0
+
+
+# ---- The kernels
+
+
+def test_lists_agree():
+    header = (ROOT / "fastopt" / "engine" / "scaling" / "scaling.h").read_text()
+    names = header.split("enum column_kernel {")[1].split("}")[0].replace(",", " ").split()
+    assert names == [kernel.name.upper() for kernel in COLUMN_KERNELS] + ["COLUMN_KERNELS"]
+    (gather,) = (kernel for kernel in COLUMN_KERNELS if kernel.name == "gather")
+    gathered = header.split("enum gathered {")[1].split("}")[0].replace(",", " ").split()
+    assert gathered == [name.upper() for name in gather.gathered] + ["GATHERED"]
+
+
+def test_rules_have_no_numbers():
+    source = inspect.getsource(column_rules)
+    code = source.split('"""', 2)[2]
+    lines = [line for line in code.splitlines() if not line.startswith("#")]
+    assert not any(character.isdigit() for character in "".join(lines))

@@ -1,0 +1,1 @@
+"""Updates: `fastopt.adam` and its like, users' rules, and updates in functions that Numba compiles."""

@@ -1,0 +1,125 @@
+"""Promise 9, same bits: whatever the backend, the instruction set, the number of threads and the position."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from fastopt.backends.cython import built_isas
+from fastopt.engine.update.run import run_many
+from fastopt.engine.update.update import Update
+from fastopt.updates import accumulation, adam, descent, signs
+from fastopt.updates import adaptive as squares
+from tests.cases import BY_NAME, CASES
+from tests.support import assert_same_bits, copies, cpus, run_python
+
+SIZES = [1, 2, 31, 1023, 1024, 1025, 100_003]
+UPDATES = [
+    u
+    for module in (accumulation, descent, signs, squares, adam)
+    for u in vars(module).values()
+    if isinstance(u, Update)
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_backends_give_the_same_bits(case, dtype):
+    for size in SIZES:
+        cython, numba = case.make_arrays(size, dtype, seed=size), case.make_arrays(size, dtype, seed=size)
+        for step in (1, 2, 6, 2**24 + 1):
+            case.run(cython, step, backend="cython")
+            case.run(numba, step, backend="numba")
+        assert_same_bits(numba, cython, f"size {size}")
+
+
+DIGEST_OF_ALL = """
+import hashlib
+from tests.cases import CASES
+from fastopt.backends.cython import ISA
+digests = []
+for case in CASES:
+    for dtype in ("float32", "float64", "float16"):
+        for size in (31, 1025, 5003):
+            arrays = case.make_arrays(size, dtype)
+            for step in (1, 6):
+                case.run(arrays, step)
+            digests += [hashlib.sha256(arrays[name].tobytes()).hexdigest() for name in case.written]
+print(ISA, hashlib.sha256("".join(digests).encode()).hexdigest())
+"""
+
+
+def test_instruction_sets_give_the_same_bits():
+    isas = built_isas()
+    answers = [run_python(DIGEST_OF_ALL, FASTOPT_ISA=isa).split() for isa in isas]
+    assert [isa for isa, _ in answers] == isas
+    assert len({digest for _, digest in answers}) == 1
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_thread_counts_give_the_same_bits(case):
+    for shape in ((100_003,), (350, 401)):
+        start = case.make_arrays(shape)
+        if len(shape) == 2:  # staged in tiles
+            start["grad"] = np.asfortranarray(start["grad"])
+        one = copies(start)
+        case.run(one, 3, num_threads=1)
+        with cpus(7):
+            for threads in (2, 3, 7):
+                several = copies(start)
+                case.run(several, 3, num_threads=threads)
+                assert_same_bits(several, one, f"{threads} threads")
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+def test_position_does_not_matter(case):
+    """Halves updated separately; and 10,007 equal elements stay equal, vector body and scalar tail alike."""
+    whole = case.make_arrays(1999)
+    halves = copies(whole)
+    case.run(whole, 3)
+    for part in (slice(0, 1001), slice(1001, None)):
+        case.run({name: array[part] for name, array in halves.items()}, 3)
+    assert_same_bits(halves, whole)
+
+    equal = {name: np.full(10_007, array[5]) for name, array in case.make_arrays(10).items()}
+    case.run(equal, 3)
+    for name in case.written:
+        assert np.unique(equal[name].view("u4")).size == 1
+
+
+@pytest.mark.parametrize("update", UPDATES, ids=lambda update: f"{update.rule.__name__}-{update.prepare.__name__}")
+def test_a_list_of_tensors_gives_the_bits_of_one_after_the_other(update):
+    """Large and small, contiguous and not, empty, of mixed dtypes of one compute type."""
+    case = next(c for c in CASES if (c.update.__name__, c.arrays) == (update.reference.__name__, update.arrays))
+    values = _hyperparameters(case, update, step=6)
+    shapes = [(3,), (0,), (40_001,), (1,), (64, 33), (5, 0), (70_000,), (17,)]
+    tensors = [case.make_arrays(shape, seed=i) for i, shape in enumerate(shapes)]
+    tensors[4]["grad"] = np.asfortranarray(tensors[4]["grad"])
+    tensors[7] = {name: array.astype("f2") for name, array in tensors[7].items()}
+    single, listed = [copies(t) for t in tensors], [copies(t) for t in tensors]
+    for tensor in single:
+        run_many(update, [tuple(tensor.values())], values, None, None)
+    with cpus(4):
+        run_many(update, [tuple(t.values()) for t in listed], values, None, 4)
+    for got, wanted in zip(listed, single, strict=True):
+        assert_same_bits(got, wanted)
+
+
+def _hyperparameters(case, update, step):
+    from tests.reference import hyperparameters
+
+    complete = hyperparameters(case, step)
+    return tuple(complete[name] for name in update.hyperparameters)
+
+
+def test_a_list_refuses_tensors_that_share_memory_and_an_empty_list_is_legal():
+    tensors = [tuple(BY_NAME["adam"].make_arrays(10, seed=i).values()) for i in range(5)]
+    tensors[3] = (tensors[1][0], *tensors[3][1:])
+    before = [[x.copy() for x in tensor] for tensor in tensors]
+    values = _hyperparameters(BY_NAME["adam"], adam.ADAM, step=1)
+    with pytest.raises(ValueError, match="param of tensor 3 overlaps param of tensor 1"):
+        run_many(adam.ADAM, tensors, values, None, None)
+    for tensor, kept in zip(tensors, before, strict=True):
+        for x, y in zip(tensor, kept, strict=True):
+            np.testing.assert_array_equal(x, y)
+    run_many(adam.ADAM, [], values, None, None)
