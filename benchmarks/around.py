@@ -9,7 +9,6 @@ from math import prod
 from typing import Any
 
 import numpy as np
-from fastopt.engine.rows.gather import gather
 
 import fastopt
 from benchmarks.candidates import Candidate, Step
@@ -19,6 +18,7 @@ from benchmarks.figure import Figure, over
 from benchmarks.grid import Grid
 from benchmarks.results import Result, Results
 from benchmarks.workload import PATTERN, Arrays, Workload
+from fastopt.engine.rows.gather import gather
 
 MEASURE = "around the step"
 

@@ -8,7 +8,6 @@ from math import sqrt
 from typing import Any
 
 import numpy as np
-from fastopt.engine.update.run import run_many
 
 from benchmarks.candidates import Candidate, Step
 from benchmarks.device.device import Device
@@ -20,6 +19,7 @@ from benchmarks.scaling.candidates import CUDA, CUDA_IGNORING
 from benchmarks.scaling.workload import TRANSFORM, ScalingWorkload
 from benchmarks.updates.workload import STEP, UpdateWorkload
 from benchmarks.workload import Arrays
+from fastopt.engine.update.run import run_many
 from fastopt.updates.adam import ADAMW
 from tests.reference import hyperparameters
 
