@@ -10,6 +10,7 @@ import sys
 import tempfile
 from copy import copy
 from pathlib import Path
+from types import ModuleType
 
 import numpy
 from Cython.Build import cythonize
@@ -20,12 +21,18 @@ from setuptools.errors import CompileError
 ROOT = Path(__file__).parent
 sys.path.append(str(ROOT / "fastopt"))
 
+# The package can't be imported before it is built; this stands for it, so that its registry can be.
+registry = ModuleType("fastopt")
+registry.__path__ = [str(ROOT / "fastopt")]
+sys.modules["fastopt"] = registry
+
 # Not as fastopt.codegen: that package can't be imported before it is built.
 from codegen.cython.interface import c_header, cython_declarations, cython_functions  # noqa: E402
 from codegen.cython.norm import panels_module  # noqa: E402
 from codegen.cython.random import random_module  # noqa: E402
 from codegen.cython.scaling import columns_module  # noqa: E402
 from codegen.cython.update import cython_module  # noqa: E402
+from fastopt.specs.dtypes import COMPUTE_TYPES, STORAGES  # noqa: E402
 
 GENERATED = ROOT / "build" / "generated"
 ENGINE = "fastopt/engine"
@@ -73,7 +80,7 @@ def kernel_extensions() -> list[Extension]:
     }
     for family, write_module in writers.items():
         source = (ROOT / "fastopt" / "rules" / f"{family}.py").read_text()
-        for dtype in ("float32", "float64", *(["bfloat16"] if family == "norm" else [])):
+        for dtype in [each.name for each in STORAGES if each.in_norm_kernels] if family == "norm" else COMPUTE_TYPES:
             for isa in ["plain", *levels]:
                 name = f"{family}_{dtype}_{isa.replace('-', '_')}"
                 path = GENERATED / f"{name}.pyx"

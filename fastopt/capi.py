@@ -19,9 +19,7 @@ from fastopt.common.messages import brief
 from fastopt.common.types import Array
 from fastopt.engine.capi.c_api import UPDATES, convert, run_kernel
 from fastopt.engine.core.hyperparameters import flag
-
-#: The compute types.
-DTYPES = ("float32", "float64")
+from fastopt.specs.dtypes import COMPUTE_TYPES
 
 
 class Kernel(Guarded, Display):
@@ -177,7 +175,9 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
         raise ValueError(f"name is {brief(name)}; expected one of {', '.join(UPDATES)}")
     found = _compute_type(dtype)
     if found is None:
-        raise TypeError(f"dtype is {brief(dtype)}; expected one of {', '.join(DTYPES)}: kernels compute in these")
+        raise TypeError(
+            f"dtype is {brief(dtype)}; expected one of {', '.join(COMPUTE_TYPES)}: kernels compute in these"
+        )
     if decay and len(cython.kernels(UPDATES[name][0].rule, found)) < len(FORMS):
         raise ValueError(f"decay is {decay!r}; expected False: {name} has no decoupled decay")
     return Kernel(name, found, weight_decay, decay)
@@ -186,7 +186,7 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
 def _compute_type(dtype: DTypeLike) -> str | None:
     """The name of a compute type, or None for what is none."""
     try:
-        return next(name for name in DTYPES if dtype is not None and np.dtype(dtype) == name)
+        return next(name for name in COMPUTE_TYPES if dtype is not None and np.dtype(dtype) == name)
     except (StopIteration, TypeError):
         return None
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from math import erf, erfc, floor, frexp, inf, log, nextafter, sqrt
-from sys import float_info
 from typing import Any
 
 import numpy as np
+
+from fastopt.specs.dtypes import STORAGE
 
 #: z / x as a ratio of two polynomials in w = -log(1 - x^2), where x = erf(z / sqrt(2)). All coefficients are positive,
 #: so that nothing cancels. Fitted (Lawson's iteration, in 70 digits) for the smallest relative error over all w that
@@ -37,26 +38,17 @@ SERIES = {"float32": 3, "float64": 9}
 #: Dropout compares so many of an element's bits with a probability.
 DROPOUT_BITS = 24
 
-#: Of each storage, the digits of a number, the smallest distance of two, and the least and the largest above 0: without
-#: subnormal numbers where they count as 0, which is everywhere but in float16.
-STORED = {
-    "float16": (11, 2.0**-24, 2.0**-24, 65504.0),
-    "bfloat16": (8, 2.0**-133, 2.0**-126, 255 * 2.0**120),
-    "float32": (24, 2.0**-149, 2.0**-126, float(np.finfo(np.float32).max)),
-    "float64": (53, 2.0**-1074, float_info.min, float_info.max),
-}
-
 Scalars = tuple[float, ...]
 
 
 def _at_most(storage: str, x: float) -> float:
     """Return the largest number up to x that can be stored; -infinity if there is none."""
-    digits, step, least, most = STORED[storage]
-    if abs(x) > most:
-        return most if x > 0 else -inf
-    if abs(x) < least:
-        return 0.0 if x >= 0 else -least
-    step = max(step, 2.0 ** (frexp(x)[1] - digits))
+    stored = STORAGE[storage]
+    if abs(x) > stored.largest:
+        return stored.largest if x > 0 else -inf
+    if abs(x) < stored.least:
+        return 0.0 if x >= 0 else -stored.least
+    step = max(stored.step, 2.0 ** (frexp(x)[1] - stored.digits))
     return floor(x / step) * step
 
 
@@ -104,7 +96,7 @@ CONSTANTS = {dtype: _constants(dtype) for dtype in RATIO}
 def normal(storage: str, mean: float, std: float, bound: float = inf) -> Scalars:
     """Of ``normal_float32`` and ``normal_float64``, truncated at so many standard deviations."""
     dtype = "float64" if storage == "float64" else "float32"
-    lowest, highest = -STORED[dtype][-1], STORED[dtype][-1]
+    lowest, highest = -STORAGE[dtype].largest, STORAGE[dtype].largest
     if bound < inf:
         lowest, highest = _at_least(storage, mean - bound * std), _at_most(storage, mean + bound * std)
     limits = (lowest, highest) if lowest <= highest else (mean, mean)

@@ -7,9 +7,7 @@ from typing import Any, NamedTuple
 
 from fastopt.device.select import machine
 from fastopt.device.streams import LEGACY, is_tensor
-
-SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
-_TYPESTRS = {"float16": "<f2", "float32": "<f4", "float64": "<f8"}
+from fastopt.specs.dtypes import SIZES, STORAGE
 
 
 class View(NamedTuple):
@@ -45,7 +43,7 @@ class DeviceArray:
         size = SIZES[view.storage]
         return {
             "shape": view.shape,
-            "typestr": _TYPESTRS[view.storage],
+            "typestr": STORAGE[view.storage].typestr,
             "data": (view.address, False),
             "strides": tuple(stride * size for stride in view.strides),
             "stream": self._stream,
@@ -65,10 +63,10 @@ def new(
     if is_tensor(like):
         array = _tensor(storage, shape, kept, device, stream)
         return array, View(storage, array.data_ptr(), shape, kept)
-    if type(like).__module__.partition(".")[0] == "cupy" and storage in _TYPESTRS:
+    if type(like).__module__.partition(".")[0] == "cupy" and STORAGE[storage].typestr:
         array = _cupy_array(storage, shape, kept, device, stream)
         return array, View(storage, int(array.data.ptr), shape, kept)
-    if storage not in _TYPESTRS:
+    if STORAGE[storage].typestr is None:
         what = f"a {type(like).__name__} whose bfloat16 comes through DLPack"
         raise TypeError(f"{name} is None; expected an array for it in out, since {like_name} is {what}")
     array = DeviceArray(device, stream, storage, shape, kept)

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastopt.device.select import machine
+from fastopt.specs.dtypes import FLOATS, STORAGES
 
-FLOATS = {"<f2", "<f4", "<f8"}
+#: How the interface calls the storage types; messages say which of them it has no name for.
+_TYPESTRS = {storage.typestr for storage in STORAGES}
+_EXPECTED = FLOATS.replace("bfloat16", "bfloat16 (through DLPack)")
 
 
 class _Memory:
@@ -58,8 +61,8 @@ def import_array(producer: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
         raise TypeError(what) from error
     if mask is not None:
         raise TypeError(f"{name} is a masked array; expected a plain array")
-    if typestr not in FLOATS:
-        raise TypeError(f"{name} has dtype {typestr}; expected float16, bfloat16 (through DLPack), float32 or float64")
+    if typestr not in _TYPESTRS:
+        raise TypeError(f"{name} has dtype {typestr}; expected {_EXPECTED}")
     _check_places(name, shape, strides, int(typestr[2:]))
     if 0 in shape:
         return np.empty(shape, typestr), machine().current_device()

@@ -11,18 +11,16 @@ from fastopt.backends.cuda.vectors import alignment
 from fastopt.codegen.cuda.random import COPY, FOUR, Random
 from fastopt.codegen.cuda.update import LINEAR
 from fastopt.codegen.random import BITS, random_rules_of
-from fastopt.device.arrays import SIZES, View, new
+from fastopt.device.arrays import View, new
 from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
 from fastopt.device.select import machine
 from fastopt.device.streams import joined
 from fastopt.device.update import BLOCKS_PER_PROCESSOR, THREADS
 from fastopt.rules import random as random_rules
+from fastopt.specs.dtypes import MOVED, SIZES
 
 #: Where in the upper half of a counter its purpose stands, above the offset.
 PURPOSE = 56
-
-#: Of every size, numbers that are moved as they are: what they mean does not matter.
-MOVED = {2: "float16", 4: "float32", 8: "float64"}
 
 
 class Work(NamedTuple):

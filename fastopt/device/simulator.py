@@ -11,12 +11,10 @@ import numpy as np
 from numba import cuda
 
 from fastopt.backends.cuda import AnyKernel, function
+from fastopt.specs.dtypes import STORAGES
 
-#: What memory holds; of a bfloat16, its bits.
-_STORED = {
-    "float32": "<f4", "float64": "<f8", "float16": "<f2", "bfloat16": "<u2", "int32": "<i4", "int64": "<i8",
-    "word": "<u8",
-}  # fmt: skip
+#: What memory holds: numbers of a storage type, or others.
+_TYPES = {**{storage.name: storage.memory for storage in STORAGES}, "word": "uint64"}
 
 
 #: The simulator puts itself into a kernel's globals while it runs.
@@ -26,7 +24,7 @@ _one_at_a_time = Lock()
 class _Memory:
     def __init__(self, address: int, storage: str, elements: int):
         self.__array_interface__ = {
-            "shape": (elements,), "typestr": _STORED[storage], "data": (address, False), "version": 3,
+            "shape": (elements,), "typestr": np.dtype(_TYPES.get(storage, storage)).str, "data": (address, False), "version": 3,
         }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from fastopt.device.coefficients import Trace, compute
 from fastopt.device.select import machine
 from fastopt.device.streams import joined
 from fastopt.device.table import table
+from fastopt.specs.dtypes import SIZES
 
 #: Threads of a block: of 8 warps, all of which a multiprocessor can have going 8 times.
 THREADS = 256
@@ -80,13 +81,10 @@ def _parts(job: Job) -> Iterator[Job]:
     inner = [strides[1:] for strides in job.strides]
     for k in range(job.shape[0]):
         moved = tuple(
-            address + k * strides[0] * _SIZES[storage]
+            address + k * strides[0] * SIZES[storage]
             for address, strides, storage in zip(job.addresses, job.strides, job.storages, strict=True)
         )
         yield from _parts(Job(job.storages, moved, job.elements // job.shape[0], job.shape[1:], tuple(inner)))
-
-
-_SIZES = {"float16": 2, "bfloat16": 2, "float32": 4, "float64": 8}
 
 
 class _Update(NamedTuple):
@@ -126,7 +124,7 @@ class _Update(NamedTuple):
         for address, storage, strides in zip(job.addresses, job.storages, job.strides, strict=True):
             reach = [(extent - 1) * stride for extent, stride in zip(job.shape, strides, strict=True)]
             below, above = sum(min(0, each) for each in reach), sum(max(0, each) for each in reach)
-            pointers.append(machine().pointer(address + below * _SIZES[storage], storage, above - below + 1))
+            pointers.append(machine().pointer(address + below * SIZES[storage], storage, above - below + 1))
             starts_and_strides += [-below, *(stride % ADDRESSES for stride in strides)]
         arguments = [*pointers, job.elements, *job.shape[1:], *starts_and_strides]
         self.launch(job.storages, len(job.shape), job.elements, arguments)

@@ -9,11 +9,9 @@ import numpy as np
 
 from fastopt.common.messages import brief
 from fastopt.engine.core.hyperparameters import Hyperparameters, whole
+from fastopt.specs.dtypes import NAMES
 
 _momentum_and_eps = Hyperparameters("momentum", "eps")
-
-#: The float types that arrays are stored in.
-DTYPES = ("float16", "bfloat16", "float32", "float64")
 
 
 def check_numbers(momentum: Any, eps: Any) -> None:
@@ -62,6 +60,6 @@ def dtype_of(given: Any) -> np.dtype[Any]:
         dtype: np.dtype[Any] | None = None if given is None else np.dtype(given)
     except Exception:  # whatever a caller's object raises
         dtype = None
-    if dtype is None or dtype.name not in DTYPES or not dtype.isnative:
-        raise TypeError(f"dtype is {brief(given)}; expected one of {', '.join(DTYPES)}")
+    if dtype is None or dtype.name not in NAMES or not dtype.isnative:
+        raise TypeError(f"dtype is {brief(given)}; expected one of {', '.join(NAMES)}")
     return dtype

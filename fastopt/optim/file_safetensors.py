@@ -12,9 +12,10 @@ from typing import IO, Any
 
 from fastopt.optim.state_dicts import check_names
 from fastopt.optim.stored import Arrays, parts_of, read_bytes
+from fastopt.specs.dtypes import STORAGES
 
 #: What the format calls dtypes.
-DTYPES = {"float16": "F16", "bfloat16": "BF16", "float32": "F32", "float64": "F64", "int64": "I64"}
+DTYPES = {**{storage.name: storage.safetensors for storage in STORAGES}, "int64": "I64"}
 
 #: In place of the digest, until it is known.
 NO_DIGEST = "0" * 64

@@ -22,6 +22,7 @@ from fastopt.engine.update.update import Update
 from fastopt.optim import checkpoint, state_dicts
 from fastopt.optim.groups import Group, in_order, make_groups
 from fastopt.optim.options import refuse_unknown
+from fastopt.specs.dtypes import STORAGE
 
 #: A learning rate: a number, or a function of the step (1 at the first).
 LearningRate: TypeAlias = Real | Callable[[int], float]
@@ -306,7 +307,7 @@ class Optimizer(Guarded, Display):
             raise ValueError(f"{label} is on CUDA device {device}; expected it in the host's memory")
         group = self.groups[number]
         update = self.variant(group, 1)
-        wide = np.float64 if storage == "float64" else np.float32
+        wide = np.dtype(STORAGE[storage].compute)
         state: dict[str, Array] = {}
         for array in update.arrays[2:]:
             start = self.starts.get(array, 0.0)
@@ -322,7 +323,7 @@ class Optimizer(Guarded, Display):
                         f"expected a number that is finite in {state[array].dtype}"
                     )
         arrays, copy = (param, *state.values()), None
-        if self.master_weights and storage in ("float16", "bfloat16"):
+        if self.master_weights and STORAGE[storage].compute != storage:
             state["master"] = _widened(values, storage)
             arrays, copy = (state["master"], *arrays[1:]), param
         average = None

@@ -7,9 +7,10 @@ from typing import Any
 
 import torch
 
-DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
+from fastopt.specs.dtypes import FLOATS, NAMES
 
-FLOATS = "float16, bfloat16, float32 or float64"
+#: The dtypes of tensors that updates take.
+DTYPES = tuple(getattr(torch, name) for name in NAMES)
 
 
 def is_on_device(tensor: Any) -> bool:

@@ -25,6 +25,7 @@ from fastopt.codegen.cuda.scaling import First, Gather, Join, Scale, Spoil
 from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
 from fastopt.codegen.parse import FORMS, SHARED_SCALARS, source_of
 from fastopt.errors import BackendUnavailable
+from fastopt.specs.dtypes import STORAGES
 
 INSTALL = 'pip install "numba-cuda[cu13]"'
 
@@ -294,10 +295,7 @@ class RandomKernel(NamedTuple):
 AnyKernel: TypeAlias = Kernel | ScalarsKernel | WordsKernel | WrittenKernel | RandomKernel
 
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
-_STORED = {
-    "float32": types.float32, "float64": types.float64, "float16": types.float16, "bfloat16": types.uint16,
-    "word": types.uint64,
-}  # fmt: skip
+_STORED = {**{storage.name: getattr(types, storage.memory) for storage in STORAGES}, "word": types.uint64}
 
 
 def packing(kernel: AnyKernel) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastopt.specs.dtypes import STORAGE
+
 from ..norm import ARRAYS, PARAMETER, ROW, STEP, STRIPE, Loop
 
 #: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
@@ -78,15 +80,9 @@ cdef extern from *:
     double sum_of_two_wide_panels(const double *terms) noexcept nogil"""
 
 
-#: What arrays may store that has no arithmetic of its own, and the type in which it is computed. Not float16: to carry
-#: one back and forth takes more than a dozen operations, and is faster in a loop by itself (batch norm forward, NCHW
-#: 32x64x56x56: 2.7 ms, not 2.3).
-COMPUTED = {"bfloat16": "float32"}
-
-
 def preamble(storage: str) -> str:
     """Return what every loop over a panel takes, whose arrays store this type."""
-    if storage not in COMPUTED:
+    if STORAGE[storage].compute == storage:
         return PREAMBLE.format(stripe=STRIPE, c_element="real_t", element="real", loaded="(x)", stored="(x)")
     loaded, stored = f"from_{storage}(x)", f"to_{storage}(x)"
     return PREAMBLE.format(stripe=STRIPE, c_element="uint16_t", element="unsigned short", loaded=loaded, stored=stored)

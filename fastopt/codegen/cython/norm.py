@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import textwrap
 
+from fastopt.specs.dtypes import STORAGE
+
 from ..norm import PANELS, Loop, loops
 from ..parse import Function, parse_functions
-from .loops import COMPUTED, preamble
+from .loops import preamble
 from .norm_elements import elements
 from .norm_full_sums import whole_sums
 from .norm_sums import sums
@@ -15,7 +17,7 @@ from .update import header
 
 def panels_module(source: str, storage: str) -> str:
     """Return the text of a Cython module with the kernels of all functions in ``source``, whose arrays store this."""
-    functions, dtype = parse_functions(source), COMPUTED.get(storage, storage)
+    functions, dtype = parse_functions(source), STORAGE[storage].compute
     parts = [header("fastopt/rules/norm.py", "fastopt/codegen/cython/norm.py", dtype), preamble(storage)]
     parts += [_inline(each, each.name, "real") for each in functions.values()]
     wide = [panel for panel in PANELS if panel.wide and not panel.loops]

@@ -8,6 +8,8 @@ from libc.stdint cimport uint8_t
 cimport numpy as cnp
 from numpy cimport npy_intp
 
+from fastopt.specs.dtypes import FLOATS
+
 from fastopt.engine.core.exchange cimport export_unasked, is_recorded, is_tensor
 
 cnp.import_array()
@@ -162,7 +164,7 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
     else:
         what = SIZED_NAMES.get(code) or f"{CODE_NAMES.get(code, 'type')}{bits}"
         what += f" in vectors of {tensor.dtype.lanes}" if tensor.dtype.lanes != 1 else ""
-        raise TypeError(f"{name} has dtype {what}; expected float16, bfloat16, float32 or float64")
+        raise TypeError(f"{name} has dtype {what}; expected {FLOATS}")
     if not 0 <= tensor.ndim <= 64:
         raise ValueError(f"{name} has {tensor.ndim} dimensions; expected 0 to 64")
     if tensor.shape == NULL and tensor.ndim:

@@ -18,6 +18,7 @@ from fastopt.engine.update.job cimport storage_size
 from fastopt.engine.core.pins cimport owns_its_memory, pin
 from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM
 from fastopt.common.messages import brief
+from fastopt.specs.dtypes import FLOATS, STORAGES
 
 cnp.import_array()
 
@@ -37,9 +38,8 @@ cdef extern from "core/tuning.h":
 cdef extern from "Python.h":  # as a borrowed reference
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
 
-STORAGE_NAMES = {FLOAT32: "float32", FLOAT64: "float64", FLOAT16: "float16", BFLOAT16: "bfloat16"}
-
-FLOATS = "float16, bfloat16, float32 or float64"
+# By their numbers in C.
+STORAGE_NAMES = tuple([storage.name for storage in STORAGES])
 
 # What the buffer protocol calls the numbers of memory that has no type.
 BYTES = ("B", "b", "c")

@@ -9,6 +9,7 @@ from fastopt.reference import norm as norm_reference
 from fastopt.backends import find_host_backend, load_codecs, load_panel_kernel
 from fastopt.codegen.norm import PANELS
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag as checked_flag, whole
+from fastopt.engine.core.intake import STORAGE_NAMES
 from fastopt.errors import BackendUnavailable
 from fastopt.common.messages import brief
 from fastopt.coefficients.ranges import RANGES
@@ -183,8 +184,6 @@ cdef class Kernels:
         return self.kernels[kernel][form]
 
 
-# In the order of enum storage.
-cdef tuple STORAGES = ("float32", "float64", "float16", "bfloat16")
 cdef dict fetched = {}
 cdef Kernels default_float32 = None
 
@@ -201,7 +200,7 @@ cdef Kernels kernels_of(backend, storage element):
         return <Kernels>fetched[key]
     kernels = Kernels.__new__(Kernels)
     kernels.backend = "cython" if backend is None else backend
-    kernels.dtype = STORAGES[<int>element]
+    kernels.dtype = STORAGE_NAMES[<int>element]
     find_host_backend(kernels.backend, "x")
     codecs = load_codecs("float64" if element == FLOAT64 else "float32")
     kernels.codecs = <const codec_t *>codecs

@@ -10,6 +10,7 @@ from fastopt.rules import random as random_rules
 from fastopt.backends import find_host_backend, load_random_kernel
 from fastopt.engine.core.hyperparameters import whole
 from fastopt.engine.core.intake import STORAGE_NAMES
+from fastopt.specs.dtypes import COMPUTE_TYPES
 from fastopt.coefficients.random import dropout as dropout_scalars
 
 from libc.math cimport isfinite
@@ -33,8 +34,6 @@ from fastopt.common.messages import brief
 cimport numpy as cnp
 
 cnp.import_array()
-
-DTYPES = ("float32", "float64")
 
 cdef union scalars_t:
     float float32[64]
@@ -95,7 +94,7 @@ cdef class Key:
         """What a device's side of the house is told to make (`fastopt.device.random.Work`)."""
         from fastopt.device.random import Work
 
-        return Work(rule, DTYPES[is_float64], self.seed, self.offset, purposes, scalars)
+        return Work(rule, COMPUTE_TYPES[is_float64], self.seed, self.offset, purposes, scalars)
 
 
 cdef int convert(str rule, tuple values, bint is_float64, scalars_t *converted) except -1:
@@ -112,7 +111,7 @@ cdef int convert(str rule, tuple values, bint is_float64, scalars_t *converted) 
         if not isfinite(value):
             code = getattr(random_rules, rule).__code__
             name = code.co_varnames[code.co_posonlyargcount + i]
-            raise ValueError(f"{name} is {values[i]}; expected a number that is finite in {DTYPES[is_float64]}")
+            raise ValueError(f"{name} is {values[i]}; expected a number that is finite in {COMPUTE_TYPES[is_float64]}")
     return 0
 
 
@@ -147,7 +146,7 @@ def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, n
     intake.keeps_views = backend is not None
     intake.take((param,))
     key.expect_at(intake.device, "param")
-    dtype = DTYPES[intake.has_float64]
+    dtype = COMPUTE_TYPES[intake.has_float64]
     rule = f"{filling.name}_{dtype}"
     values = filling.prepare(STORAGE_NAMES[intake.views[0].storage], *hyperparameters)
     convert(rule, values, intake.has_float64, &scalars)
@@ -167,7 +166,7 @@ def fill(Filling filling, param, tuple hyperparameters, seed, offset, backend, n
 cdef int run_fill(Key key, str rule, Intake intake, scalars_t *scalars) except -1:
     cdef task_t task
     cdef view_t views[2]
-    cdef Kernel kernel = kernel_of(key.backend, rule, DTYPES[intake.has_float64])
+    cdef Kernel kernel = kernel_of(key.backend, rule, COMPUTE_TYPES[intake.has_float64])
     describe(&task, 1, -1, intake.has_float64)
     task.sources = 2 if intake.has_float64 else 1
     task.source[0] = source_t(key.seed, key.offset, INITIAL)
@@ -252,11 +251,11 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
 cdef int run_drop(Key key, array_t *looked, double p, double scale) except -1:
     cdef bint is_float64 = looked[0].stored == FLOAT64 or looked[1].stored == FLOAT64
     cdef int i
-    cdef Kernel kernel = kernel_of(key.backend, "dropout", DTYPES[is_float64])
+    cdef Kernel kernel = kernel_of(key.backend, "dropout", COMPUTE_TYPES[is_float64])
     cdef task_t task
     cdef scalars_t scalars
     cdef view_t views[3]
-    convert("dropout", dropout_scalars(DTYPES[is_float64], p, scale), is_float64, &scalars)
+    convert("dropout", dropout_scalars(COMPUTE_TYPES[is_float64], p, scale), is_float64, &scalars)
     describe(&task, 2, 1, is_float64)
     task.sources = 1
     task.source[0] = source_t(key.seed, key.offset, DROPOUT)
@@ -275,7 +274,7 @@ cdef object drop_on_device(
 
     cdef bint is_float64 = looked[1].stored == FLOAT64 or (out is not None and looked[0].stored == FLOAT64)
     cdef scalars_t converted
-    cdef tuple scalars = dropout_scalars(DTYPES[is_float64], p, scale)
+    cdef tuple scalars = dropout_scalars(COMPUTE_TYPES[is_float64], p, scale)
     if is_copy:
         work = key.work(None, is_float64, (), ())
     else:
