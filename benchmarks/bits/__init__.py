@@ -1,0 +1,1 @@
+"""Records the bits of thousands of random calls, and compares two builds of fastopt by them."""
