@@ -60,11 +60,11 @@ cdef extern from *:
         real_t x[STRIP];
     }} strip_t;
     \"\"\"
-    ctypedef {element} element
-    ctypedef element *elements_t
+    ctypedef {element} element_t
+    ctypedef element_t *elements_t
     ctypedef elements_t *tables_t
-    real loaded(element x) noexcept nogil
-    element stored(real x) noexcept nogil
+    real loaded(element_t x) noexcept nogil
+    element_t stored(real x) noexcept nogil
     ctypedef struct lines_t:
         real *x
     ctypedef struct strip_t:
@@ -95,7 +95,7 @@ def pointer(name: str) -> str:
 
 def prefetch_l2(start: str, columns: object) -> str:
     """The call that prefetches so many elements of an array."""
-    return f"prefetch_l2({start}, {columns} * <Py_ssize_t>sizeof(element))"
+    return f"prefetch_l2({start}, {columns} * <Py_ssize_t>sizeof(element_t))"
 
 
 def arguments(loop: Loop, names: tuple[str, ...], parameter: str) -> list[str]:
