@@ -9,8 +9,10 @@ import sys
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
+from benchmarks.bits.call import THREADS
 from benchmarks.builds import Build
 
 ISAS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
@@ -18,8 +20,8 @@ ISAS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
 #: Processes at once.
 AT_ONCE = 2
 
-#: Differences that are printed.
-SHOWN = 50
+#: Differences of a function that are printed.
+SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 def run(build: Build, every: int) -> tuple[Record, bool]:
     """Make all calls with every setting. Return their record, and whether no setting changes a bit."""
     isas = [isa for isa in ISAS if is_usable(build, isa)] or [""]
-    settings = [Setting(isa, "cython", shift) for shift, isa in enumerate(isas)]
+    settings = [Setting(isas[shift % len(isas)], "cython", shift) for shift in range(len(THREADS))]
     settings += [Setting("", backend, 0) for backend in ("numba", "reference")]
     with ThreadPoolExecutor(AT_ONCE) as pool:
         records = list(pool.map(lambda setting: run_with(build, setting, every), settings))
@@ -144,10 +146,11 @@ def write(path: Path, record: Record) -> None:
 def compare(old: Record, new: Record, part: bool) -> bool:
     """Print the calls of which two records differ. Return whether there are none."""
     differing = [name for name, line in new.items() if name in old and old[name].digest != line.digest]
-    for name in differing[:SHOWN]:
-        print(f"{name}: {old[name].digest} is now {new[name].digest}: {new[name].arguments}")
-    if len(differing) > SHOWN:
-        print(f"... and {len(differing) - SHOWN} more")
+    for function, names in groupby(differing, lambda name: name.partition("/")[0]):
+        of_function = list(names)
+        print(f"{function}: {len(of_function)} calls differ")
+        for name in of_function[:SHOWN]:
+            print(f"    {name}: {old[name].digest} is now {new[name].digest}: {new[name].arguments}")
     common = old.keys() & new.keys()
     print(f"{len(differing)} of {len(common)} digests differ.")
     missing = [] if part else [name for name in old if name not in new]

@@ -15,6 +15,9 @@ from benchmarks.bits.inputs import Inputs
 BACKENDS = ("cython", "numba", "reference")
 CYTHON_ONLY = BACKENDS[:1]
 
+#: Calls take turns in how many threads they may use.
+THREADS = (1, 2, 3)
+
 
 class Options(TypedDict, total=False):
     """What must not change a bit."""

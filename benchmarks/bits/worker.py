@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks.bits.call import CYTHON_ONLY, Options
+from benchmarks.bits.call import CYTHON_ONLY, THREADS, Options
 from benchmarks.bits.calls import calls
-
-#: Calls take turns in how many threads they may use.
-THREADS = (1, 2, 3)
 
 
 def main() -> None:

@@ -15,6 +15,7 @@ from rich.progress import track
 from rich.table import Table
 
 from benchmarks.builds import Build
+from benchmarks.others import OtherPrograms
 
 OLD, NEW = 0, 1
 
@@ -30,15 +31,20 @@ class Worker:
         self.process = stack.enter_context(
             subprocess.Popen(command, cwd="/", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         )
+        self.rows: list[str] = self.answer()
 
     def ask(self, row: str) -> Any:
         """Return the answer: the first time a digest, then samples."""
         self.process.stdin.write(row + "\n")
         self.process.stdin.flush()
-        answer = self.process.stdout.readline()
-        if not answer:
-            raise RuntimeError(f"the process of a build ended at the row {row!r}; its error is above")
-        return json.loads(answer)
+        return self.answer()
+
+    def answer(self) -> Any:
+        """Wait for the next answer."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError("the process of a build ended early; its error is above")
+        return json.loads(line)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,25 +55,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--rows", default="", help="only rows whose names have one of these words, between commas")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args(arguments)
+    others = OtherPrograms()
     with ExitStack() as stack:
         workers = [Worker(Build.of(each), stack) for each in (options.old, options.new)]
-        rows = chosen(options.rows)
+        rows = [row for row in workers[OLD].rows if any(word in row for word in options.rows.split(","))]
+        if not rows:
+            parser.error(f"--rows is {options.rows!r}; expected words of these names: {'; '.join(workers[OLD].rows)}")
         differing = [row for row in rows if workers[OLD].ask(row) != workers[NEW].ask(row)]
         rounds = time_in_turns(workers, rows, options.rounds)
     print_table(rounds)
+    share = others.share()
+    if share is not None:
+        print(f"Other programs had {share:.0%} of the processors.")
     for row in differing:
         print(f"The builds' results differ in bits: {row}")
     return 1 if differing else 0
-
-
-def chosen(words: str) -> list[str]:
-    """Return the names of rows, all if no words are given."""
-    from benchmarks.paired.rows import ROWS  # its builds' imports are the workers' business
-
-    names = [name for name in ROWS if any(word in name for word in words.split(","))]
-    if not names:
-        raise SystemExit(f"no row has one of {words!r} in its name; expected some of: {'; '.join(ROWS)}")
-    return names
 
 
 def time_in_turns(workers: list[Worker], rows: list[str], rounds: int) -> dict[str, list[tuple[list[float], ...]]]:
@@ -82,7 +84,10 @@ def time_in_turns(workers: list[Worker], rows: list[str], rounds: int) -> dict[s
 
 
 def print_table(samples: dict[str, list[tuple[list[float], ...]]]) -> None:
-    """Print minima and medians of each row, and the ratios new / old."""
+    """Print minima and medians of each row, and the ratios new / old.
+
+    The ratio of a round is that of its minima: other programs make samples longer, and disturb the least one least.
+    """
     table = Table(
         "row", *("old min", "new min", "old median", "new median", "of rounds", "of minima"), title="new / old"
     )
@@ -90,7 +95,7 @@ def print_table(samples: dict[str, list[tuple[list[float], ...]]]) -> None:
     for row, rounds in samples.items():
         every = [[seconds for taken in rounds for seconds in taken[build]] for build in (OLD, NEW)]
         lowest, middle = [min(each) for each in every], [median(each) for each in every]
-        ratios.append(median(median(new) / median(old) for old, new in rounds))
+        ratios.append(median(min(new) / min(old) for old, new in rounds))
         cells = [*map(microseconds, lowest), *map(microseconds, middle)]
         table.add_row(row, *cells, f"{ratios[-1]:.3f}", f"{lowest[NEW] / lowest[OLD]:.3f}")
     console = Console() if sys.stdout.isatty() else Console(width=130)

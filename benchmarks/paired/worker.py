@@ -1,4 +1,4 @@
-"""The process of one build. It answers each line that it reads: the digest of a new row, or the times of its calls."""
+"""The process of one build. It names its rows, and answers each name with a digest the first time, then with times."""
 
 from __future__ import annotations
 
@@ -57,6 +57,7 @@ def main() -> None:
     """Answer until there is nothing more to read."""
     rows: dict[str, TimedRow] = {}
     gc.disable()
+    print(json.dumps(list(ROWS)), flush=True)
     for line in sys.stdin:
         name = line.rstrip("\n")
         if name in rows:
