@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from benchmarks.bits import __main__ as bits
 from benchmarks.bits.__main__ import main
 from benchmarks.bits.digest import digest
 from benchmarks.bits.inputs import LAYOUTS, laid_out
+from benchmarks.builds import Build
 
 #: One of so many calls is made.
 EVERY = "100"
@@ -31,6 +33,17 @@ def test_no_setting_changes_a_bit_and_a_changed_digest_is_reported(
     printed = capsys.readouterr().out
     assert f"{name}: {now} is now {was}: {arguments}" in printed
     assert re.search(rf"^1 of {len(lines)} digests differ.$", printed, re.M)
+
+
+def test_a_setting_that_changes_a_bit_is_reported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run_with(build: Build, setting: bits.Setting, every: int) -> bits.Record:
+        return {"adam/0": bits.Line("1" if setting.backend == "numba" else "0", "param: float32[1] C")}
+
+    monkeypatch.setattr(bits, "run_with", run_with)
+    assert main(["record", str(tmp_path / "a.bits")]) == 1
+    assert "adam/0 has other bits with backend numba" in capsys.readouterr().out
 
 
 def test_records_of_other_calls_differ(tmp_path: Path) -> None:
