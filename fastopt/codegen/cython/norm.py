@@ -49,4 +49,4 @@ def _addresses(kernels: list[Loop]) -> str:
         f'    "{panel.name}": ({" ".join(f"<size_t>&{loop.name}," for loop in kernels if loop.panel is panel)}),\n'
         for panel in PANELS
     )
-    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]"
+    return f"addresses = {{\n{rows}}}"
