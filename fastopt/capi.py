@@ -55,7 +55,7 @@ class Kernel(Guarded, Display):
         self.arrays = self._update.arrays
         self.scalars = self._update.scalars
         self.isa = cython.ISA
-        self.address = cython.kernel(self._update.rule, dtype, weight_decay + 2 * decay)
+        self.address = cython.kernel("update", name, dtype, weight_decay + 2 * decay)
 
     def _parts(self) -> list[str]:
         options = {name: getattr(self, name) for name in ("weight_decay", "decay", "isa", "arrays")}
@@ -178,7 +178,7 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
         raise TypeError(
             f"dtype is {brief(dtype)}; expected one of {', '.join(COMPUTE_TYPES)}: kernels compute in these"
         )
-    if decay and len(cython.kernels(UPDATES[name][0].rule, found)) < len(FORMS):
+    if decay and len(cython.kernels("update", name, found)) < len(FORMS):
         raise ValueError(f"decay is {decay!r}; expected False: {name} has no decoupled decay")
     return Kernel(name, found, weight_decay, decay)
 

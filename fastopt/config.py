@@ -8,10 +8,11 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import fastopt
-from fastopt.backends import MODULES, cython, find_backend
+from fastopt.backends import cython, find_backend
 from fastopt.backends.disk_cache import cache_state
 from fastopt.engine.threads.threads import get_num_threads, limits
 from fastopt.errors import BackendUnavailable
+from fastopt.specs.backends import MODULES
 
 #: Packages of which the version matters, whether they are there or not.
 PACKAGES = ("numpy", "numba", "numba-cuda", "ml-dtypes", "torch")

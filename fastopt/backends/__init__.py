@@ -1,23 +1,17 @@
-"""Who compiles a rule into kernels: one file per backend, found by name.
-
-A backend for the host has one function, ``kernel(rule, dtype, form)``, which returns the address of a kernel; ``form``
-is a position in ``fastopt.codegen.parse.FORMS``: with or without coupled and decoupled weight decay. That for CUDA
-devices compiles kernels of another kind, for `fastopt.device`.
-"""
+"""Who compiles a rule into kernels: one module per backend, found by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from importlib import import_module
 from types import ModuleType
+from typing import cast
 
 from fastopt.backends import cython
+from fastopt.backends.protocol import HostBackend
 from fastopt.common.messages import brief
+from fastopt.engine.core import devices
 from fastopt.errors import BackendUnavailable
-
-#: What ``backend=`` accepts, and how each is made to run. "reference" never comes here: see fastopt/reference/.
-MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba", "cuda": "fastopt.backends.cuda"}
-NAMES = (*MODULES, "reference")
+from fastopt.specs.backends import MODULES, NAMES
 
 
 def find_backend(name: str) -> ModuleType:
@@ -33,43 +27,22 @@ def find_backend(name: str) -> ModuleType:
         raise BackendUnavailable(message) from error
 
 
-def find_host_backend(name: str, array: str) -> ModuleType:
-    """Return the module of a backend that runs over the host's memory, where ``array`` is."""
+def find_host_backend(name: str, array: str) -> HostBackend:
+    """Return the backend of that name, which runs over the host's memory, where ``array`` is."""
     if name == "cuda":
-        from fastopt.device.select import machine
-
-        machine()
+        devices.dispatch("select").machine()  # raises what says why there is no device
         raise ValueError(f"backend is 'cuda'; expected another, since {array} is in the host's memory")
-    return find_backend(name)
+    return cast(HostBackend, find_backend(name))
 
 
-def load_kernel(backend: str, rule: Callable[..., object], dtype: str, form: int) -> tuple[int, int]:
-    """Return the address of one of the rule's kernels, and of the codecs for its compute type."""
-    return find_backend(backend).kernel(rule, dtype, form), cython.codecs(dtype)
+def load_kernel(backend: str, family: str, name: str, dtype: str, variant: int = 0, source: str | None = None) -> int:
+    """Return the address of a kernel, as `HostBackend.kernel` does."""
+    return cast(HostBackend, find_backend(backend)).kernel(family, name, dtype, variant, source)
 
 
-def load_panel_kernel(backend: str, name: str, dtype: str, form: int) -> int:
-    """Return the address of one of the norms' kernels."""
-    address: int = find_backend(backend).panel_kernel(name, dtype, form)
-    return address
+def load_table(name: str, dtype: str) -> int:
+    """Return the address of a table of C functions for a compute type, which all backends share.
 
-
-def load_column_kernel(backend: str, name: str, dtype: str) -> int:
-    """Return the address of one of the kernels of feature scaling."""
-    address: int = find_backend(backend).column_kernel(name, dtype)
-    return address
-
-
-def load_random_kernel(backend: str, name: str, dtype: str) -> tuple[int, int, int]:
-    """Return the addresses of a random rule's kernel, of the codecs for its compute type, of what draws bits."""
-    return find_backend(backend).random_kernel(name, dtype), cython.codecs(dtype), cython.draw(dtype)
-
-
-def load_codecs(dtype: str) -> int:
-    """Return the address of the codecs between this compute type and what arrays store."""
-    return cython.codecs(dtype)
-
-
-def load_summing(dtype: str) -> int:
-    """Return the address of what sums of squares of this compute type are made with."""
-    return cython.summing(dtype)
+    "codecs" carry numbers between arrays and the compute type, "summing" adds up squares, "draw" draws random bits.
+    """
+    return cython.table(name, dtype)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, ModuleSpec
 from importlib.util import module_from_spec
 from types import ModuleType
@@ -59,52 +58,26 @@ def _load(family: str, dtype: str) -> ModuleType:
 _MODULES = {(family, dtype): _load(family, dtype) for family, dtypes in KERNEL_TYPES.items() for dtype in dtypes}
 
 
-def kernels(rule: Callable[..., object], dtype: str) -> tuple[int, ...]:
-    """Return the addresses of the rule's kernels, in the order of its forms."""
-    addresses: dict[str, tuple[int, ...]] = _MODULES["update", dtype].addresses
-    if rule.__name__ not in addresses:
+#: The family of kernels whose modules have a table of C functions.
+TABLES = {"codecs": "update", "summing": "update", "draw": "random"}
+
+
+def kernels(family: str, name: str, dtype: str) -> tuple[int, ...]:
+    """Return the addresses of a kernel's variants."""
+    addresses: dict[str, tuple[int, ...]] = _MODULES[family, dtype].addresses
+    if name not in addresses:
         raise ValueError(
-            f"rule {rule.__name__!r} is not in the build of the cython backend; expected one of fastopt.rules.update"
+            f"rule {name!r} is not in the build of the cython backend; expected one of fastopt.rules.{family}"
         )
-    return addresses[rule.__name__]
+    return addresses[name]
 
 
-def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
-    """Return the address of one of the rule's kernels."""
-    return kernels(rule, dtype)[form]
+def kernel(family: str, name: str, dtype: str, variant: int = 0, source: str | None = None) -> int:
+    """Return the address of a kernel that was built."""
+    return kernels(family, name, dtype)[variant]
 
 
-def panel_kernel(name: str, dtype: str, form: int) -> int:
-    """Return the address of one of the norms' kernels."""
-    address: int = _MODULES["norm", dtype].addresses[name][form]
-    return address
-
-
-def column_kernel(name: str, dtype: str) -> int:
-    """Return the address of one of the kernels of feature scaling."""
-    address: int = _MODULES["scaling", dtype].addresses[name]
-    return address
-
-
-def random_kernel(name: str, dtype: str) -> int:
-    """Return the address of a random rule's kernel."""
-    address: int = _MODULES["random", dtype].addresses[name]
-    return address
-
-
-def draw(dtype: str) -> int:
-    """Return the address of what draws random bits."""
-    address: int = _MODULES["random", dtype].draw
-    return address
-
-
-def codecs(dtype: str) -> int:
-    """Return the address of the codecs between this compute type and what arrays store."""
-    address: int = _MODULES["update", dtype].codecs
-    return address
-
-
-def summing(dtype: str) -> int:
-    """Return the address of what sums of squares of this compute type are made with."""
-    address: int = _MODULES["update", dtype].summing
+def table(name: str, dtype: str) -> int:
+    """Return the address of a table of C functions."""
+    address: int = getattr(_MODULES[TABLES[name], dtype], name)
     return address

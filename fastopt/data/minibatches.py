@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from fastopt.common.display import Display, keywords, number_of
 from fastopt.common.guarded import Guarded
 from fastopt.common.messages import brief
-from fastopt.common.options import check_num_threads
 from fastopt.common.types import Array, Unpack
 from fastopt.engine.core.dlpack import HOST, import_array
 from fastopt.engine.core.hyperparameters import flag, whole
+from fastopt.engine.core.options import check_num_threads
 from fastopt.engine.core.pins import pinned
 from fastopt.engine.rows.gather import gather, shuffle
 from fastopt.errors import BackendUnavailable

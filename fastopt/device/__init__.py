@@ -1,13 +1,19 @@
-"""Running updates, norms and what is random on CUDA device arrays: what the engine is to the host's memory.
+"""The CUDA dispatch: runs updates, norms, feature scaling and random numbers on the arrays of CUDA devices.
 
-The way of an array: intake (``engine/core/intake.pyx``) has checked it, ``engine/update/run.pyx`` has planned the jobs,
-and then
+It is to a device what the engine is to the host's memory. Intake (``engine/core/intake.pyx``) has checked the arrays;
+then
 
-* `launch` says which kernels run over which jobs, on which stream;
-* `table` keeps the pointers of a list of tensors on the device;
-* `norms` runs a norm by its `norm_plan`: which kernels, over which `axes`; `arrays` makes the results;
-* `random` fills an array, or drops elements: one kernel;
-* `driver` calls CUDA; `simulator` stands in for it where Numba simulates a device;
-* `interface` and `streams` know the producers: what ``__cuda_array_interface__`` says, and on whose stream an array is
-  in use.
+* `update`, `norm`, `scaling` and `random` plan a family's kernels and launch them;
+* `select` chooses the machine (`machine` says what one is): `driver` calls CUDA, `simulator` stands in for it where
+  Numba simulates a device;
+* `ordering` puts kernels in order with what the arrays' producers do on their `streams`;
+* `table` keeps the pointers of a list of tensors on the device, `arrays` makes results, `axes` and `norm_axes` say
+  where elements are, `coefficients` computes coefficients of numbers on the device;
+* `protocol` reads ``__cuda_array_interface__``.
 """
+
+from importlib import import_module
+
+from fastopt.engine.core import devices
+
+devices.register(lambda name: import_module(f"{__name__}.{name}"))

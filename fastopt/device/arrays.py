@@ -3,20 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import Any
 
 from fastopt.device.select import machine
 from fastopt.device.streams import LEGACY, is_tensor
+from fastopt.engine.core.devices import View
 from fastopt.specs.dtypes import SIZES, STORAGE
-
-
-class View(NamedTuple):
-    """Where an array's elements stand; strides are counted in elements."""
-
-    storage: str
-    address: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
 
 
 class DeviceArray:

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple
 from fastopt.backends.cuda import ScalarsKernel
 from fastopt.coefficients import update as coefficients
 from fastopt.coefficients.ranges import FLAGS, RANGES
-from fastopt.device.select import Memory, machine
+from fastopt.device.machine import Memory
+from fastopt.device.select import machine
 from fastopt.engine.core.hyperparameters import Hyperparameters, is_on_device
 
 #: What a number on the device may be stored as.

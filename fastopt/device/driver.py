@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from cuda.bindings import driver as cu
 
-from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, AnyKernel, WordsKernel, machine_code, packing
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, DeviceKernel, WordsKernel, machine_code, packing
 from fastopt.codegen.cuda.update import WORDS
 from fastopt.device.streams import LEGACY
 from fastopt.errors import BackendUnavailable
@@ -122,7 +122,7 @@ class Driver:
             call(cu.cuStreamWaitEvent, stream, event, 0)
             call(cu.cuEventDestroy, event)  # takes effect when it has happened
 
-    def launch(self, kernel: AnyKernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: DeviceKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
         """Copy the arguments into a buffer, as the kernel's parameters stand, and launch."""
         used = self.devices[device]
@@ -139,7 +139,7 @@ class _Device:
     def __init__(self, number: int):
         self.number = number
         self.handle = call(cu.cuDeviceGet, number)
-        self.kernels: dict[AnyKernel, tuple[Any, struct.Struct]] = {}
+        self.kernels: dict[DeviceKernel, tuple[Any, struct.Struct]] = {}
 
     @cached_property
     def context(self) -> Any:
@@ -167,7 +167,7 @@ class _Device:
         """Return what makes the device's context current for a while."""
         return _Current(self.context)
 
-    def kernel(self, kernel: AnyKernel) -> tuple[Any, struct.Struct]:
+    def kernel(self, kernel: DeviceKernel) -> tuple[Any, struct.Struct]:
         """Return a loaded kernel, compiled now if it is the first time, and how its parameters stand."""
         found = self.kernels.get(kernel)
         if found is None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from fastopt.device.arrays import View, new
+from fastopt.device.arrays import new
 from fastopt.device.norm_axes import LAYER, Given, Norm
 from fastopt.device.norm_plan import plan
+from fastopt.device.ordering import joined
 from fastopt.device.select import machine
-from fastopt.device.streams import joined
+from fastopt.engine.core.devices import View
 from fastopt.engine.core.exchange import wrote
 
 __all__ = ["LAYER", "Numbers", "Result", "run"]

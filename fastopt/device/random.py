@@ -11,11 +11,12 @@ from fastopt.backends.cuda.vectors import alignment
 from fastopt.codegen.cuda.random import COPY, FOUR, Random
 from fastopt.codegen.cuda.update import LINEAR
 from fastopt.codegen.random import BITS, random_rules_of
-from fastopt.device.arrays import View, new
+from fastopt.device.arrays import new
 from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
+from fastopt.device.ordering import joined
 from fastopt.device.select import machine
-from fastopt.device.streams import joined
 from fastopt.device.update import BLOCKS_PER_PROCESSOR, THREADS
+from fastopt.engine.core.devices import View
 from fastopt.rules import random as random_rules
 from fastopt.specs.dtypes import MOVED, SIZES
 

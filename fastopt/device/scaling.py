@@ -12,11 +12,13 @@ import numpy as np
 from fastopt.backends.cuda import WrittenKernel
 from fastopt.codegen.cuda.norm import THREADS
 from fastopt.codegen.cuda.scaling import SCALED, VALUES, First, Gather, Join, Scale, Spoil
-from fastopt.device.arrays import View, new
+from fastopt.device.arrays import new
 from fastopt.device.axes import ADDRESSES, Axis, reach
-from fastopt.device.select import Argument, Memory, machine
-from fastopt.device.streams import joined
+from fastopt.device.machine import Argument, Memory
+from fastopt.device.ordering import joined
+from fastopt.device.select import machine
 from fastopt.device.update import BLOCKS_PER_PROCESSOR
+from fastopt.engine.core.devices import View
 from fastopt.engine.scaling.scaling import refined_centres
 from fastopt.specs.dtypes import SIZES
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from fastopt.backends.cuda import AnyKernel, function
+from fastopt.backends.cuda import DeviceKernel, function
 from fastopt.specs.dtypes import STORAGES
 
 #: What memory holds: numbers of a storage type, or others.
@@ -23,9 +23,8 @@ _one_at_a_time = Lock()
 
 class _Memory:
     def __init__(self, address: int, storage: str, elements: int):
-        self.__array_interface__ = {
-            "shape": (elements,), "typestr": np.dtype(_TYPES.get(storage, storage)).str, "data": (address, False), "version": 3,
-        }  # fmt: skip
+        typestr = np.dtype(_TYPES.get(storage, storage)).str
+        self.__array_interface__ = {"shape": (elements,), "typestr": typestr, "data": (address, False), "version": 3}
 
 
 class _Owned:
@@ -91,7 +90,7 @@ class Simulator:
     def wait(self, device: int, stream: int, other: int) -> None:
         """A launch ends before it returns."""
 
-    def launch(self, kernel: AnyKernel, device: int, stream: int, blocks: int, threads: int,
+    def launch(self, kernel: DeviceKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
         """Few blocks, one by one."""
         real, scalars = getattr(np, kernel.scalar_type), len(arguments) - kernel.scalars

@@ -1,10 +1,9 @@
-"""On which stream an array is in use, and who must know that it was written."""
+"""On which stream an array is in use, and what the handle of a stream is."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable
 from operator import index
 from typing import Any, SupportsIndex
 
@@ -17,27 +16,7 @@ LEGACY, PER_THREAD = 1, 2
 HANDLES = 1 << 64
 
 
-@contextmanager
-def joined(given: Sequence[Any], device: int, stream: Any) -> Iterator[int]:
-    """Yield the handle of the stream to use: the caller's, or else the one that the arrays are in use on.
-
-    Where they come with several, it is the first one's: kernels come after what the others have to do, and what these
-    do next, after the kernels. For a stream of the caller's, the caller sees to that.
-    """
-    if stream is not None:
-        yield _one_of_all_threads(handle_of(stream))
-        return
-    from fastopt.device.select import machine
-
-    first, *others = map(_one_of_all_threads, streams_of(given, device))
-    for other in others:
-        machine().wait(device, first, other)
-    yield first
-    for other in others:
-        machine().wait(device, other, first)
-
-
-def _one_of_all_threads(handle: int) -> int:
+def one_of_all_threads(handle: int) -> int:
     """Refuse the stream that is another one in each thread: one may take memory, and another one give it back."""
     if handle == PER_THREAD:
         raise ValueError("stream is the per-thread default stream; expected one that is the same in all threads")

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 from fastopt.backends.cuda import Kernel
 from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, unroll
 from fastopt.device.coefficients import Trace, compute
+from fastopt.device.ordering import joined
 from fastopt.device.select import machine
-from fastopt.device.streams import joined
 from fastopt.device.table import table
 from fastopt.specs.dtypes import SIZES
 

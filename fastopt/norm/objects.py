@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from fastopt.common.display import Display, keywords
 from fastopt.common.guarded import Check, Guarded, unchecked
 from fastopt.common.messages import brief
-from fastopt.common.options import check_backend, check_num_threads
 from fastopt.common.types import Activation, Array, Backend, Real, Result
 from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.core.options import check_backend, check_num_threads
 from fastopt.engine.norm import norm
 from fastopt.norm.options import check_activation, check_axis, check_groups, check_numbers, dtype_of, length, lengths
 from fastopt.norm.statistics import DatasetStatistics

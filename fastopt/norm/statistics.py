@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from fastopt.common.display import Display, keywords
 from fastopt.common.guarded import Guarded, unchecked
-from fastopt.common.options import check_backend, check_num_threads
 from fastopt.common.types import Array, Backend
 from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.core.options import check_backend, check_num_threads
 from fastopt.engine.norm import norm
 from fastopt.norm.options import check_axis, length
 

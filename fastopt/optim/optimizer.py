@@ -13,10 +13,10 @@ from numpy.typing import DTypeLike, NDArray
 from fastopt.coefficients.ranges import FLAGS
 from fastopt.common.display import Display, keywords, number_of
 from fastopt.common.guarded import FixedDict, FixedList, Guarded, unchecked
-from fastopt.common.options import check_backend, check_num_threads
 from fastopt.common.types import Array, Grads, Params, Real
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag
 from fastopt.engine.core.intake import as_numpy
+from fastopt.engine.core.options import check_backend, check_num_threads
 from fastopt.engine.update.plan import Layerwise, Plan, Tensor
 from fastopt.engine.update.update import Update
 from fastopt.optim import checkpoint, state_dicts

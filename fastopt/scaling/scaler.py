@@ -11,8 +11,8 @@ import numpy as np
 from fastopt.common.display import Display, keywords
 from fastopt.common.guarded import Check, Guarded, unchecked
 from fastopt.common.messages import brief
-from fastopt.common.options import check_backend, check_num_threads
 from fastopt.common.types import Array, Backend, Result, Stream
+from fastopt.engine.core.options import check_backend, check_num_threads
 from fastopt.engine.scaling import scaling as columns
 from fastopt.errors import NotFittedError
 from fastopt.scaling.statistics import ColumnStatistics, Values

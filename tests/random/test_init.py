@@ -14,7 +14,7 @@ from scipy import stats
 
 import fastopt.init
 from fastopt import init
-from fastopt.backends import load_random_kernel
+from fastopt.backends import load_kernel
 from fastopt.coefficients import random as random_scalars
 from tests.cuda.support import Exported
 from tests.docs.test_pages import entries
@@ -141,7 +141,7 @@ def test_uniform_numbers_of_all_bits(low, high, dtype):
     bits = np.arange(1 << 24, dtype=np.uint32) << 8
     scalars = np.array(random_scalars.uniform(str(dtype), low, high), np.float32)
     drawn = np.empty(bits.size, np.float32)
-    address, _, _ = load_random_kernel("cython", "uniform_float32", "float32")
+    address = load_kernel("cython", "random", "uniform_float32", "float32")
     kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)(address)
     kernel((ctypes.c_void_p * 2)(drawn.ctypes.data, bits.ctypes.data), bits.size, scalars.ctypes.data)
     got = drawn.astype(dtype)

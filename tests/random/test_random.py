@@ -11,7 +11,7 @@ import pytest
 from scipy import special
 
 from fastopt import dropout_forward, init
-from fastopt.backends import load_random_kernel
+from fastopt.backends import load_kernel
 from fastopt.backends.cython import built_isas
 from fastopt.coefficients import random as random_scalars
 from fastopt.reference import random as random_reference
@@ -205,7 +205,7 @@ def test_normals_far_out(bound, sign):
     drawn = magnitude | np.uint32(sign << 31)
     param = np.empty(drawn.size, np.float32)
     scalars = np.array(random_scalars.normal("float32", 0.0, 1.0, bound), np.float32)
-    address, _, _ = load_random_kernel("cython", "normal_float32", "float32")
+    address = load_kernel("cython", "random", "normal_float32", "float32")
     arrays = (ctypes.c_void_p * 2)(param.ctypes.data, drawn.ctypes.data)
     kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_void_p)(address)
     kernel(arrays, drawn.size, scalars.ctypes.data)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, NamedTuple, Protocol
 
 import fastopt
 from fastopt.backends.disk_cache import kept
@@ -59,6 +59,38 @@ DIALECTS = ((7, 5), (10, 0))
 
 #: What machine code depends on beside the text of its kernel.
 SOURCES = (sys.modules[__name__], cuda_random, cuda_target, cuda_vectors, reinterpretation, typed_random)
+
+
+class DeviceKernel(Protocol):
+    """What can be compiled, loaded and launched: it says which kernel it is, and is hashable."""
+
+    @property
+    def dtype(self) -> str:
+        """The compute type."""
+
+    @property
+    def scalars(self) -> int:
+        """How many numbers it takes."""
+
+    @property
+    def scalar_type(self) -> str:
+        """What those are."""
+
+    @property
+    def signature(self) -> list[Any]:
+        """The Numba types of its arguments: pointers, words, numbers."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+
+    def text(self) -> str:
+        """Return the Python module that has it."""
+
+    def names(self) -> dict[str, Any]:
+        """Return what the text refers to, beside primitives and codecs."""
+
+    def __hash__(self) -> int: ...
 
 
 class Kernel(NamedTuple):
@@ -291,21 +323,18 @@ class RandomKernel(NamedTuple):
         return names
 
 
-#: All of them can be compiled, loaded and launched alike.
-AnyKernel: TypeAlias = Kernel | ScalarsKernel | WordsKernel | WrittenKernel | RandomKernel
-
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
 _STORED = {**{storage.name: getattr(types, storage.memory) for storage in STORAGES}, "word": types.uint64}
 
 
-def packing(kernel: AnyKernel) -> str:
+def packing(kernel: DeviceKernel) -> str:
     """Return how its arguments stand one behind the other, as the `struct` module has it: words, then numbers."""
     number = "f" if kernel.scalar_type == "float32" else "d"
     return f"={len(kernel.signature) - kernel.scalars}Q{kernel.scalars}{number}"
 
 
 @cache
-def function(kernel: AnyKernel) -> Callable[..., None]:
+def function(kernel: DeviceKernel) -> Callable[..., None]:
     """Return the kernel as the Python function that Numba compiles, or simulates."""
     names = {**_primitives(kernel.dtype), **_codecs(kernel.dtype)}
     names.update(cuda=cuda, inlined=inlined, index=np.uint64, min=min)
@@ -315,7 +344,7 @@ def function(kernel: AnyKernel) -> Callable[..., None]:
     return kernel_function
 
 
-def machine_code(kernel: AnyKernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
+def machine_code(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
     """Return a kernel as machine code for one generation of devices, and its name there.
 
     It comes from the cache folder, if it was compiled before: that takes 1 to 3 s, and a norm has up to five kernels.
@@ -329,7 +358,7 @@ def _named(binary: bytes) -> tuple[bytes, str]:
     return binary, name.decode()
 
 
-def _covered(kernel: AnyKernel, compute_capability: tuple[int, int]) -> list[str]:
+def _covered(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> list[str]:
     """All that machine code depends on."""
     constants = sorted((name, repr(value)) for name, value in kernel.names().items() if not callable(value))
     return [
@@ -339,17 +368,17 @@ def _covered(kernel: AnyKernel, compute_capability: tuple[int, int]) -> list[str
     ]  # fmt: skip
 
 
-def ptx(kernel: AnyKernel, compute_capability: tuple[int, int]) -> str:
+def ptx(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> str:
     """Return the same as text: what becomes machine code."""
     text, _ = link(kernel, compute_capability, "-ptx")
     return text.rstrip(b"\0").decode()
 
 
-def _options(kernel: AnyKernel) -> tuple[str, ...]:
+def _options(kernel: DeviceKernel) -> tuple[str, ...]:
     return LINK_OPTIONS + (REGISTERS if isinstance(kernel, Kernel) else ())
 
 
-def link(kernel: AnyKernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
+def link(kernel: DeviceKernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
     """Compile a kernel and link it by the toolkit's nvJitLink; return the result (with "-ptx", text), and the log.
 
     From LTO-IR, for which the linker's options decide: Numba has none for contraction, and its own launches contract.
@@ -377,7 +406,7 @@ def link(kernel: AnyKernel, compute_capability: tuple[int, int], *more: str) -> 
 
 
 @cache
-def _compiled(kernel: AnyKernel, compute_capability: tuple[int, int]) -> bytes:
+def _compiled(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> bytes:
     signature = types.void(*kernel.signature)
     code, _ = cuda.compile(
         function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"

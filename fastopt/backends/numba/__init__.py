@@ -9,6 +9,7 @@ import inspect
 import os
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,12 +23,9 @@ from fastopt.codegen.numba.norm import panel_module
 from fastopt.codegen.numba.random import random_module
 from fastopt.codegen.numba.scaling import column_module
 from fastopt.codegen.numba.update import numba_module
-from fastopt.codegen.parse import FORMS, source_of
+from fastopt.codegen.parse import FORMS
 from fastopt.errors import BackendUnavailable
-from fastopt.rules import norm as norm_rules
-from fastopt.rules import random as random_rules
 from fastopt.rules import random_primitives
-from fastopt.rules import scaling as column_rules
 
 if find_spec("numba") is None:  # which is not imported yet
     raise ModuleNotFoundError("No module named 'numba'")
@@ -35,24 +33,19 @@ if find_spec("numba") is None:  # which is not imported yet
 VERSIONS = (version("numba"), version("llvmlite"))
 
 
-def kernel(rule: Callable[..., object], dtype: str, form: int) -> int:
-    """Return the address of one of the rule's kernels, compiled now if it is not in the cache."""
-    return _address_of(numba_module(source_of(rule), rule.__name__, FORMS[form], dtype))
+#: What writes the text of a family's kernels.
+WRITERS: dict[str, Callable[[str, str, int, str], str]] = {
+    "update": lambda source, name, variant, dtype: numba_module(source, name, FORMS[variant], dtype),
+    "norm": panel_module,
+    "scaling": lambda source, name, _, dtype: column_module(source, name, dtype),
+    "random": lambda source, name, _, dtype: random_module(source, name, dtype),
+}
 
 
-def panel_kernel(name: str, dtype: str, form: int) -> int:
-    """Return the address of one of the norms' kernels, compiled now if it is not in the cache."""
-    return _address_of(panel_module(inspect.getsource(norm_rules), name, form, dtype))
-
-
-def column_kernel(name: str, dtype: str) -> int:
-    """Return the address of one of the kernels of feature scaling, compiled now if it is not in the cache."""
-    return _address_of(column_module(inspect.getsource(column_rules), name, dtype))
-
-
-def random_kernel(name: str, dtype: str) -> int:
-    """Return the address of a random rule's kernel, compiled now if it is not in the cache."""
-    return _address_of(random_module(inspect.getsource(random_rules), name, dtype))
+def kernel(family: str, name: str, dtype: str, variant: int = 0, source: str | None = None) -> int:
+    """Return the address of a kernel, compiled now if it is not in the cache."""
+    text = source or inspect.getsource(import_module(f"fastopt.rules.{family}"))
+    return _address_of(WRITERS[family](text, name, variant, dtype))
 
 
 @cache

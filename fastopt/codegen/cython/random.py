@@ -33,7 +33,7 @@ def random_module(source: str, dtype: str) -> str:
     )
     parts = [header("fastopt/rules/random.py", "fastopt/codegen/cython/random.py", dtype), PREAMBLE + declared]
     parts += [text for rule in rules.values() for text in (_inline(rule), _kernel(rule))]
-    rows = "".join(f'    "{name}": <size_t>&{name}_kernel,\n' for name in rules)
+    rows = "".join(f'    "{name}": (<size_t>&{name}_kernel,),\n' for name in rules)
     parts.append(f"addresses = {{\n{rows}}}\n\ndraw = <size_t>&draw_bits")
     return "\n\n".join(parts) + "\n"
 

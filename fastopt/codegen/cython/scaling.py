@@ -21,7 +21,7 @@ def columns_module(source: str, dtype: str) -> str:
     inlined = {kernel.function: kernel for kernel in COLUMN_KERNELS}
     parts += [_inline(functions[name], kernel) for name, kernel in inlined.items()]
     parts += [_Kernel(kernel, functions[kernel.function]).text() for kernel in COLUMN_KERNELS]
-    rows = "".join(f'    "{kernel.name}": <size_t>&{kernel.name}_kernel,\n' for kernel in COLUMN_KERNELS)
+    rows = "".join(f'    "{kernel.name}": (<size_t>&{kernel.name}_kernel,),\n' for kernel in COLUMN_KERNELS)
     return "\n\n".join([*parts, f"addresses = {{\n{rows}}}"]) + "\n"
 
 

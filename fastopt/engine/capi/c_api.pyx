@@ -9,6 +9,7 @@ import numpy
 from fastopt.backends import cython
 from fastopt.engine.core.intake import STORAGE_NAMES
 from fastopt.engine.update.plan import AVERAGE
+from fastopt.specs.dtypes import COMPUTE_TYPES
 from fastopt.updates import accumulation, adam, descent, signs
 from fastopt.updates import adaptive
 
@@ -104,8 +105,8 @@ cdef int describe_rule(rule_t *rule, Update update) except -1:
     rule.seen.scalars = strings(update.scalars)
     rule.rounding = update.rounding
     rule.grad = update.grad
-    for is_float64, dtype in enumerate(("float32", "float64")):
-        for form, address in enumerate(cython.kernels(update.rule, dtype)):
+    for is_float64, dtype in enumerate(COMPUTE_TYPES):
+        for form, address in enumerate(cython.kernels("update", update.rule.__name__, dtype)):
             rule.seen.kernels[<int>is_float64][<int>form] = <fastopt_kernel>address
     return 0
 
@@ -124,8 +125,8 @@ cdef int describe_rules() except -1:
     for updates in UPDATES.values():
         describe_rule(&rules[nrules], updates[0])
         nrules += 1
-    for is_float64, dtype in enumerate(("float32", "float64")):
-        address = cython.codecs(dtype)
+    for is_float64, dtype in enumerate(COMPUTE_TYPES):
+        address = cython.table("codecs", dtype)
         codecs[<int>is_float64] = <const codec_t *>address
     return 0
 

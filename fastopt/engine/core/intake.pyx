@@ -18,6 +18,7 @@ from fastopt.engine.update.job cimport storage_size
 from fastopt.engine.core.pins cimport owns_its_memory, pin
 from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM
 from fastopt.common.messages import brief
+from fastopt.engine.core import devices
 from fastopt.specs.dtypes import FLOATS, STORAGES
 
 cnp.import_array()
@@ -275,9 +276,7 @@ cdef object foreign_array(object array, str name, storage *stored, int *device):
             stored[0] = BFLOAT16
         return imported
     if hasattr(array, "__cuda_array_interface__"):
-        from fastopt.device import protocol as interface
-
-        imported, device[0] = interface.import_array(array, name)
+        imported, device[0] = devices.dispatch("protocol").import_array(array, name)
         return imported
     try:
         view = memoryview(array)
@@ -485,7 +484,7 @@ cdef bint overlaps_itself(ndarray array) noexcept:
 
 
 cdef tuple elements_of(const array_t *array):
-    """Where elements stand, as `fastopt.device.arrays.View` has it: strides are counted in elements."""
+    """Where elements stand, as `fastopt.engine.core.devices.View` has it: strides are counted in elements."""
     strides = tuple([array.strides[axis] // <npy_intp>array.itemsize for axis in range(array.ndim)])
     return STORAGE_NAMES[array.stored], <size_t>array.data, shape_of(array), strides
 

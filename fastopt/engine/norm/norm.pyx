@@ -6,13 +6,15 @@ import operator
 import numpy
 
 from fastopt.reference import norm as norm_reference
-from fastopt.backends import find_host_backend, load_codecs, load_panel_kernel
+from fastopt.backends import find_host_backend, load_kernel, load_table
 from fastopt.codegen.norm import PANELS
+from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag as checked_flag, whole
 from fastopt.engine.core.intake import STORAGE_NAMES
 from fastopt.errors import BackendUnavailable
 from fastopt.common.messages import brief
 from fastopt.coefficients.ranges import RANGES
+from fastopt.specs.dtypes import COMPUTE_TYPES
 
 cimport cython
 from numpy cimport ndarray, npy_intp
@@ -179,7 +181,7 @@ cdef class Kernels:
     cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
         cdef size_t address
         if self.kernels[kernel][form] == NULL:
-            address = load_panel_kernel(self.backend, PANELS[kernel].name, self.dtype, form)
+            address = load_kernel(self.backend, "norm", PANELS[kernel].name, self.dtype, form)
             self.kernels[kernel][form] = <panel_kernel_t>address
         return self.kernels[kernel][form]
 
@@ -202,7 +204,7 @@ cdef Kernels kernels_of(backend, storage element):
     kernels.backend = "cython" if backend is None else backend
     kernels.dtype = STORAGE_NAMES[<int>element]
     find_host_backend(kernels.backend, "x")
-    codecs = load_codecs("float64" if element == FLOAT64 else "float32")
+    codecs = load_table("codecs", COMPUTE_TYPES[element == FLOAT64])
     kernels.codecs = <const codec_t *>codecs
     kernels.built = kernels.backend == "cython"
     fetched[key] = kernels
@@ -975,15 +977,13 @@ cdef tuple run_on_device(
     Call call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
 ):
     """Hand a checked call to the device's side of the house: arrays by their roles, results with names and shapes."""
-    from fastopt.device import norm as norms
-    from fastopt.device.arrays import View
-
     cdef Py_ssize_t position, axis
     cdef list labels = []
+    norms = devices.dispatch("norm")
     views = {}
     for role, position in positions.items():
         if position != NONE:
-            views[role] = View(*elements_of(&call.looked[position]))
+            views[role] = devices.View(*elements_of(&call.looked[position]))
     for axis in range(call.looked[0].ndim):
         if call.kind == ADDITION_KIND:
             labels.append("space")

@@ -7,7 +7,8 @@ Nothing is remembered.
 import numpy
 
 from fastopt.rules import random as random_rules
-from fastopt.backends import find_host_backend, load_random_kernel
+from fastopt.backends import find_host_backend, load_kernel, load_table
+from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import whole
 from fastopt.engine.core.intake import STORAGE_NAMES
 from fastopt.specs.dtypes import COMPUTE_TYPES
@@ -57,7 +58,8 @@ cdef Kernel kernel_of(backend, str name, str dtype):
     key = (backend, name, dtype)
     if key not in fetched:
         kernel = Kernel.__new__(Kernel)
-        address, codecs, draw = load_random_kernel("cython" if backend is None else backend, name, dtype)
+        address = load_kernel("cython" if backend is None else backend, "random", name, dtype)
+        codecs, draw = load_table("codecs", dtype), load_table("draw", dtype)
         kernel.kernel, kernel.codecs, kernel.draw = <kernel_t>address, <const codec_t *>codecs, <draw_t>draw
         fetched[key] = kernel
     return <Kernel>fetched[key]
@@ -92,9 +94,7 @@ cdef class Key:
 
     cdef object work(self, rule, bint is_float64, tuple purposes, tuple scalars):
         """What a device's side of the house is told to make (`fastopt.device.random.Work`)."""
-        from fastopt.device.random import Work
-
-        return Work(rule, COMPUTE_TYPES[is_float64], self.seed, self.offset, purposes, scalars)
+        return devices.dispatch("random").Work(rule, COMPUTE_TYPES[is_float64], self.seed, self.offset, purposes, scalars)
 
 
 cdef int convert(str rule, tuple values, bint is_float64, scalars_t *converted) except -1:
@@ -178,14 +178,11 @@ cdef int run_fill(Key key, str rule, Intake intake, scalars_t *scalars) except -
 
 
 cdef int fill_on_device(Key key, str rule, Intake intake, tuple scalars, param) except -1:
-    from fastopt.device import random
-    from fastopt.device.arrays import View
-
     cdef tuple purposes = (<int>INITIAL, <int>INITIAL_MORE)
     if not intake.has_float64:
         purposes = purposes[:1]
-    view = View(*elements_of(intake.looked))
-    random.fill(key.work(rule, intake.has_float64, purposes, scalars), param, view, intake.device, key.stream)
+    view = devices.View(*elements_of(intake.looked))
+    devices.dispatch("random").fill(key.work(rule, intake.has_float64, purposes, scalars), param, view, intake.device, key.stream)
     return 0
 
 
@@ -269,9 +266,6 @@ cdef object drop_on_device(
     Key key, x, str name, out, array_t *looked, double p, double scale, bint is_copy, int device
 ):
     """Return out, or a new array, after a kernel that writes it is in the stream."""
-    from fastopt.device import random
-    from fastopt.device.arrays import View
-
     cdef bint is_float64 = looked[1].stored == FLOAT64 or (out is not None and looked[0].stored == FLOAT64)
     cdef scalars_t converted
     cdef tuple scalars = dropout_scalars(COMPUTE_TYPES[is_float64], p, scale)
@@ -281,8 +275,8 @@ cdef object drop_on_device(
         convert("dropout", scalars, is_float64, &converted)
         scalars = for_device(&converted, len(scalars), is_float64)
         work = key.work("dropout", is_float64, (<int>DROPOUT,), scalars)
-    goal = None if out is None else View(*elements_of(&looked[0]))
-    return random.drop(work, x, name, View(*elements_of(&looked[1])), out, goal, device, key.stream)
+    goal = None if out is None else devices.View(*elements_of(&looked[0]))
+    return devices.dispatch("random").drop(work, x, name, devices.View(*elements_of(&looked[1])), out, goal, device, key.stream)
 
 
 cdef int store(values, ndarray array) except -1:

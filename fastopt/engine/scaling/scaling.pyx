@@ -3,9 +3,11 @@
 
 import numpy
 
-from fastopt.backends import find_host_backend, load_codecs, load_column_kernel
+from fastopt.backends import find_host_backend, load_kernel, load_table
 from fastopt.codegen.scaling import COLUMN_KERNELS as KERNELS
+from fastopt.engine.core import devices
 from fastopt.errors import BackendUnavailable
+from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from libc.stdlib cimport free, malloc
 from numpy cimport ndarray
@@ -98,12 +100,12 @@ cdef Kernels kernels_of(backend, bint is_float64):
     cdef int i
     key = (backend, is_float64)
     if key not in fetched:
-        dtype = "float64" if is_float64 else "float32"
+        dtype = COMPUTE_TYPES[is_float64]
         kernels = Kernels.__new__(Kernels)
         for i in range(COLUMN_KERNELS):
-            address = load_column_kernel(backend, KERNELS[i].name, dtype)
+            address = load_kernel(backend, "scaling", KERNELS[i].name, dtype)
             kernels.kernels[i] = <column_kernel_t>address
-        address = load_codecs(dtype)
+        address = load_table("codecs", dtype)
         kernels.codecs = <const codec_t *>address
         fetched[key] = kernels
     return <Kernels>fetched[key]
@@ -174,9 +176,7 @@ cdef class Call:
 
     cdef object view(self, int i):
         """Return x or out as the CUDA dispatch takes it."""
-        from fastopt.device.arrays import View
-
-        return View(*elements_of(&self.looked[i]))
+        return devices.View(*elements_of(&self.looked[i]))
 
     cdef int check(self, features) except -1:
         check_memory(self.x, "x", self.in_place)
@@ -268,10 +268,8 @@ cdef class Call:
         return None
 
     cdef object first_on_device(self):
-        from fastopt.device import scaling as columns
-
         view = self.view(0)
-        return columns.first_not_finite(self.given, view, self.dtype(), self.device, self.stream)
+        return devices.dispatch("scaling").first_not_finite(self.given, view, self.dtype(), self.device, self.stream)
 
     cdef int scale_by_reference(self, list scales, str written) except -1:
         cdef ndarray target = self.x if self.out is None else self.out
@@ -284,11 +282,9 @@ cdef class Call:
 
     cdef object scale_on_device(self, out, list scales):
         """Return what is written: x, out, or, if that is None, a new array."""
-        from fastopt.device import scaling as columns
-
         view = self.view(0)
         target = view if self.in_place else None if self.out is None else self.view(1)
-        return columns.scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
+        return devices.dispatch("scaling").scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
 
     cdef int scale(self, list scales) except -1:
         cdef const void *pointers[4]
@@ -314,15 +310,13 @@ cdef class Call:
         return self.gather_on_host()
 
     cdef tuple gather_on_device(self):
-        from fastopt.device import scaling as columns
-
         cdef double *pointers[5]
         cdef int i
         cdef ndarray centre
         view = self.view(0)
         samples = cnp.PyArray_DIM(self.x, 0)
         part, step = part_of(samples), refining_step(samples)
-        centre, sums = columns.gather(self.given, view, self.dtype(), part, step, self.device, self.stream)
+        centre, sums = devices.dispatch("scaling").gather(self.given, view, self.dtype(), part, step, self.device, self.stream)
         for i in range(GATHERED):
             pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>sums[i])
         finish_columns(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)

@@ -12,7 +12,8 @@ import numpy
 
 from fastopt.coefficients import update as coefficients
 from fastopt.rules import update as rules
-from fastopt.backends import find_host_backend, load_kernel, load_summing
+from fastopt.backends import find_host_backend, load_kernel, load_table
+from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from cpython.object cimport PyObject
 from cpython.pythread cimport PyThread_get_thread_ident
@@ -325,10 +326,10 @@ cdef class Plan:
         return f"{self.states[i][slot - 2] if self.states[i] else f'state {slot - 2}'} of {self.labels[i]}"
 
     cdef int prepare_average(self, decay) except -1:
-        cdef size_t kernel, codecs
+        cdef size_t kernel
         cdef int is_float64
         for is_float64 in range(2):
-            kernel, codecs = load_kernel("cython", rules.average, "float64" if is_float64 else "float32", 0)
+            kernel = load_kernel("cython", "update", rules.average.__name__, COMPUTE_TYPES[is_float64])
             self.average_kernels[is_float64] = <kernel_t>kernel
         return self.convert_average(AVERAGE.prepare(decay), decay)
 
@@ -854,7 +855,9 @@ cdef class Plan:
         for i in range(self.count):
             units += (self.tensors[i].count + SQUARE_PART - 1) // SQUARE_PART
         self.sums = <sum_t *>zeros(2 * units, sizeof(sum_t))
-        self.summing[0], self.summing[1] = <const summing_t *><size_t>load_summing("float32"), <const summing_t *><size_t>load_summing("float64")
+        cdef int is_float64
+        for is_float64 in range(2):
+            self.summing[is_float64] = <const summing_t *><size_t>load_table("summing", COMPUTE_TYPES[is_float64])
         self.measures = <measure_t *>zeros(self.count, sizeof(measure_t))
         return 0
 

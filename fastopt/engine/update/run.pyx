@@ -3,6 +3,7 @@
 
 import numpy
 
+from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import NumberOnDevice
 from fastopt.engine.core.intake import STORAGE_NAMES
 
@@ -57,9 +58,7 @@ cdef int run_all(Update update, tuple tensors, tuple hyperparameters, backend, n
 
 cdef tuple traced(Update update, tuple hyperparameters):
     """Coefficients where a number is on the device, and how the device computes those that follow from it."""
-    from fastopt.device.coefficients import trace
-
-    return trace(update.prepare, hyperparameters)
+    return devices.dispatch("coefficients").trace(update.prepare, hyperparameters)
 
 
 cdef int run_checked(
@@ -174,14 +173,12 @@ cdef int run_on_device(
     Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, trace, backend, stream
 ) except -1:
     """Plan the jobs, as for the engine, and hand them to the device's side of the house."""
-    from fastopt.device.update import Job, launch
-
     cdef list jobs = []
     cdef Py_ssize_t tensor, i
     cdef int is_float64 = intake.has_float64
     expect_at(intake.device, update.arrays[0], backend, stream)
     for tensor in range(intake.tensors):
-        job = device_job(Job, update, intake, tensor)
+        job = device_job(update, intake, tensor)
         if job is not None:
             jobs.append(job)
     for number in trace.numbers if trace is not None else ():
@@ -192,11 +189,11 @@ cdef int run_on_device(
             )
     if jobs:
         values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
-        launch(update.rule, form_of(scalars), is_float64, jobs, tuple(values), trace, intake.device, given, stream)
+        devices.dispatch("update").launch(update.rule, form_of(scalars), is_float64, jobs, tuple(values), trace, intake.device, given, stream)
     return 0
 
 
-cdef object device_job(Job, Update update, Intake intake, Py_ssize_t tensor):
+cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
     """One tensor's job as the device's side takes it (`fastopt.device.update.Job`); None if it has no elements."""
     cdef task_t task
     cdef layout_t layout
@@ -205,6 +202,7 @@ cdef object device_job(Job, Update update, Intake intake, Py_ssize_t tensor):
     cdef array_t *param = intake.array_of(tensor, 0)
     cdef Py_ssize_t i, itemsize
     cdef bint linear = True
+    Job = devices.dispatch("update").Job
     describe(&task, <int>intake.narrays, update.grad, intake.has_float64)
     plan_job(&job, &task, views, param.ndim, param.dims, &layout)
     if job.count == 0:

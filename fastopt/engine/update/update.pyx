@@ -1,9 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
 """One variant of an update as the engine runs it, and its coefficients in the compute type."""
 
-from fastopt.backends import find_host_backend, load_kernel
-from fastopt.codegen.parse import SHARED_SCALARS
+from fastopt.backends import find_host_backend, load_kernel, load_table
+from fastopt.codegen.parse import SHARED_SCALARS, source_of
 from fastopt.common.messages import brief
+from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.math cimport fabs, isfinite, sqrt
@@ -61,7 +62,10 @@ cdef class Update:
     cdef int load(self, bint is_float64, int form) except -1:
         """Fetch one of the kernels, and the codecs of its compute type."""
         cdef size_t kernel, codecs
-        kernel, codecs = load_kernel(self.backend, self.rule, "float64" if is_float64 else "float32", form)
+        dtype = COMPUTE_TYPES[is_float64]
+        codecs = load_table("codecs", dtype)
+        source = source_of(self.rule) if hasattr(self.rule, "rule_source") else None  # a user's
+        kernel = load_kernel(self.backend, "update", self.rule.__name__, dtype, form, source)
         self.codecs[is_float64] = <const codec_t *>codecs
         self.kernels[is_float64][form] = <kernel_t>kernel
         return 0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastopt.backends import NAMES
 from fastopt.common.messages import brief
 from fastopt.engine.core.hyperparameters import whole
+from fastopt.specs.backends import NAMES
 
 
 def check_backend(given: Any) -> None:

@@ -1,0 +1,9 @@
+"""The backends: what ``backend=`` accepts."""
+
+from __future__ import annotations
+
+#: Those that compile kernels, and the module of each.
+MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba", "cuda": "fastopt.backends.cuda"}
+
+#: All of them: "reference" computes the plain formulas of fastopt/reference/ with NumPy.
+NAMES = (*MODULES, "reference")
