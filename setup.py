@@ -24,9 +24,9 @@ sys.modules["fastopt"] = package
 
 from fastopt.codegen.build import JOBS, Build, KernelLibrary  # noqa: E402
 from fastopt.codegen.cython.interface import c_header, cython_declarations, cython_functions  # noqa: E402
-from fastopt.codegen.cython.norm import panels_module  # noqa: E402
+from fastopt.codegen.cython.norm import norm_module  # noqa: E402
 from fastopt.codegen.cython.random import random_module  # noqa: E402
-from fastopt.codegen.cython.scaling import columns_module  # noqa: E402
+from fastopt.codegen.cython.scaling import scaling_module  # noqa: E402
 from fastopt.codegen.cython.update import cython_module  # noqa: E402
 from fastopt.specs.kernels import KERNEL_TYPES  # noqa: E402
 
@@ -35,7 +35,7 @@ ENGINE = "fastopt/engine"
 INCLUDE = "fastopt/include"
 
 X86_LEVELS = ["x86-64-v2", "x86-64-v3", "x86-64-v4"]
-WRITERS = {"update": cython_module, "norm": panels_module, "scaling": columns_module, "random": random_module}
+WRITERS = {"update": cython_module, "norm": norm_module, "scaling": scaling_module, "random": random_module}
 
 
 def write(path: Path, text: str) -> str:
@@ -105,7 +105,7 @@ def engine_modules() -> list[Extension]:
             "core/scratch_pool",
             *sorted(f"norm/{path.stem}" for path in (ROOT / ENGINE / "norm").glob("*.c")),
         ],
-        "scaling/scaling": ["scaling/run", "core/scratch_pool"],
+        "scaling/scaling": ["scaling/scale", "scaling/column_stats", "core/scratch_pool"],
     }
     return [
         Extension(

@@ -15,13 +15,13 @@ GROUP = 8
 
 
 @dataclass(frozen=True)
-class ColumnKernel:
+class ScalingKernel:
     """A kernel: a function, and what varies along what."""
 
     name: str
     function: str
-    #: What is gathered: the column's values that change. None: x changes.
-    gathered: tuple[str, ...] = ()
+    #: The column's values that change, its statistics. None: x changes.
+    stats: tuple[str, ...] = ()
     #: True if the values belong to rows, because features are rows in memory.
     by_row: bool = False
     #: True if all is computed in float64, whatever x is.
@@ -32,15 +32,15 @@ class ColumnKernel:
         return name == "one"
 
 
-#: In the order of ``enum column_kernel`` in engine/scaling/scaling.h.
-COLUMN_KERNELS = (
-    ColumnKernel("scale_columns", "scale"),
-    ColumnKernel("scale_rows", "scale", by_row=True),
-    ColumnKernel("gather", "gather", ("count", "total", "squares", "lowest", "highest"), wide=True),
-    ColumnKernel("spoil", "spoil", ("spoiled",)),
+#: In the order of ``enum scaling_kernel`` in engine/scaling/scaling.h.
+SCALING_KERNELS = (
+    ScalingKernel("scale_columns", "scale"),
+    ScalingKernel("scale_rows", "scale", by_row=True),
+    ScalingKernel("column_stats", "column_stats", ("count", "total", "squares", "lowest", "highest"), wide=True),
+    ScalingKernel("nonfinite_probe", "nonfinite_probe", ("nonfinite",)),
 )
 
 
-def element(kernel: ColumnKernel, function: Function, x: str) -> str:
+def element(kernel: ScalingKernel, function: Function, x: str) -> str:
     """What the function makes of an element, as both compilers write it: values are variables of their own names."""
     return f"{kernel.function}({', '.join([x, *function.scalars])})"

@@ -1,7 +1,7 @@
 """The arithmetic of every normalisation, written once: scalar functions that the compilers make kernels of.
 
 How to read them. Names before ``/`` are per element (arrays in a kernel). Names after it are parameters: one value for
-each row or each column of a panel, worked out in float64 by the engine for each statistic (batch norm: a channel; layer
+each row or each column of a tile, worked out in float64 by the engine for each statistic (batch norm: a channel; layer
 norm: a sample). As in ``fastopt/rules/update.py``, there is no numeric literal and no flag.
 
 ``xhat = (x - mean) * rstd``, but for one thing: a mean rounded to float32 is off by up to 0.03 where it is about 1e6,
@@ -9,7 +9,7 @@ and so the engine has ``shift = (rounded mean - mean) * rstd`` added. Where all 
 bias. Factors are not multiplied out beforehand: where x is 1e30, ``rstd * weight`` may underflow.
 
 The terms of sums are functions too. How they are added up is the engine's business (a fixed tree, see
-``fastopt/engine/norm/norm.h``) and that of the backend's loop: eight terms in their own type, all else in float64.
+``fastopt/engine/core/sum_tree.h``) and that of the backend's loop: eight terms in their own type, all else in float64.
 """
 
 from fastopt.primitives import gate, relu

@@ -14,11 +14,11 @@ def scale(x, /, centre, divisor, factor, shift):
     return (x - centre) / divisor * factor + shift
 
 
-# ---- What is gathered of a column. A NaN counts for nothing: it is neither lower nor higher than anything. Deviations
+# ---- The statistics of a column. A NaN counts for nothing: it is neither lower nor higher than anything. Deviations
 # ---- are measured from a value of the column's own, so that no digits are lost where all values are far from zero.
 
 
-def gather(x, /, count, total, squares, lowest, highest, centre, one):
+def column_stats(x, /, count, total, squares, lowest, highest, centre, one):
     zero = one - one
     deviation = x - centre if x == x else zero
     count += one if x == x else zero
@@ -32,5 +32,5 @@ def gather(x, /, count, total, squares, lowest, highest, centre, one):
 # Zero for as long as all x are finite, and NaN from the first other one on.
 
 
-def spoil(x, /, spoiled):
-    return spoiled + (x - x)
+def nonfinite_probe(x, /, nonfinite):
+    return nonfinite + (x - x)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from fastopt.backends.cython import built_isas
-from fastopt.codegen.scaling import COLUMN_KERNELS
-from fastopt.rules import scaling as column_rules
+from fastopt.codegen.scaling import SCALING_KERNELS
+from fastopt.rules import scaling as scaling_rules
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler
 from tests.support import LAYOUTS, ROOT, assert_same_bits, cpus, run_python
 
@@ -141,15 +141,15 @@ def test_the_callers_floating_point_mode_is_left_alone():
 
 def test_lists_agree():
     header = (ROOT / "fastopt" / "engine" / "scaling" / "scaling.h").read_text()
-    names = header.split("enum column_kernel {")[1].split("}")[0].replace(",", " ").split()
-    assert names == [kernel.name.upper() for kernel in COLUMN_KERNELS] + ["COLUMN_KERNELS"]
-    (gather,) = (kernel for kernel in COLUMN_KERNELS if kernel.name == "gather")
-    gathered = header.split("enum gathered {")[1].split("}")[0].replace(",", " ").split()
-    assert gathered == [name.upper() for name in gather.gathered] + ["GATHERED"]
+    names = header.split("enum scaling_kernel {")[1].split("}")[0].replace(",", " ").split()
+    assert names == [kernel.name.upper() for kernel in SCALING_KERNELS] + ["SCALING_KERNELS"]
+    (kernel,) = (kernel for kernel in SCALING_KERNELS if kernel.name == "column_stats")
+    stats = header.split("enum column_stat {")[1].split("}")[0].replace(",", " ").split()
+    assert stats == [name.upper() for name in kernel.stats] + ["STATS_PER_COLUMN"]
 
 
 def test_rules_have_no_numbers():
-    source = inspect.getsource(column_rules)
+    source = inspect.getsource(scaling_rules)
     code = source.split('"""', 2)[2]
     lines = [line for line in code.splitlines() if not line.startswith("#")]
     assert not any(character.isdigit() for character in "".join(lines))

@@ -19,9 +19,9 @@ import fastopt
 from fastopt import primitives
 from fastopt.backends.disk_cache import kept
 from fastopt.backends.numba.object_code import NotSelfContainedError, emit, load, processor
-from fastopt.codegen.numba.norm import panel_module
+from fastopt.codegen.numba.norm import tile_kernel_module
 from fastopt.codegen.numba.random import random_module
-from fastopt.codegen.numba.scaling import column_module
+from fastopt.codegen.numba.scaling import scaling_kernel_module
 from fastopt.codegen.numba.update import numba_module
 from fastopt.codegen.parse import FORMS
 from fastopt.errors import BackendUnavailable
@@ -36,8 +36,8 @@ VERSIONS = (version("numba"), version("llvmlite"))
 #: What writes the text of a family's kernels.
 WRITERS: dict[str, Callable[[str, str, int, str], str]] = {
     "update": lambda source, name, variant, dtype: numba_module(source, name, FORMS[variant], dtype),
-    "norm": panel_module,
-    "scaling": lambda source, name, _, dtype: column_module(source, name, dtype),
+    "norm": tile_kernel_module,
+    "scaling": lambda source, name, _, dtype: scaling_kernel_module(source, name, dtype),
     "random": lambda source, name, _, dtype: random_module(source, name, dtype),
 }
 

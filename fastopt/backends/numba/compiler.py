@@ -15,7 +15,7 @@ from numba.extending import overload
 from fastopt.primitives import fabs, gate, relu, sign, sqrt
 
 __all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined", "kernel_of", "named_apart",
-           "panel_kernel_of", "random_kernel_of", "relu", "sign", "sqrt"]  # fmt: skip
+           "random_kernel_of", "relu", "sign", "sqrt", "tile_kernel_of"]  # fmt: skip
 
 #: Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms. And
 #: ``fastmath=True`` of a user's function would be handed on to those of this package that it calls.
@@ -87,7 +87,7 @@ def random_kernel_of(real: Any) -> Callable[[Callable[..., None]], Any]:
     return lambda function: _compile(function, signature)
 
 
-def panel_kernel_of(function: Callable[..., None]) -> Any:
+def tile_kernel_of(function: Callable[..., None]) -> Any:
     """Compile void (void **arrays, const Py_ssize_t *sizes)."""
     return _compile(function, types.void(types.CPointer(types.voidptr), types.CPointer(types.intp)))
 

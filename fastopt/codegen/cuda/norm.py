@@ -2,8 +2,8 @@
 
 Every norm is rows of elements; `fastopt.device.norm_plan` says which. What each array is to a kernel, its strides
 say (`places`): a mean has stride 0 wherever its statistic goes on. Sums are the fixed tree of
-``engine/norm/norm.h``, and so have the bits of the host: parts of 2,048, lanes of 16, groups of 8 terms in the compute
-type, then float64.
+``engine/core/sum_tree.h``, and so have the bits of the host: parts of 2,048, lanes of 16, groups of 8 terms in the
+compute type, then float64.
 
 As in `to_cuda`, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists are globals.
 """
@@ -14,10 +14,10 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..norm import GROUP, LANES, PANELS, Loop
+from ..norm import GROUP, LANES, TILE_KERNELS, Loop
 from ..parse import Function, parse_functions
 
-#: Values of a part, the unit of work of the sums, as PART in engine/norm/norm.h.
+#: Values of a part, the unit of work of the sums, as PART in engine/core/sum_tree.h.
 PART = 2048
 
 #: Threads of a block, at most.
@@ -34,7 +34,7 @@ HEADER = '''\
 '''
 
 
-#: Where no statistic wants a second round, its kernels have nothing to do.
+#: Where no statistic needs a second pass, its kernels have nothing to do.
 LEAVE_UNLESS_ASKED = ["if asked_[none] >= zero64:", "    return"]
 
 
@@ -58,11 +58,11 @@ def inlined(name: str, function: Function) -> str:
     return f"@inlined\ndef {name}({arguments}):\n{indent(function.body.splitlines(), 1)}"
 
 
-def loop_of(source: str, function: str, form: int) -> tuple[Loop, dict[str, Function]]:
+def loop_of(source: str, function: str, variant: int) -> tuple[Loop, dict[str, Function]]:
     """Return what codegen/numba/norm.py and codegen/cython/norm.py make their kernels of, too."""
     functions = parse_functions(source)
-    panel = next(panel for panel in PANELS if panel.function == function)
-    return Loop(panel, form, functions[function]), functions
+    kernel = next(kernel for kernel in TILE_KERNELS if kernel.function == function)
+    return Loop(kernel, variant, functions[function]), functions
 
 
 def loaded(array: Array, place: str, dtype: str) -> str:

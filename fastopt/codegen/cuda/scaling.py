@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..parse import Function, parse_functions
-from ..scaling import COLUMN_KERNELS
+from ..scaling import SCALING_KERNELS
 from .norm import Array, indent, inlined, loaded, stored
 
 #: Elements that a thread asks for before it uses the first. Of joined parts an element is five float64: 4 of them take
@@ -25,7 +25,7 @@ SCALED, GATHERED, JOINED = 4, 8, 3
 NAMES = {"scaled": SCALED, "gathered": GATHERED, "joined": JOINED}
 
 #: What is gathered of a feature, as the rule names it.
-VALUES = next(kernel.gathered for kernel in COLUMN_KERNELS if kernel.name == "gather")
+VALUES = next(kernel.stats for kernel in SCALING_KERNELS if kernel.name == "column_stats")
 
 HEADER = '''\
 """Generated from fastopt/rules/scaling.py by fastopt/codegen/cuda/scaling.py: change those, not this."""
@@ -169,11 +169,11 @@ class Spoil(_Along):
 
     def text(self, source: str) -> str:
         """The module."""
-        spoil = parse_functions(source)["spoil"]
-        some = [*self.loads(), *(f"spoiled = spoil(x{k}, spoiled)" for k in range(SCALED))]
+        probe = parse_functions(source)["nonfinite_probe"]
+        some = [*self.loads(), *(f"nonfinite = nonfinite_probe(x{k}, nonfinite)" for k in range(SCALED))]
         # Whichever thread writes, it is the same.
         return self.module(
-            self.along(["spoiled = zero"], some, ["if spoiled != zero:", "    word_[none] = single"]), spoil
+            self.along(["nonfinite = zero"], some, ["if nonfinite != zero:", "    word_[none] = single"]), probe
         )
 
 
@@ -238,14 +238,14 @@ class Gather(_Columns):
 
     def text(self, source: str) -> str:
         """The module."""
-        gather = parse_functions(source)["gather"]
-        scalars = ", ".join("one64" if name == "one" else name for name in gather.scalars)
+        stats = parse_functions(source)["column_stats"]
+        scalars = ", ".join("one64" if name == "one" else name for name in stats.scalars)
         some = _asked(
             GATHERED, "i", "single", "end",
             lambda k: [f"x{k} = {self.value('at')}", "at += x_sample"],
             lambda k: [f"x{k} = unknown"],  # a NaN counts for nothing
         )  # fmt: skip
-        some += [f"{', '.join(VALUES)} = gather(real64(x{k}), {scalars})" for k in range(GATHERED)]
+        some += [f"{', '.join(VALUES)} = column_stats(real64(x{k}), {scalars})" for k in range(GATHERED)]
         return self.module([
             f"unit = {PLACE}",
             "while unit < parts * features:",
@@ -259,7 +259,7 @@ class Gather(_Columns):
             *(f"        {line}" for line in [*some, "i0 += gathered"]),
             *(f"    {line}" for line in _one_by_one("unit", "parts * features", "partials_[place] = {0}")),
             f"    unit += {PLACES}",
-        ], gather)  # fmt: skip
+        ], stats)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What every loop over a panel takes in Cython, and what a kernel gives it."""
+"""What every loop over a tile takes in Cython, and what a kernel gives it."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ..norm import ARRAYS, PARAMETER, ROW, STEP, STRIPE, Loop
 #:
 #: prefetch_l2: memory that is read some microseconds later comes no further than a core's second cache, for the first
 #: would lose what is needed now (the sums of batch norm's gradients, NHWC 32x56x56x64, in a loop by themselves: 1.4 ms;
-#: into the first cache 1.8, without 1.7). By itself, a processor waits at the start of each plane, and of each page where
-#: several rows are read in turn. To prefetch many KiB at a time makes everything else wait: hence every few rows prefetch
-#: those that follow some microseconds after them.
+#: into the first cache 1.8, without 1.7). By itself, a processor waits at the start of each plane, and of each page
+#: where several rows are read in turn. To prefetch many KiB at a time makes everything else wait: hence every few rows
+#: prefetch those that follow some microseconds after them.
 #:
-#: LINES: elements that are computed, in registers, before non-temporal stores write them. A line at a time, several arrays
-#: that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56: 4.0 ms, not
-#: 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
+#: LINES: elements that are computed, in registers, before non-temporal stores write them. A line at a time, several
+#: arrays that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56:
+#: 4.0 ms, not 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
 #:
-#: element: what stands in a panel's arrays. loaded and stored are what carry one to the compute type and back.
+#: element_t: what a tile's arrays store. loaded and stored convert it to the compute type and back.
 PREAMBLE = """\
 cdef extern from "core/sum_tree.h" nogil:
     double sum_of_lanes(const double *lanes, Py_ssize_t step)
@@ -43,14 +43,14 @@ cdef extern from *:
     #define LINES (64 / (Py_ssize_t)sizeof(real_t))
     #endif
 
-    /* A column's sum, from the terms of one panel's lanes, or of two. It may be -0, but joins what began with 0. */
+    /* A column's sum, from the terms of one tile's lanes, or of two. It may be -0, but joins what began with 0. */
     #define TERM(lane) (double)terms[(lane) * {stripe}]
     #define TWO_TERMS(lane) (TERM(lane) + TERM(LANES + (lane)))
-    #define SUMS_OF(type, terms_, two_panels_) \\
+    #define SUMS_OF(type, terms_, two_tiles_) \\
         static inline double sum_of_##terms_(const type *terms) {{ return SUM_OF_LANES(TERM); }} \\
-        static inline double sum_of_##two_panels_(const type *terms) {{ return SUM_OF_LANES(TWO_TERMS); }}
-    SUMS_OF(real_t, terms, two_panels)
-    SUMS_OF(double, wide_terms, two_wide_panels)
+        static inline double sum_of_##two_tiles_(const type *terms) {{ return SUM_OF_LANES(TWO_TERMS); }}
+    SUMS_OF(real_t, terms, two_tiles)
+    SUMS_OF(double, wide_terms, two_wide_tiles)
 
     #define LINE (64 / (Py_ssize_t)sizeof(real_t))
     typedef struct {{
@@ -75,13 +75,13 @@ cdef extern from *:
     void prefetch_l2(const void *address, Py_ssize_t bytes) noexcept nogil
     void stream_store(char *to, const char *source, Py_ssize_t bytes) noexcept nogil
     double sum_of_terms(const real *terms) noexcept nogil
-    double sum_of_two_panels(const real *terms) noexcept nogil
+    double sum_of_two_tiles(const real *terms) noexcept nogil
     double sum_of_wide_terms(const double *terms) noexcept nogil
-    double sum_of_two_wide_panels(const double *terms) noexcept nogil"""
+    double sum_of_two_wide_tiles(const double *terms) noexcept nogil"""
 
 
 def preamble(storage: str) -> str:
-    """Return what every loop over a panel takes, whose arrays store this type."""
+    """Return what every loop over a tile takes, whose arrays store this type."""
     if STORAGE[storage].compute == storage:
         return PREAMBLE.format(stripe=STRIPE, c_element="real_t", element="real", loaded="(x)", stored="(x)")
     loaded, stored = f"from_{storage}(x)", f"to_{storage}(x)"
@@ -89,7 +89,7 @@ def preamble(storage: str) -> str:
 
 
 def pointer(name: str) -> str:
-    """The type of a pointer to elements of a panel's array: weights are of the compute type, whatever arrays store."""
+    """The type of a pointer to elements of a tile's array: weights are of the compute type, whatever arrays store."""
     return "run_t" if name == "weight" else "elements_t"
 
 
@@ -100,8 +100,8 @@ def prefetch_l2(start: str, columns: object) -> str:
 
 def arguments(loop: Loop, names: tuple[str, ...], parameter: str) -> list[str]:
     """What a loop takes: where a row of each array begins, the step to the next, and the parameters."""
-    panels = [each for name in names for each in (f"{pointer(name)} {name}_", f"Py_ssize_t {name}_step_")]
-    return panels + [f"{parameter} {name}" for name in loop.function.scalars]
+    tiles = [each for name in names for each in (f"{pointer(name)} {name}_", f"Py_ssize_t {name}_step_")]
+    return tiles + [f"{parameter} {name}" for name in loop.function.scalars]
 
 
 def values(loop: Loop, names: tuple[str, ...], parameter: str, column: str = "0") -> list[str]:

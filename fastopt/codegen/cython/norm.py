@@ -6,22 +6,22 @@ import textwrap
 
 from fastopt.specs.dtypes import STORAGE
 
-from ..norm import PANELS, Loop, loops
+from ..norm import TILE_KERNELS, Loop, loops
 from ..parse import Function, parse_functions
 from .loops import preamble
 from .norm_elements import elements
-from .norm_full_sums import whole_sums
+from .norm_full_sums import full_sums
 from .norm_sums import sums
 from .update import header
 
 
-def panels_module(source: str, storage: str) -> str:
+def norm_module(source: str, storage: str) -> str:
     """Return the text of a Cython module with the kernels of all functions in ``source``, whose arrays store this."""
     functions, dtype = parse_functions(source), STORAGE[storage].compute
     parts = [header("fastopt/rules/norm.py", "fastopt/codegen/cython/norm.py", dtype), preamble(storage)]
     parts += [_inline(each, each.name, "real") for each in functions.values()]
-    wide = [panel for panel in PANELS if panel.wide and not panel.loops]
-    parts += [_inline(functions[panel.function], panel.name, "double") for panel in wide]
+    wide = [kernel for kernel in TILE_KERNELS if kernel.wide and not kernel.loops]
+    parts += [_inline(functions[kernel.function], kernel.name, "double") for kernel in wide]
     parts += [_kernel(loop) for loop in loops(functions, storage != dtype)]
     parts.append(_addresses(loops(functions, storage != dtype)))
     return "\n\n".join(parts) + "\n"
@@ -29,9 +29,9 @@ def panels_module(source: str, storage: str) -> str:
 
 def _kernel(loop: Loop) -> str:
     """A kernel, behind the loops that it alone has."""
-    if loop.panel.loops:
-        return whole_sums(loop)
-    return sums(loop) if loop.panel.sums else elements(loop)
+    if loop.kernel.loops:
+        return full_sums(loop)
+    return sums(loop) if loop.kernel.reduces else elements(loop)
 
 
 def _inline(function: Function, name: str, real: str) -> str:
@@ -43,10 +43,10 @@ def _inline(function: Function, name: str, real: str) -> str:
     return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{body}"
 
 
-def _addresses(kernels: list[Loop]) -> str:
-    """What the module exports: the addresses of each kernel's forms, and the codecs'."""
+def _addresses(loops: list[Loop]) -> str:
+    """What the module exports: the addresses of each kernel's variants, and the codecs'."""
     rows = "".join(
-        f'    "{panel.name}": ({" ".join(f"<size_t>&{loop.name}," for loop in kernels if loop.panel is panel)}),\n'
-        for panel in PANELS
+        f'    "{kernel.name}": ({" ".join(f"<size_t>&{loop.name}," for loop in loops if loop.kernel is kernel)}),\n'
+        for kernel in TILE_KERNELS
     )
     return f"addresses = {{\n{rows}}}"

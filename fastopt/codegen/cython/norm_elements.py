@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import textwrap
 
-from ..norm import ARRAYS, COLUMNS, PAST, ROW, ROWS, STEP, Loop
+from ..norm import ARRAYS, NONTEMPORAL, ROW, STEP, TILE_COLUMNS, TILE_ROWS, Loop
 from .loops import arguments, prefetch_l2, values
 
 #: Rows pass until so many elements are done, and then those of the next strip, so that memory is read in order after
 #: all; but so many at least.
 STRIPS_AT_ONCE, LEAST_ROWS = 2048, 4
 
-#: Past the caches, where all comes from memory, strips that are parts of rows ask for what they read so many times
-#: STRIPS_AT_ONCE elements later (batch norm backward, NHWC 32x28x28x256: 4.9 ms -> 2.9).
+#: With non-temporal stores, where all comes from memory, strips that are parts of rows prefetch what they read so many
+#: times STRIPS_AT_ONCE elements later (batch norm backward, NHWC 32x28x28x256: 4.9 ms -> 2.9).
 BLOCKS_AHEAD = 4
 
 
@@ -22,24 +22,24 @@ def elements(loop: Loop) -> str:
     strips = sum(along != ROW for _, along in loop.parameters) > 2
     parts = [_row(loop)]
     if strips:
-        parts += [_strip(loop, past=False)]
+        parts += [_strip(loop, nontemporal=False)]
     if not loop.bfloat16:
-        parts += [_past(loop)]
-        parts += [_strip(loop, past=True)] * strips
+        parts += [_nontemporal(loop)]
+        parts += [_strip(loop, nontemporal=True)] * strips
     return "\n\n".join(parts) + (
         f"\n\ncdef void {loop.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
         f"    cdef Py_ssize_t r = 0, c = 0\n"
         + (_over_strips(loop) if strips else "")
-        + f"    for r in range(r, sizes[{ROWS}]):\n"
-        + _past_or_not(loop, "past", "row", f"sizes[{COLUMNS}], {called}", 8).rstrip()
+        + f"    for r in range(r, sizes[{TILE_ROWS}]):\n"
+        + _store(loop, "nontemporal", "row", f"sizes[{TILE_COLUMNS}], {called}", 8).rstrip()
     )
 
 
-def _past_or_not(loop: Loop, past: str, here: str, given: str, indent: int) -> str:
-    """The call of the loop that puts results past the caches where that is asked for, or else of the other one."""
-    called = f"{loop.name}_{here}({given})\n"
+def _store(loop: Loop, nontemporal: str, plain: str, given: str, indent: int) -> str:
+    """The call of the loop with non-temporal stores, if the kernel is asked for these, or else of the one without."""
+    called = f"{loop.name}_{plain}({given})\n"
     if not loop.bfloat16:
-        called = f"if sizes[{PAST}]:\n    {loop.name}_{past}({given})\nelse:\n    {called}"
+        called = f"if sizes[{NONTEMPORAL}]:\n    {loop.name}_{nontemporal}({given})\nelse:\n    {called}"
     return textwrap.indent(called, " " * indent)
 
 
@@ -55,25 +55,26 @@ def _given(loop: Loop, column: str) -> str:
 def _over_strips(loop: Loop) -> str:
     """A few rows at a time, strip by strip.
 
-    Past the caches, strips begin with the first line that begins in a row; all rows' lines do so in the same column, or
-    else there are no strips.
+    With non-temporal stores, strips begin with the first cache line that begins in a row; all rows' lines do so in the
+    same column, or else there are no strips.
     """
     out, strip = ARRAYS.index("out"), _given(loop, "c")
     by_lines = f"STRIP % LINE == 0 and sizes[{STEP + out}] % LINE == 0"
     return (
         f"    cdef Py_ssize_t rows, end, head = 0\n"
-        f"    if sizes[{PAST}]:\n"
-        f"        head = min(<Py_ssize_t>(bytes_to_line(arrays[{out}]) / sizeof(real)), sizes[{COLUMNS}])\n"
-        f"    while r < sizes[{ROWS}] and (not sizes[{PAST}] or {by_lines}):\n"
-        f"        rows = min(max(<Py_ssize_t>{LEAST_ROWS}, {STRIPS_AT_ONCE} // sizes[{COLUMNS}]), sizes[{ROWS}] - r)\n"
+        f"    if sizes[{NONTEMPORAL}]:\n"
+        f"        head = min(<Py_ssize_t>(bytes_to_line(arrays[{out}]) / sizeof(real)), sizes[{TILE_COLUMNS}])\n"
+        f"    while r < sizes[{TILE_ROWS}] and (not sizes[{NONTEMPORAL}] or {by_lines}):\n"
+        f"        rows = max(<Py_ssize_t>{LEAST_ROWS}, {STRIPS_AT_ONCE} // sizes[{TILE_COLUMNS}])\n"
+        f"        rows = min(rows, sizes[{TILE_ROWS}] - r)\n"
         f"        end = r + rows\n"
         f"        c = head\n"
-        f"        while c + STRIP <= sizes[{COLUMNS}]:\n"
-        f"{_past_or_not(loop, 'strip_past', 'strip', f'rows, {strip}', 12)}"
+        f"        while c + STRIP <= sizes[{TILE_COLUMNS}]:\n"
+        f"{_store(loop, 'strip_nontemporal', 'strip', f'rows, {strip}', 12)}"
         f"            c += STRIP\n"
-        f"        while r < end and c - head < sizes[{COLUMNS}]:\n"
+        f"        while r < end and c - head < sizes[{TILE_COLUMNS}]:\n"
         f"            {loop.name}_row(head, {_given(loop, '0')})\n"
-        f"            {loop.name}_row(sizes[{COLUMNS}] - c, {strip})\n"
+        f"            {loop.name}_row(sizes[{TILE_COLUMNS}] - c, {strip})\n"
         f"            r += 1\n"
         f"        r = end\n"
     )
@@ -93,30 +94,30 @@ def _row(loop: Loop) -> str:
     )
 
 
-def _past(loop: Loop) -> str:
-    """The columns of a row whose results go past the caches: lines are computed in registers, and put from there."""
+def _nontemporal(loop: Loop) -> str:
+    """The loop over the columns of a row with non-temporal stores, from lines that are computed in registers."""
     in_place = ", ".join(each.split()[-1] for each in _arguments(loop))
     return (
-        f"cdef inline void {loop.name}_past(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
+        f"cdef inline void {loop.name}_nontemporal(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_, k_ = min(n_, <Py_ssize_t>(bytes_to_line(out_) / sizeof(real)))\n    cdef real g_\n"
         f"    cdef lines_t {', '.join(f'{name}_lines_' for name in loop.written)}\n{_hoisted(loop)}"
         f"    {loop.name}_row(k_, {in_place})\n{textwrap.indent(_moved(loop, 'k_'), '    ')}\n"
-        f"{_put_lines(loop, 'LINES')}{_put_lines(loop, 'LINE')}"
+        f"{_store_lines(loop, 'LINES')}{_store_lines(loop, 'LINE')}"
         f"    {loop.name}_row(n_, {in_place})"
     )
 
 
-def _put_lines(loop: Loop, columns: str) -> str:
+def _store_lines(loop: Loop, columns: str) -> str:
     """The loop over so many columns of a row at a time."""
     lines = {name: f"{name}_lines_.x" for name in loop.written}
-    after = "\n".join([*_put(lines, columns), _moved(loop, columns)])
+    after = "\n".join([*_stream(lines, columns), _moved(loop, columns)])
     return (
         f"    while n_ >= {columns}:\n        for i_ in range({columns}):\n"
         f"{textwrap.indent(_element(loop, lines), ' ' * 12)}\n{textwrap.indent(after, ' ' * 8)}\n"
     )
 
 
-def _put(computed: dict[str, str], columns: str) -> list[str]:
+def _stream(computed: dict[str, str], columns: str) -> list[str]:
     return [
         f"stream_store(<char *>{name}_, <const char *>{where}, {columns} * sizeof(real))"
         for name, where in computed.items()
@@ -130,25 +131,27 @@ def _moved(loop: Loop, columns: str) -> str:
     return "\n".join([*(f"{name} += {columns}" for name in names), f"n_ -= {columns}"])
 
 
-def _strip(loop: Loop, past: bool) -> str:
+def _strip(loop: Loop, nontemporal: bool) -> str:
     """The loop over the rows of a strip, whose parameters the compiler keeps in registers.
 
-    Past the caches, it does so only if they are copied: who stores there is taken to overwrite what anybody can see.
+    With non-temporal stores, it does so only if they are copied: such a store may overwrite any memory that others see.
     """
-    kept = {name: f"{name}_strip_.x" for name in loop.function.scalars if past}
-    computed = {name: f"{name}_strip_.x" for name in loop.written if past}
+    kept = {name: f"{name}_strip_.x" for name in loop.function.scalars if nontemporal}
+    computed = {name: f"{name}_strip_.x" for name in loop.written if nontemporal}
     strips = [where.removesuffix(".x") for where in (kept | computed).values()]
-    begin = f"    cdef strip_t {', '.join(strips)}\n    for i_ in range(STRIP):\n" if past else ""
+    begin = f"    cdef strip_t {', '.join(strips)}\n    for i_ in range(STRIP):\n" if nontemporal else ""
     begin += "".join(f"        {where}[i_] = {name}[i_]\n" for name, where in kept.items())
     ahead = f"{BLOCKS_AHEAD} * rows_"
-    asked = "".join(f"            {prefetch_l2(f'{name}_ + {ahead} * {name}_step_', 'STRIP')}\n" for name in loop.read)
-    ask = f"        if out_step_ != STRIP:\n{asked}" if past else ""
-    after = _put(computed, "STRIP") + [f"{name}_ += {name}_step_" for name in loop.read + loop.written]
+    prefetched = "".join(
+        f"            {prefetch_l2(f'{name}_ + {ahead} * {name}_step_', 'STRIP')}\n" for name in loop.read
+    )
+    prefetch = f"        if out_step_ != STRIP:\n{prefetched}" if nontemporal else ""
+    after = _stream(computed, "STRIP") + [f"{name}_ += {name}_step_" for name in loop.read + loop.written]
     return (
-        f"cdef inline void {loop.name}_strip{'_past' * past}(Py_ssize_t rows_, {', '.join(_arguments(loop))}) "
-        f"noexcept nogil:\n"
+        f"cdef inline void {loop.name}_strip{'_nontemporal' * nontemporal}(Py_ssize_t rows_, "
+        f"{', '.join(_arguments(loop))}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_, r_\n    cdef real g_\n{begin}"
-        f"    for r_ in range(rows_):\n{ask}"
+        f"    for r_ in range(rows_):\n{prefetch}"
         f"        for i_ in range(STRIP):\n{textwrap.indent(_element(loop, kept | computed), ' ' * 12)}\n"
         f"{textwrap.indent(chr(10).join(after), ' ' * 8)}"
     )

@@ -1,4 +1,4 @@
-"""Writes the norms' kernels that add up whole rows, or whole columns, by themselves, in Cython, with another's loops.
+"""Writes the norms' kernels that write full sums, of rows or of columns, in Cython, with another's loops.
 
 To call that one for every row takes 80 ns (layer norm forward, 1024x1024, one thread: 0.28 ns an element; 0.24); and
 the lanes of columns, the engine adds up with the instructions that every processor has (batch norm, 256x64: forward
@@ -12,16 +12,16 @@ import textwrap
 from ..norm import (
     AHEAD,
     ARRAYS,
-    COLUMNS,
     GROUP,
     LANES,
     PARAMETER,
     ROW,
-    ROWS,
     STEP,
     STRIPE,
     SUM,
     SUM_STEP,
+    TILE_COLUMNS,
+    TILE_ROWS,
     WORK,
     Loop,
 )
@@ -32,21 +32,21 @@ from .norm_sums import Sums
 WHOLE_GROUPS = f"whole_ // {GROUP * LANES}"
 
 
-def whole_sums(loop: Loop) -> str:
+def full_sums(loop: Loop) -> str:
     """A kernel that adds up each of its rows, or of its columns, by itself."""
-    kernel = _WholeSums(loop)
-    if loop.panel.scattered:
+    kernel = _FullSums(loop)
+    if loop.kernel.scattered:
         return kernel.scattered_row()
-    return kernel.rows_by_themselves() if ROW in loop.panel.along else kernel.columns_by_themselves()
+    return kernel.rows_by_themselves() if ROW in loop.kernel.along else kernel.columns_by_themselves()
 
 
-class _WholeSums(Sums):
+class _FullSums(Sums):
     def columns_by_themselves(self) -> str:
         """Groups of rows in every lane, and then the lanes are added up."""
-        lines = [f"if sizes[{ROWS}] <= {GROUP * LANES}:", *_indented(self.one_panel())]
-        lines += [f"elif sizes[{ROWS}] <= {2 * GROUP * LANES}:", *_indented(self.two_panels())]
-        lines += ["else:", *_indented(self.many_panels())]
-        lines += [f"for i_ in range(sizes[{COLUMNS}]):"]
+        lines = [f"if sizes[{TILE_ROWS}] <= {GROUP * LANES}:", *_indented(self.one_tile())]
+        lines += [f"elif sizes[{TILE_ROWS}] <= {2 * GROUP * LANES}:", *_indented(self.two_tiles())]
+        lines += ["else:", *_indented(self.many_tiles())]
+        lines += [f"for i_ in range(sizes[{TILE_COLUMNS}]):"]
         lines += [
             f"    (<sums_t>arrays[{SUM + i}])[i_ * sizes[{SUM_STEP}]] = {each}[i_]"
             for i, each in enumerate(("first_", "second_"))
@@ -62,46 +62,46 @@ class _WholeSums(Sums):
         )
 
     # Lanes are float64: to clear them, to add to them and to read them again takes as long as all else if rows are few,
-    # and they do not stay in the first cache while panels of two arrays pass through it. Of one or two panels, terms
+    # and they do not stay in the first cache while tiles of two arrays pass through it. Of one or two tiles, terms
     # can wait in their own type (forward, 32x1000: 30 -> 22 us, 100x128: 6.7 -> 5.6; backward, 32x1000: 31 -> 20,
     # 256x64: 6.5 -> 6.0). Those of rows that are missing are 0; of columns that are, anything.
 
     @property
     def wide(self) -> str:
         """What is part of the name of a function of float64 terms."""
-        return "wide_" if self.loop.panel.wide else ""
+        return "wide_" if self.loop.kernel.wide else ""
 
-    def one_panel(self) -> list[str]:
-        """The panel's terms are the lanes."""
+    def one_tile(self) -> list[str]:
+        """The tile's terms are the lanes."""
         return [
-            f"rows_ = sizes[{ROWS}]",
+            f"rows_ = sizes[{TILE_ROWS}]",
             self.waiting_stripe(at=0),
             f"for i_ in range(rows_ * {STRIPE}, {LANES * STRIPE}):",
             "    a_[i_] = b_[i_] = 0",
             *_added_up(f"sum_of_{self.wide}terms", "a_ + i_", "b_ + i_"),
         ]
 
-    def two_panels(self) -> list[str]:
+    def two_tiles(self) -> list[str]:
         """The terms of both wait, and are added up in passing."""
         size = LANES * STRIPE
         return [
             f"rows_ = {GROUP * LANES}",
             self.waiting_stripe(at=0),
             "r = rows_",
-            f"rows_ = sizes[{ROWS}] - r",
+            f"rows_ = sizes[{TILE_ROWS}] - r",
             self.waiting_stripe(at=size),
             f"for i_ in range({size} + rows_ * {STRIPE}, {2 * size}):",
             "    a_[i_] = b_[i_] = 0",
-            *_added_up(f"sum_of_two_{self.wide}panels", "a_ + i_", "b_ + i_"),
+            *_added_up(f"sum_of_two_{self.wide}tiles", "a_ + i_", "b_ + i_"),
         ]
 
-    def many_panels(self) -> list[str]:
+    def many_tiles(self) -> list[str]:
         """One after the other joins the lanes."""
         return [
             f"for i_ in range({LANES * STRIPE}):",
             "    c_[i_] = d_[i_] = 0",
-            f"while r < sizes[{ROWS}]:",
-            f"    rows_ = min(<Py_ssize_t>{GROUP * LANES}, sizes[{ROWS}] - r)",
+            f"while r < sizes[{TILE_ROWS}]:",
+            f"    rows_ = min(<Py_ssize_t>{GROUP * LANES}, sizes[{TILE_ROWS}] - r)",
             *_indented(self.in_lanes("rows_", str(STRIPE), "c_, d_")),
             "    r += rows_",
             *_added_up("sum_of_lanes", f"c_ + i_, {STRIPE}", f"d_ + i_, {STRIPE}"),
@@ -109,7 +109,7 @@ class _WholeSums(Sums):
 
     def waiting_stripe(self, at: int) -> str:
         """The call of the loop that leaves the terms of rows_ rows, from row r on, in that place."""
-        return f"{self.lender}_stripe(rows_, sizes[{COLUMNS}], {self.called}, a_ + {at}, b_ + {at})"
+        return f"{self.lender}_stripe(rows_, sizes[{TILE_COLUMNS}], {self.called}, a_ + {at}, b_ + {at})"
 
     def rows_by_themselves(self) -> str:
         """Rows that stand in line, one after the other."""
@@ -120,7 +120,7 @@ class _WholeSums(Sums):
         groups = [f"{self.lender}_line({given})"]
         each_row = [*started, *self.row(groups, [f"{array} + whole_" for array in arrays])]
         declared = [f"{pointer(name)} {name}_" for name in self.loop.read]
-        return self.kernel_of(declared, [f"for r_ in range(sizes[{ROWS}]):", *_indented(each_row)])
+        return self.kernel_of(declared, [f"for r_ in range(sizes[{TILE_ROWS}]):", *_indented(each_row)])
 
     def scattered_row(self) -> str:
         """One row, of whose pieces tables tell where they stand; the last of them is what is left over."""
@@ -128,7 +128,7 @@ class _WholeSums(Sums):
         started = [f"{name}_ = <tables_t>arrays[{ARRAYS.index(name)}]" for name in self.loop.read]
         given = f"{', '.join(arrays)}, {self.sums_of_row}"
         groups = [f"if sizes[{AHEAD}]:"]
-        groups += [f"    {self.lender}_scattered_far({WHOLE_GROUPS}, {self.given_ahead}{given})", "else:"]
+        groups += [f"    {self.lender}_scattered_prefetch({WHOLE_GROUPS}, {self.given_ahead}{given})", "else:"]
         groups += [f"    {self.lender}_scattered({WHOLE_GROUPS}, {given})"]
         row = self.row(groups, [f"{array}[whole_ // {LANES}]" for array in arrays])
         return self.kernel_of([f"tables_t {name}_" for name in self.loop.read], ["r_ = 0", *started, *row])
@@ -139,8 +139,8 @@ class _WholeSums(Sums):
         declared += [f"double {sums}[{LANES}]" for sums in ("a_", "b_")]
         return (
             f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, r_, rest_ = sizes[{COLUMNS}] % {GROUP * LANES}\n"
-            f"    cdef Py_ssize_t whole_ = sizes[{COLUMNS}] - rest_\n"
+            f"    cdef Py_ssize_t i_, r_, rest_ = sizes[{TILE_COLUMNS}] % {GROUP * LANES}\n"
+            f"    cdef Py_ssize_t whole_ = sizes[{TILE_COLUMNS}] - rest_\n"
             f"{''.join(f'    cdef {each}{chr(10)}' for each in declared)}"
             f"{textwrap.indent(chr(10).join(lines), ' ' * 4)}"
         )

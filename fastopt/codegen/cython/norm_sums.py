@@ -1,4 +1,4 @@
-"""Writes the norms' kernels that add up, in Cython: one tree of sums, and the ways to walk a panel for it.
+"""Writes the norms' kernels that add up, in Cython: one tree of sums, and the orders in which a tile is read for it.
 
 All of them add up groups of GROUP rows column by column, and then add that to the columns' sums. They differ in what
 they keep close by, and so in which memory is read when.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from ..norm import AHEAD, ARRAYS, COLUMNS, GROUP, LANES, ROW, ROWS, STEP, STRIPE, SUM, SUM_STEP, Loop
+from ..norm import AHEAD, ARRAYS, GROUP, LANES, ROW, STEP, STRIPE, SUM, SUM_STEP, TILE_COLUMNS, TILE_ROWS, Loop
 from .loops import arguments, prefetch_l2, values
 
 #: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB
@@ -49,7 +49,7 @@ class Sums:
     @property
     def lender(self) -> str:
         """The kernel whose loops are run."""
-        return f"{self.loop.panel.loops}_kernel{self.loop.form}" if self.loop.panel.loops else self.name
+        return f"{self.loop.kernel.loops}_kernel{self.loop.variant}" if self.loop.kernel.loops else self.name
 
     @property
     def several(self) -> bool:
@@ -59,12 +59,12 @@ class Sums:
     @property
     def real(self) -> str:
         """The terms' type."""
-        return "double" if self.loop.panel.wide else "real"
+        return "double" if self.loop.kernel.wide else "real"
 
     @property
     def pointer(self) -> str:
         """The type of a pointer to them, or to parameters."""
-        return "sums_t" if self.loop.panel.wide else "run_t"
+        return "sums_t" if self.loop.kernel.wide else "run_t"
 
     @property
     def taken(self) -> str:
@@ -72,8 +72,8 @@ class Sums:
         return ", ".join(arguments(self.loop, self.loop.read, self.pointer))
 
     @property
-    def asked(self) -> tuple[str, ...]:
-        """The arrays that loops ask for early; samples with weights come sooner by themselves.
+    def prefetched(self) -> tuple[str, ...]:
+        """The arrays that loops prefetch; samples with weights come sooner without it.
 
         (Layer norm backward, 8192x1024: 3.7 ms, not 4.0.)
         """
@@ -81,13 +81,13 @@ class Sums:
 
     @property
     def taken_ahead(self) -> str:
-        """What loops that ask take first: how far on what they ask for stands."""
-        return "".join(f"Py_ssize_t {name}_ahead_, " for name in self.asked)
+        """What loops that prefetch take first: how many elements ahead."""
+        return "".join(f"Py_ssize_t {name}_ahead_, " for name in self.prefetched)
 
     @property
     def given_ahead(self) -> str:
         """What a kernel gives them."""
-        return "".join(f"sizes[{AHEAD + ARRAYS.index(name)}], " for name in self.asked)
+        return "".join(f"sizes[{AHEAD + ARRAYS.index(name)}], " for name in self.prefetched)
 
     @property
     def called(self) -> str:
@@ -97,7 +97,7 @@ class Sums:
     @property
     def in_turn_too(self) -> bool:
         """Rows that belong to lanes in turn may be read in turn."""
-        return self.loop.panel.pixels and self.several
+        return self.loop.kernel.in_turn and self.several
 
     @property
     def by_row(self) -> list[str]:
@@ -119,27 +119,27 @@ class Sums:
 
     @property
     def ahead(self) -> str:
-        """What a loop that asks gives another one first."""
-        return "".join(f"{name}_ahead_, " for name in self.asked)
+        """What a loop that prefetches gives another one first."""
+        return "".join(f"{name}_ahead_, " for name in self.prefetched)
 
     def kernel(self) -> str:
         """All loops, and the kernel that chooses among them."""
         loop = self.loop
-        rows, columns, sum_step = (f"sizes[{size}]" for size in (ROWS, COLUMNS, SUM_STEP))
+        rows, columns, sum_step = (f"sizes[{size}]" for size in (TILE_ROWS, TILE_COLUMNS, SUM_STEP))
         sums = ", ".join(f"<sums_t>arrays[{SUM + i}]" for i in range(2))
         called = f"{self.called}, {sums}"
         in_line = [f"{columns} == {LANES}", *(f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read)]
-        in_lanes, pixels = [], self.loop.panel.pixels
-        if pixels:
+        in_lanes, in_turn = [], self.loop.kernel.in_turn
+        if in_turn:
             in_lanes = [f"if {sum_step}:"]
             in_lanes += [f"    {line}" for line in (*self.in_lanes(rows, sum_step, sums), "return")]
         loops = [self.group(), self.first(GROUP // 2), self.second_half(), self.first(1), self.added(1)]
         loops += [self.apart(), self.all_rows(), self.line()]
-        if pixels:
+        if in_turn:
             loops += [self.scattered(False), self.scattered(True)]
             loops += [self.first(PAIR), self.added(PAIR), self.stripe(False), self.lane_by_lane()]
             loops += [self.stripe(True), self.in_turn(False), self.in_turn(True)] * self.in_turn_too
-            loops += [self.group_far(), self.lane_by_lane_far()] * (not self.in_turn_too)
+            loops += [self.group_prefetch(), self.lane_by_lane_prefetch()] * (not self.in_turn_too)
         return "\n\n".join(loops) + (
             f"\n\ncdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
             f"    cdef Py_ssize_t r = 0\n"
@@ -159,7 +159,7 @@ class Sums:
         elements |= {name: f"loaded({elements[name]})" for name in loop.read if name != "weight"}
         if loop.backward:
             elements["dy"] = f"{loop.gradient}({elements['dy']}, {elements.get('y', elements['dy'])})"
-        function = loop.panel.name if loop.panel.wide else loop.function.name
+        function = loop.kernel.name if loop.kernel.wide else loop.function.name
         taken = [elements[name] for name in loop.function.arrays]
         taken += [f"{name}[{row}]" if along == ROW else f"{name}[i_]" for name, along in loop.parameters]
         return f"{function}({', '.join(taken)})"
@@ -204,7 +204,7 @@ class Sums:
         lines = [*GO_ON, *self.more(range(GROUP // 2, GROUP)), *JOIN]
         return self.columns("second_half", lines, f"{self.waiting}, {SUMS}")
 
-    # ---- Panels whose rows all belong to the same sums
+    # ---- Tiles whose rows all belong to the same sums
 
     def apart(self) -> str:
         """Groups by halves, in stripes of columns; the last group may have fewer rows."""
@@ -246,24 +246,27 @@ class Sums:
         )
 
     def line(self) -> str:
-        """Groups of a line, whose lanes stand end to end: their sums stay in registers or close by.
+        """Groups of a line, whose lanes lie end to end: their sums stay in registers or close by.
 
-        What is far away is asked for early (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.2 ms, backward 2.2 -> 2.0).
+        Memory beyond the caches is prefetched (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.2 ms, backward 2.2 ->
+        2.0).
         """
         size = GROUP * LANES
-        ask = [f"if {name}_ahead_:\n    {prefetch_l2(f'{name}_ + {name}_ahead_', size)}" for name in self.asked]
+        prefetches = [
+            f"if {name}_ahead_:\n    {prefetch_l2(f'{name}_ + {name}_ahead_', size)}" for name in self.prefetched
+        ]
         moves = [f"{name}_ += {size}" for name in self.loop.read]
         moves += [f"{name} += {GROUP}" for name in self.by_row]
         lines = self.begun(GROUP)
         for name in self.loop.read:
             lines = [line.replace(f"{name}_step_", str(LANES)) for line in lines]
-        return self.groups("line", f"{self.taken_ahead}{self.taken}", [*ask, *_each_lane(lines), *moves])
+        return self.groups("line", f"{self.taken_ahead}{self.taken}", [*prefetches, *_each_lane(lines), *moves])
 
-    def scattered(self, far: bool) -> str:
-        """The same of lanes' rows that stand anywhere: tables tell where each does.
+    def scattered(self, prefetch: bool) -> str:
+        """The same for rows of lanes that lie anywhere: tables have their addresses.
 
-        What is far away is asked for as it stands from a group's first row, in vain if that is a copy, joined of two
-        runs' ends. What is not has a loop of its own: with the questions in it, it was 6 % slower.
+        Memory beyond the caches is prefetched relative to a group's first row, in vain if that is a copy, joined of the
+        ends of two runs. Without prefetching, there is a loop of its own: with the tests in it, it was 6 % slower.
         """
         lines = self.begun(GROUP)
         for name in self.loop.read:
@@ -272,9 +275,9 @@ class Sums:
         arrays = [f"tables_t {name}_" for name in self.loop.read]
         arrays += [f"{self.pointer} {name}" for name in self.loop.function.scalars]
         moves = [f"{name}_ += {GROUP}" for name in self.loop.read]
-        ask = [prefetch_l2(f"{name}_[0] + {name}_ahead_", GROUP * LANES) for name in self.asked if far]
-        name, taken = "scattered" + "_far" * far, self.taken_ahead * far + ", ".join(arrays)
-        return self.groups(name, taken, [*ask, *_each_lane(lines), *moves])
+        prefetches = [prefetch_l2(f"{name}_[0] + {name}_ahead_", GROUP * LANES) for name in self.prefetched if prefetch]
+        name, taken = "scattered" + "_prefetch" * prefetch, self.taken_ahead * prefetch + ", ".join(arrays)
+        return self.groups(name, taken, [*prefetches, *_each_lane(lines), *moves])
 
     def groups(self, name: str, taken: str, lines: list[str]) -> str:
         """A loop over groups of a line, whose lanes' sums are c_ and d_."""
@@ -287,34 +290,35 @@ class Sums:
             f"    for i_ in range({LANES}):\n        first_[i_] = c_[i_]\n        second_[i_] = d_[i_]"
         )
 
-    # ---- Panels whose rows belong to lanes in turn
+    # ---- Tiles whose rows belong to lanes in turn
 
     def in_lanes(self, rows: str, sum_step: str, sums: str) -> list[str]:
         """What a kernel does with such rows, from row r on."""
-        given, called = f"({rows}, sizes[{COLUMNS}], {sum_step}, ", f"{self.called}, {sums})"
-        way, is_far = ("in_turn", "") if self.in_turn_too else ("lane_by_lane", f" and {rows} == {GROUP * LANES}")
-        far = f"{self.lender}_{way}_far{given}{self.given_ahead}{called}"
-        near = [f"elif sizes[{COLUMNS}] <= {STRIPE}:", f"    {self.lender}_in_turn{given}{called}"] * self.in_turn_too
+        given, called = f"({rows}, sizes[{TILE_COLUMNS}], {sum_step}, ", f"{self.called}, {sums})"
+        order, is_group = ("in_turn", "") if self.in_turn_too else ("lane_by_lane", f" and {rows} == {GROUP * LANES}")
+        prefetching = f"{self.lender}_{order}_prefetch{given}{self.given_ahead}{called}"
+        in_turn = [f"elif sizes[{TILE_COLUMNS}] <= {STRIPE}:", f"    {self.lender}_in_turn{given}{called}"]
+        in_turn *= self.in_turn_too
         by_lane = f"{self.lender}_lane_by_lane{given}{called}"
-        return [f"if sizes[{AHEAD}]{is_far}:", f"    {far}", *near, "else:", f"    {by_lane}"]
+        return [f"if sizes[{AHEAD}]{is_group}:", f"    {prefetching}", *in_turn, "else:", f"    {by_lane}"]
 
-    def group_far(self) -> str:
-        """A whole group of what is far away, line by line, each of which asks for the one that stands so far on.
+    def group_prefetch(self) -> str:
+        """A whole group from beyond the caches, line by line: each prefetches the one that lies this far ahead.
 
-        No processor sees where rows at some distance of each other go on (the sums of batch norm forward, NHWC
-        32x56x56x64: 0.38 ms, not 0.32). To ask for all lines of a group at once is no better than to ask for none.
+        No processor predicts where rows at some distance of each other go on (the sums of batch norm forward, NHWC
+        32x56x56x64: 0.38 ms, not 0.32). To prefetch all lines of a group at once is no better than to prefetch none.
         """
-        asked = "".join(
+        prefetches = "".join(
             f"        for r_ in range({GROUP}):\n"
             f"            {prefetch_l2(f'{name}_ + {name}_ahead_ + r_ * {name}_step_ + c_', 'LINE')}\n"
-            for name in self.asked
+            for name in self.prefetched
         )
         given = [*self.given_column, "first_ + c_", "second_ + c_"]
         return (
-            f"cdef inline void {self.name}_group_far(Py_ssize_t n_, {self.taken_ahead}{self.taken}, {SUMS}) "
+            f"cdef inline void {self.name}_group_prefetch(Py_ssize_t n_, {self.taken_ahead}{self.taken}, {SUMS}) "
             f"noexcept nogil:\n"
             f"    cdef Py_ssize_t r_, c_ = 0\n"
-            f"    while c_ + LINE <= n_:\n{asked}"
+            f"    while c_ + LINE <= n_:\n{prefetches}"
             f"        {self.name}_group(LINE, {', '.join(given)})\n"
             f"        c_ += LINE\n"
             f"    {self.name}_group(n_ - c_, {', '.join(given)})"
@@ -324,9 +328,9 @@ class Sums:
         """The rows of one lane, then those of another: whole groups, in registers."""
         return self.by_lane("lane_by_lane", "all", f"(rows_ - lane_ + {LANES - 1}) // {LANES}, n_", "", "")
 
-    def lane_by_lane_far(self) -> str:
-        """The same of what is far away: a whole group of each lane."""
-        return self.by_lane("lane_by_lane_far", "group_far", "n_", self.taken_ahead, self.ahead)
+    def lane_by_lane_prefetch(self) -> str:
+        """The same with prefetching: a whole group of each lane."""
+        return self.by_lane("lane_by_lane_prefetch", "group_prefetch", "n_", self.taken_ahead, self.ahead)
 
     def by_lane(self, name: str, rows: str, sizes: str, taken: str, given: str) -> str:
         """A loop over lanes, each of whose rows another loop adds up."""
@@ -342,18 +346,18 @@ class Sums:
             f"first_ + lane_ * lane_step_, second_ + lane_ * lane_step_)"
         )
 
-    def in_turn(self, far: bool) -> str:
+    def in_turn(self, prefetch: bool) -> str:
         """Rows in the order of memory, in stripes of columns, whose terms then join the sums."""
-        way = "_far" * far
-        given = f"{self.ahead * far}{', '.join(self.given_column)}"
+        suffix = "_prefetch" * prefetch
+        given = f"{self.ahead * prefetch}{', '.join(self.given_column)}"
         return (
-            f"cdef void {self.name}_in_turn{way}(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
-            f"{self.taken_ahead * far}{self.taken}, {SUMS}) noexcept nogil:\n"
+            f"cdef void {self.name}_in_turn{suffix}(Py_ssize_t rows_, Py_ssize_t n_, Py_ssize_t lane_step_, "
+            f"{self.taken_ahead * prefetch}{self.taken}, {SUMS}) noexcept nogil:\n"
             f"    cdef Py_ssize_t i_, c_ = 0, lane_, columns_\n"
             f"    cdef {self.real} a_[{LANES * STRIPE}]\n    cdef {self.real} b_[{LANES * STRIPE}]\n"
             f"    while c_ < n_:\n"
             f"        columns_ = min(<Py_ssize_t>{STRIPE}, n_ - c_)\n"
-            f"        {self.name}_stripe{way}(rows_, columns_, {given}, a_, b_)\n"
+            f"        {self.name}_stripe{suffix}(rows_, columns_, {given}, a_, b_)\n"
             f"        for lane_ in range(min(<Py_ssize_t>{LANES}, rows_)):\n"
             f"            for i_ in range(columns_):\n"
             f"                first_[lane_ * lane_step_ + c_ + i_] += a_[lane_ * {STRIPE} + i_]\n"
@@ -361,39 +365,40 @@ class Sums:
             f"        c_ += columns_"
         )
 
-    def stripe(self, far: bool) -> str:
+    def stripe(self, prefetch: bool) -> str:
         """Rows of a stripe of columns in the order of memory: bands of two rows for each lane, whose terms wait.
 
         For two arrays, whose lanes' groups of 8 rows, each 16 rows apart, often lie in the same few places of a small
         cache, and drive each other out. One array is better read lane by lane (forward: 1.1 ms, not 1.2) unless rows
-        are few (256x64, forward: 5.2 us lane by lane, 5.0 so); and so are rows of many columns, unless they are far
-        away. Those that are, ask in the order of memory for the panel behind theirs; those that are not have a loop of
-        their own: with the question in it, it was 15 % slower (256x64: 9 us).
-        Of a whole stripe, the compiler keeps parameters in registers if they are copied (256x64: 7.5 us -> 6.7).
+        are few (256x64, forward: 5.2 us lane by lane, 5.0 in turn); and so are rows of many columns, unless they come
+        from beyond the caches. Those prefetch the next tile in the order of memory; others have a loop of their own:
+        with the test in it, it was 15 % slower (256x64: 9 us).
+        For a whole stripe, the compiler keeps parameters in registers if they are copied (256x64: 7.5 us -> 6.7).
         """
         scalars = self.loop.function.scalars
         declared = "".join(f"    cdef {self.real} {name}_stripe_[{STRIPE}]\n" for name in scalars)
         copied = "".join(f"            {name}_stripe_[i_] = {name}[i_]\n" for name in scalars)
-        whole = textwrap.indent(self.bands(str(STRIPE), [f"{name}_stripe_" for name in scalars], far), " " * 8)
-        narrow = textwrap.indent(self.bands("n_", list(scalars), far), " " * 8)
+        whole = textwrap.indent(self.bands(str(STRIPE), [f"{name}_stripe_" for name in scalars], prefetch), " " * 8)
+        narrow = textwrap.indent(self.bands("n_", list(scalars), prefetch), " " * 8)
         return (
-            f"cdef void {self.name}_stripe{'_far' * far}(Py_ssize_t rows_, Py_ssize_t n_, "
-            f"{self.taken_ahead * far}{self.taken}, {self.waiting}) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, {'k_, ' * far}r_, band_, lane_\n{declared}"
+            f"cdef void {self.name}_stripe{'_prefetch' * prefetch}(Py_ssize_t rows_, Py_ssize_t n_, "
+            f"{self.taken_ahead * prefetch}{self.taken}, {self.waiting}) noexcept nogil:\n"
+            f"    cdef Py_ssize_t i_, {'k_, ' * prefetch}r_, band_, lane_\n{declared}"
             f"    if n_ == {STRIPE}:\n"
             f"        for i_ in range({STRIPE}):\n{copied}{whole}\n"
             f"    else:\n{narrow}"
         )
 
-    def bands(self, columns: str, parameters: list[str], far: bool) -> str:
+    def bands(self, columns: str, parameters: list[str], prefetch: bool) -> str:
         """All bands of a stripe of so many columns, whose parameters stand there."""
         read, ahead = self.loop.read, f"{PAIR} * r_ - band_ + k_"
         given = [each for name in read
                  for each in (f"{name}_ + r_ * {name}_step_", f"{LANES} * {name}_step_")]  # fmt: skip
         given += [*parameters, "a_ + lane_", "b_ + lane_"]
-        asked = [f"        for k_ in range({PAIR}):"]
-        asked += [
-            f"            {prefetch_l2(f'{name}_ + {name}_ahead_ + ({ahead}) * {name}_step_', columns)}" for name in read
+        prefetches = [f"        for k_ in range({PAIR}):"]
+        prefetches += [
+            f"            {prefetch_l2(f'{name}_ + {name}_ahead_ + ({ahead}) * {name}_step_', columns)}"
+            for name in read
         ]
         paired = f"r_ + {LANES * (PAIR - 1)} < rows_"
         rows = [
@@ -409,7 +414,7 @@ class Sums:
             f"for band_ in range(0, rows_, {PAIR * LANES}):",
             f"    for r_ in range(band_, min(band_ + {LANES}, rows_)):",
             f"        lane_ = (r_ - band_) * {STRIPE}",
-            *(asked if far else []),
+            *(prefetches if prefetch else []),
             *rows,
         ])  # fmt: skip
 

@@ -1,5 +1,5 @@
-/* The C versions of fastopt/rules/random_primitives.py, one per compute type. Of bits, what is converted is below 2^31: as
- * int32_t, for which every instruction set has a conversion of vectors. */
+/* The C versions of fastopt/rules/random_primitives.py, one per compute type. The bits that are converted are below
+ * 2^31, so that they are an int32_t: every instruction set can convert vectors of those. */
 #ifndef FASTOPT_RANDOM_PRIMITIVES_H
 #define FASTOPT_RANDOM_PRIMITIVES_H
 #include <stdint.h>

@@ -5,38 +5,38 @@ from __future__ import annotations
 import textwrap
 
 from ..parse import Function, parse_functions
-from ..scaling import COLUMN_KERNELS, COLUMNS, GROUP, ROWS, STEP, ColumnKernel, element
+from ..scaling import COLUMNS, GROUP, ROWS, SCALING_KERNELS, STEP, ScalingKernel, element
 from .loops import preamble
 from .update import header
 
-#: Where little is done with an element, rows are asked for so many groups before they are read. To look through 256 MB
+#: Where little is done with an element, rows are prefetched so many groups before they are read. To look through 256 MB
 #: and then scale it takes 1.96 times as long as to scale alone, so; without, 2.11.
 GROUPS_AHEAD = 4
 
 
-def columns_module(source: str, dtype: str) -> str:
+def scaling_module(source: str, dtype: str) -> str:
     """Return the text of a Cython module with the kernels of all functions in ``source``."""
     functions = parse_functions(source)
     parts = [header("fastopt/rules/scaling.py", "fastopt/codegen/cython/scaling.py", dtype), preamble(dtype)]
-    inlined = {kernel.function: kernel for kernel in COLUMN_KERNELS}
+    inlined = {kernel.function: kernel for kernel in SCALING_KERNELS}
     parts += [_inline(functions[name], kernel) for name, kernel in inlined.items()]
-    parts += [_Kernel(kernel, functions[kernel.function]).text() for kernel in COLUMN_KERNELS]
-    rows = "".join(f'    "{kernel.name}": (<size_t>&{kernel.name}_kernel,),\n' for kernel in COLUMN_KERNELS)
+    parts += [_Kernel(kernel, functions[kernel.function]).text() for kernel in SCALING_KERNELS]
+    rows = "".join(f'    "{kernel.name}": (<size_t>&{kernel.name}_kernel,),\n' for kernel in SCALING_KERNELS)
     return "\n\n".join([*parts, f"addresses = {{\n{rows}}}"]) + "\n"
 
 
-def _inline(function: Function, kernel: ColumnKernel) -> str:
+def _inline(function: Function, kernel: ScalingKernel) -> str:
     """The function, its body verbatim, typed."""
     real = "double" if kernel.wide else "real"
     parameters = ", ".join(f"{real} {name}" for name in function.arrays + function.scalars)
-    returned = f"({', '.join([real] * len(kernel.gathered))})" if len(kernel.gathered) > 1 else real
+    returned = f"({', '.join([real] * len(kernel.stats))})" if len(kernel.stats) > 1 else real
     declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
     body = textwrap.indent(function.body, "    ")
     return f"cdef inline {returned} {function.name}({parameters}) noexcept nogil:\n{declared}{body}"
 
 
 class _Kernel:
-    def __init__(self, kernel: ColumnKernel, function: Function):
+    def __init__(self, kernel: ScalingKernel, function: Function):
         self.kernel = kernel
         self.name = kernel.name
         self.function = function
@@ -45,16 +45,16 @@ class _Kernel:
 
     def text(self) -> str:
         """All loops, and the kernel that calls them."""
-        loops = [self.rows(GROUP), self.rows(1)] if self.kernel.gathered else [self.rows(1)]
+        loops = [self.rows(GROUP), self.rows(1)] if self.kernel.stats else [self.rows(1)]
         return "\n\n".join([*loops, self.whole()])
 
     def rows(self, count: int) -> str:
         """A loop over the columns of so many rows."""
         arguments = [f"{self.real if name in self.uniform else self.pointer} {name}_" for name in self.function.scalars]
-        if self.kernel.gathered:
-            changed = ", ".join(self.kernel.gathered)
+        if self.kernel.stats:
+            changed = ", ".join(self.kernel.stats)
             lines = [f"{changed} = {element(self.kernel, self.function, self.x(row))}" for row in range(count)]
-            lines += [f"{name}_[i_] = {name}" for name in self.kernel.gathered]
+            lines += [f"{name}_[i_] = {name}" for name in self.kernel.stats]
         else:
             lines = [f"x_[i_] = {element(self.kernel, self.function, 'x_[i_]')}"]
         loaded = [f"{name} = {name}_{'' if name in self.uniform else '[i_]'}" for name in self.function.scalars]
@@ -78,16 +78,16 @@ class _Kernel:
             given.append(f"{array}[{'r' if self.kernel.by_row else '0'}]" if name in self.uniform else array)
         called = f"(sizes[{COLUMNS}], <run_t>arrays[0] + r * sizes[{STEP}], sizes[{STEP}], {', '.join(given)})"
         ahead = f"<run_t>arrays[0] + (r + {GROUPS_AHEAD * GROUP} + k) * sizes[{STEP}]"
-        asks = (
+        prefetches = (
             f"        for k in range({GROUP}):\n"
             f"            prefetch_l1({ahead}, sizes[{COLUMNS}] * <Py_ssize_t>sizeof(real))\n"
         )
         groups = (
-            f"    while r + {GROUP} <= sizes[{ROWS}]:\n{asks * (not self.kernel.wide)}"
+            f"    while r + {GROUP} <= sizes[{ROWS}]:\n{prefetches * (not self.kernel.wide)}"
             f"        {self.name}_{GROUP}{called}\n        r += {GROUP}\n"
         )
         return (
             f"cdef void {self.name}_kernel(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t r = 0, k\n{groups if self.kernel.gathered else ''}"
+            f"    cdef Py_ssize_t r = 0, k\n{groups if self.kernel.stats else ''}"
             f"    while r < sizes[{ROWS}]:\n        {self.name}_1{called}\n        r += 1"
         )

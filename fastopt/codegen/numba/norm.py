@@ -6,16 +6,16 @@ import textwrap
 
 from ..norm import (
     ARRAYS,
-    COLUMNS,
     GROUP,
     LANES,
-    PANELS,
     PARAMETER,
     ROW,
-    ROWS,
     STEP,
     SUM,
     SUM_STEP,
+    TILE_COLUMNS,
+    TILE_KERNELS,
+    TILE_ROWS,
     Loop,
 )
 from ..parse import parse_functions
@@ -26,18 +26,18 @@ SUMS = ("first_", "second_")
 HEADER = '''\
 """Generated from fastopt/rules/norm.py by fastopt/codegen/numba/norm.py: change those, not this."""
 
-from fastopt.backends.numba.compiler import carray, compiled, float32, float64, gate, inlined, panel_kernel_of, relu
+from fastopt.backends.numba.compiler import carray, compiled, float32, float64, gate, inlined, tile_kernel_of, relu
 '''
 
 
-def panel_module(source: str, name: str, form: int, dtype: str) -> str:
-    """Return the text of a module whose ``kernel`` is one of the norms' kernels in one of its forms."""
+def tile_kernel_module(source: str, name: str, variant: int, dtype: str) -> str:
+    """Return the text of a module whose ``kernel`` is one of the norms' kernels in one of its variants."""
     functions = parse_functions(source)
-    panel = next(panel for panel in PANELS if panel.name == name)
-    kernel = Loop(panel, form, functions[panel.function])
+    tile_kernel = next(each for each in TILE_KERNELS if each.name == name)
+    kernel = Loop(tile_kernel, variant, functions[tile_kernel.function])
     needed = ["gradient", "gradient_relu", kernel.finish, kernel.function.name]
     parts = [HEADER, *(inlined(each, functions[each]) for each in dict.fromkeys(needed))]
-    return "\n\n".join([*parts, _sums(kernel) if panel.sums else _elements(kernel), _kernel(kernel, dtype)])
+    return "\n\n".join([*parts, _sums(kernel) if tile_kernel.reduces else _elements(kernel), _kernel(kernel, dtype)])
 
 
 def _elements(kernel: Loop) -> str:
@@ -79,7 +79,7 @@ def _terms(kernel: Loop, row: str) -> str:
     elements = {name: f"{name}_[i_ + {row} * {name}_step_]" for name in kernel.read}
     if kernel.backward:
         elements["dy"] = f"{kernel.gradient}({elements['dy']}, {elements.get('y', elements['dy'])})"
-    if kernel.panel.wide:
+    if kernel.kernel.wide:
         elements = {name: f"float64({element})" for name, element in elements.items()}
     values = [f"{name}[{row}]" if along == ROW else f"{name}[i_]" for name, along in kernel.parameters]
     return f"{kernel.function.name}({', '.join([*(elements[name] for name in kernel.function.arrays), *values])})"
@@ -98,16 +98,16 @@ def _arguments(kernel: Loop, elements: dict[str, str]) -> str:
 
 def _kernel(kernel: Loop, dtype: str) -> str:
     """What the engine calls: the loop over rows, or over groups of them."""
-    wide = "float64" if kernel.panel.wide else dtype
-    lines = [f"rows_, columns_ = sizes_[{ROWS}], sizes_[{COLUMNS}]"]
+    wide = "float64" if kernel.kernel.wide else dtype
+    lines = [f"rows_, columns_ = sizes_[{TILE_ROWS}], sizes_[{TILE_COLUMNS}]"]
     for name in kernel.read + kernel.written:
         slot = ARRAYS.index(name)
         lines += [f"{name}_step_ = sizes_[{STEP + slot}]"]
         lines += [f"{name}_ = {_array(slot, f'rows_ * {name}_step_ + columns_', dtype)}"]
     for i, (name, along) in enumerate(kernel.parameters):
         lines += [f"{name} = {_array(PARAMETER + i, 'rows_' if along == ROW else 'columns_', wide)}"]
-    lines += _groups(kernel) if kernel.panel.sums else _rows(kernel)
-    return f"@panel_kernel_of\ndef kernel(arrays_, sizes_):\n{textwrap.indent(chr(10).join(lines), '    ')}\n"
+    lines += _groups(kernel) if kernel.kernel.reduces else _rows(kernel)
+    return f"@tile_kernel_of\ndef kernel(arrays_, sizes_):\n{textwrap.indent(chr(10).join(lines), '    ')}\n"
 
 
 def _rows(kernel: Loop) -> list[str]:

@@ -5,26 +5,26 @@ from __future__ import annotations
 import textwrap
 
 from ..parse import Function, parse_functions
-from ..scaling import COLUMN_KERNELS, COLUMNS, ROWS, STEP, ColumnKernel, element
+from ..scaling import COLUMNS, ROWS, SCALING_KERNELS, STEP, ScalingKernel, element
 from .update import inlined
 
 HEADER = '''\
 """Generated from fastopt/rules/scaling.py by fastopt/codegen/numba/scaling.py: change those, not this."""
 
-from fastopt.backends.numba.compiler import carray, compiled, float32, float64, inlined, panel_kernel_of
+from fastopt.backends.numba.compiler import carray, compiled, float32, float64, inlined, tile_kernel_of
 '''
 
 
-def column_module(source: str, name: str, dtype: str) -> str:
+def scaling_kernel_module(source: str, name: str, dtype: str) -> str:
     """Return the text of a module whose ``kernel`` is one of the kernels of feature scaling."""
     functions = parse_functions(source)
-    kernel = next(kernel for kernel in COLUMN_KERNELS if kernel.name == name)
+    kernel = next(kernel for kernel in SCALING_KERNELS if kernel.name == name)
     function = functions[kernel.function]
     parts = [HEADER, inlined(function.name, function), _row(kernel, function), _whole(kernel, function, dtype)]
     return "\n\n".join(parts)
 
 
-def _row(kernel: ColumnKernel, function: Function) -> str:
+def _row(kernel: ScalingKernel, function: Function) -> str:
     """A loop over the columns of a row.
 
     Not of several rows, as in Cython: they might overlap the columns' values in so many ways that LLVM does not look,
@@ -33,14 +33,14 @@ def _row(kernel: ColumnKernel, function: Function) -> str:
     uniform = [name for name in function.scalars if kernel.by_row or kernel.uniform(name)]
     lines = [f"{name} = {name}_{'' if name in uniform else '[i_]'}" for name in function.scalars]
     made = element(kernel, function, "float64(x_[i_])" if kernel.wide else "x_[i_]")
-    lines += [f"{', '.join(kernel.gathered) or 'x_[i_]'} = {made}"]
-    lines += [f"{name}_[i_] = {name}" for name in kernel.gathered]
+    lines += [f"{', '.join(kernel.stats) or 'x_[i_]'} = {made}"]
+    lines += [f"{name}_[i_] = {name}" for name in kernel.stats]
     body = textwrap.indent("\n".join(lines), " " * 8)
     arguments = ", ".join(f"{name}_" for name in function.scalars)
     return f"@compiled\ndef row_(n_, x_, {arguments}):\n    for i_ in range(n_):\n{body}\n"
 
 
-def _whole(kernel: ColumnKernel, function: Function, dtype: str) -> str:
+def _whole(kernel: ScalingKernel, function: Function, dtype: str) -> str:
     """What the engine calls."""
     real = "float64" if kernel.wide else dtype
     lines = [f"rows_, columns_, step_ = sizes_[{ROWS}], sizes_[{COLUMNS}], sizes_[{STEP}]"]
@@ -53,4 +53,4 @@ def _whole(kernel: ColumnKernel, function: Function, dtype: str) -> str:
         index = "[r_]" if kernel.by_row else "[0]" if kernel.uniform(name) else ""
         given += [f"{name}_{index}"]
     lines += ["for r_ in range(rows_):", f"    row_(columns_, x_[r_ * step_ :], {', '.join(given)})"]
-    return f"@panel_kernel_of\ndef kernel(arrays_, sizes_):\n{textwrap.indent(chr(10).join(lines), '    ')}\n"
+    return f"@tile_kernel_of\ndef kernel(arrays_, sizes_):\n{textwrap.indent(chr(10).join(lines), '    ')}\n"

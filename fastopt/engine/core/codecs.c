@@ -1,5 +1,6 @@
-/* Included by the kernels' modules of each compute type (COMPUTE_FLOAT64) and instruction set. Bit tricks only, no
- * conversion instructions, so that every instruction set gives the same bits; gcc vectorises the loops. */
+/* The kernels' modules of each compute type (COMPUTE_FLOAT64) and instruction set include this file. It uses integer
+ * operations, and no conversion instructions, so that every instruction set gives the same bits; gcc vectorises the
+ * loops. */
 #include "core/codecs.h"
 #include "core/philox.h"
 #include "core/tuning.h"
@@ -9,7 +10,7 @@
 static inline uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
 static inline float float_of(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
 
-/* ---- 16-bit numbers to and from float. Stores round to nearest even, and keep NaN a NaN. */
+/* ---- 16-bit numbers to and from float. Stores round to nearest even, and a NaN stays a NaN. */
 
 static inline float from_bfloat16(uint16_t h) { return float_of((uint32_t)h << 16); }
 
@@ -47,7 +48,7 @@ static inline uint16_t to_float16(float x)
     return (uint16_t)(sign | (magnitude >= (uint32_t)(127 + 16) << 23 ? special : finite));
 }
 
-/* ---- double to 16 bits in one rounding: first to float, rounded to odd, which keeps what decides a tie. */
+/* ---- double to 16 bits in one rounding: first to float, rounded to odd, which keeps the bits that decide a tie. */
 
 static inline float to_odd(double x)
 {
@@ -63,7 +64,7 @@ static inline float to_odd(double x)
 #define SAME(x) (x)
 #define NARROWED(x) to_odd((double)(x))
 
-/* ---- One codec per storage: rows of a tile, whose elements stand together or apart. */
+/* ---- One codec per storage type, for rows of a tile whose elements are contiguous or strided. */
 
 #define CODEC(name, STORED, FROM, TO)                                                                         \
     static inline void load_run_##name(const STORED *restrict x, REAL *restrict to, ptrdiff_t n)              \
@@ -130,8 +131,8 @@ CODEC(float64, double, SAME, SAME)
 CODEC(float16, uint16_t, from_float16, TO_FLOAT16)
 CODEC(bfloat16, uint16_t, from_bfloat16, TO_BFLOAT16)
 
-/* ---- bfloat16 rounded at random: 16 random bits are added below its last, and what is below is cut off. So a number
- * goes up as often as it is near the next, and the mean of many is the number. */
+/* ---- Stochastic rounding to bfloat16: 16 random bits are added below the last bit that stays, and the rest is cut
+ * off. The probability to round up is the distance from the lower neighbour, so that the mean is right. */
 
 #define NOISE_BLOCK 8 /* elements that share one call of philox, 16 bits each */
 
@@ -142,7 +143,7 @@ static inline uint16_t to_bfloat16_by(float x, uint32_t noise)
     return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? nan : (u + noise) >> 16);
 }
 
-/* The noise of the elements that stand at NOISE_BLOCK * block, ... in C order. */
+/* The noise of the elements from position NOISE_BLOCK * block in C order on. */
 static inline void noise_of(uint64_t block, const noise_t *noise, uint32_t tensor, uint32_t *words)
 {
     words[0] = (uint32_t)block;
@@ -152,7 +153,7 @@ static inline void noise_of(uint64_t block, const noise_t *noise, uint32_t tenso
     philox(words, (uint32_t)noise->seed, (uint32_t)(noise->seed >> 32) ^ (uint32_t)(noise->step >> 32));
 }
 
-/* Noise for n elements that stand together in C order from `place` on. */
+/* The noise of n elements whose positions in C order follow each other, from `place` on. */
 static void run_of_noise(uint64_t place, ptrdiff_t n, const noise_t *noise, uint32_t tensor, uint16_t *restrict to)
 {
     ptrdiff_t skipped = (ptrdiff_t)(place % NOISE_BLOCK), blocks = (skipped + n + NOISE_BLOCK - 1) / NOISE_BLOCK;
@@ -188,7 +189,7 @@ static void store_rounded_bfloat16(
     }
 }
 
-/* ---- Sums of squares, in double: no square of a float overflows there, or is rounded */
+/* ---- Sums of squares, in double, where no square of a float overflows or is rounded */
 
 static void add_squares(const void *block, ptrdiff_t n, double scale, double *restrict lanes)
 {
@@ -287,5 +288,5 @@ static const codec_t codec_table[STORAGES] = {
     [BFLOAT16] = {load_bfloat16, load_prefetched_bfloat16, store_bfloat16, NULL, store_rounded_bfloat16},
 };
 
-/* What sums of squares are made with. */
+/* The functions for sums of squares. */
 static const summing_t summing_table = {add_squares, subtract};

@@ -1,4 +1,4 @@
-/* Codecs carry numbers between an array, however it stores and lays them out, and a block of the compute type. */
+/* Codecs convert between an array, of any storage type and layout, and a block of the compute type. */
 #ifndef FASTOPT_CODECS_H
 #define FASTOPT_CODECS_H
 #include "core/kernel.h"
@@ -6,7 +6,7 @@
 #include "core/util.h"
 #include <stdint.h>
 
-/* What decides how a number is rounded at random: a seed, the step, and (with each element) the tensor and the place. */
+/* What stochastic rounding depends on: a seed, the step, and (with each element) the tensor and the position. */
 typedef struct {
     uint64_t seed;
     uint64_t step;
@@ -20,18 +20,19 @@ typedef struct {
 
 typedef struct {
     void (*load)(const tile_t *from, void *block);
-    /* As load, of an array that comes from beyond the caches, and whose elements lie together. What follows is prefetched. */
+    /* As load, for an array from beyond the caches whose elements lie together: it prefetches what follows. */
     void (*load_prefetched)(const tile_t *from, void *block);
     void (*store)(const tile_t *to, const void *block);
     /* As store, with non-temporal stores; NULL if there are none. Elements lie together. */
     void (*store_nontemporal)(const tile_t *to, const void *block);
-    /* As store, rounded up or down with a probability that makes the mean right; NULL but for bfloat16. `places` has
-     * where elements stand in C order in place of addresses. */
-    void (*store_rounded)(const tile_t *to, const tile_t *places, const void *block, const noise_t *noise, uint32_t tensor);
+    /* As store, with stochastic rounding; NULL for all but bfloat16. `places` is a tile that has the positions of
+     * elements in C order instead of addresses. */
+    void (*store_rounded)(const tile_t *to, const tile_t *places, const void *block, const noise_t *noise,
+                          uint32_t tensor);
 } codec_t;
 
 typedef struct {
-    /* Add (scale * x)^2 of n elements of a block, the first of which belongs into lane 0. */
+    /* Add (scale * x)^2 of n elements of a block, the first of which belongs to lane 0. */
     void (*add_squares)(const void *block, ptrdiff_t n, double scale, double *lanes);
     /* Make each x of a block weight_decay * y - x, where y is another block's. */
     void (*subtract)(void *block, const void *other, ptrdiff_t n, double weight_decay);

@@ -1,6 +1,6 @@
-/* Included by the random kernels' module of each compute type and instruction set, behind codecs.c.
+/* The random kernels' module of each compute type and instruction set includes this file, behind codecs.c.
  *
- * The element at place i has word i % 4 of what Philox makes of the key `seed` and the counter
+ * The element at position i has word i % 4 of what Philox makes of the key `seed` and the counter
  *
  *     i / 4 in words 0 and 1; offset + 2^56 * purpose in words 2 and 3; the lower half first. */
 #include "core/draw.h"
@@ -27,7 +27,7 @@ typedef uint64_t simd_t __attribute__((vector_size(VECTOR_BYTES)));
 
 PHILOX(philox_vectors, simd_t, PHILOX_VECTORS, VECTOR_PRODUCT)
 
-/* What becomes of the counters that count `blocks`: for each four words, two and two, the first in the lower half. */
+/* Make the random words of these blocks: for each block four words, in two pairs, the first word in the lower half. */
 static inline void draw_blocks(const uint64_t *blocks, const source_t *source, uint64_t *restrict pairs)
 {
     const simd_t none = {0};
@@ -48,7 +48,7 @@ static inline void draw_blocks(const uint64_t *blocks, const source_t *source, u
     }
 }
 
-/* Bits for n elements that stand together in C order from `place` on. */
+/* Draw bits for n elements whose positions in C order follow each other, from `place` on. */
 static void draw_run(uint64_t place, ptrdiff_t n, const source_t *source, uint32_t *bits)
 {
     ptrdiff_t skipped = (ptrdiff_t)(place % 4), count = (skipped + n + 3) / 4;
@@ -63,7 +63,8 @@ static void draw_run(uint64_t place, ptrdiff_t n, const source_t *source, uint32
         memmove(bits, bits + skipped, (size_t)n * sizeof *bits);
 }
 
-/* Bits for n elements that stand apart: three of a counter's four words are for others. */
+/* Draw bits for n elements whose positions are `stride` apart: of a counter's four words, most belong to other
+ * elements. */
 static void draw_apart(uint64_t place, uint64_t stride, ptrdiff_t n, const source_t *source, uint32_t *bits)
 {
     uint64_t blocks[COUNTERS], pairs[2 * COUNTERS];

@@ -3,7 +3,8 @@
 #define FASTOPT_KERNEL_H
 #include <stddef.h>
 
-/* The arrays of a rule, and its scalars (the gradient's two included): no rule in rules/update.py comes near. */
+/* The most arrays of a rule, and its most scalars (the gradient's two included). No rule in rules/update.py comes
+ * near. */
 #define MAX_ARRAYS 8
 #define MAX_SCALARS 32
 

@@ -1,19 +1,19 @@
-/* Philox 4x32-10: random bits that are a function of a key and a counter, so that no order of calls matters
- * (J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011).
+/* Philox 4x32-10: random bits that are a function of a key and a counter, so that no order of calls matters (J. Salmon
+ * et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011).
  *
- * The one text of it for C, for one counter and for vectors of them; fastopt/backends/cuda/random.py has that for
- * devices. PHILOX writes a function that replaces N times the four words of a counter by random ones. A word has the
- * lower half of 64 bits, and nothing reads what comes to stand above it: so a vector's products need no shuffling, and
- * gcc's own vectors of 32-bit words take 1.2 to 2.2 times as long. */
+ * This is the only text of it in C, for one counter and for vectors of counters; fastopt/backends/cuda/random.py has
+ * that for devices. PHILOX defines a function that replaces the four words of N counters by random ones. A word is the
+ * lower half of 64 bits, and nothing reads the upper half: so the products of a vector need no shuffling. gcc's own
+ * vectors of 32-bit words take 1.2 to 2.2 times as long. */
 #ifndef FASTOPT_PHILOX_H
 #define FASTOPT_PHILOX_H
 #include <stdint.h>
 
-/* What bits are for, in the counter's highest byte: two purposes never share them, whatever their seeds and offsets.
- * Rounding at random (codecs.c) has steps in the place of it, below 2^24 or so. */
+/* The purpose of bits is the counter's highest byte: two purposes never share bits, whatever their seeds and offsets.
+ * Stochastic rounding (codecs.c) has the step in that word, whose highest byte is 0 for the first 2^24 steps. */
 enum purpose { INITIAL = 1, INITIAL_MORE, DROPOUT, SHUFFLE };
 
-/* WORD is uint64_t or a vector of them, PRODUCT of two of them that of their lower halves. */
+/* WORD is uint64_t or a vector of these; PRODUCT multiplies the lower halves of two words. */
 #define PHILOX(name, WORD, N, PRODUCT)                                                            \
     static inline void name(WORD x[4][N], WORD key0, WORD key1)                                   \
     {                                                                                             \

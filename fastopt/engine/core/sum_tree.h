@@ -1,9 +1,10 @@
-/* The fixed tree of a sum. Whatever the layout of the memory and the number of threads, terms are added in this order, so
- * that the bits of a result never change. These numbers are a part of the results: they are not for tuning.
+/* The fixed tree of a sum. Whatever the layout of the memory and the number of threads, terms are added in this
+ * order, so that the bits of a result never change. These numbers are a part of the results: they are not for
+ * tuning.
  *
- * A sum over space (or, without space, over a group's channels) has parts of PART elements. In a part, element i belongs
- * to lane i % LANES. A lane adds GROUP terms in their own type, and then adds that to its sum, which is float64. Lanes are
- * added pairwise, and parts in order. */
+ * A sum over space (or, without space, over a group's channels) has parts of PART elements. In a part, element i
+ * belongs to lane i % LANES. A lane adds GROUP terms in their own type, and then adds that to its sum, which is
+ * float64. Lanes are added pairwise, and parts in order. */
 #ifndef FASTOPT_SUM_TREE_H
 #define FASTOPT_SUM_TREE_H
 #include <stddef.h>
@@ -13,8 +14,8 @@
 #define PART 2048  /* elements of a part */
 #define GROUPS (GROUP * LANES) /* elements that complete a group in every lane */
 
-/* Sums over samples, where there is no space (the gradients of weight and bias): a part has at least MIN_OUTER_PART samples,
- * and there are at most MAX_OUTER_PARTS parts. */
+/* Sums over samples, where there is no space (the gradients of weight and bias): a part has at least MIN_OUTER_PART
+ * samples, and there are at most MAX_OUTER_PARTS parts. */
 #define MIN_OUTER_PART 16
 #define MAX_OUTER_PARTS 64
 

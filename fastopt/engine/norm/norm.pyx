@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs a normalisation: a caller's arrays in, checked; panels over threads; results out."""
+"""Runs a normalisation: a caller's arrays in, checked; tiles over threads; results out."""
 
 import operator
 
@@ -7,7 +7,7 @@ import numpy
 
 from fastopt.reference import norm as norm_reference
 from fastopt.backends import find_host_backend, load_kernel, load_table
-from fastopt.codegen.norm import PANELS
+from fastopt.codegen.norm import TILE_KERNELS as KERNELS
 from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag as checked_flag, whole
 from fastopt.engine.core.intake import STORAGE_NAMES
@@ -63,7 +63,7 @@ cdef extern from "core/scratch_pool.h":
 cdef extern from "threads/parallel_for.h" nogil:
     ctypedef void (*parallel_for_fn)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
 
-cdef extern from "norm/panel.h" nogil:
+cdef extern from "norm/tile_kernel.h" nogil:
     enum:
         X
         DY
@@ -73,21 +73,20 @@ cdef extern from "norm/panel.h" nogil:
         DRESIDUAL
         ARRAYS
         PARAMETER_TERMS
-        PANEL_KERNELS
+        TILE_KERNELS
         WITH_RELU
         WITH_RESIDUAL
-    ctypedef void (*panel_kernel_t)(void **, const Py_ssize_t *) noexcept
+    ctypedef void (*tile_kernel_t)(void **, const Py_ssize_t *) noexcept
 
 cdef extern from "norm/norm.h" nogil:
     enum:
-        FIRST
-        ROUNDS
-        LANE_SUMS
-        WAYS
-    enum walk:
-        PIXELS
-        SAMPLES
-    enum pass_t "pass":
+        FIRST_PASS
+        STATISTICS_PASSES
+        REDUCE_PARTIAL
+        REDUCERS
+    enum layout:
+        ROWS
+    enum op:
         MOMENTS
         FORWARD
         INFERENCE
@@ -114,13 +113,13 @@ cdef extern from "norm/norm.h" nogil:
         storage storage_of "storage"
         int ndim
     ctypedef struct norm_t:
-        pass_t pass_ "pass"
+        op op_ "op"
         axes_t outer, channels, space
         Py_ssize_t groups, per_group
         char *data[7]
         storage storage_of "storage"[7]
         storage compute
-        int form
+        int variant
         const codec_t *codecs
         bint is_ahead_of_time
         double eps, momentum
@@ -128,13 +127,13 @@ cdef extern from "norm/norm.h" nogil:
         vector_t vectors[VECTORS]
         double *mean
         double *var
-        walk walk_ "walk"
+        layout layout_ "layout"
         Py_ssize_t values
         storage element
-        int sums[WAYS][ROUNDS]
-        int elements, sums_form
-        panel_kernel_t sums_kernels[WAYS][ROUNDS]
-        panel_kernel_t elements_kernel, parameters_kernel
+        int reductions[REDUCERS][STATISTICS_PASSES]
+        int apply, reduce_variant
+        tile_kernel_t reduce_kernels[REDUCERS][STATISTICS_PASSES]
+        tile_kernel_t apply_kernel, parameters_kernel
         char *scratch
         parallel_for_fn parallel_for
     void add_axis(norm_t *, axes_t *, Py_ssize_t, const Py_ssize_t *)
@@ -174,16 +173,16 @@ cdef class Kernels:
 
     cdef str backend
     cdef str dtype
-    cdef panel_kernel_t kernels[PANEL_KERNELS][4]
+    cdef tile_kernel_t kernels[TILE_KERNELS][4]
     cdef const codec_t *codecs
-    cdef bint built  # ahead of time: then there are some of bfloat16, of whole sums, and of results past the caches
+    cdef bint built  # ahead of time: then there are kernels of bfloat16, full reducers, and non-temporal stores
 
-    cdef panel_kernel_t fetch(self, int kernel, int form) except NULL:
+    cdef tile_kernel_t fetch(self, int kernel, int variant) except NULL:
         cdef size_t address
-        if self.kernels[kernel][form] == NULL:
-            address = load_kernel(self.backend, "norm", PANELS[kernel].name, self.dtype, form)
-            self.kernels[kernel][form] = <panel_kernel_t>address
-        return self.kernels[kernel][form]
+        if self.kernels[kernel][variant] == NULL:
+            address = load_kernel(self.backend, "norm", KERNELS[kernel].name, self.dtype, variant)
+            self.kernels[kernel][variant] = <tile_kernel_t>address
+        return self.kernels[kernel][variant]
 
 
 cdef dict fetched = {}
@@ -215,10 +214,10 @@ cdef Kernels kernels_of(backend, storage element):
 # ---- A call's arrays
 
 # Statistics, and channels, for which there is no memory anyway; the products below stay within 64 bits.
-cdef Py_ssize_t MANY = <Py_ssize_t>1 << 40
+cdef Py_ssize_t MAX_STATISTICS = <Py_ssize_t>1 << 40
 
 cdef enum:
-    MOST = 12  # arrays of a call
+    MAX_CALL_ARRAYS = 12
     NONE = -1  # the position of an array that is not given
 
 # The numbers of the kinds, for speed.
@@ -250,7 +249,7 @@ cdef class Call:
     cdef list names
     cdef list pins
     cdef bint is_held  # all arrays are pinned: Python may run until the call is over, and the GIL be released
-    cdef storage stored[MOST]
+    cdef storage stored[MAX_CALL_ARRAYS]
     cdef array_t *looked  # behind the norm
     cdef int nlooked
     cdef unsigned long long only_read
@@ -276,7 +275,7 @@ cdef class Call:
         self.names = []
         self.device = HOST
         self.scratch = NULL
-        self.norm = <norm_t *>take_memory(sizeof(norm_t) + MOST * sizeof(array_t))
+        self.norm = <norm_t *>take_memory(sizeof(norm_t) + MAX_CALL_ARRAYS * sizeof(array_t))
         if self.norm == NULL:
             raise MemoryError
         self.looked = <array_t *>(self.norm + 1)
@@ -442,7 +441,7 @@ cdef class Call:
     cdef int refuse_overlaps_but_in_place(self) except -1:
         """The same, but that what is read may be out itself: each such array is left out."""
         cdef Py_ssize_t out = self.positions[OUT], i
-        cdef array_t others[MOST]
+        cdef array_t others[MAX_CALL_ARRAYS]
         cdef list names = []
         if out == NONE:
             return self.refuse_overlaps()
@@ -467,11 +466,11 @@ cdef class Call:
 
     # ---- The plan
 
-    cdef int plan(self, pass_t direction) except -1:
+    cdef int plan(self, op direction) except -1:
         """Fill in the plan, but for what the pass adds."""
         cdef norm_t *norm = self.norm
         cdef int slot, which
-        norm.pass_ = direction
+        norm.op_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
         norm.codecs = self.kernels.codecs
         norm.is_ahead_of_time = self.kernels.built
@@ -489,7 +488,7 @@ cdef class Call:
         self.add_axes()
         norm.per_group = norm.channels.count // norm.groups if norm.groups else 1
         # An array without elements may have any number of channels or samples.
-        if norm.channels.count > MANY or norm.outer.count > MANY // max(norm.channels.count, 1):
+        if norm.channels.count > MAX_STATISTICS or norm.outer.count > MAX_STATISTICS // max(norm.channels.count, 1):
             raise MemoryError(f"x has shape {self.x_shape()}: too many statistics, or weights, for any memory")
         for which in range(<int>VECTORS):
             norm.vectors[which].data = NULL
@@ -551,7 +550,7 @@ cdef class Call:
         cdef Kernels kernels = self.kernels
         cdef norm_t *norm = self.norm
         cdef Py_ssize_t elements = 0
-        cdef int threads, slot, way, round_, form
+        cdef int threads, slot, reducer, statistics_pass, kernel, variant
         for slot in range(ARRAYS):
             if norm.data[slot] != NULL:
                 elements += norm.outer.count * norm.channels.count * norm.space.count
@@ -564,16 +563,17 @@ cdef class Call:
         plan_norm(norm, threads)
         if norm.element != norm.compute:
             kernels = kernels_of(self.backend, norm.element)
-        for way in range(WAYS):
-            for round_ in range(ROUNDS):
-                norm.sums_kernels[way][round_] = NULL
-                if norm.sums[way][round_] != PANEL_KERNELS and (kernels.built or way == LANE_SUMS):
-                    form = norm.sums_form if round_ == FIRST else 0
-                    norm.sums_kernels[way][round_] = kernels.fetch(norm.sums[way][round_], form)
-        if norm.elements != PANEL_KERNELS:
-            norm.elements_kernel = kernels.fetch(norm.elements, norm.form)
-        if norm.walk_ == SAMPLES and norm.pass_ == BACKWARD:
-            norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.sums_form)
+        for reducer in range(REDUCERS):
+            for statistics_pass in range(STATISTICS_PASSES):
+                norm.reduce_kernels[reducer][statistics_pass] = NULL
+                kernel = norm.reductions[reducer][statistics_pass]
+                if kernel != TILE_KERNELS and (kernels.built or reducer == REDUCE_PARTIAL):
+                    variant = norm.reduce_variant if statistics_pass == FIRST_PASS else 0
+                    norm.reduce_kernels[reducer][statistics_pass] = kernels.fetch(kernel, variant)
+        if norm.apply != TILE_KERNELS:
+            norm.apply_kernel = kernels.fetch(norm.apply, norm.variant)
+        if norm.layout_ == ROWS and norm.op_ == BACKWARD:
+            norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.reduce_variant)
         self.expect_unchanged()  # last: all above may have let other code run
         if not self.is_held or elements < RELEASE_GIL_FROM:
             run_norm(norm, threads)
@@ -644,7 +644,7 @@ cdef int axis_of(object axis, int ndim, int least) except -1:
     return <int>(at + ndim if at < 0 else at)
 
 
-cdef int form_of(activation, bint residual) except -1:
+cdef int variant_of(activation, bint residual) except -1:
     if activation is None:
         return WITH_RESIDUAL if residual else 0
     if not isinstance(activation, str):
@@ -684,7 +684,7 @@ cdef Call start(int kind, axis, groups, activation, bint residual, eps, backend,
     call.kind = kind
     call.axis = as_int("axis", axis)
     call.groups = whole("groups", groups, "a whole number, 1 or more") if kind == GROUP_KIND else 0
-    call.norm.form = form_of(activation, residual)
+    call.norm.variant = variant_of(activation, residual)
     call.norm.eps = checked_eps.value(eps)
     call.wanted = threads_wanted(num_threads)
     if backend is not None and not isinstance(backend, str):
@@ -846,7 +846,7 @@ def backward_inference(
 
 
 cdef tuple run_backward(
-    int kind, pass_t direction, dy, x, weight, tuple statistics, tuple statistics_names, y, out, axis, groups, eps,
+    int kind, op direction, dy, x, weight, tuple statistics, tuple statistics_names, y, out, axis, groups, eps,
     activation, residual, backend, num_threads, stream,
 ):
     cdef bint with_residual = flag("residual", residual)
@@ -946,7 +946,7 @@ def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
     )
 
 
-cdef object run_addition(Call call, pass_t direction, tuple given, dict positions, reference, activation):
+cdef object run_addition(Call call, op direction, tuple given, dict positions, reference, activation):
     """Check the arrays that a call has taken, and out, which may be one of them; run it, and return out."""
     cdef object out = given[2]
     call.positions[OUT] = call.add(out, "out", True)
@@ -954,7 +954,7 @@ cdef object run_addition(Call call, pass_t direction, tuple given, dict position
     for position in positions.values():
         call.expect_like_x(position)
     call.find_backend()
-    if direction == ADDITION_BACKWARD and call.norm.form == 0 and out is None:
+    if direction == ADDITION_BACKWARD and call.norm.variant == 0 and out is None:
         return given[0]
     call.refuse_overlaps_but_in_place()
     if call.device != HOST:
@@ -993,7 +993,7 @@ cdef tuple run_on_device(
             labels.append("outer" if call.kind == LAYER_KIND or (call.kind != BATCH_KIND and axis == 0) else "space")
     running = [largest_of(call.stored[positions[role]]) for role in ("running_mean", "running_var") if role in views]
     returned = norms.run(
-        direction, call.norm.form, "float64" if call.has_float64 else "float32", tuple(labels),
+        direction, call.norm.variant, "float64" if call.has_float64 else "float32", tuple(labels),
         norms.LAYER if call.kind == LAYER_KIND else call.norm.groups, views, given[0], given,
         [norms.Result(*result) for result in results], norms.Numbers(call.norm.eps, rate, is_unbiased, *running),
         call.device, call.stream,

@@ -1,4 +1,7 @@
-#include "norm/parts.h"
+#include "norm/plan.h"
+#include "core/tuning.h"
+#include "norm/axes.h"
+#include "norm/reduce_columns.h"
 
 void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides)
 {
@@ -19,14 +22,7 @@ void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *str
         axis->strides[i] = strides[i];
 }
 
-/* The distance between columns; of a single column, what a contiguous array would have. */
-ptrdiff_t col_stride(const norm_t *norm, int array)
-{
-    const axes_t *axes = col_axes(norm);
-    return axes->ndim ? inner_stride(axes, array) : storage_size(norm->storage[array]);
-}
-
-/* Of an addition, the last axis is that of columns; those that did not merge with it are rows. */
+/* Addition: the last axis is that of columns, and axes that did not merge with it are rows. */
 static void set_rows_apart(norm_t *norm)
 {
     axes_t *space = &norm->space, *rows = &norm->channels;
@@ -41,19 +37,19 @@ static void set_rows_apart(norm_t *norm)
     space->count = space->axis[0].extent;
 }
 
-/* Memory order decides, by the array that is read in every pass. */
-static enum walk choose_walk(const norm_t *norm)
+/* The order of memory decides: that of x, which every op reads. */
+static enum layout choose_layout(const norm_t *norm)
 {
     if (is_addition(norm))
-        return PLANES;
+        return NCHW;
     if (norm->space.count == 1 && norm->per_group > 1)
-        return SAMPLES;
+        return ROWS;
     if (norm->channels.ndim == 0)
-        return PLANES;
+        return NCHW;
     if (norm->space.ndim == 0)
-        return PIXELS;
+        return NHWC;
     ptrdiff_t across = inner_stride(&norm->channels, X), along = inner_stride(&norm->space, X);
-    return (across < 0 ? -across : across) < (along < 0 ? -along : along) ? PIXELS : PLANES;
+    return magnitude(across) < magnitude(along) ? NHWC : NCHW;
 }
 
 static ptrdiff_t bytes_of(const norm_t *norm, int array)
@@ -69,152 +65,156 @@ static ptrdiff_t bytes_of_arrays(const norm_t *norm, int first, int end)
     return bytes;
 }
 
-static int goes_past_caches(const norm_t *norm)
+static int exceeds_caches(const norm_t *norm)
 {
     return norm->data[OUT] && bytes_of_arrays(norm, 0, ARRAYS) >= NONTEMPORAL_FROM;
 }
 
-/* What only goes from x to y keeps as much of y in the caches as fits there beside x, for whoever reads it next, or
- * writes it (forward, NHWC 21x56x56x64: 1 to 17 % faster than without; inference, NCHW 24x64x56x56: 2 to 10 %;
- * 32x64x56x56, of which little is kept: 3 % to -8). More is no good, for then x comes from memory again; and where two
- * arrays are read, none is (an addition of 3,000,000 elements: 0.27 ms, not 0.24). */
-static double kept_in_caches(const norm_t *norm)
+/* The fraction of the results that is written with plain stores, so that it stays in the caches for whoever reads or
+ * writes it next. If only x is read, that is as much of y as fits beside x (forward, NHWC 21x56x56x64: 1 to 17 %
+ * faster than without; inference, NCHW 24x64x56x56: 2 to 10 %; 32x64x56x56, of which little stays: 3 % to -8). More
+ * is no good, for then x comes from memory again; and if two arrays are read, none is (an addition of 3,000,000
+ * elements: 0.27 ms, not 0.24). */
+static double cached_fraction_of(const norm_t *norm)
 {
-    ptrdiff_t room = CACHED_BYTES - bytes_of_arrays(norm, 0, OUT);
-    int from_x_to_y = (norm->pass == FORWARD || norm->pass == INFERENCE) && !norm->data[RESIDUAL];
-    return from_x_to_y && room > 0 ? (double)room / (double)bytes_of_arrays(norm, OUT, ARRAYS) : 0;
+    ptrdiff_t free_bytes = CACHED_BYTES - bytes_of_arrays(norm, 0, OUT);
+    int reads_only_x = (norm->op == FORWARD || norm->op == INFERENCE) && !norm->data[RESIDUAL];
+    return reads_only_x && free_bytes > 0 ? (double)free_bytes / (double)bytes_of_arrays(norm, OUT, ARRAYS) : 0;
 }
 
-/* Results that are written in place, a kernel puts past the caches itself, if it can; all others go through blocks. */
+/* Kernels write direct results with non-temporal stores themselves, if they can; codecs write all others from
+ * blocks. */
 static void choose_stores(norm_t *norm)
 {
-    int goes_past = goes_past_caches(norm);
-    int in_place = norm->native[OUT] && (!norm->data[DRESIDUAL] || norm->native[DRESIDUAL]);
-    norm->past = goes_past && in_place && norm->is_ahead_of_time && norm->codecs[norm->element].store_nontemporal;
-    norm->stream = goes_past && !norm->past && norm->element == norm->compute;
-    norm->kept = goes_past ? kept_in_caches(norm) : 0;
-    if (norm->stream)
-        norm->native[OUT] = norm->native[DRESIDUAL] = 0;
+    int is_nontemporal = exceeds_caches(norm);
+    int in_place = norm->direct[OUT] && (!norm->data[DRESIDUAL] || norm->direct[DRESIDUAL]);
+    norm->nontemporal =
+        is_nontemporal && in_place && norm->is_ahead_of_time && norm->codecs[norm->element].store_nontemporal;
+    norm->nontemporal_blocks = is_nontemporal && !norm->nontemporal && norm->element == norm->compute;
+    norm->cached_fraction = is_nontemporal ? cached_fraction_of(norm) : 0;
+    if (norm->nontemporal_blocks)
+        norm->direct[OUT] = norm->direct[DRESIDUAL] = 0;
 }
 
-/* True if a kernel can be pointed to the array, once it has kernels of such elements. */
-static int needs_no_blocks(const norm_t *norm, int array)
+/* True if a kernel of such elements could read or write the array in place. */
+static int can_be_direct(const norm_t *norm, int array)
 {
-    int in_rows = col_stride(norm, array) == storage_size(norm->storage[array]) && inner_stride(row_axes(norm), array) >= 0;
-    int is_out_itself = array < OUT && norm->data[array] == norm->data[OUT]; /* but a kernel's arrays are apart */
-    return in_rows && !is_out_itself;
+    int is_contiguous = col_stride(norm, array) == storage_size(norm->storage[array]);
+    int is_out_itself = array < OUT && norm->data[array] == norm->data[OUT]; /* a kernel's arrays must not overlap */
+    return is_contiguous && inner_stride(row_axes(norm), array) >= 0 && !is_out_itself;
 }
 
-/* Where all arrays store bfloat16 and need no blocks, kernels carry it to the compute type and back: through blocks on
- * the stack, that takes as long as the arithmetic (NCHW 32x64x56x56: forward 1.5 ms, 1.2 so; backward 2.5, 1.8; channels
- * last, backward: 3.2, 1.3). */
+/* If all arrays store bfloat16 and can be direct, kernels convert it to the compute type and back: through blocks,
+ * that takes as long as the arithmetic (NCHW 32x64x56x56: forward 1.5 ms, 1.2 without blocks; backward 2.5, 1.8;
+ * channels last, backward: 3.2, 1.3). */
 static enum storage element_of(const norm_t *norm)
 {
     int all = norm->is_ahead_of_time && norm->compute == FLOAT32;
     for (int i = 0; i < ARRAYS && all; i++)
-        all = !norm->data[i] || (norm->storage[i] == BFLOAT16 && needs_no_blocks(norm, i));
+        all = !norm->data[i] || (norm->storage[i] == BFLOAT16 && can_be_direct(norm, i));
     return all ? BFLOAT16 : norm->compute;
 }
 
-/* Panels in place may be as large as they are. Through blocks, they are as large as those; where some array runs
- * across the columns, they are almost square, so that a cache line fetched for it is used whole. */
-static void choose_panels(norm_t *norm)
+/* Choose the largest tiles. Without blocks, they may have any size. With blocks, they are as large as those; if some
+ * array runs across the columns, they are almost square, so that a cache line fetched for it is used whole. */
+static void choose_tiles(norm_t *norm)
 {
     int staged = 0, crossing = 0;
-    norm->far = norm->data[X] && bytes_of(norm, X) >= EXCEEDS_L2_FROM;
+    norm->exceeds_l2 = norm->data[X] && bytes_of(norm, X) >= EXCEEDS_L2_FROM;
     norm->element = element_of(norm);
     norm->nused = norm->nread = 0;
-    for (int i = 0; i < ARRAYS; i++) { /* those that are written stand last in enum slot, too */
+    for (int i = 0; i < ARRAYS; i++) { /* those that are written come last in enum slot, too */
         if (!norm->data[i])
             continue;
         norm->used[norm->nused++] = i;
         norm->nread += i < OUT;
-        norm->native[i] = norm->storage[i] == norm->element && needs_no_blocks(norm, i);
+        norm->direct[i] = norm->storage[i] == norm->element && can_be_direct(norm, i);
         crossing |= col_stride(norm, i) != storage_size(norm->storage[i]);
     }
     choose_stores(norm);
     for (int n = 0; n < norm->nused; n++)
-        staged |= !norm->native[norm->used[n]];
+        staged |= !norm->direct[norm->used[n]];
     ptrdiff_t block = BLOCK_BYTES / norm->itemsize;
     norm->max_rows = staged ? (crossing ? CROSSING_ROWS : block) : PTRDIFF_MAX;
     norm->max_cols = staged ? (crossing ? block / CROSSING_ROWS : block) : PTRDIFF_MAX;
 }
 
-static void choose_sums(norm_t *norm, enum panel_kernel lanes)
+static void choose_reductions(norm_t *norm, enum tile_kernel partial)
 {
-    int pixels = norm->walk == PIXELS;
-    for (int way = 0; way < WAYS; way++)
-        norm->sums[way][FIRST] = norm->sums[way][SECOND] = PANEL_KERNELS;
-    norm->sums[LANE_SUMS][FIRST] = lanes;
-    if (lanes == DEVIATIONS) {
-        norm->sums[LANE_SUMS][SECOND] = WIDE_DEVIATIONS;
-        norm->sums[WHOLE_SUMS][FIRST] = pixels ? DEVIATIONS_BY_COLUMN : DEVIATIONS_BY_ROW;
-        norm->sums[WHOLE_SUMS][SECOND] = pixels ? WIDE_DEVIATIONS_BY_COLUMN : WIDE_DEVIATIONS_BY_ROW;
-        norm->sums[SCATTERED_SUMS][FIRST] = pixels ? PANEL_KERNELS : SCATTERED_DEVIATIONS;
-        norm->sums[SCATTERED_SUMS][SECOND] = pixels ? PANEL_KERNELS : WIDE_SCATTERED_DEVIATIONS;
-    } else if (lanes == GRADIENT_TERMS) {
-        norm->sums[WHOLE_SUMS][FIRST] = pixels ? GRADIENT_TERMS_BY_COLUMN : GRADIENT_TERMS_BY_ROW;
-        norm->sums[SCATTERED_SUMS][FIRST] = pixels ? PANEL_KERNELS : SCATTERED_GRADIENT_TERMS;
-    } else if (lanes == WEIGHTED_GRADIENT_TERMS) {
-        norm->sums[WHOLE_SUMS][FIRST] = WEIGHTED_GRADIENT_TERMS_BY_ROW;
+    int nhwc = norm->layout == NHWC;
+    for (int reducer = 0; reducer < REDUCERS; reducer++)
+        norm->reductions[reducer][FIRST_PASS] = norm->reductions[reducer][SECOND_PASS] = TILE_KERNELS;
+    norm->reductions[REDUCE_PARTIAL][FIRST_PASS] = partial;
+    if (partial == DEVIATIONS) {
+        norm->reductions[REDUCE_PARTIAL][SECOND_PASS] = WIDE_DEVIATIONS;
+        norm->reductions[REDUCE_FULL][FIRST_PASS] = nhwc ? DEVIATIONS_BY_COLUMN : DEVIATIONS_BY_ROW;
+        norm->reductions[REDUCE_FULL][SECOND_PASS] = nhwc ? WIDE_DEVIATIONS_BY_COLUMN : WIDE_DEVIATIONS_BY_ROW;
+        norm->reductions[REDUCE_SCATTERED][FIRST_PASS] = nhwc ? TILE_KERNELS : SCATTERED_DEVIATIONS;
+        norm->reductions[REDUCE_SCATTERED][SECOND_PASS] = nhwc ? TILE_KERNELS : WIDE_SCATTERED_DEVIATIONS;
+    } else if (partial == GRADIENT_TERMS) {
+        norm->reductions[REDUCE_FULL][FIRST_PASS] = nhwc ? GRADIENT_TERMS_BY_COLUMN : GRADIENT_TERMS_BY_ROW;
+        norm->reductions[REDUCE_SCATTERED][FIRST_PASS] = nhwc ? TILE_KERNELS : SCATTERED_GRADIENT_TERMS;
+    } else if (partial == WEIGHTED_GRADIENT_TERMS) {
+        norm->reductions[REDUCE_FULL][FIRST_PASS] = WEIGHTED_GRADIENT_TERMS_BY_ROW;
     }
 }
 
 static void choose_kernels(norm_t *norm)
 {
-    enum panel_kernel sums = PANEL_KERNELS;
-    switch (norm->pass) {
+    enum tile_kernel partial = TILE_KERNELS;
+    switch (norm->op) {
     case MOMENTS:
-        sums = DEVIATIONS;
-        norm->elements = PANEL_KERNELS;
+        partial = DEVIATIONS;
+        norm->apply = TILE_KERNELS;
         break;
     case FORWARD:
-        sums = DEVIATIONS;
-        norm->elements = NORMALISE_ROWS + norm->walk;
+        partial = DEVIATIONS;
+        norm->apply = NORMALISE_NCHW + norm->layout;
         break;
     case INFERENCE:
-        norm->elements = NORMALISE_ROWS + norm->walk;
+        norm->apply = NORMALISE_NCHW + norm->layout;
         break;
     case ADDITION:
-        norm->elements = UNCHANGED;
+        norm->apply = UNCHANGED;
         break;
     case ADDITION_BACKWARD:
-        norm->elements = UNCHANGED_GRADIENT;
+        norm->apply = UNCHANGED_GRADIENT;
         break;
     case BACKWARD:
-        sums = norm->walk == SAMPLES ? WEIGHTED_GRADIENT_TERMS : GRADIENT_TERMS;
-        norm->elements = INPUT_GRADIENT_ROWS + norm->walk;
+        partial = norm->layout == ROWS ? WEIGHTED_GRADIENT_TERMS : GRADIENT_TERMS;
+        norm->apply = INPUT_GRADIENT_NCHW + norm->layout;
         break;
     case BACKWARD_INFERENCE:
-        sums = GRADIENT_TERMS;
-        norm->elements = INPUT_GRADIENT_FIXED_ROWS + norm->walk;
+        partial = GRADIENT_TERMS;
+        norm->apply = INPUT_GRADIENT_FIXED_NCHW + norm->layout;
         break;
     }
-    choose_sums(norm, sums);
-    norm->sums_form = is_backward(norm) ? norm->form & WITH_RELU : PLAIN;
+    choose_reductions(norm, partial);
+    norm->reduce_variant = is_backward(norm) ? norm->variant & WITH_RELU : PLAIN;
     norm->nreads = 0;
-    norm->sums_in_place = 1;
+    norm->reads_direct = 1;
     for (int i = X; i <= Y; i++)
         if (norm->data[i]) {
             norm->reads[norm->nreads++] = i;
-            norm->sums_in_place &= norm->native[i];
+            norm->reads_direct &= norm->direct[i];
         }
 }
 
-/* Hand out the next so many bytes of scratch, or only count them. */
+/* Return the next so many bytes of scratch, or only count them. */
 static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
 {
-    void *place = norm->scratch ? norm->scratch + *used : NULL;
+    void *memory = norm->scratch ? norm->scratch + *used : NULL;
     *used += whole_lines((size_t)bytes);
-    return place;
+    return memory;
 }
 
-/* The same, as far behind the beginning of a cache line as the results that a kernel writes in place: lines of both are
- * read and written together. */
+/* The same, as far behind the beginning of a cache line as results that a kernel writes in place: cache lines of
+ * both are then read and written together. */
 static char *carve_beside_out(const norm_t *norm, size_t *used, ptrdiff_t bytes)
 {
-    char *place = carve(norm, used, bytes + CACHE_LINE);
-    return place && norm->native[OUT] && norm->element == norm->compute ? place + (uintptr_t)norm->data[OUT] % CACHE_LINE : place;
+    char *memory = carve(norm, used, bytes + CACHE_LINE);
+    int is_direct = norm->direct[OUT] && norm->element == norm->compute;
+    return memory && is_direct ? memory + (uintptr_t)norm->data[OUT] % CACHE_LINE : memory;
 }
 
 static size_t carve_scratch(norm_t *norm, int threads)
@@ -222,23 +222,23 @@ static size_t carve_scratch(norm_t *norm, int threads)
     size_t used = 0;
     ptrdiff_t doubles = sizeof(double);
     ptrdiff_t channels = norm->outer.count * norm->channels.count, statistics = norm->outer.count * norm->groups;
-    int samples = norm->walk == SAMPLES;
-    norm->rooms = carve(norm, &used, (ptrdiff_t)threads * ROOM_BYTES);
-    norm->keeps = norm->kept > 0 ? carve(norm, &used, sizeof(norm_t)) : NULL;
+    int rows = norm->layout == ROWS;
+    norm->thread_scratch = carve(norm, &used, (ptrdiff_t)threads * THREAD_SCRATCH_BYTES);
+    norm->cached = norm->cached_fraction > 0 ? carve(norm, &used, sizeof(norm_t)) : NULL;
     if (is_addition(norm))
         return used;
-    ptrdiff_t sums = (samples ? statistics : channels) * norm->parts;
-    ptrdiff_t computed = norm->pass == FORWARD || norm->pass == MOMENTS ? statistics : 0;
+    ptrdiff_t sums = (rows ? statistics : channels) * norm->parts;
+    ptrdiff_t computed = norm->op == FORWARD || norm->op == MOMENTS ? statistics : 0;
     norm->mean = carve(norm, &used, computed * doubles);
     norm->rstd = carve(norm, &used, computed * doubles);
     norm->var = carve(norm, &used, computed * doubles);
-    norm->first = carve(norm, &used, sums_nothing(norm) ? 0 : sums * doubles);
-    norm->second = carve(norm, &used, sums_nothing(norm) ? 0 : sums * doubles);
+    norm->first = carve(norm, &used, reduces_nothing(norm) ? 0 : sums * doubles);
+    norm->second = carve(norm, &used, reduces_nothing(norm) ? 0 : sums * doubles);
     for (int i = 0; i < 5; i++)
-        norm->parameters[i] = carve(norm, &used, (samples ? statistics : channels) * norm->itemsize);
-    if (norm->walk == PIXELS)
-        norm->stripes = carve(norm, &used, threads * stripe_bytes(norm));
-    if (samples) {
+        norm->parameters[i] = carve(norm, &used, (rows ? statistics : channels) * norm->itemsize);
+    if (norm->layout == NHWC)
+        norm->stripe_scratch = carve(norm, &used, threads * stripe_bytes(norm));
+    if (rows) {
         ptrdiff_t columns = norm->channels.count;
         norm->weight_row = carve_beside_out(norm, &used, columns * norm->itemsize);
         norm->bias_row = carve_beside_out(norm, &used, columns * norm->itemsize);
@@ -254,16 +254,17 @@ size_t plan_norm(norm_t *norm, int threads)
 {
     if (!norm->scratch) {
         norm->itemsize = storage_size(norm->compute);
-        norm->line = CACHE_LINE / norm->itemsize;
+        norm->line_elements = CACHE_LINE / norm->itemsize;
         if (is_addition(norm))
             set_rows_apart(norm);
-        norm->walk = choose_walk(norm);
+        norm->layout = choose_layout(norm);
         norm->values = norm->per_group * norm->space.count;
         norm->per_value = norm->values ? 1 / (double)norm->values : 0;
-        norm->parts = ceil_div(norm->walk == SAMPLES ? norm->per_group : norm->space.count, PART);
-        norm->outer_part = ceil_div(larger(MIN_OUTER_PART, ceil_div(norm->outer.count, MAX_OUTER_PARTS)), GROUP) * GROUP;
+        norm->parts = ceil_div(norm->layout == ROWS ? norm->per_group : norm->space.count, PART);
+        ptrdiff_t outer_part = larger(MIN_OUTER_PART, ceil_div(norm->outer.count, MAX_OUTER_PARTS));
+        norm->outer_part = ceil_div(outer_part, GROUP) * GROUP;
         norm->outer_parts = ceil_div(norm->outer.count, norm->outer_part);
-        choose_panels(norm);
+        choose_tiles(norm);
         choose_kernels(norm);
     }
     return carve_scratch(norm, threads);

@@ -1,15 +1,8 @@
-#include "norm/parts.h"
-#include <float.h>
-#include <math.h>
+#include "norm/statistics.h"
+#include "core/tuning.h"
+#include "norm/reduce.h"
+#include "norm/vectors.h"
 #include <string.h>
-
-/* With eps = 0, values that are all equal would have 0 * inf: the least variance is the smallest normal number. */
-static inline double rstd_of(double floored, double least)
-{
-    return 1 / sqrt(floored >= 0 && floored < least ? least : floored);
-}
-
-static double least_variance(const norm_t *norm) { return norm->compute == FLOAT64 ? DBL_MIN : FLT_MIN; }
 
 static double sum_parts(const double *sums, ptrdiff_t parts)
 {
@@ -30,40 +23,27 @@ static void weights_of(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, d
         weights[k] = 1;
 }
 
-void given_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, double *mean, double *rstd)
-{
-    load_doubles(norm, MEANS, at, count, mean);
-    if (!norm->vectors[VARS].data) {
-        load_doubles(norm, RSTDS, at, count, rstd);
-        return;
-    }
-    double least = least_variance(norm);
-    load_doubles(norm, VARS, at, count, rstd);
-    for (ptrdiff_t k = 0; k < count; k++)
-        rstd[k] = rstd_of(rstd[k] + norm->eps, least);
-}
-
-/* Some statistics side by side: those of an outer index, by groups, then those of the next. */
+/* Statistics that are computed together: those of an outer index, by groups, then those of the next. */
 typedef struct {
     const norm_t *norm;
-    ptrdiff_t at, count; /* the first, and how many: STAT_BLOCK at most */
+    ptrdiff_t at, count; /* the first one, and how many: STAT_BLOCK at most */
     double first[STAT_BLOCK], second[STAT_BLOCK]; /* sums */
     double lost[STAT_BLOCK]; /* the mean rounded to float64, less the mean */
-} some_t;
+} stat_block_t;
 
 /* ---- From sums to statistics */
 
-/* The first round's centre is so many standard deviations from the mean at most. */
+/* The first pass is good if its centre is at most this many standard deviations from the mean. */
 #define FARTHEST 4
 
-/* Below, squares of float32 deviations might be subnormal, and so lost. */
+/* Below this variance, squares of float32 deviations may be subnormal, and so be lost. */
 #define LEAST_VARIANCE 0x1p-96
 
-/* Add up the sums of statistics at, ..., at + count - 1: parts in order, then channels. Statistics of one sum each, which
- * are those of most calls with thousands, have a loop that vectorises. */
+/* Add up the sums of statistics at, ..., at + count - 1: parts in order, then channels. Statistics of one sum each
+ * have a loop that vectorises: most calls with thousands of statistics have those. */
 static void collect_sums(const norm_t *norm, const double *sums, ptrdiff_t at, ptrdiff_t count, double *to)
 {
-    ptrdiff_t channels = norm->walk == SAMPLES ? 1 : norm->per_group, parts = norm->parts;
+    ptrdiff_t channels = norm->layout == ROWS ? 1 : norm->per_group, parts = norm->parts;
     if (channels == 1 && parts == 1) {
         for (ptrdiff_t k = 0; k < count; k++)
             to[k] = 0 + sums[at + k]; /* no -0 */
@@ -76,22 +56,22 @@ static void collect_sums(const norm_t *norm, const double *sums, ptrdiff_t at, p
     }
 }
 
-/* Make rstd -1 where sums of float32 terms, or of float64 terms at all, can be made better by a second round. */
-static void mark_for_second(const some_t *some, const double *squares, double *rstd)
+/* Set rstd to -1 where a second pass would improve sums of float32 terms, or of float64 terms at all. */
+static void mark_for_second_pass(const stat_block_t *block, const double *squares, double *rstd)
 {
-    const norm_t *norm = some->norm;
+    const norm_t *norm = block->norm;
     double per_value = norm->per_value, eps = norm->eps;
     int can_be_good = norm->compute != FLOAT64;
-    for (ptrdiff_t k = 0; k < some->count; k++) {
-        double distance = some->first[k] * (some->first[k] * per_value), var = squares[k] * per_value;
+    for (ptrdiff_t k = 0; k < block->count; k++) {
+        double distance = block->first[k] * (block->first[k] * per_value), var = squares[k] * per_value;
         int good = (distance <= FARTHEST * FARTHEST * squares[k]) & (squares[k] <= DBL_MAX) &
                    (var + eps >= LEAST_VARIANCE);
         rstd[k] = good & can_be_good ? rstd[k] : -1;
     }
 }
 
-/* Hand statistics that are final to the caller. */
-static void give_moments(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, const double *mean, const double *rstd,
+/* Write final statistics to the arrays of the caller. */
+static void store_moments(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, const double *mean, const double *rstd,
                          const double *var)
 {
     double values = (double)norm->values;
@@ -106,48 +86,49 @@ static void give_moments(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, cons
         update_running(norm, RUNNING_VARS, at, count, var, values / (values - 1));
 }
 
-/* Return how many must have a second round. Their rstd is -1 meanwhile, and what the kernel's parameters become of that is
- * written over by that round. */
-static int finish_moments(some_t *some, enum round round)
+/* Return how many statistics need a second pass. Until then their rstd is -1, and the kernel's parameters mean
+ * nothing. */
+static int finish_moments(stat_block_t *block, enum statistics_pass pass)
 {
-    const norm_t *norm = some->norm;
-    double *mean = norm->mean + some->at, *var = norm->var + some->at, *rstd = norm->rstd + some->at;
-    double centres[STAT_BLOCK], squares[STAT_BLOCK], per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
-    collect_sums(norm, norm->first, some->at, some->count, some->first);
-    collect_sums(norm, norm->second, some->at, some->count, some->second);
-    centres_of(norm, some->at, some->count, round, centres);
-    for (ptrdiff_t k = 0; k < some->count; k++) {
-        squares[k] = some->second[k] - some->first[k] * (some->first[k] * per_value);
-        double moved = some->first[k] * per_value;
-        mean[k] = centres[k] + moved;
+    const norm_t *norm = block->norm;
+    double *mean = norm->mean + block->at, *var = norm->var + block->at, *rstd = norm->rstd + block->at;
+    double centres[STAT_BLOCK], squares[STAT_BLOCK];
+    double per_value = norm->per_value, eps = norm->eps, least = least_variance(norm);
+    collect_sums(norm, norm->first, block->at, block->count, block->first);
+    collect_sums(norm, norm->second, block->at, block->count, block->second);
+    centres_of(norm, block->at, block->count, pass, centres);
+    for (ptrdiff_t k = 0; k < block->count; k++) {
+        squares[k] = block->second[k] - block->first[k] * (block->first[k] * per_value);
+        double shift = block->first[k] * per_value;
+        mean[k] = centres[k] + shift;
         double back = mean[k] - centres[k]; /* the rounding of a sum is known exactly: Knuth, volume 2, section 4.2.2 */
-        some->lost[k] = (back - moved) + ((mean[k] - back) - centres[k]);
+        block->lost[k] = (back - shift) + ((mean[k] - back) - centres[k]);
         var[k] = (squares[k] < 0 ? 0 : squares[k]) * per_value;
         rstd[k] = rstd_of(var[k] + eps, least);
     }
-    if (round == FIRST)
-        mark_for_second(some, squares, rstd);
+    if (pass == FIRST_PASS)
+        mark_for_second_pass(block, squares, rstd);
     int second = 0;
-    for (ptrdiff_t k = 0, run; k < some->count; k += run) {
-        int waits = rstd[k] < 0;
-        for (run = 1; k + run < some->count && (rstd[k + run] < 0) == waits; run++)
+    for (ptrdiff_t k = 0, run; k < block->count; k += run) {
+        int needs_second = rstd[k] < 0;
+        for (run = 1; k + run < block->count && (rstd[k + run] < 0) == needs_second; run++)
             continue;
-        second += waits ? (int)run : 0;
-        if (!waits)
-            give_moments(norm, some->at + k, run, mean + k, rstd + k, var + k);
+        second += needs_second ? (int)run : 0;
+        if (!needs_second)
+            store_moments(norm, block->at + k, run, mean + k, rstd + k, var + k);
     }
     return second;
 }
 
-static void finish_nothing(some_t *some)
+static void finish_empty(stat_block_t *block)
 {
-    const norm_t *norm = some->norm;
-    double *mean = norm->mean + some->at, *var = norm->var + some->at, *rstd = norm->rstd + some->at;
-    for (ptrdiff_t k = 0; k < some->count; k++) {
-        mean[k] = var[k] = some->lost[k] = 0;
+    const norm_t *norm = block->norm;
+    double *mean = norm->mean + block->at, *var = norm->var + block->at, *rstd = norm->rstd + block->at;
+    for (ptrdiff_t k = 0; k < block->count; k++) {
+        mean[k] = var[k] = block->lost[k] = 0;
         rstd[k] = rstd_of(norm->eps, least_variance(norm));
     }
-    give_moments(norm, some->at, some->count, mean, rstd, var);
+    store_moments(norm, block->at, block->count, mean, rstd, var);
 }
 
 /* ---- Parameters of the kernels */
@@ -160,20 +141,20 @@ static void copy_reals(const norm_t *norm, char *to, const double *from, ptrdiff
         ((float *)to)[i] = (float)from[i];
 }
 
-/* Write a parameter: of the statistics themselves (SAMPLES), or of each of their channels. */
-static void set_parameter(const some_t *some, int parameter, const double *values)
+/* Write a parameter of the statistics (ROWS), or of each of their channels. */
+static void set_parameter(const stat_block_t *block, int parameter, const double *values)
 {
-    const norm_t *norm = some->norm;
-    ptrdiff_t each = norm->walk == SAMPLES ? 1 : norm->per_group;
-    char *array = norm->parameters[parameter] + some->at * each * norm->itemsize;
+    const norm_t *norm = block->norm;
+    ptrdiff_t each = norm->layout == ROWS ? 1 : norm->per_group;
+    char *array = norm->parameters[parameter] + block->at * each * norm->itemsize;
     if (each == 1)
-        copy_reals(norm, array, values, some->count);
-    for (ptrdiff_t k = 0; k < some->count && each > 1; k++)
+        copy_reals(norm, array, values, block->count);
+    for (ptrdiff_t k = 0; k < block->count && each > 1; k++)
         for (ptrdiff_t i = k * each; i < (k + 1) * each; i++)
             set_real(norm, array, i, values[k]);
 }
 
-/* Values of channels in the compute type: those of a vector, if it is given. */
+/* Write values of channels in the compute type: those of a vector, or `otherwise` if it is not given. */
 static void set_values(const norm_t *norm, char *to, enum vector which, ptrdiff_t channel, ptrdiff_t count,
                        double otherwise)
 {
@@ -183,12 +164,12 @@ static void set_values(const norm_t *norm, char *to, enum vector which, ptrdiff_
         set_real(norm, to, k, otherwise);
 }
 
-/* Write a parameter that each channel has its own of. */
-static void set_channels(const some_t *some, int parameter, enum vector which, double otherwise)
+/* Write a parameter of which each channel has its own value. */
+static void set_channels(const stat_block_t *block, int parameter, enum vector which, double otherwise)
 {
-    const norm_t *norm = some->norm;
-    ptrdiff_t i = some->at * norm->per_group, end = i + some->count * norm->per_group;
-    if (norm->walk == SAMPLES) /* one array for all samples: prepare_rows */
+    const norm_t *norm = block->norm;
+    ptrdiff_t i = block->at * norm->per_group, end = i + block->count * norm->per_group;
+    if (norm->layout == ROWS) /* all samples share one row: prepare_weights */
         return;
     ptrdiff_t channel = i % larger(norm->channels.count, 1);
     for (ptrdiff_t run; i < end; i += run, channel = 0) {
@@ -197,22 +178,22 @@ static void set_channels(const some_t *some, int parameter, enum vector which, d
     }
 }
 
-static void prepare_normalise(const some_t *some, const double *mean, const double *rstd)
+static void prepare_normalise(const stat_block_t *block, const double *mean, const double *rstd)
 {
-    const norm_t *norm = some->norm;
+    const norm_t *norm = block->norm;
     double rounded[STAT_BLOCK], shift[STAT_BLOCK];
-    for (ptrdiff_t k = 0; k < some->count; k++) {
+    for (ptrdiff_t k = 0; k < block->count; k++) {
         rounded[k] = norm->compute == FLOAT64 ? mean[k] : (float)mean[k];
-        shift[k] = (norm->compute == FLOAT64 ? some->lost[k] : rounded[k] - mean[k]) * rstd[k];
+        shift[k] = (norm->compute == FLOAT64 ? block->lost[k] : rounded[k] - mean[k]) * rstd[k];
     }
-    set_parameter(some, 0, rounded);
-    set_parameter(some, 1, rstd);
-    set_parameter(some, 2, shift);
-    set_channels(some, 3, WEIGHTS, 1);
-    set_channels(some, 4, BIASES, 0);
+    set_parameter(block, 0, rounded);
+    set_parameter(block, 1, rstd);
+    set_parameter(block, 2, shift);
+    set_channels(block, 3, WEIGHTS, 1);
+    set_channels(block, 4, BIASES, 0);
 }
 
-/* The sums of channels' parts stand, added up, in the first of them afterwards. */
+/* Add up the parts of each channel's sums, into the first of them. */
 static void collect_parts(double *sums, ptrdiff_t channels, ptrdiff_t parts)
 {
     for (ptrdiff_t i = 0; i < channels && parts == 1; i++)
@@ -225,125 +206,126 @@ static void collect_parts(double *sums, ptrdiff_t channels, ptrdiff_t parts)
 static double weighted_sum(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, const double *sums)
 {
     double sum = 0, weights[STAT_BLOCK];
-    for (ptrdiff_t c = 0, some; c < count; c += some) {
-        some = smaller(count - c, STAT_BLOCK);
-        weights_of(norm, channel + c, some, weights);
-        for (ptrdiff_t k = 0; k < some; k++)
+    for (ptrdiff_t c = 0, width; c < count; c += width) {
+        width = smaller(count - c, STAT_BLOCK);
+        weights_of(norm, channel + c, width, weights);
+        for (ptrdiff_t k = 0; k < width; k++)
             sum += weights[k] * sums[(c + k) * norm->parts];
     }
     return sum;
 }
 
-/* Add up the channels of statistics, each by its weight; samples have been weighted before they were added up. */
-static void collect_weighted(const some_t *some, const double *sums, double *to)
+/* Add up the channels of statistics, each by its weight. The terms of samples have been weighted before. */
+static void collect_weighted(const stat_block_t *block, const double *sums, double *to)
 {
-    const norm_t *norm = some->norm;
-    ptrdiff_t each = norm->per_group, parts = norm->parts, group = some->at % norm->groups;
-    if (norm->walk == SAMPLES) {
-        for (ptrdiff_t k = 0; k < some->count; k++)
-            to[k] = sums[(some->at + k) * parts];
-    } else if (each == 1 && group + some->count <= norm->groups) {
-        weights_of(norm, group, some->count, to);
-        for (ptrdiff_t k = 0; k < some->count; k++)
-            to[k] = 0 + to[k] * sums[(some->at + k) * parts];
+    const norm_t *norm = block->norm;
+    ptrdiff_t each = norm->per_group, parts = norm->parts, group = block->at % norm->groups;
+    if (norm->layout == ROWS) {
+        for (ptrdiff_t k = 0; k < block->count; k++)
+            to[k] = sums[(block->at + k) * parts];
+    } else if (each == 1 && group + block->count <= norm->groups) {
+        weights_of(norm, group, block->count, to);
+        for (ptrdiff_t k = 0; k < block->count; k++)
+            to[k] = 0 + to[k] * sums[(block->at + k) * parts];
     } else {
-        for (ptrdiff_t k = 0; k < some->count; k++)
-            to[k] = weighted_sum(norm, (some->at + k) % norm->groups * each, each, sums + (some->at + k) * each * parts);
+        for (ptrdiff_t k = 0; k < block->count; k++)
+            to[k] = weighted_sum(norm, (block->at + k) % norm->groups * each, each,
+                                 sums + (block->at + k) * each * parts);
     }
 }
 
-static void prepare_input_gradient(some_t *some)
+static void prepare_input_gradient(stat_block_t *block)
 {
-    const norm_t *norm = some->norm;
+    const norm_t *norm = block->norm;
     double mean[STAT_BLOCK], rstd[STAT_BLOCK];
-    given_statistics(norm, some->at, some->count, mean, rstd);
-    for (ptrdiff_t k = 0; k < some->count; k++) {
-        some->first[k] = some->first[k] * norm->per_value;
-        some->second[k] = rstd[k] * (some->second[k] * norm->per_value);
+    given_statistics(norm, block->at, block->count, mean, rstd);
+    for (ptrdiff_t k = 0; k < block->count; k++) {
+        block->first[k] = block->first[k] * norm->per_value;
+        block->second[k] = rstd[k] * (block->second[k] * norm->per_value);
     }
-    set_parameter(some, 0, mean);
-    set_parameter(some, 1, rstd);
-    set_parameter(some, 2, some->second); /* slope */
-    set_parameter(some, 3, some->first);  /* offset */
-    set_channels(some, 4, WEIGHTS, 1);
+    set_parameter(block, 0, mean);
+    set_parameter(block, 1, rstd);
+    set_parameter(block, 2, block->second); /* slope */
+    set_parameter(block, 3, block->first);  /* offset */
+    set_channels(block, 4, WEIGHTS, 1);
 }
 
-/* ---- All of it */
+/* ---- Blocks of statistics */
 
-static void finish_gradients(some_t *some)
+static void finish_gradients(stat_block_t *block)
 {
-    const norm_t *norm = some->norm;
-    ptrdiff_t each = norm->walk == SAMPLES ? 1 : norm->per_group, begin = some->at * each * norm->parts;
-    collect_parts(norm->first + begin, some->count * each, norm->parts);
-    collect_parts(norm->second + begin, some->count * each, norm->parts);
+    const norm_t *norm = block->norm;
+    ptrdiff_t each = norm->layout == ROWS ? 1 : norm->per_group, begin = block->at * each * norm->parts;
+    collect_parts(norm->first + begin, block->count * each, norm->parts);
+    collect_parts(norm->second + begin, block->count * each, norm->parts);
     if (has_own_channels(norm))
-        finish_parameters(norm, some->at, some->at + some->count);
-    if (norm->pass == BACKWARD) {
-        collect_weighted(some, norm->first, some->first);
-        collect_weighted(some, norm->second, some->second);
-        prepare_input_gradient(some);
+        finish_parameter_gradients(norm, block->at, block->at + block->count);
+    if (norm->op == BACKWARD) {
+        collect_weighted(block, norm->first, block->first);
+        collect_weighted(block, norm->second, block->second);
+        prepare_input_gradient(block);
     }
 }
 
-static int finish_some(some_t *some, enum round round)
+static int finish_block(stat_block_t *block, enum statistics_pass pass)
 {
-    const norm_t *norm = some->norm;
+    const norm_t *norm = block->norm;
     int second = 0;
     if (is_backward(norm)) {
-        finish_gradients(some);
+        finish_gradients(block);
         return 0;
     }
     if (norm->values == 0)
-        finish_nothing(some);
+        finish_empty(block);
     else
-        second = finish_moments(some, round);
-    if (norm->pass == FORWARD)
-        prepare_normalise(some, norm->mean + some->at, norm->rstd + some->at);
+        second = finish_moments(block, pass);
+    if (norm->op == FORWARD)
+        prepare_normalise(block, norm->mean + block->at, norm->rstd + block->at);
     return second;
 }
 
-/* How many statistics from this one on are finished together: in the second round, only those that waited for it. */
-static ptrdiff_t alike_from(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round)
+/* How many statistics, from this one on, are finished together: in the second pass, only those that needed it. */
+static ptrdiff_t alike_from(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum statistics_pass pass)
 {
     ptrdiff_t count = 1, most = smaller(end - at, STAT_BLOCK);
-    if (round == FIRST)
+    if (pass == FIRST_PASS)
         return most;
-    while (count < most && waits_for_second(norm, at + count) == waits_for_second(norm, at))
+    while (count < most && needs_second_pass(norm, at + count) == needs_second_pass(norm, at))
         count++;
     return count;
 }
 
-int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum round round)
+int finish_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum statistics_pass pass)
 {
-    some_t some = {.norm = norm};
+    stat_block_t block = {.norm = norm};
     int second = 0;
-    for (; at < end; at += some.count) {
-        some.at = at;
-        some.count = alike_from(norm, at, end, round);
-        if (round == FIRST || waits_for_second(norm, at))
-            second += finish_some(&some, round);
+    for (; at < end; at += block.count) {
+        block.at = at;
+        block.count = alike_from(norm, at, end, pass);
+        if (pass == FIRST_PASS || needs_second_pass(norm, at))
+            second += finish_block(&block, pass);
     }
     return second;
 }
 
-void prepare_fixed(const norm_t *norm)
+void prepare_fixed_parameters(const norm_t *norm)
 {
-    some_t some = {.norm = norm};
+    stat_block_t block = {.norm = norm};
     double mean[STAT_BLOCK], rstd[STAT_BLOCK];
     ptrdiff_t end = norm->outer.count * norm->groups;
-    for (; some.at < end; some.at += some.count) {
-        some.count = smaller(end - some.at, STAT_BLOCK);
-        given_statistics(norm, some.at, some.count, mean, rstd);
-        if (norm->pass == INFERENCE) {
-            prepare_normalise(&some, mean, rstd);
+    for (; block.at < end; block.at += block.count) {
+        block.count = smaller(end - block.at, STAT_BLOCK);
+        given_statistics(norm, block.at, block.count, mean, rstd);
+        if (norm->op == INFERENCE) {
+            prepare_normalise(&block, mean, rstd);
         } else {
-            set_parameter(&some, 0, rstd);
-            set_channels(&some, 1, WEIGHTS, 1);
+            set_parameter(&block, 0, rstd);
+            set_channels(&block, 1, WEIGHTS, 1);
         }
     }
 }
 
-void prepare_rows(const norm_t *norm)
+void prepare_weights(const norm_t *norm)
 {
     set_values(norm, norm->weight_row, WEIGHTS, 0, norm->channels.count, 1);
     set_values(norm, norm->bias_row, BIASES, 0, norm->channels.count, 0);
@@ -357,11 +339,11 @@ static void add_to(double *sums, const double *terms, ptrdiff_t count, ptrdiff_t
         sums[k] += terms[k * step];
 }
 
-void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_channel)
+void finish_parameter_gradients(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_channel)
 {
     ptrdiff_t channels = norm->channels.count;
     double dbias[STAT_BLOCK], dweight[STAT_BLOCK];
-    if (has_own_channels(norm) && norm->parts == 1) { /* they stand there as they are */
+    if (has_own_channels(norm) && norm->parts == 1) { /* the sums are the gradients */
         store_doubles(norm, DBIASES, channel, end_channel - channel, norm->first + channel);
         store_doubles(norm, DWEIGHTS, channel, end_channel - channel, norm->second + channel);
         return;
@@ -370,11 +352,11 @@ void finish_parameters(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_chan
         count = smaller(end_channel - channel, STAT_BLOCK);
         memset(dbias, 0, sizeof dbias);
         memset(dweight, 0, sizeof dweight);
-        for (ptrdiff_t part = 0; part < norm->outer_parts && norm->walk == SAMPLES; part++) {
+        for (ptrdiff_t part = 0; part < norm->outer_parts && norm->layout == ROWS; part++) {
             add_to(dbias, norm->dbias_parts + part * channels + channel, count, 1);
             add_to(dweight, norm->dweight_parts + part * channels + channel, count, 1);
         }
-        for (ptrdiff_t o = 0; o < norm->outer.count && norm->walk != SAMPLES && norm->parts; o++) {
+        for (ptrdiff_t o = 0; o < norm->outer.count && norm->layout != ROWS && norm->parts; o++) {
             add_to(dbias, norm->first + (o * channels + channel) * norm->parts, count, norm->parts);
             add_to(dweight, norm->second + (o * channels + channel) * norm->parts, count, norm->parts);
         }

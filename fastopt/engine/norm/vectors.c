@@ -1,11 +1,10 @@
-#include "norm/parts.h"
-#include <float.h>
-#include <math.h>
+#include "norm/vectors.h"
+#include "core/tuning.h"
 #include <string.h>
 
-/* Weights and statistics, in the arrays of the caller. Whoever computes with some of them loads them, and whoever has
- * computed them stores them: if one thread did so for all, others would wait, and fetch from its core what it has loaded
- * (two threads, 64x2048: forward 47 -> 36 us, backward 44 -> 35; 16x4096: 55 -> 37 and 53 -> 47). */
+/* The thread that computes with some values loads them, and the thread that computed them stores them. If one thread
+ * did so for all, others would wait, and fetch what it has loaded from its core (two threads, 64x2048: forward 47 ->
+ * 36 us, backward 44 -> 35; 16x4096: 55 -> 37 and 53 -> 47). */
 
 void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride)
 {
@@ -20,7 +19,7 @@ void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride)
     vector->ndim = last + 1;
 }
 
-/* Values from this one on that stand at one distance, `most` of them at most. */
+/* Values, from this one on, that lie at one distance from each other: at most `most` of them. */
 static inline tile_t run_of(const vector_t *vector, ptrdiff_t at, ptrdiff_t most)
 {
     int last = vector->ndim - 1;
@@ -37,7 +36,7 @@ static inline tile_t run_of(const vector_t *vector, ptrdiff_t at, ptrdiff_t most
     return (tile_t){data, 1, smaller(most, extent - index), 0, stride};
 }
 
-static inline int is_native(const norm_t *norm, const vector_t *vector, const tile_t *run)
+static inline int needs_no_codec(const norm_t *norm, const vector_t *vector, const tile_t *run)
 {
     return vector->storage == norm->compute && run->col_stride == norm->itemsize;
 }
@@ -47,7 +46,7 @@ void load_reals(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t c
     const vector_t *vector = &norm->vectors[which];
     for (ptrdiff_t end = at + count; at < end;) {
         tile_t run = run_of(vector, at, end - at);
-        if (is_native(norm, vector, &run))
+        if (needs_no_codec(norm, vector, &run))
             memcpy(to, run.data, (size_t)(run.cols * norm->itemsize));
         else
             norm->codecs[vector->storage].load(&run, to);
@@ -59,11 +58,11 @@ void load_reals(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t c
 void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, double *to)
 {
     const vector_t *vector = &norm->vectors[which];
-    _Alignas(64) char block[STAT_BLOCK * sizeof(double)];
+    _Alignas(CACHE_LINE) char block[STAT_BLOCK * sizeof(double)];
     for (ptrdiff_t end = at + count; at < end;) {
         tile_t run = run_of(vector, at, smaller(end - at, STAT_BLOCK));
         const char *values = block;
-        if (is_native(norm, vector, &run))
+        if (needs_no_codec(norm, vector, &run))
             values = run.data;
         else
             norm->codecs[vector->storage].load(&run, block);
@@ -77,21 +76,35 @@ void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t
 void store_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *from)
 {
     const vector_t *vector = &norm->vectors[which];
-    _Alignas(64) char block[STAT_BLOCK * sizeof(double)];
+    _Alignas(CACHE_LINE) char block[STAT_BLOCK * sizeof(double)];
     for (ptrdiff_t end = vector->data ? at + count : at; at < end;) {
         tile_t run = run_of(vector, at, smaller(end - at, STAT_BLOCK));
-        int native = is_native(norm, vector, &run);
-        char *values = native ? run.data : block;
+        int in_place = needs_no_codec(norm, vector, &run);
+        char *values = in_place ? run.data : block;
         for (ptrdiff_t k = 0; k < run.cols; k++)
             set_real(norm, values, k, from[k]);
-        if (!native)
+        if (!in_place)
             norm->codecs[vector->storage].store(&run, block);
         at += run.cols;
         from += run.cols;
     }
 }
 
-/* ---- Running statistics */
+/* ---- Statistics */
+
+void given_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, double *mean, double *rstd)
+{
+    load_doubles(norm, MEANS, at, count, mean);
+    if (!norm->vectors[VARS].data) {
+        load_doubles(norm, RSTDS, at, count, rstd);
+        return;
+    }
+    double least = least_variance(norm);
+    load_doubles(norm, VARS, at, count, rstd);
+    for (ptrdiff_t k = 0; k < count; k++)
+        rstd[k] = rstd_of(rstd[k] + norm->eps, least);
+}
+
 
 double largest_of(enum storage storage)
 {
@@ -99,25 +112,27 @@ double largest_of(enum storage storage)
     return largest[storage];
 }
 
-/* As the rule `average`: the difference is 0 where the batch's value is the running one, which then stays the same. It is
- * added to the one that weighs more, so that it does not cancel; where it is not finite, both are added up by weight. */
-static double moved(double running, double batch, double momentum)
+/* As the rule `average`: if the batch's value equals the running one, the difference is 0, and the running value
+ * stays the same. The difference is added to the value that weighs more, so that it does not cancel. If it is not
+ * finite, both values are added up by weight. */
+static double average(double running, double batch, double momentum)
 {
-    double keep = 1 - momentum, weight = keep > momentum ? momentum : keep;
-    double start = keep > momentum ? running : batch, end = keep > momentum ? batch : running;
+    double rest = 1 - momentum, weight = rest > momentum ? momentum : rest;
+    double start = rest > momentum ? running : batch, end = rest > momentum ? batch : running;
     double difference = weight > 0 ? end - start : 0;
-    return fabs(difference) <= DBL_MAX ? start + weight * difference : keep * running + momentum * batch;
+    return fabs(difference) <= DBL_MAX ? start + weight * difference : rest * running + momentum * batch;
 }
 
 void update_running(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, const double *batch,
                     double factor)
 {
-    double momentum = norm->momentum, limit = largest_of(norm->vectors[which].storage), running[STAT_BLOCK], value[STAT_BLOCK];
+    double running[STAT_BLOCK], value[STAT_BLOCK];
+    double momentum = norm->momentum, limit = largest_of(norm->vectors[which].storage);
     if (momentum == 0)
         return;
     load_doubles(norm, which, at, count, running);
     for (ptrdiff_t k = 0; k < count; k++)
-        value[k] = moved(running[k], factor * batch[k], momentum);
+        value[k] = average(running[k], factor * batch[k], momentum);
     for (ptrdiff_t k = 0; k < count; k++) {
         double within = value[k] > limit ? limit : value[k];
         within = within < -limit ? -limit : within;

@@ -67,7 +67,7 @@ static char *copy_axis(char *out, const char *from, ptrdiff_t count, ptrdiff_t s
     }
 }
 
-/* A row of runs that stand apart; returns where the next one goes. */
+/* Copy a row of separate runs; return the destination of the next one. */
 static char *copy_row(const rows_t *rows, int axis, char *out, const char *from)
 {
     if (axis == rows->ndim - 1)
@@ -80,7 +80,8 @@ static char *copy_row(const rows_t *rows, int axis, char *out, const char *from)
 static void prefetch_row(const char *row, ptrdiff_t bytes) { prefetch_l1(row, smaller(bytes, ROWS_BYTES_AHEAD)); }
 
 /* Rows that are one run. */
-static inline void gather_runs(const rows_t *rows, const int64_t *numbers, ptrdiff_t first, ptrdiff_t last, size_t bytes)
+static inline void gather_runs(const rows_t *rows, const int64_t *numbers, ptrdiff_t first, ptrdiff_t last,
+                               size_t bytes)
 {
     ptrdiff_t ahead = larger(1, smaller(MAX_ROWS_AHEAD, ROWS_BYTES_AHEAD / (ptrdiff_t)bytes));
     for (ptrdiff_t i = first; i < smaller(first + ahead, last); i++)
@@ -145,7 +146,7 @@ static uint64_t next_number(random_stream_t *stream)
     return pair[0] | (uint64_t)pair[1] << 32;
 }
 
-/* A number below bound, each as likely as the others: those beyond the last whole multiple of it are passed over. */
+/* A number below bound, uniformly: numbers beyond the last whole multiple of bound are rejected. */
 static uint64_t next_below(random_stream_t *stream, uint64_t bound)
 {
     uint64_t number, rest;

@@ -1,17 +1,17 @@
-/* Rows of arrays, gathered by their numbers: a mini-batch. And the order of an epoch: numbers, shuffled by a key. */
+/* Rows of arrays, gathered by their numbers, for mini-batches; and the order of an epoch: numbers shuffled by a key. */
 #ifndef FASTOPT_ROWS_H
 #define FASTOPT_ROWS_H
 #include "core/util.h"
 #include <stddef.h>
 #include <stdint.h>
 
-/* An array whose rows are gathered, and where they go: one behind the other. Elements are bytes, whatever they mean. */
+/* An array whose rows are gathered, and their destination, which is contiguous. Elements are bytes, of any meaning. */
 typedef struct {
     const char *data; /* of row 0 */
     char *out;
     ptrdiff_t stride; /* bytes from row to row */
     ptrdiff_t bytes;  /* of a row, gathered */
-    ptrdiff_t run;    /* bytes of it that stand together, each time */
+    ptrdiff_t run;    /* bytes of it that are contiguous */
     /* The axes along which runs follow each other, in logical order; none: a row is one run. */
     int ndim;
     ptrdiff_t shape[MAX_DIMS], strides[MAX_DIMS];
@@ -30,7 +30,7 @@ typedef struct {
 /* Add an axis of a row behind those that it has; the first is of single elements (`run` bytes). */
 void add_row_axis(rows_t *rows, ptrdiff_t extent, ptrdiff_t stride);
 
-/* Take the last axis into the run, if its elements stand together. */
+/* Merge the last axis into the run, if its elements lie next to each other. */
 void close_row(rows_t *rows);
 
 /* Cut the work into units; return how many. */

@@ -1,34 +1,35 @@
-/* Feature scaling: samples by features, of each of which something is gathered or which are scaled.
+/* Feature scaling: a matrix of samples by features, of which each feature's statistics are computed, or which is
+ * scaled.
  *
- * A kernel is a function of rules/scaling.py compiled into a loop over a panel of x: void kernel(void **arrays, const
- * ptrdiff_t *sizes). Arrays are x, of the compute type, whose columns stand together, and the function's other values, one
- * for each column (or row). Sizes are rows, columns, and the elements from row to row. What is gathered is float64. */
+ * A kernel is a function of rules/scaling.py compiled into a loop over a tile of x: void kernel(void **arrays, const
+ * ptrdiff_t *sizes). The arrays are x, of the compute type, whose columns lie next to each other, and the function's
+ * other values, one for each column (or row). The sizes are rows, columns, and the elements from row to row.
+ * Statistics are float64. */
 #ifndef FASTOPT_SCALING_H
 #define FASTOPT_SCALING_H
 #include "core/codecs.h"
 #include "core/sum_tree.h"
 #include "threads/parallel_for.h"
-#include <stdatomic.h>
 
-/* The fixed tree of what is gathered: a part of PART samples is added up in order, and then the parts are. There are
- * MAX_PARTS at most, of more samples then: what waits in scratch memory stays small. */
+/* The fixed tree of statistics: a part of PART samples is added up in order, and then the parts are. There are at most
+ * MAX_PARTS parts, of more samples then, so that little waits in scratch memory. */
 #define MAX_PARTS 1024
 
-/* Centres are refined by every 16th sample, or by fewer, so that there are 128 at most: a mean that is a tenth of a
- * standard deviation off is near enough. */
+/* Centres are refined by every 16th sample, or by fewer, so that there are 128 at most: it is near enough that a
+ * mean is a tenth of a standard deviation off. */
 #define REFINING_STEP 16
 #define REFINING 128
 
-/* The kernels, in the order of COLUMN_KERNELS in codegen/scaling.py. */
-enum column_kernel { SCALE_COLUMNS, SCALE_ROWS, GATHER, SPOIL, COLUMN_KERNELS };
+/* The kernels, in the order of SCALING_KERNELS in codegen/scaling.py. */
+enum scaling_kernel { SCALE_COLUMNS, SCALE_ROWS, COLUMN_STATS, NONFINITE_PROBE, SCALING_KERNELS };
 
-/* What is gathered of each feature, in the order of the kernel's arguments. */
-enum gathered { COUNT, TOTAL, SQUARES, LOWEST, HIGHEST, GATHERED };
+/* The statistics of each feature, in the order of the kernel's arguments. */
+enum column_stat { COUNT, TOTAL, SQUARES, LOWEST, HIGHEST, STATS_PER_COLUMN };
 
 /* The arguments of scale. */
 #define SCALES 4
 
-typedef void (*column_kernel_t)(void **arrays, const ptrdiff_t *sizes);
+typedef void (*scaling_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
 /* An array's memory: bytes from sample to sample, and from feature to feature. */
 enum axis { SAMPLE, FEATURE };
@@ -41,40 +42,46 @@ typedef struct {
 typedef struct {
     ptrdiff_t extents[2]; /* samples, features */
     matrix_t x;
-    matrix_t out; /* where there is none, x is scaled in place */
+    matrix_t out; /* if there is none, x is scaled in place */
     enum storage compute;
     const codec_t *codecs;
-    column_kernel_t kernels[COLUMN_KERNELS];
+    scaling_kernel_t kernels[SCALING_KERNELS];
     parallel_for_fn parallel_for;
     int threads;
-} columns_t;
+} scaling_t;
 
-/* The bytes of scratch memory, at the beginning of a cache line, that the next two take. */
-size_t walk_bytes(void);
+/* The distance from row to row, in elements. The stride of a single row may be anything. */
+static inline ptrdiff_t row_step(ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t itemsize)
+{
+    return rows == 1 ? cols : stride / itemsize;
+}
+
+/* The bytes of scratch memory, at the beginning of a cache line, that the next two functions take. */
+size_t pass_bytes(void);
 
 /* Return false if some x is not finite. */
-int all_finite(const columns_t *columns, void *scratch);
+int all_finite(const scaling_t *scaling, void *scratch);
 
-/* Scale x by what each feature has, of the compute type: centre, divisor, factor and shift. */
-void scale_columns(const columns_t *columns, void *scratch, const void *const *scales);
+/* Scale x by the values of each feature, of the compute type: centre, divisor, factor and shift. */
+void scale_matrix(const scaling_t *scaling, void *scratch, const void *const *scales);
 
-/* The same of gathering. */
-size_t gather_bytes(const columns_t *columns);
+/* The bytes of scratch memory that compute_column_stats takes. */
+size_t column_stats_bytes(const scaling_t *scaling);
 
 /* The samples of a part, of so many samples. */
-ptrdiff_t part_of(ptrdiff_t samples);
+ptrdiff_t samples_per_part(ptrdiff_t samples);
 
-/* The samples from one that centres are refined by to the next. */
+/* The distance between the samples that centres are refined by. */
 ptrdiff_t refining_step(ptrdiff_t samples);
 
 /* Move centres by the mean of deviations from them. */
 void move_centres(ptrdiff_t features, const double *count, const double *total, double *centre);
 
-/* Make of each feature's sums, of deviations from its centre, what is gathered of it. */
-void finish_columns(ptrdiff_t features, const double *centre, double *const *gathered);
+/* Turn each feature's sums, of deviations from its centre, into its statistics. */
+void finish_column_stats(ptrdiff_t features, const double *centre, double *const *stats);
 
-/* Gather of each feature: the values that are no NaN, their mean, the sum of their squared deviations from it, the least
- * and the greatest. Each of the five is a vector. */
-void gather_columns(const columns_t *columns, char *scratch, double *const *gathered);
+/* Compute for each feature: how many values are no NaN, their mean, the sum of their squared deviations from it, the
+ * least and the greatest. Each of the five is a vector. */
+void compute_column_stats(const scaling_t *scaling, char *scratch, double *const *stats);
 
 #endif

@@ -1,10 +1,10 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs feature scaling: a caller's array of samples by features in, checked; panels over threads, or kernels on a device."""
+"""Runs feature scaling: a caller's array of samples by features in, checked; tiles over threads, or kernels on a device."""
 
 import numpy
 
 from fastopt.backends import find_host_backend, load_kernel, load_table
-from fastopt.codegen.scaling import COLUMN_KERNELS as KERNELS
+from fastopt.codegen.scaling import SCALING_KERNELS as KERNELS
 from fastopt.engine.core import devices
 from fastopt.errors import BackendUnavailable
 from fastopt.specs.dtypes import COMPUTE_TYPES
@@ -45,30 +45,30 @@ cdef extern from "threads/parallel_for.h" nogil:
 cdef extern from "scaling/scaling.h" nogil:
     enum:
         SCALES
-        GATHERED
-        COLUMN_KERNELS
+        STATS_PER_COLUMN
+        SCALING_KERNELS
     ctypedef struct codec_t:
         pass
-    ctypedef void (*column_kernel_t)(void **, const Py_ssize_t *) noexcept
+    ctypedef void (*scaling_kernel_t)(void **, const Py_ssize_t *) noexcept
     ctypedef struct matrix_t:
         char *data
         storage storage_of "storage"
         Py_ssize_t strides[2]
-    ctypedef struct columns_t:
+    ctypedef struct scaling_t:
         Py_ssize_t extents[2]
         matrix_t x, out
         storage compute
         const codec_t *codecs
-        column_kernel_t kernels[4]
+        scaling_kernel_t kernels[4]
         parallel_for_fn parallel_for
         int threads
-    size_t walk_bytes()
-    bint all_finite(const columns_t *, void *)
-    void scale_columns(const columns_t *, void *, const void **)
-    size_t gather_bytes(const columns_t *)
-    Py_ssize_t part_of(Py_ssize_t)
-    void gather_columns(const columns_t *, char *, double **)
-    void finish_columns(Py_ssize_t, const double *, double **)
+    size_t pass_bytes()
+    bint all_finite(const scaling_t *, void *)
+    void scale_matrix(const scaling_t *, void *, const void **)
+    size_t column_stats_bytes(const scaling_t *)
+    Py_ssize_t samples_per_part(Py_ssize_t)
+    void compute_column_stats(const scaling_t *, char *, double **)
+    void finish_column_stats(Py_ssize_t, const double *, double **)
     Py_ssize_t refining_step(Py_ssize_t)
     void move_centres(Py_ssize_t, const double *, const double *, double *)
 
@@ -87,7 +87,7 @@ cdef void *checked(void *memory) except NULL:
 cdef class Kernels:
     """A backend's kernels of one compute type."""
 
-    cdef column_kernel_t kernels[4]
+    cdef scaling_kernel_t kernels[4]
     cdef const codec_t *codecs
 
 
@@ -102,9 +102,9 @@ cdef Kernels kernels_of(backend, bint is_float64):
     if key not in fetched:
         dtype = COMPUTE_TYPES[is_float64]
         kernels = Kernels.__new__(Kernels)
-        for i in range(COLUMN_KERNELS):
+        for i in range(SCALING_KERNELS):
             address = load_kernel(backend, "scaling", KERNELS[i].name, dtype)
-            kernels.kernels[i] = <column_kernel_t>address
+            kernels.kernels[i] = <scaling_kernel_t>address
         address = load_table("codecs", dtype)
         kernels.codecs = <const codec_t *>address
         fetched[key] = kernels
@@ -114,7 +114,7 @@ cdef Kernels kernels_of(backend, bint is_float64):
 cdef class Call:
     """One call: its arrays as they are checked, and the plan that they become."""
 
-    cdef columns_t columns
+    cdef scaling_t scaling
     cdef ndarray x, out
     cdef list pins
     cdef array_t looked[2]
@@ -204,19 +204,19 @@ cdef class Call:
     cdef int plan(self, Kernels kernels, int wanted) except -1:
         cdef int i
         cdef Py_ssize_t elements = cnp.PyArray_SIZE(self.x)
-        self.columns.extents[0] = cnp.PyArray_DIM(self.x, 0)
-        self.columns.extents[1] = cnp.PyArray_DIM(self.x, 1)
-        self.columns.x = table_of(self.x, self.stored[0])
-        self.columns.out.data = NULL
+        self.scaling.extents[0] = cnp.PyArray_DIM(self.x, 0)
+        self.scaling.extents[1] = cnp.PyArray_DIM(self.x, 1)
+        self.scaling.x = matrix_of(self.x, self.stored[0])
+        self.scaling.out.data = NULL
         if self.out is not None:
-            self.columns.out = table_of(self.out, self.stored[1])
+            self.scaling.out = matrix_of(self.out, self.stored[1])
             elements *= 2
-        self.columns.compute = FLOAT64 if self.is_float64() else FLOAT32
-        self.columns.codecs = kernels.codecs
-        for i in range(COLUMN_KERNELS):
-            self.columns.kernels[i] = kernels.kernels[i]
-        self.columns.parallel_for = parallel_for
-        self.columns.threads = choose_threads(elements, wanted)
+        self.scaling.compute = FLOAT64 if self.is_float64() else FLOAT32
+        self.scaling.codecs = kernels.codecs
+        for i in range(SCALING_KERNELS):
+            self.scaling.kernels[i] = kernels.kernels[i]
+        self.scaling.parallel_for = parallel_for
+        self.scaling.threads = choose_threads(elements, wanted)
         return 0
 
     cdef Py_ssize_t samples(self) except -1:
@@ -239,12 +239,12 @@ cdef class Call:
     cdef bint are_finite(self) except -1:
         """What the kernels say of all x."""
         cdef bint good
-        cdef void *scratch = checked(take_memory(walk_bytes()))
+        cdef void *scratch = checked(take_memory(pass_bytes()))
         if self.releases_gil():
             with nogil:
-                good = all_finite(&self.columns, scratch)
+                good = all_finite(&self.scaling, scratch)
         else:
-            good = all_finite(&self.columns, scratch)
+            good = all_finite(&self.scaling, scratch)
         leave_memory(scratch)
         return good
 
@@ -289,14 +289,14 @@ cdef class Call:
     cdef int scale(self, list scales) except -1:
         cdef const void *pointers[4]
         cdef int i
-        cdef void *scratch = checked(take_memory(walk_bytes()))
+        cdef void *scratch = checked(take_memory(pass_bytes()))
         for i in range(SCALES):
             pointers[i] = cnp.PyArray_DATA(<ndarray>scales[i])
         if self.releases_gil():
             with nogil:
-                scale_columns(&self.columns, scratch, pointers)
+                scale_matrix(&self.scaling, scratch, pointers)
         else:
-            scale_columns(&self.columns, scratch, pointers)
+            scale_matrix(&self.scaling, scratch, pointers)
         leave_memory(scratch)
         return 0
 
@@ -315,28 +315,28 @@ cdef class Call:
         cdef ndarray centre
         view = self.view(0)
         samples = cnp.PyArray_DIM(self.x, 0)
-        part, step = part_of(samples), refining_step(samples)
+        part, step = samples_per_part(samples), refining_step(samples)
         centre, sums = devices.dispatch("scaling").gather(self.given, view, self.dtype(), part, step, self.device, self.stream)
-        for i in range(GATHERED):
+        for i in range(STATS_PER_COLUMN):
             pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>sums[i])
-        finish_columns(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)
+        finish_column_stats(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)
         return tuple(sums)
 
     cdef tuple gather_on_host(self):
         cdef double *pointers[5]
         cdef int i
-        cdef char *scratch = <char *>malloc(gather_bytes(&self.columns))
+        cdef char *scratch = <char *>malloc(column_stats_bytes(&self.scaling))
         if scratch == NULL:
             raise MemoryError
         try:
-            vectors = [numpy.empty(self.columns.extents[1]) for _ in range(GATHERED)]
-            for i in range(GATHERED):
+            vectors = [numpy.empty(self.scaling.extents[1]) for _ in range(STATS_PER_COLUMN)]
+            for i in range(STATS_PER_COLUMN):
                 pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>vectors[i])
             if self.releases_gil():
                 with nogil:
-                    gather_columns(&self.columns, scratch, pointers)
+                    compute_column_stats(&self.scaling, scratch, pointers)
             else:
-                gather_columns(&self.columns, scratch, pointers)
+                compute_column_stats(&self.scaling, scratch, pointers)
         finally:
             free(scratch)
         return tuple(vectors)
@@ -367,13 +367,13 @@ def as_float(array):
         return array.astype(numpy.float64)
 
 
-cdef matrix_t table_of(ndarray array, storage stored):
-    cdef matrix_t table
-    table.data = <char *>cnp.PyArray_DATA(array)
-    table.storage_of = stored
-    table.strides[0] = cnp.PyArray_STRIDE(array, 0)
-    table.strides[1] = cnp.PyArray_STRIDE(array, 1)
-    return table
+cdef matrix_t matrix_of(ndarray array, storage stored):
+    cdef matrix_t matrix
+    matrix.data = <char *>cnp.PyArray_DATA(array)
+    matrix.storage_of = stored
+    matrix.strides[0] = cnp.PyArray_STRIDE(array, 0)
+    matrix.strides[1] = cnp.PyArray_STRIDE(array, 1)
+    return matrix
 
 
 def gather(x, features, bint refuse, backend, num_threads, stream):
@@ -444,7 +444,7 @@ def matrices(x, out, bint in_place, features, out_features, num_threads, stream)
         target, out = call.x, x
     elif out is None:
         refuse_bits(call.x, "x")
-        target = out = numpy.empty((call.columns.extents[0], out_features), call.x.dtype)
+        target = out = numpy.empty((call.scaling.extents[0], out_features), call.x.dtype)
     else:
         target = call.x if call.out is None else call.out
         refuse_bits(target, "out")

@@ -6,21 +6,23 @@
 /* Read the cgroup quota. */
 void init_limits(void);
 
-/* Processors that the affinity mask (asked at each call) and the cgroup quota (read once) leave to this process. */
+/* The number of processors that the affinity mask (read at each call) and the cgroup quota (read once) leave to this
+ * process. */
 int cpu_limit(void);
 
 /* For tests: pretend that the process has this many processors; 0 restores the truth. */
 void pretend_cpu_limit(int cpus);
 
-/* The processors that the cgroup quota grants, 0 where there is none: as read by init_limits, and from a list of the
- * process's groups (/proc/self/cgroup) and a root folder (/sys/fs/cgroup). The tightest of all levels counts. */
+/* The number of processors that the cgroup quota grants, or 0 if there is no quota: as read by init_limits, and from a
+ * list of the process's groups (/proc/self/cgroup) and a root folder (/sys/fs/cgroup). The tightest of all levels
+ * counts. */
 double cgroup_quota(void);
 double read_quota(const char *groups, const char *root);
 
 /* Set the default for calls that do not ask for a number of threads; 0: one for each processor. */
 void set_default_threads(int threads);
 
-/* The threads that a call over so many array elements runs on; `wanted` is 0 for the default. */
+/* The number of threads for a call over so many array elements; `wanted` is 0 for the default. */
 int choose_threads(ptrdiff_t array_elements, int wanted);
 
 #endif

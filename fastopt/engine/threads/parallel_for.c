@@ -5,15 +5,15 @@
 #include "threads/pool.h"
 #include <stdatomic.h>
 
-/* The units stand in one line. Each thread has a share of it, the same at every loop, so that its caches still hold
- * what it touched at the last; one that is done takes from the others' shares, so that none waits for a thread whose
- * processor is busy with another program. */
+/* Each thread owns a contiguous share of the units, the same one in every loop, so that its caches still hold what it
+ * touched in the last one. A thread that has finished its share takes units from the others' shares, so that none waits
+ * for a thread whose processor is busy with another program. */
 typedef struct {
-    _Alignas(64) atomic_ptrdiff_t next;
+    _Alignas(CACHE_LINE) atomic_ptrdiff_t next;
     ptrdiff_t end;
 } share_t;
 
-/* What the threads of one call have in common. */
+/* What the threads of one loop have in common. */
 typedef struct {
     range_fn run;
     void *argument;
@@ -34,7 +34,7 @@ static void run_share(const loop_t *loop, share_t *share, int thread)
     }
 }
 
-/* One thread's part: its own share, then what is left of the others'. */
+/* The work of one thread: its own share, then what is left of the others'. */
 static void run_thread(void *argument, int thread)
 {
     loop_t *loop = argument;
@@ -44,7 +44,7 @@ static void run_thread(void *argument, int thread)
     leave_float_mode(caller);
 }
 
-static void spread_in_pool(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
+static void run_shares(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t largest_chunk, int threads)
 {
     share_t shares[threads];
     loop_t loop = {.run = run, .argument = argument, .threads = threads, .shares = shares};
@@ -62,7 +62,7 @@ void parallel_for(range_fn run, void *argument, ptrdiff_t units, ptrdiff_t large
     threads = threads < MAX_THREADS ? threads : MAX_THREADS;
     threads = units < threads ? (int)units : threads;
     if (threads > 1) {
-        spread_in_pool(run, argument, units, largest_chunk, threads);
+        run_shares(run, argument, units, largest_chunk, threads);
     } else if (units) {
         float_mode_t caller = enter_float_mode();
         run(argument, 0, 0, units);

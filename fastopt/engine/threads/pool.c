@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <time.h>
 
-/* The state of the pool in one word, so that a thread joins a call or not at all: bit 0, a call is open; then the
- * threads that joined it; then those still at work; then the number of the call. */
+/* The state of the pool is one word, so that a thread either joins a call or does not. Bit 0: a call is open; then the
+ * number of threads that joined it; then of those still at work; then the number of the call. */
 #define OPEN ((uint64_t)1)
 #define ONE_JOINED ((uint64_t)1 << 1)
 #define ONE_ACTIVE ((uint64_t)1 << 16)
@@ -22,7 +22,7 @@
 
 static _Atomic uint64_t state;
 static atomic_int sleepers;     /* threads that must be woken */
-static atomic_int woken;        /* those among them that have been, but do not run yet */
+static atomic_int woken;        /* those among them that were woken, but do not run yet */
 static atomic_int caller_waits; /* the caller must be woken */
 static atomic_flag taken = ATOMIC_FLAG_INIT;
 
@@ -56,7 +56,7 @@ static void pause_briefly(void)
 
 /* A scheduler may wake a thread on the processor of the thread that woke it, and leave it there for tens of
  * milliseconds: the two then take turns, and a step takes longer than with one thread (61 us, not 37, for 100,000
- * elements after a pause). So a thread that finds itself there moves. */
+ * elements after a pause). So a thread that finds itself there moves to another processor. */
 #ifdef __linux__
 static int current_cpu(void) { return sched_getcpu(); }
 
@@ -138,7 +138,8 @@ static void *run_worker(void *unused)
 
 /* ---- The caller */
 
-/* What a thread brings on itself, as by reading a file that was cut short, is for whoever handles it. */
+/* Faults that a thread causes itself, for example by reading a memory map of a file that was truncated: they are not
+ * blocked. */
 static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
 
 static void start_workers(int wanted)
@@ -214,7 +215,7 @@ void run_in_pool(void (*what)(void *, int), void *with, int threads)
 
 int pool_size(void) { return started; }
 
-/* ---- fork(): the child has none of the threads, and whatever state they left. */
+/* ---- fork(): the child has none of the threads, but the state that they left. */
 
 static void reset_in_child(void)
 {
@@ -231,7 +232,7 @@ static void reset_in_child(void)
 
 void init_pool(void) { pthread_atfork(NULL, NULL, reset_in_child); }
 
-#else /* no POSIX threads: the caller does it all */
+#else /* no POSIX threads: the caller does all work */
 
 void init_pool(void) {}
 void run_in_pool(void (*what)(void *, int), void *with, int threads) { (void)threads, what(with, 0); }

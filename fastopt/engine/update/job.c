@@ -3,8 +3,8 @@
 
 /* ---- Planning: from the caller's axes to a short list of axes in memory order */
 
-/* True if axis a should be walked outside axis b: the array that comes first decides, param before all. */
-static int walks_outside(const layout_t *layout, int narrays, int a, int b)
+/* True if axis a should be outside axis b. The first array whose strides differ decides, beginning with param. */
+static int is_outside(const layout_t *layout, int narrays, int a, int b)
 {
     for (int i = 0; i < narrays; i++) {
         ptrdiff_t outer = magnitude(layout->axes[a].strides[i]), inner = magnitude(layout->axes[b].strides[i]);
@@ -44,7 +44,7 @@ static void take_axes(job_t *job, layout_t *layout, int narrays, const view_t *v
 static void order_axes(layout_t *layout, int narrays)
 {
     for (int axis = 1; axis < layout->ndim; axis++)
-        for (int k = axis; k > 0 && walks_outside(layout, narrays, k, k - 1); k--)
+        for (int k = axis; k > 0 && is_outside(layout, narrays, k, k - 1); k--)
             swap_axes(layout, k, k - 1);
 }
 
@@ -65,7 +65,7 @@ static void merge_axes(layout_t *layout, int narrays)
         layout->ndim = last + 1;
 }
 
-/* An axis other than the last along which some array's neighbours stand closest, or -1. */
+/* An axis other than the last along which some array's neighbours are closest, or -1. */
 static int crossing_axis(const layout_t *layout, int narrays)
 {
     int last = layout->ndim - 1;
@@ -81,8 +81,8 @@ static int crossing_axis(const layout_t *layout, int narrays)
     return -1;
 }
 
-/* A tile is a stretch of the last axis, as long as a block, over further rows where that axis is short. Where an
- * array runs across the last axis, the tile is a square, so that a cache line fetched for it is used whole. */
+/* A tile is a range of the last axis, as long as a block, with several rows if that axis is short. If an array runs
+ * across the last axis, the tile is a square, so that a cache line fetched for it is used whole. */
 static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
 {
     int last = layout->ndim - 1;
@@ -101,17 +101,17 @@ static ptrdiff_t tiles_along(const layout_t *layout, int axis)
     return ceil_div(layout->axes[axis].extent, tile);
 }
 
-/* A job's arrays, and, where something is random, elements' places, which are walked like an array. */
-static int walked_by(const task_t *task) { return task->slots + (task->noise || task->sources); }
+/* The number of a job's arrays. If something is random, the positions of elements are one more. */
+static int views_of(const task_t *task) { return task->slots + (task->noise || task->sources); }
 
 void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout)
 {
-    int walked = walked_by(task), contiguous = walked == task->narrays;
+    int nviews = views_of(task), contiguous = nviews == task->narrays;
     job->task = task;
     job->count = 1;
     for (int axis = 0; axis < ndim; axis++)
         job->count *= shape[axis];
-    for (int i = 0; i < walked; i++) {
+    for (int i = 0; i < nviews; i++) {
         job->data[i] = views[i].data;
         job->storage[i] = (unsigned char)views[i].storage;
         contiguous &= views[i].storage == task->compute;
@@ -121,9 +121,9 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
     if (job->count == 0)
         return;
 
-    take_axes(job, layout, walked, views, ndim, shape);
-    order_axes(layout, walked);
-    merge_axes(layout, walked);
+    take_axes(job, layout, nviews, views, ndim, shape);
+    order_axes(layout, nviews);
+    merge_axes(layout, nviews);
     for (int i = 0; i < task->narrays && contiguous; i++)
         contiguous = layout->ndim == 0
                      || (layout->ndim == 1 && layout->axes[0].strides[i] == (ptrdiff_t)task->itemsize);
@@ -133,7 +133,7 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
     if (layout->ndim == 0) {
         layout->ndim = 1;
         layout->axes[0].extent = 1;
-        for (int i = 0; i < walked; i++)
+        for (int i = 0; i < nviews; i++)
             layout->axes[0].strides[i] = storage_size(job->storage[i]);
     }
     choose_tile(layout, task->slots, (ptrdiff_t)(BLOCK_BYTES / task->itemsize));
@@ -160,13 +160,13 @@ static void run_pieces(const job_t *job, ptrdiff_t first, ptrdiff_t last)
     task->kernel(arrays, end - begin, task->scalars);
 }
 
-/* Where tile number `unit` stands: its rows and columns, and each array's first element. */
-static void find_tile(const job_t *job, int walked, ptrdiff_t unit, tile_t *tiles)
+/* Find tile number `unit`: its rows and columns, and each array's first element. */
+static void find_tile(const job_t *job, int nviews, ptrdiff_t unit, tile_t *tiles)
 {
     const layout_t *layout = job->layout;
     int last = layout->ndim - 1;
     ptrdiff_t rows = 1, cols = 1;
-    for (int i = 0; i < walked; i++)
+    for (int i = 0; i < nviews; i++)
         tiles[i].data = job->data[i];
     for (int axis = last; axis >= 0; axis--) {
         ptrdiff_t along = tiles_along(layout, axis), extent = layout->axes[axis].extent;
@@ -179,10 +179,10 @@ static void find_tile(const job_t *job, int walked, ptrdiff_t unit, tile_t *tile
             position *= layout->tile_rows;
             rows = smaller(layout->tile_rows, extent - position);
         }
-        for (int i = 0; i < walked; i++)
+        for (int i = 0; i < nviews; i++)
             tiles[i].data += position * layout->axes[axis].strides[i];
     }
-    for (int i = 0; i < walked; i++) {
+    for (int i = 0; i < nviews; i++) {
         tiles[i].rows = rows;
         tiles[i].cols = cols;
         tiles[i].row_stride = layout->row_axis >= 0 ? layout->axes[layout->row_axis].strides[i] : 0;
@@ -201,7 +201,7 @@ static void follow(const task_t *task, void **arrays, const tile_t *tiles)
         arrays[task->copy] = arrays[0];
 }
 
-/* Draw what the kernel takes behind its arrays; the bits that it has of a tile stand in the order of its elements. */
+/* Draw the bits that the kernel takes behind its arrays, in the order of the tile's elements. */
 static void draw_for(const task_t *task, void **arrays, const tile_t *places, uint32_t (*bits)[BITS_CAPACITY])
 {
     for (int i = 0; i < task->sources; i++) {
@@ -218,9 +218,9 @@ static void run_tiles(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t
     int staged[MAX_SLOTS];
     int rounded = task->noise ? task->copy : -1; /* the array that the noise is for: the copy, or param */
     for (ptrdiff_t unit = first; unit < last; unit++) {
-        find_tile(job, walked_by(task), unit, tiles);
+        find_tile(job, views_of(task), unit, tiles);
         for (int i = 0; i < task->slots; i++) {
-            /* A kernel's arrays never overlap: what is read where it is written, it reads from a block. */
+            /* A kernel's arrays never overlap: an array that is read and is also written is read from a block. */
             staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
                         || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy)
                         || (i && tiles[i].data == tiles[0].data);
@@ -239,7 +239,8 @@ static void run_tiles(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t
             if (!staged[i] || i == task->grad)
                 continue;
             if (i == rounded)
-                task->codecs[BFLOAT16].store_rounded(&tiles[i], &tiles[task->slots], arrays[i], task->noise, job->number);
+                task->codecs[BFLOAT16].store_rounded(&tiles[i], &tiles[task->slots], arrays[i], task->noise,
+                                                     job->number);
             else
                 task->codecs[job->storage[i]].store(&tiles[i], arrays[i]);
         }
@@ -254,7 +255,7 @@ static void run_job(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t l
         run_pieces(job, first, last);
 }
 
-/* ---- Lists of jobs, whose units stand in one line */
+/* ---- Lists of jobs, whose units are numbered consecutively */
 
 ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs)
 {

@@ -1,8 +1,9 @@
 /* A job is one tensor's update, cut into units that can run in any order on any thread.
  *
  * Where every array is one contiguous run of the compute type, a unit is a piece of the run and the kernel works in
- * place. Otherwise a unit is a tile: a rectangle of elements that each array loads into a block in the L1 cache, the
- * kernel updates there, and the written arrays store back. Both give the same bits: a rule sees one element. */
+ * place. Otherwise a unit is a tile: a rectangle of elements that is loaded from each array into a block in the
+ * first-level cache, updated there by the kernel, and stored back into the arrays that are written. Both give the same
+ * bits: a rule sees one element. */
 #ifndef FASTOPT_JOB_H
 #define FASTOPT_JOB_H
 #include "core/codecs.h"
@@ -17,7 +18,7 @@ typedef struct {
     enum storage storage;
 } view_t;
 
-/* The arrays of a job: the rule's own, then those that follow param. Behind them all may stand elements' places. */
+/* The arrays of a job: the rule's own, then those that follow param. The last one may be the positions of elements. */
 #define MAX_SLOTS (MAX_ARRAYS + 3)
 
 typedef struct {
@@ -25,7 +26,7 @@ typedef struct {
     ptrdiff_t strides[MAX_SLOTS];
 } axis_t;
 
-/* How a job that is not contiguous is walked: axes in memory order, neighbours merged where every array allows. */
+/* The axes of a job that is not contiguous: in the order of memory, neighbours merged where every array allows. */
 typedef struct {
     int ndim;
     int row_axis; /* a tile spans this axis and the last */
@@ -38,7 +39,7 @@ typedef struct {
     unsigned char storage[16]; /* enum storage */
     ptrdiff_t count; /* elements */
     ptrdiff_t units;
-    ptrdiff_t units_before; /* in the jobs that stand before this in a list */
+    ptrdiff_t units_before; /* in the jobs before this one in a list */
     layout_t *layout; /* NULL: contiguous */
     uint32_t number; /* of the tensor, for the noise */
     const struct task *task;
@@ -54,13 +55,13 @@ typedef struct task {
     int grad; /* the position of the array that is only read */
     size_t itemsize; /* of the compute type */
     enum storage compute;
-    /* What follows param once the kernel has written it, as long as it is in the L1 cache; positions, or 0 for none. */
+    /* Arrays that follow param, while it is in the first-level cache: their positions, or 0 for none. */
     int average; /* a running average of param, by a kernel of its own */
     kernel_t average_kernel;
     const void *average_scalars;
     int copy; /* param in another storage */
-    const noise_t *noise; /* what bfloat16 is rounded by (the copy, or else param); NULL: to the nearest */
-    /* Where a kernel's random bits come from, which it takes behind its arrays, 32 for each element: none or up to two. */
+    const noise_t *noise; /* for stochastic rounding to bfloat16 (of the copy, or else of param); NULL: to nearest */
+    /* The sources of a kernel's random bits, two at most: it takes 32 bits for each element behind its arrays. */
     int sources;
     source_t source[2];
     draw_t draw;
@@ -74,17 +75,17 @@ size_t layout_bytes(const layout_t *layout);
 
 /* What a thread loads tiles into, and draws bits into: more than some threads' stacks hold. */
 typedef struct {
-    _Alignas(64) char blocks[MAX_SLOTS][BLOCK_BYTES];
-    _Alignas(64) uint32_t bits[2][BITS_CAPACITY];
+    _Alignas(CACHE_LINE) char blocks[MAX_SLOTS][BLOCK_BYTES];
+    _Alignas(CACHE_LINE) uint32_t bits[2][BITS_CAPACITY];
 } room_t;
 
 typedef struct {
     const job_t *jobs;
     ptrdiff_t njobs;
-    room_t *rooms; /* one for each thread; of no use where no job has a layout */
+    room_t *rooms; /* one for each thread; unused if no job has a layout */
 } list_t;
 
-/* Number the units of all jobs through; return how many there are. */
+/* Number the units of all jobs consecutively; return how many there are. */
 ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs);
 
 /* Run the units first, first + 1, ..., last - 1 of a list. */

@@ -30,7 +30,7 @@ static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, 
     }
 }
 
-/* Where the elements are read: in place, if they are a run of the compute type. */
+/* The elements: in place, if they are one run of the compute type, or else in the block. */
 static void *elements(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, block_t *block)
 {
     const task_t *task = measure->task;
@@ -40,7 +40,7 @@ static void *elements(const measure_t *measure, int array, ptrdiff_t first, ptrd
     return block->bytes;
 }
 
-/* What the rule would take from param: it is run on copies, from a param of 0, and what it leaves of that turned round. */
+/* What the rule would subtract from param: it runs on copies, with a param of 0, and leaves the negative of it. */
 static void *direction(const measure_t *measure, ptrdiff_t first, ptrdiff_t n, block_t *blocks)
 {
     const task_t *task = measure->task;
@@ -63,15 +63,15 @@ static double folded(double *lanes)
     return lanes[0];
 }
 
-/* Numbers are measured times 2 to this, or to the opposite, where their squares would leave the range of double. */
-#define FAR 600
+/* If squares would exceed the range of double, numbers are multiplied by 2 to this power, or to its negative. */
+#define RESCALING_EXPONENT 600
 
 /* Below this a sum of squares may have lost digits. */
 #define SMALLEST 1e-280
 
 /* Measure one unit's elements times a power of 2. */
-static void sum_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit, int exponent,
-                     double *sums)
+static void sum_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit,
+                     int exponent, double *sums)
 {
     const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
     ptrdiff_t first = unit * SQUARE_PART, end = smaller(first + SQUARE_PART, measure->count);
@@ -106,10 +106,10 @@ static void measure_unit(const measures_t *all, measure_room_t *room, const meas
             wrong[k] = sign > 0 ? values[k] < SMALLEST : isinf(values[k]);
         if (!wrong[0] && !wrong[1])
             continue;
-        sum_unit(all, room, measure, unit, sign * FAR, again);
+        sum_unit(all, room, measure, unit, sign * RESCALING_EXPONENT, again);
         for (int k = 0; k < measured; k++)
             if (wrong[k])
-                sums[k] = (sum_t){again[k], -2 * sign * FAR};
+                sums[k] = (sum_t){again[k], -2 * sign * RESCALING_EXPONENT};
     }
 }
 

@@ -1,9 +1,9 @@
 /* Sums of squares of tensors: of gradients, for their norm; of parameters and directions, for layer-wise rules.
  *
- * A sum is a tree over the elements in C order, wherever they stand in memory: a unit of SQUARE_PART elements goes into
- * SQUARE_LANES sums in double, which are folded in pairs; the units' sums, and then the tensors', are added one after the
- * other. So a norm has the same bits for every layout and number of threads. The two sums of a unit take 32 bytes beside the
- * 256 KiB of a float32 gradient. */
+ * A sum is a tree over the elements in C order, wherever they lie in memory: a unit of SQUARE_PART elements goes
+ * into SQUARE_LANES sums in double, which are folded in pairs; the units' sums, and then the tensors', are added one
+ * after the other. So a norm has the same bits for every layout and number of threads. The two sums of a unit take
+ * 32 bytes beside the 256 KiB of a float32 gradient. */
 #ifndef FASTOPT_SUM_SQUARES_H
 #define FASTOPT_SUM_SQUARES_H
 #include "update/job.h"
@@ -15,7 +15,7 @@ enum measured {
     DIRECTIONS, /* of param, and of what a rule would take from it */
 };
 
-/* A sum, times 2 to an exponent: squares of float64 numbers leave its range. */
+/* A sum, times 2 to an exponent: squares of float64 numbers exceed the range of double. */
 typedef struct {
     double value;
     int exponent;
@@ -29,7 +29,7 @@ typedef struct {
     ptrdiff_t count; /* elements */
     ptrdiff_t units, units_before;
     const task_t *task;
-    double weight_decay; /* times param, this belongs to the direction */
+    double weight_decay; /* times param: a part of the direction */
     sum_t *sums; /* two for each unit */
 } measure_t;
 

@@ -40,13 +40,17 @@ def types_in(code: str) -> set[str]:
     """Return the types that are defined: structures and unions, enumerations by their tags, and typedefs."""
     tags = re.findall(r"\b(?:struct|union|enum)\s+(\w+)\s*{", code)
     outlines = without_blocks(re.sub(r"^\s*#.*", "", code, flags=re.MULTILINE))
-    typedefs = re.findall(r"\btypedef\b[^;]*?(?:\(\s*\*\s*(\w+)\s*\)[^;]*|(\w+))(?:\s*__attribute__[^;]*)?\s*;", outlines)
+    typedefs = re.findall(
+        r"\btypedef\b[^;]*?(?:\(\s*\*\s*(\w+)\s*\)[^;]*|(\w+))(?:\s*__attribute__[^;]*)?\s*;", outlines
+    )
     return {*tags, *(name for pair in typedefs for name in pair if name)}
 
 
 def macros_in(code: str) -> set[str]:
     """Return the macros that are defined, but for the guards of headers."""
-    return {name for name in re.findall(r"#\s*define\s+(\w+)", code) if not re.fullmatch(r"FASTOPT_\w+_H|_GNU_SOURCE", name)}
+    return {
+        name for name in re.findall(r"#\s*define\s+(\w+)", code) if not re.fullmatch(r"FASTOPT_\w+_H|_GNU_SOURCE", name)
+    }
 
 
 def constants_in(code: str) -> set[str]:
@@ -96,7 +100,11 @@ def test_no_name_is_of_two_kinds() -> None:
 
 def test_the_kinds_are_found() -> None:
     """The patterns above know what definitions look like."""
-    code = code_of(ENGINE / "update" / "job.c") + code_of(ENGINE / "update" / "job.h") + code_of(ENGINE / "core" / "kernel.h")
+    code = (
+        code_of(ENGINE / "update" / "job.c")
+        + code_of(ENGINE / "update" / "job.h")
+        + code_of(ENGINE / "core" / "kernel.h")
+    )
     assert {"job_t", "layout_t", "task", "kernel_t", "storage"} <= types_in(code)
     assert {"MAX_SLOTS", "MAX_ARRAYS"} <= macros_in(code)
     assert constants_in(code) == {"FLOAT32", "FLOAT64", "FLOAT16", "BFLOAT16", "STORAGES"}

@@ -1,24 +1,24 @@
-#include "norm/parts.h"
+#include "norm/reduce_columns.h"
+#include "norm/reduce.h"
+#include "norm/tile.h"
 #include <string.h>
 
-/* Sums across pixels: every column is a channel. */
+_Static_assert(WORK_BYTES <= THREAD_SCRATCH_BYTES, "a thread's scratch memory holds what a kernel works in");
 
-_Static_assert(WORK_BYTES <= ROOM_BYTES, "a room holds what a kernel works in");
-
-static ptrdiff_t parameter_size(const norm_t *norm, enum round round)
+static ptrdiff_t parameter_size(const norm_t *norm, enum statistics_pass pass)
 {
-    return round == SECOND ? (ptrdiff_t)sizeof(double) : norm->itemsize;
+    return pass == SECOND_PASS ? (ptrdiff_t)sizeof(double) : norm->itemsize;
 }
 
 typedef struct {
     const norm_t *norm;
-    enum round round;
+    enum statistics_pass pass;
     int thread;
     ptrdiff_t o, channel, width; /* of the stripe */
     double *lanes[2];            /* LANES rows of sums of the stripe's channels */
-    char *parameters[2];         /* of the stripe's channels; where it is narrow, LANES times */
+    char *parameters[2];         /* of the stripe's channels; if it is narrow, LANES times */
     char *blocks[3];             /* for GROUPS pixels of STRIPE channels */
-    char *data[ARRAYS];          /* where the rectangle at hand begins */
+    char *data[ARRAYS];          /* the addresses of the pixels that are reduced next */
     ptrdiff_t steps[ARRAYS];     /* from pixel to pixel, in elements */
 } stripe_t;
 
@@ -39,7 +39,7 @@ ptrdiff_t stripe_bytes(const norm_t *norm)
 static void point_to_stripe(stripe_t *stripe, int thread)
 {
     const norm_t *norm = stripe->norm;
-    char *memory = norm->stripes + thread * stripe_bytes(norm);
+    char *memory = norm->stripe_scratch + thread * stripe_bytes(norm);
     ptrdiff_t lanes = LANES * stripe->width * (ptrdiff_t)sizeof(double);
     ptrdiff_t parameters = parameters_of(norm) * (ptrdiff_t)sizeof(double);
     ptrdiff_t block = GROUPS * smaller(norm->channels.count, STRIPE) * norm->itemsize;
@@ -51,34 +51,34 @@ static void point_to_stripe(stripe_t *stripe, int thread)
         stripe->blocks[n] = memory + 2 * lanes + 2 * parameters + n * block;
 }
 
-/* Run a kernel on pixels of some columns, with their sums in these places. */
-static void run_on_pixels(const stripe_t *stripe, panel_kernel_t kernel, ptrdiff_t rows, ptrdiff_t column,
+/* Run a kernel on pixels of some columns, whose sums are these. */
+static void run_on_pixels(const stripe_t *stripe, tile_kernel_t kernel, ptrdiff_t rows, ptrdiff_t column,
                           ptrdiff_t cols, int in_place, double *first, double *second, ptrdiff_t sum_step)
 {
     const norm_t *norm = stripe->norm;
     void *arrays[SLOTS];
     ptrdiff_t sizes[SIZES];
-    sizes[ROWS] = rows;
-    sizes[COLUMNS] = cols;
+    sizes[TILE_ROWS] = rows;
+    sizes[TILE_COLUMNS] = cols;
     sizes[SUM_STEP] = sum_step;
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
         arrays[i] = stripe->data[i];
         sizes[STEP + i] = stripe->steps[i];
-        sizes[AHEAD + i] = in_place && norm->far ? GROUPS * stripe->steps[i] : 0;
+        sizes[AHEAD + i] = in_place && norm->exceeds_l2 ? GROUPS * stripe->steps[i] : 0;
     }
     for (int i = 0; i < 2; i++)
-        arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->round);
+        arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->pass);
     arrays[SUM] = first;
     arrays[SUM + 1] = second;
-    arrays[WORK] = room_of(norm, stripe->thread);
+    arrays[WORK] = thread_scratch_of(norm, stripe->thread);
     kernel(arrays, sizes);
 }
 
-/* Add pixels of some columns, each to its lane. */
+/* Add pixels of some columns, each pixel to its lane. */
 static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
 {
-    run_on_pixels(stripe, stripe->norm->sums_kernels[LANE_SUMS][stripe->round], rows, column, cols, in_place,
+    run_on_pixels(stripe, stripe->norm->reduce_kernels[REDUCE_PARTIAL][stripe->pass], rows, column, cols, in_place,
                   stripe->lanes[0] + column, stripe->lanes[1] + column, stripe->width);
 }
 
@@ -94,14 +94,14 @@ static void add_joined_rows(const stripe_t *stripe, ptrdiff_t position, ptrdiff_
         return;
     for (int n = 0; n < norm->nreads; n++)
         arrays[norm->reads[n]] = stripe->data[norm->reads[n]] + in_bytes(norm, position + column);
-    arrays[PARAMETER] = stripe->parameters[0] + column * parameter_size(norm, stripe->round);
-    arrays[PARAMETER + 1] = stripe->parameters[1] + column * parameter_size(norm, stripe->round);
+    arrays[PARAMETER] = stripe->parameters[0] + column * parameter_size(norm, stripe->pass);
+    arrays[PARAMETER + 1] = stripe->parameters[1] + column * parameter_size(norm, stripe->pass);
     arrays[SUM] = stripe->lanes[0] + column;
     arrays[SUM + 1] = stripe->lanes[1] + column;
-    norm->sums_kernels[LANE_SUMS][stripe->round](arrays, sizes);
+    norm->reduce_kernels[REDUCE_PARTIAL][stripe->pass](arrays, sizes);
 }
 
-/* Add LANES pixels at a time as one row: all columns, where pixels stand end to end. */
+/* Add LANES pixels at a time as one row: all columns, if pixels lie end to end. */
 static void add_joined(const stripe_t *stripe, ptrdiff_t rows)
 {
     ptrdiff_t width = stripe->width, whole = rows - rows % GROUPS, rest = rows - whole;
@@ -124,7 +124,7 @@ static void point_to_pixels(stripe_t *stripe, int array, ptrdiff_t pixel, ptrdif
     stripe->steps[array] = in_elements(stripe->norm, tile.row_stride);
 }
 
-/* Load pixels of several runs into the stripe's blocks. */
+/* Load pixels, which may be of several runs, into the stripe's blocks. */
 static void collect_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols)
 {
     const norm_t *norm = stripe->norm;
@@ -158,13 +158,13 @@ static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
         add_pixels(stripe, rows, column, cols, in_place);
 }
 
-/* Walk a part's pixels in the order of memory, by whole groups; where they stand in line, in place. */
-static void walk_pixels(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
+/* Add a part's pixels in the order of memory, by whole groups; in place, if they lie at one distance. */
+static void add_part(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
 {
     const norm_t *norm = stripe->norm;
     for (ptrdiff_t pixel = begin, rows; pixel < end; pixel += rows) {
         rows = smaller(end - pixel, GROUPS);
-        int in_place = norm->sums_in_place && run_from(&norm->space, pixel) >= rows;
+        int in_place = norm->reads_direct && run_from(&norm->space, pixel) >= rows;
         for (ptrdiff_t column = 0, cols; column < stripe->width; column += cols) {
             cols = smaller(stripe->width - column, run_from(&norm->channels, stripe->channel + column));
             cols = in_place ? cols : smaller(cols, STRIPE);
@@ -173,20 +173,21 @@ static void walk_pixels(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* Add up lanes; a lane is `width` sums, several of which are added up at once. */
+/* Add up the lanes of each channel; a lane has `width` sums, and several channels are added up at once. */
 static inline void fold_lanes(const double *restrict lanes, ptrdiff_t width, double *restrict sums)
 {
     for (ptrdiff_t c = 0; c < width; c++)
         sums[c] = sum_of_lanes(lanes + c, width);
 }
 
-/* Sums of all the stripe's channels, the first of which is this one, from lanes that are added to piece by piece. */
-static void sum_in_pieces(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
+/* Reduce all the stripe's channels by a partial reducer, piece by piece; `sum` is the position of the first one's
+ * sums. */
+static void reduce_stripe_by_lanes(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
 {
     const norm_t *norm = stripe->norm;
     double first[MAX_STRIPE], second[MAX_STRIPE];
     memset(stripe->lanes[0], 0, (size_t)(2 * LANES * stripe->width) * sizeof(double));
-    walk_pixels(stripe, pixel, pixel + rows);
+    add_part(stripe, pixel, pixel + rows);
     fold_lanes(stripe->lanes[0], stripe->width, first);
     fold_lanes(stripe->lanes[1], stripe->width, second);
     for (ptrdiff_t c = 0; c < stripe->width; c++) {
@@ -195,35 +196,37 @@ static void sum_in_pieces(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
     }
 }
 
-/* True if a kernel can add them up by itself, STRIPE columns at a time. If there are more, that is good for few rows, and
- * for several arrays, whose lanes would not stay in the first cache else (1024x512, backward: 0.124 -> 0.115 ms; one array,
- * forward: 0.079 -> 0.081), unless they are far away (NHWC 32x28x28x256, backward: 2.7 -> 3.9). */
-static int stands_in_line(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows)
+/* True if a full reducer does it, STRIPE columns at a time. For wider stripes, that is good for few rows, and for
+ * several arrays, whose lanes would not stay in the first-level cache otherwise (1024x512, backward: 0.124 -> 0.115
+ * ms; one array, forward: 0.079 -> 0.081), unless they exceed the second-level cache (NHWC 32x28x28x256, backward:
+ * 2.7 -> 3.9). */
+static int can_reduce_by_columns(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows)
 {
     const norm_t *norm = stripe->norm;
-    ptrdiff_t widest = (norm->nreads > 1 || rows <= 2 * GROUPS) && !norm->far ? MAX_STRIPE : STRIPE;
-    return norm->sums_kernels[WHOLE_SUMS][stripe->round] && norm->sums_in_place && stripe->width >= NARROW_STRIPE &&
+    ptrdiff_t widest = (norm->nreads > 1 || rows <= 2 * GROUPS) && !norm->exceeds_l2 ? MAX_STRIPE : STRIPE;
+    return norm->reduce_kernels[REDUCE_FULL][stripe->pass] && norm->reads_direct && stripe->width >= NARROW_STRIPE &&
            stripe->width <= widest && run_from(&norm->space, pixel) >= rows &&
            run_from(&norm->channels, stripe->channel) >= stripe->width;
 }
 
-static void sum_in_line(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
+static void reduce_stripe_by_columns(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
 {
     const norm_t *norm = stripe->norm;
     for (ptrdiff_t column = 0, cols; column < stripe->width; column += cols) {
         cols = smaller(stripe->width - column, STRIPE);
         for (int n = 0; n < norm->nreads; n++)
             point_to_pixels(stripe, norm->reads[n], pixel, rows, column, cols);
-        run_on_pixels(stripe, norm->sums_kernels[WHOLE_SUMS][stripe->round], rows, column, cols, 1,
+        run_on_pixels(stripe, norm->reduce_kernels[REDUCE_FULL][stripe->pass], rows, column, cols, 1,
                       norm->first + sum + column * norm->parts, norm->second + sum + column * norm->parts, norm->parts);
     }
 }
 
-/* Set a parameter of some of the stripe's channels; where it is narrow, of each LANES times. */
-static void spread_values(const stripe_t *stripe, int parameter, ptrdiff_t channel, ptrdiff_t count, const double *values)
+/* Set a parameter of some of the stripe's channels; if the stripe is narrow, LANES times. */
+static void set_stripe_values(const stripe_t *stripe, int parameter, ptrdiff_t channel, ptrdiff_t count,
+                              const double *values)
 {
     ptrdiff_t repeats = stripe->width < NARROW_STRIPE ? LANES : 1;
-    int is_double = stripe->round == SECOND || stripe->norm->compute == FLOAT64;
+    int is_double = stripe->pass == SECOND_PASS || stripe->norm->compute == FLOAT64;
     for (ptrdiff_t n = 0; n < repeats; n++) {
         ptrdiff_t begin = n * stripe->width + channel;
         if (is_double)
@@ -233,31 +236,32 @@ static void spread_values(const stripe_t *stripe, int parameter, ptrdiff_t chann
     }
 }
 
-/* A channel's values are those of its group. */
+/* Set the parameters of all channels: a channel has those of its group. */
 static void set_stripe_parameters(const stripe_t *stripe)
 {
     const norm_t *norm = stripe->norm;
     double values[2][STRIPE];
-    for (ptrdiff_t c = 0, some; c < stripe->width; c += some) {
-        ptrdiff_t channel = stripe->channel + c, group = channel / norm->per_group, at = stripe->o * norm->groups + group;
+    for (ptrdiff_t c = 0, run; c < stripe->width; c += run) {
+        ptrdiff_t channel = stripe->channel + c, group = channel / norm->per_group;
+        ptrdiff_t at = stripe->o * norm->groups + group;
         ptrdiff_t alike = (group + 1) * norm->per_group - channel; /* channels of this group that follow */
-        some = smaller(stripe->width - c, norm->per_group == 1 ? STRIPE : smaller(alike, STRIPE));
-        ptrdiff_t count = norm->per_group == 1 ? some : 1;
-        int parameters = sum_parameters_of(norm, at, count, stripe->round, values[0], values[1]);
+        run = smaller(stripe->width - c, norm->per_group == 1 ? STRIPE : smaller(alike, STRIPE));
+        ptrdiff_t count = norm->per_group == 1 ? run : 1;
+        int parameters = reduce_parameters(norm, at, count, stripe->pass, values[0], values[1]);
         for (int i = 0; i < parameters; i++) {
-            for (ptrdiff_t k = count; k < some; k++)
+            for (ptrdiff_t k = count; k < run; k++)
                 values[i][k] = values[i][0];
-            spread_values(stripe, i, c, some, values[i]);
+            set_stripe_values(stripe, i, c, run, values[i]);
         }
     }
 }
 
-void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t width, ptrdiff_t part,
-                enum round round)
+void reduce_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t width, ptrdiff_t part,
+                   enum statistics_pass pass)
 {
     stripe_t stripe;
     stripe.norm = norm;
-    stripe.round = round;
+    stripe.pass = pass;
     stripe.thread = thread;
     stripe.o = o;
     stripe.channel = channel;
@@ -266,8 +270,8 @@ void sum_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, 
     set_stripe_parameters(&stripe);
     ptrdiff_t pixel = part * PART, rows = smaller(PART, norm->space.count - pixel);
     ptrdiff_t sum = (o * norm->channels.count + channel) * norm->parts + part;
-    if (stands_in_line(&stripe, pixel, rows))
-        sum_in_line(&stripe, pixel, rows, sum);
+    if (can_reduce_by_columns(&stripe, pixel, rows))
+        reduce_stripe_by_columns(&stripe, pixel, rows, sum);
     else
-        sum_in_pieces(&stripe, pixel, rows, sum);
+        reduce_stripe_by_lanes(&stripe, pixel, rows, sum);
 }

@@ -1,37 +1,42 @@
-#include "norm/parts.h"
+#include "norm/reduce_scattered.h"
+#include "norm/reduce.h"
+#include "norm/tile.h"
 #include <string.h>
 
-/* Rows of lanes are found where they stand, in runs that are apart, by kernels that take tables of them: to collect
- * elements first takes longer than to add them up. */
+/* Rows of lanes are read where they lie, in separate runs, by kernels that take tables of their addresses: to
+ * collect the elements first takes longer than to add them up. */
 
 /* Rows of a part that begin in one run and end in another. */
 #define MAX_JOINED_ROWS (PART / SHORTEST_SCATTERED_RUN + 2)
 
 /* Bytes of a row, and of elements that complete no group, of any type. */
-#define ROW_BYTES (LANES * sizeof(double))
+#define LANES_BYTES (LANES * sizeof(double))
 #define REST_BYTES (GROUPS * sizeof(double))
 
 typedef struct {
-    void *rows[PART / LANES + 1]; /* where they stand; behind them, what completes no group */
-    _Alignas(64) char joined[MAX_JOINED_ROWS * 2 * ROW_BYTES], rest[REST_BYTES];
+    void *rows[PART / LANES + 1]; /* their addresses; behind them, that of the elements that complete no group */
+    _Alignas(CACHE_LINE) char joined[MAX_JOINED_ROWS * 2 * LANES_BYTES], rest[REST_BYTES];
 } row_table_t;
 
-int has_scattered(const norm_t *norm, const axes_t *axes, enum round round)
+_Static_assert(3 * sizeof(row_table_t) <= THREAD_SCRATCH_BYTES, "the scratch memory of a thread holds all tables");
+
+int can_reduce_scattered(const norm_t *norm, const axes_t *axes, enum statistics_pass pass)
 {
     ptrdiff_t length = axes->ndim == 2 ? axes->axis[1].extent : 0;
-    return norm->sums_in_place && norm->sums_kernels[SCATTERED_SUMS][round] && length >= SHORTEST_SCATTERED_RUN &&
+    return norm->reads_direct && norm->reduce_kernels[REDUCE_SCATTERED][pass] && length >= SHORTEST_SCATTERED_RUN &&
            length <= LONGEST_SCATTERED_RUN;
 }
 
-/* Of a size that the compiler does not know, to copy is a call: 32 bytes have an instruction or two. */
+/* Copy one row of lanes. To copy a size that the compiler does not know is a call: 32 bytes take an instruction or
+ * two. */
 static void copy_lanes(const norm_t *norm, char *to, const char *from)
 {
     for (ptrdiff_t i = 0; i < in_bytes(norm, LANES); i += 32)
         memcpy(to + i, from + i, 32);
 }
 
-/* Find rows of an array, from element `at` on. One that begins in a run and ends in the next is joined: a whole row of
- * either is copied, and what is too much goes where no row stands, or not yet. */
+/* Find rows of an array, from element `at` on. A row that begins in one run and ends in the next is joined: a whole
+ * row of either is copied, and what is too much goes where no row lies, or not yet. */
 static void find_rows(row_table_t *table, const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at,
                       ptrdiff_t rows)
 {
@@ -40,9 +45,9 @@ static void find_rows(row_table_t *table, const norm_t *norm, const axes_t *axes
     char *run_end = base + at / length * step + in_bytes(norm, length), *joined = table->joined + row_bytes;
     void **row = table->rows, **end = row + rows;
     for (;;) {
-        char *place = run_end - in_bytes(norm, left);
-        for (ptrdiff_t whole = smaller(left / LANES, end - row); whole > 0; whole--, place += row_bytes)
-            *row++ = place;
+        char *address = run_end - in_bytes(norm, left);
+        for (ptrdiff_t whole = smaller(left / LANES, end - row); whole > 0; whole--, address += row_bytes)
+            *row++ = address;
         if (row == end)
             return;
         left %= LANES;
@@ -58,8 +63,9 @@ static void find_rows(row_table_t *table, const norm_t *norm, const axes_t *axes
     }
 }
 
-/* Load elements at, ..., end - 1 of an array, which may be of several runs. */
-static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at, ptrdiff_t end, char *to)
+/* Load elements at, ..., end - 1 of an array, which may lie in several runs. */
+static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at, ptrdiff_t end,
+                      char *to)
 {
     for (ptrdiff_t run; at < end; at += run, to += in_bytes(norm, run)) {
         run = smaller(end - at, run_from(axes, at));
@@ -67,21 +73,19 @@ static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *b
     }
 }
 
-/* How far on the same elements of the next run stand, if they are to be asked for. */
+/* The distance to the same elements of the next run, if they should be prefetched. */
 static ptrdiff_t next_run(const norm_t *norm, const axes_t *axes, int array, ptrdiff_t at)
 {
     ptrdiff_t length = axes->axis[1].extent;
-    int asks = norm->far && length >= PREFETCHED_RUN && at + length < axes->count;
-    return asks ? in_elements(norm, axes->axis[0].strides[array]) : 0;
+    int prefetches = norm->exceeds_l2 && length >= PREFETCHED_RUN && at + length < axes->count;
+    return prefetches ? in_elements(norm, axes->axis[0].strides[array]) : 0;
 }
 
-_Static_assert(3 * sizeof(row_table_t) <= ROOM_BYTES, "a room holds the tables of all arrays that are summed up");
-
-void sum_scattered(const norm_t *norm, int thread, const axes_t *axes, char *const *bases, ptrdiff_t at, ptrdiff_t end,
-                   ptrdiff_t statistic, enum round round, ptrdiff_t sum)
+void reduce_scattered(const norm_t *norm, int thread, const axes_t *axes, char *const *bases, ptrdiff_t at,
+                      ptrdiff_t end, ptrdiff_t statistic, enum statistics_pass pass, ptrdiff_t sum)
 {
     ptrdiff_t sizes[SIZES] = {1, end - at}, whole = (end - at) / GROUPS * GROUPS;
-    row_table_t *tables = room_of(norm, thread);
+    row_table_t *tables = thread_scratch_of(norm, thread);
     void *arrays[SLOTS];
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
@@ -91,5 +95,5 @@ void sum_scattered(const norm_t *norm, int thread, const axes_t *axes, char *con
         arrays[i] = tables[n].rows;
         sizes[AHEAD + i] = next_run(norm, axes, i, at);
     }
-    sum_whole(norm, SCATTERED_SUMS, arrays, sizes, statistic, 1, round, sum);
+    reduce_full(norm, REDUCE_SCATTERED, arrays, sizes, statistic, 1, pass, sum);
 }

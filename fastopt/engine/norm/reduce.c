@@ -1,7 +1,8 @@
-#include "norm/parts.h"
+#include "norm/reduce.h"
+#include "core/tuning.h"
+#include "norm/axes.h"
+#include "norm/vectors.h"
 #include <string.h>
-
-/* What all sums have in common: parameters and kernels; and which of their ways a part of some channels goes. */
 
 static double value_at(const norm_t *norm, char *element)
 {
@@ -12,16 +13,16 @@ static double value_at(const norm_t *norm, char *element)
     return get_real(norm, value, 0);
 }
 
-void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *centres)
+void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum statistics_pass pass, double *centres)
 {
-    if (round == SECOND && norm->compute == FLOAT64) {
+    if (pass == SECOND_PASS && norm->compute == FLOAT64) {
         memcpy(centres, norm->mean + at, (size_t)count * sizeof(double));
         return;
     }
     ptrdiff_t o = at / norm->groups, group = at % norm->groups;
     int one_group = norm->groups == 1;
     ptrdiff_t step = one_group ? inner_stride(&norm->outer, X) : norm->per_group * inner_stride(&norm->channels, X);
-    for (ptrdiff_t k = 0, run; k < count; k += run) { /* statistics that stand at one distance */
+    for (ptrdiff_t k = 0, run; k < count; k += run) { /* statistics whose first values lie at one distance */
         ptrdiff_t channel = group * norm->per_group;
         char *first = norm->data[X] + offset_of(&norm->outer, X, o) + offset_of(&norm->channels, X, channel);
         run = one_group ? run_from(&norm->outer, o) : ceil_div(run_from(&norm->channels, channel), norm->per_group);
@@ -40,24 +41,24 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round ro
     }
 }
 
-int sum_parameters_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum round round, double *first,
+int reduce_parameters(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum statistics_pass pass, double *first,
                       double *second)
 {
-    if (sums_deviations(norm)) {
-        centres_of(norm, at, count, round, first);
+    if (reduces_deviations(norm)) {
+        centres_of(norm, at, count, pass, first);
         return 1;
     }
     given_statistics(norm, at, count, first, second);
     return 2;
 }
 
-void sum_whole(const norm_t *norm, enum way way, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at, ptrdiff_t count,
-               enum round round, ptrdiff_t sum)
+void reduce_full(const norm_t *norm, enum reducer reducer, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at,
+                 ptrdiff_t count, enum statistics_pass pass, ptrdiff_t sum)
 {
-    int is_double = round == SECOND || norm->compute == FLOAT64;
+    int is_double = pass == SECOND_PASS || norm->compute == FLOAT64;
     double values[2][MAX_REDUCED_ROWS];
     float rounded[2][MAX_REDUCED_ROWS];
-    int parameters = sum_parameters_of(norm, at, count, round, values[0], values[1]);
+    int parameters = reduce_parameters(norm, at, count, pass, values[0], values[1]);
     for (int i = 0; i < parameters; i++) {
         for (ptrdiff_t k = 0; k < count; k++)
             rounded[i][k] = (float)values[i][k];
@@ -65,17 +66,5 @@ void sum_whole(const norm_t *norm, enum way way, void **arrays, const ptrdiff_t 
     }
     arrays[SUM] = norm->first + sum;
     arrays[SUM + 1] = norm->second + sum;
-    norm->sums_kernels[way][round](arrays, sizes);
-}
-
-void sum_part(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel, ptrdiff_t part,
-              enum round round)
-{
-    for (ptrdiff_t width; channel < end_channel; channel += width) {
-        width = norm->walk == PLANES ? 1 : smaller(end_channel - channel, MAX_STRIPE);
-        if (norm->walk == PIXELS)
-            sum_stripe(norm, thread, o, channel, width, part, round);
-        else if (round == FIRST || waits_for_second(norm, o * norm->groups + channel / norm->per_group))
-            sum_plane(norm, thread, o, channel, part, round);
-    }
+    norm->reduce_kernels[reducer][pass](arrays, sizes);
 }

@@ -1,0 +1,37 @@
+/* Between arrays and the tiles that kernels take. */
+#ifndef FASTOPT_NORM_TILE_H
+#define FASTOPT_NORM_TILE_H
+#include "core/tuning.h"
+#include "norm/axes.h"
+
+/* What a kernel takes, and the blocks for arrays that it can't be pointed to. */
+typedef struct {
+    _Alignas(CACHE_LINE) char blocks[ARRAYS][BLOCK_BYTES];
+    void *arrays[SLOTS];
+    ptrdiff_t sizes[SIZES];
+    ptrdiff_t repeated_columns; /* of the rows that pixels are joined to; 0: their parameters are not made yet */
+    _Alignas(CACHE_LINE) char repeated[5][JOINED_ELEMENTS * sizeof(double) + CACHE_LINE];
+} tile_args_t;
+
+_Static_assert(sizeof(tile_args_t) <= THREAD_SCRATCH_BYTES, "a thread's scratch memory holds what a kernel takes");
+
+/* Part of an array, at these rows and columns, whose neighbours all lie at one distance. */
+static inline tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+                             ptrdiff_t cols)
+{
+    ptrdiff_t outer = norm->layout == ROWS ? 0 : offset_of(&norm->outer, array, o);
+    ptrdiff_t offset = outer + offset_of(row_axes(norm), array, row) + offset_of(col_axes(norm), array, col);
+    ptrdiff_t row_stride = inner_stride(row_axes(norm), array);
+    return (tile_t){norm->data[array] + offset, rows, cols, row_stride, col_stride(norm, array)};
+}
+
+/* Load a tile into a block. */
+void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block);
+
+/* Store a block into a tile. */
+void store_tile(const norm_t *norm, int array, const tile_t *tile, const char *block);
+
+/* True if that is done with non-temporal stores. */
+int is_stored_nontemporal(const norm_t *norm, int array, const tile_t *tile);
+
+#endif
