@@ -39,7 +39,7 @@ LEAST = {"float32": 2.0**-126, "float64": 2.0**-1022}
 
 
 def run(
-    direction: str, form: int, dtype: str, labels: tuple[str, ...], groups: int, views: dict[str, View],
+    direction: str, variant: int, dtype: str, labels: tuple[str, ...], groups: int, views: dict[str, View],
     x: Any, given: Sequence[Any], results: Sequence[Result], numbers: Numbers, device: int, stream: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
     """Put the kernels of one call into the stream; return its results at once. Nothing waits.
@@ -55,7 +55,9 @@ def run(
                 array, views[result.name] = _made(result, x, like, dtype, device, handle)
             returned.append(array)
         arrays = tuple(Given(name, view.storage, view.shape, view.strides) for name, view in views.items())
-        _launch(Norm(direction, form, dtype, labels, groups, arrays, device, numbers.unbiased), views, numbers, handle)
+        _launch(
+            Norm(direction, variant, dtype, labels, groups, arrays, device, numbers.unbiased), views, numbers, handle
+        )
     wrote([result.given for result in results if result.given is not None])
     return tuple(returned)
 

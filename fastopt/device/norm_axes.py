@@ -34,7 +34,7 @@ class Norm(NamedTuple):
     #: "forward", "inference", "backward", "backward_inference", "addition" or "addition_backward".
     direction: str
     #: Bit 0 says relu, bit 1 residual.
-    form: int
+    variant: int
     dtype: str
     #: What x's axes are: "outer", "channel" or "space".
     labels: tuple[str, ...]

@@ -103,13 +103,13 @@ class _Planner(NormAxes):
             self.need(name, "float64", count(self.statistics))
         self.need("asked", "float64", 1)
         self.need_parameters("rounded", "scale", "shift")
-        for second_round in (False, True) if self.elements else (False,):
+        for second_pass in (False, True) if self.elements else (False,):
             centre = _Operand("centre", self.given["x"].storage, "x", "centre")
-            if second_round and self.norm.dtype == "float64":
+            if second_pass and self.norm.dtype == "float64":
                 centre = self.parameter("centre", "means", "float64")
             if self.elements:
-                self.sum_up("deviations", ["x"], [centre], wide=second_round)
-            self.moments(centre, second_round)
+                self.sum_up("deviations", ["x"], [centre], wide=second_pass)
+            self.moments(centre, second_pass)
         self.normalise()
 
     def inference(self) -> None:
@@ -157,7 +157,7 @@ class _Planner(NormAxes):
         self.apply("unchanged_gradient", [])
 
     def gate(self) -> list[str]:
-        return ["y"] if self.norm.form & 1 else []
+        return ["y"] if self.norm.variant & 1 else []
 
     # ---- Operands and scratch memory
 
@@ -193,14 +193,14 @@ class _Planner(NormAxes):
         wide: bool = False,
     ) -> None:  # fmt: skip
         """Sum up every part of every channel; of samples, of every group."""
-        walked = [*map(self.operand, read), *weight]
-        every = [*walked, *own]
+        reads = [*map(self.operand, read), *weight]
+        every = [*reads, *own]
         names = [each.name for each in every]
         rows = merged(_renamed(self.statistics if self.samples else [*self.outer, *self.channels], every), names)
-        walk = merged(_renamed(self.members if self.samples else self.space, walked), names)
+        reduced = merged(_renamed(self.members if self.samples else self.space, reads), names)
         columns = not self.samples and self.runs_across()
         words = {
-            "rows": count(rows), "parts": self.parts, "part": PART, "length": count(walk),
+            "rows": count(rows), "parts": self.parts, "part": PART, "length": count(reduced),
             "per_group": 1 if self.samples else self.per_group,
         }  # fmt: skip
         units = count(rows) * self.parts
@@ -210,47 +210,49 @@ class _Planner(NormAxes):
             words.update(inner=inner, tiles=-(-inner // (threads // LANES)))
             blocks = count(self.outer) * self.parts * words["tiles"]
         else:
-            groups = _power_of_two(-(-min(count(walk), PART) // (GROUP * LANES)))
+            groups = _power_of_two(-(-min(count(reduced), PART) // (GROUP * LANES)))
             threads = machine().threads(THREADS, groups * LANES)
             words.update(groups=groups)
             blocks = -(-units * groups * LANES // threads)
-        arrays = [Array(each.name, each.storage) for each in walked]
+        arrays = [Array(each.name, each.storage) for each in reads]
         arrays += [Array(each.name, each.storage, along=False) for each in own]
-        form = 0 if function == "deviations" else self.norm.form & 1
+        variant = 0 if function == "deviations" else self.norm.variant & 1
         mapping = "columns" if columns else "line"
-        writer = Sums(function, form, tuple(arrays), self.norm.dtype, len(rows), len(walk), mapping, wide)
-        self.add(writer, every, rows, walk, {**words, **words_of("w", walk, names, LANES)}, blocks, threads)
+        writer = Sums(function, variant, tuple(arrays), self.norm.dtype, len(rows), len(reduced), mapping, wide)
+        self.add(writer, every, rows, reduced, {**words, **words_of("w", reduced, names, LANES)}, blocks, threads)
 
     def sum_up_features(self) -> None:
         """Samples: sum up every part of a feature's samples, for dweight and dbias."""
         every = [self.operand(name) for name in ("dy", "x", *self.gate(), "mean", "rstd")]
         names = [each.name for each in every]
         rows = merged(_renamed(self.channels, every), names)
-        walk = merged(_renamed(self.outer, every), names)
-        part = -(-max(16, -(-count(walk) // 64)) // GROUP) * GROUP
-        parts = -(-count(walk) // part)
-        words = {"rows": count(rows), "parts": parts, "part": part, "length": count(walk)}
+        reduced = merged(_renamed(self.outer, every), names)
+        part = -(-max(16, -(-count(reduced) // 64)) // GROUP) * GROUP
+        parts = -(-count(reduced) // part)
+        words = {"rows": count(rows), "parts": parts, "part": part, "length": count(reduced)}
         self.need("features_first", "float64", count(rows) * parts)
         self.need("features_second", "float64", count(rows) * parts)
         threads = machine().threads(THREADS // 4, 4)
         arrays = tuple(Array(each.name, each.storage) for each in every)
-        writer = Sums("gradient_terms", self.norm.form & 1, arrays, self.norm.dtype, len(rows), len(walk), "single")
+        writer = Sums(
+            "gradient_terms", self.norm.variant & 1, arrays, self.norm.dtype, len(rows), len(reduced), "single"
+        )
         self.feature_parts = parts
         self.add(
-            writer, every, rows, walk, {**words, **words_of("w", walk, names, 1)}, -(-count(rows) * parts // threads),
-            threads, {"first": "features_first", "second": "features_second"},
+            writer, every, rows, reduced, {**words, **words_of("w", reduced, names, 1)},
+            -(-count(rows) * parts // threads), threads, {"first": "features_first", "second": "features_second"},
         )  # fmt: skip
 
     # ---- Statistics
 
-    def moments(self, centre: _Operand, second_round: bool) -> None:
+    def moments(self, centre: _Operand, second_pass: bool) -> None:
         """Mean and rstd, running statistics, parameters."""
         names = ["mean", "rstd", *(name for name in ("running_mean", "running_var") if name in self.given)]
         every = [centre, *map(self.operand, names)]
         rows = merged(_renamed(self.statistics, every), [each.name for each in every])
         words = {**self.team_words(rows), "values": self.values if self.elements else 0}
         words["updates_var"] = int(self.updates_var())
-        writer = Moments(_arrays(every), self.norm.dtype, len(rows), second_round)
+        writer = Moments(_arrays(every), self.norm.dtype, len(rows), second_pass)
         self.add_team(writer, every, rows, words)
 
     def updates_var(self) -> bool:
@@ -339,7 +341,7 @@ class _Planner(NormAxes):
         down = alike and len(along) > len(arrays)
         kind = ColumnElements if down else Elements
         writer = kind(
-            function, self.norm.form, _arrays(arrays), tuple(map(array_of, parameters)), self.norm.dtype, len(rows),
+            function, self.norm.variant, _arrays(arrays), tuple(map(array_of, parameters)), self.norm.dtype, len(rows),
             contiguous,
         )  # fmt: skip
         if down:
@@ -371,8 +373,8 @@ class _Planner(NormAxes):
         self.add(writer, every, [], [*rows, column], words, words["units"], threads)
 
     def shaped_like_x(self, function: str) -> list[str]:
-        """The arrays of x's shape that a function reads and writes, in the form that is asked for."""
-        relu, residual = self.norm.form & 1, self.norm.form & 2
+        """The arrays of x's shape that a function reads and writes, in the variant that is asked for."""
+        relu, residual = self.norm.variant & 1, self.norm.variant & 2
         if function in ("normalise", "unchanged"):
             return ["x", *["residual"] * bool(residual), "out"]
         read = ["dy"] if function in ("input_gradient_fixed", "unchanged_gradient") else ["dy", "x"]

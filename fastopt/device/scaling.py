@@ -11,7 +11,7 @@ import numpy as np
 
 from fastopt.backends.cuda import WrittenKernel
 from fastopt.codegen.cuda.norm import THREADS
-from fastopt.codegen.cuda.scaling import SCALED, VALUES, First, Gather, Join, Scale, Spoil
+from fastopt.codegen.cuda.scaling import SCALED, VALUES, ColumnStats, First, Join, NonfiniteProbe, Scale
 from fastopt.device.arrays import new
 from fastopt.device.axes import ADDRESSES, Axis, reach
 from fastopt.device.machine import Argument, Memory
@@ -29,10 +29,10 @@ Place = tuple[int, int, float]
 FINDING_THREADS = 32
 
 
-def gather(
+def column_stats(
     x: Any, view: View, dtype: str, part: int, step: int, device: int, stream: Any
 ) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-    """Return of each feature: the centre; and what is gathered of deviations from it.
+    """Return of each feature: the centre; and statistics of deviations from it.
 
     A part has so many samples, and centres are refined by every ``step``-th one.
     """
@@ -48,7 +48,7 @@ def gather(
         if samples > step:
             centres = call.refined(centres, values, step)
         call.launch(
-            Gather((view.storage,), dtype), -(-parts * features // call.threads),
+            ColumnStats((view.storage,), dtype), -(-parts * features // call.threads),
             {"part": part, "parts": parts}, centres, partials,
         )  # fmt: skip
         call.launch(Join((), "float64"), -(-features // call.threads), {"parts": parts}, partials, values)
@@ -62,7 +62,7 @@ def first_not_finite(x: Any, view: View, dtype: str, device: int, stream: Any) -
         if 0 in view.shape:
             return None
         call = _Call(device, handle, view, dtype)
-        return call.first_place() if call.is_spoiled() else None
+        return call.first_place() if call.has_nonfinite() else None
 
 
 def scale(
@@ -140,7 +140,7 @@ class _Call:
             "samples": some, "part": some, "parts": 1, "x_sample": self.words["x_sample"] * step,
             "x_start": self.words["x_start"] + self.words["x_sample"] * (step // 2),
         }  # fmt: skip
-        writer = Gather((self.views["x"].storage,), self.dtype)
+        writer = ColumnStats((self.views["x"].storage,), self.dtype)
         self.launch(writer, -(-self.features // self.threads), words, centres, values)
         count, total = values.fetch(self).reshape(-1, self.features)[:2]
         moved = refined_centres(count, total, centres.fetch(self))
@@ -152,13 +152,13 @@ class _Call:
         feature = int(samples.argmin())
         return int(samples[feature]), feature, float(values[feature])
 
-    def is_spoiled(self) -> bool:
+    def has_nonfinite(self) -> bool:
         """Return whether some x is not finite."""
         word = _Numbers(machine().filled(self.device, self.stream, bytes(8)), "word", 1)
-        self.along(Spoil((self.views["x"].storage,), self.dtype), word)
+        self.along(NonfiniteProbe((self.views["x"].storage,), self.dtype), word)
         return bool(word.fetch(self)[0])
 
-    def along(self, writer: Scale | Spoil, values: _Numbers) -> None:
+    def along(self, writer: Scale | NonfiniteProbe, values: _Numbers) -> None:
         """Launch a kernel whose blocks have some neighbouring features, or one where samples stand closer together.
 
         Memory order decides, by the array that is written.

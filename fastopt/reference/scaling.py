@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 
 
-def gather(x: NDArray[Any]) -> tuple[Values, ...]:
+def column_stats(x: NDArray[Any]) -> tuple[Values, ...]:
     """Return of each feature how many values it has, their mean, squared deviations' sum, least and greatest value.
 
     A NaN is no value. Of no values mean and sum are 0, the least is infinity, and the greatest -infinity. In two

@@ -229,7 +229,7 @@ class Scaler(Fitted):
         return seen
 
     def _gather(self, x: Array, features: int | None, stream: Stream) -> ColumnStatistics:
-        count, mean, m2, lowest, highest = columns.gather(
+        count, mean, m2, lowest, highest = columns.column_stats(
             x, features, self.nan == "refuse", self.backend, self.num_threads, stream
         )
         # Which zero was seen first, +0 or -0, is nothing: + 0.0 makes one of both.

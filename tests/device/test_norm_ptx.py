@@ -57,8 +57,8 @@ def kernels(where, direction, fused=True, storage="float32", dtype="float32"):
     given += [norm_axes.Given(name, dtype, *of_statistics) for name in statistics]
     given += [norm_axes.Given(name, dtype, (shape[1],), (1,)) for name in vectors]
     groups = {"samples": norm_axes.LAYER, "grouped": 8}.get(where, 64)
-    form = fused * (1 if direction == "addition_backward" else 3)  # which passes one gradient on, not two
-    norm = norm_axes.Norm(direction, form, dtype, labels, groups, tuple(given), 0, True)
+    variant = fused * (1 if direction == "addition_backward" else 3)  # which passes one gradient on, not two
+    norm = norm_axes.Norm(direction, variant, dtype, labels, groups, tuple(given), 0, True)
     return list(dict.fromkeys(launch.kernel for launch in norm_plan.plan(norm).launches))
 
 
@@ -149,7 +149,7 @@ def test_each_element_is_loaded_and_stored_once(where, direction, fused):
             assert times in (1, 2)
             assert loaded == times * (own + elements * loads)
         elif isinstance(kernel.writer, cuda.Sums) and not kernel.writer.wide:
-            walked = sum(each.along for each in kernel.writer.arrays)
+            along = sum(each.along for each in kernel.writer.arrays)
             rest = 7 if kernel.writer.mapping == "single" else 1
-            assert loaded == len(kernel.writer.arrays) - walked + (GROUP + rest) * walked
+            assert loaded == len(kernel.writer.arrays) - along + (GROUP + rest) * along
             assert stored == 2 + (kernel.writer.function == "deviations")

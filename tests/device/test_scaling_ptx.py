@@ -6,15 +6,25 @@ import re
 
 import pytest
 
-from fastopt.codegen.cuda.scaling import GATHERED, JOINED, SCALED, VALUES, First, Gather, Join, Scale, Spoil
+from fastopt.codegen.cuda.scaling import (
+    GATHERED,
+    JOINED,
+    SCALED,
+    VALUES,
+    ColumnStats,
+    First,
+    Join,
+    NonfiniteProbe,
+    Scale,
+)
 from tests.device.ptx import assert_wide_indices, check, contractible, cuda, generations, ptx_of
 
 KINDS = {
     "scale": lambda storage, dtype: Scale((storage, storage), dtype),
-    "spoil": lambda storage, dtype: Spoil((storage,), dtype),
+    "nonfinite_probe": lambda storage, dtype: NonfiniteProbe((storage,), dtype),
     "first": lambda storage, dtype: First((storage,), dtype, True),
     "first that is not": lambda storage, dtype: First((storage,), dtype, False),
-    "gather": lambda storage, dtype: Gather((storage,), dtype),
+    "column_stats": lambda storage, dtype: ColumnStats((storage,), dtype),
     "join": lambda storage, dtype: Join((), "float64"),
 }
 STORED = [("float32", "float32"), ("float64", "float64"), ("float16", "float32"), ("bfloat16", "float32")]
@@ -33,7 +43,7 @@ def test_every_kernel(kind, storage, dtype, generation):
     """Computed in float64 is what is gathered, and nothing else of float32."""
     text = check(kernel_of(kind, storage, dtype), generation)
     arithmetic = re.findall(r"\b(?:add|sub|mul|div)\.rn\.f64", text)
-    assert bool(arithmetic) == (kind in ("gather", "join") or dtype == "float64")
+    assert bool(arithmetic) == (kind in ("column_stats", "join") or dtype == "float64")
     if kind == "scale":
         assert ("div.rn.ftz.f32" if dtype == "float32" else "div.rn.f64") in text
     shares = kind.startswith("first") and generation >= (10, 0)  # with addresses of 32 bits, which are added up there
@@ -43,13 +53,13 @@ def test_every_kernel(kind, storage, dtype, generation):
 
 def test_subnormal_numbers_are_flushed_before_they_are_widened():
     """As the host's conversions have it."""
-    conversions = re.findall(r"\bcvt\.\S*f64\.f32", ptx_of(kernel_of("gather"), (9, 0)))
+    conversions = re.findall(r"\bcvt\.\S*f64\.f32", ptx_of(kernel_of("column_stats"), (9, 0)))
     assert conversions
     assert all(".ftz" in conversion for conversion in conversions)
 
 
 #: How many are under way at a time.
-LOADS = {"scale": SCALED, "spoil": SCALED, "gather": GATHERED, "join": JOINED * len(VALUES)}
+LOADS = {"scale": SCALED, "nonfinite_probe": SCALED, "column_stats": GATHERED, "join": JOINED * len(VALUES)}
 
 
 @pytest.mark.parametrize("kind", LOADS)
@@ -61,4 +71,4 @@ def test_elements_are_asked_for_before_the_first_is_used(kind):
 
 def test_a_contraction_would_be_found(monkeypatch):
     monkeypatch.setattr(cuda, "LINK_OPTIONS", ("-lto",))
-    assert contractible(cuda.ptx(kernel_of("gather"), (9, 0)))
+    assert contractible(cuda.ptx(kernel_of("column_stats"), (9, 0)))

@@ -21,7 +21,7 @@ from fastopt.codegen.cuda.norm_sums import Sums
 from fastopt.codegen.cuda.random import NAMES as RANDOM_NAMES
 from fastopt.codegen.cuda.random import Random
 from fastopt.codegen.cuda.scaling import NAMES as COLUMN_NAMES
-from fastopt.codegen.cuda.scaling import First, Gather, Join, Scale, Spoil
+from fastopt.codegen.cuda.scaling import ColumnStats, First, Join, NonfiniteProbe, Scale
 from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
 from fastopt.codegen.parse import FORMS, SHARED_SCALARS, source_of
 from fastopt.errors import BackendUnavailable
@@ -235,7 +235,7 @@ class WrittenKernel(NamedTuple):
     See `fastopt.codegen.cuda.norm` and `fastopt.codegen.cuda.scaling`.
     """
 
-    writer: Sums | Elements | Moments | Gradients | Fixed | Totals | Scale | Spoil | First | Gather | Join
+    writer: Sums | Elements | Moments | Gradients | Fixed | Totals | Scale | NonfiniteProbe | First | ColumnStats | Join
 
     @property
     def dtype(self) -> str:

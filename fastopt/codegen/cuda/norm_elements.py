@@ -19,7 +19,7 @@ class Elements:
     """
 
     function: str
-    form: int
+    variant: int
     arrays: tuple[Array, ...]
     parameters: tuple[Array | str, ...]
     dtype: str
@@ -56,7 +56,7 @@ class Elements:
 
     def text(self, source: str) -> str:
         """The module."""
-        loop, functions = loop_of(source, self.function, self.form)
+        loop, functions = loop_of(source, self.function, self.variant)
         called = [loop.gradient if loop.backward else loop.finish, self.function]
         arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words])
         kernel = f"def kernel({arguments}):\n{self._body(loop)}"
@@ -88,7 +88,7 @@ class Elements:
 
     def _elements(self, loop: Loop) -> list[str]:
         """All loads, then all arithmetic, then all stores: each but the first has a condition of its own."""
-        read = [each for each in self._walked() if each.name not in loop.written]
+        read = [each for each in self._along_row() if each.name not in loop.written]
         lines: list[str] = []
         for k in range(self.unroll):
             loads = [f"{each.name}_{k} = {loaded(each, self._place(each, k), self.dtype)}" for each in read]
@@ -104,7 +104,7 @@ class Elements:
             lines += self._if_there(k, stores)
         return lines
 
-    def _walked(self) -> list[Array]:
+    def _along_row(self) -> list[Array]:
         """The arrays that a thread has elements of."""
         return [each for each in self.all_arrays if each.along]
 
@@ -190,7 +190,7 @@ class ColumnElements(Elements):
     def _if_there(self, k: int, lines: list[str]) -> list[str]:
         return [f"if i{k} < end:", *(f"    {line}" for line in lines)] if k else lines
 
-    def _walked(self) -> list[Array]:
+    def _along_row(self) -> list[Array]:
         return list(self.arrays)
 
     def _next(self, k: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import ClassVar
 from .norm import HEADER, LEAVE_UNLESS_ASKED, Array, indent, loaded, stored
 from .places import extents, find, strides
 
-#: Numbers in float64 that the text goes by: the first round's centre is so many standard deviations from the mean at
+#: Numbers in float64 that the text goes by: the first pass's centre is so many standard deviations from the mean at
 #: most, squared; and below this variance squares of float32 deviations might be subnormal, and so lost.
 NAMES64 = {"farthest": 16.0, "least_variance": 2.0**-96, "huge": 1.7976931348623157e308, "waiting": -1.0}
 
@@ -158,7 +158,7 @@ class _Statistics:
 class Moments(_Statistics):
     """From sums of deviations to mean and rstd, running statistics, and the parameters of `normalise`."""
 
-    second_round: bool
+    second_pass: bool
 
     own_words: ClassVar[tuple[str, ...]] = ("rows", "channels", "parts", "team", "values", "updates_var")
     scalars: ClassVar[tuple[str, ...]] = (
@@ -174,13 +174,13 @@ class Moments(_Statistics):
 
     @property
     def own_pointers(self) -> list[tuple[str, str]]:
-        """Sums, statistics between the rounds, parameters."""
+        """Sums, statistics between the passes, parameters."""
         parameters = [(name, self.dtype) for name in ("rounded", "scale", "shift")]
         return [(name, "float64") for name in ("asked", "first", "second", "means", "waits")] + parameters
 
     def text(self, source: str) -> str:
         """The module."""
-        asked = "row < rows" + " and waits_[row] < zero64" * self.second_round
+        asked = "row < rows" + " and waits_[row] < zero64" * self.second_pass
         finish = [
             *self.places(),
             "mean = zero64",
@@ -204,13 +204,13 @@ class Moments(_Statistics):
             "else:",
             "    asked_[none] = waiting",  # whoever writes it, it is the same
         ]
-        leave = indent(LEAVE_UNLESS_ASKED * self.second_round, 1)
+        leave = indent(LEAVE_UNLESS_ASKED * self.second_pass, 1)
         body = leave + self.collect(asked, ["first += a", "second += b"], finish)
         return self.module(RSTD_OF, UPDATED, body=body)
 
     def _judge(self) -> list[str]:
-        """Whether a second round can make it better."""
-        if self.second_round:
+        """Whether a second pass can improve it."""
+        if self.second_pass:
             return []
         if self.dtype == "float64":
             return ["good = False"]

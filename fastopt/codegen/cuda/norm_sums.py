@@ -19,11 +19,11 @@ class Sums:
     """
 
     function: str
-    form: int
+    variant: int
     arrays: tuple[Array, ...]
     dtype: str
     rows: int
-    walk: int
+    reduced: int
     mapping: str
     wide: bool = False
 
@@ -34,25 +34,25 @@ class Sums:
     @property
     def pointers(self) -> list[tuple[str, str]]:
         """Names of the pointers, and what is there."""
-        rounds = [("asked", "float64")] if self.function == "deviations" else []
-        rounds += [("waits", "float64")] if self.wide else []
+        passes = [("asked", "float64")] if self.function == "deviations" else []
+        passes += [("waits", "float64")] if self.wide else []
         sums = [("first", "float64"), ("second", "float64")]
-        return [*((each.name, each.storage) for each in self.arrays), *rounds, *sums]
+        return [*((each.name, each.storage) for each in self.arrays), *passes, *sums]
 
     @property
     def words(self) -> list[str]:
         """Names of the indices and sizes."""
         words = ["rows", "parts", "part", "length"]
         words += {"line": ["groups"], "columns": ["inner", "tiles"], "single": []}[self.mapping]
-        words += ["per_group"] * self.wide + extents("r", self.rows) + extents("w", self.walk) + digits(self.walk)
+        words += ["per_group"] * self.wide + extents("r", self.rows) + extents("w", self.reduced) + digits(self.reduced)
         for each in self.arrays:
             words += [f"{each.name}_start", *strides(each.name, "r", self.rows)]
-            words += [*strides(each.name, "w", self.walk), *steps(each.name, self.walk)] if each.along else []
+            words += [*strides(each.name, "w", self.reduced), *steps(each.name, self.reduced)] if each.along else []
         return words
 
     def text(self, source: str) -> str:
         """The module."""
-        loop, functions = loop_of(source, self.function, self.form)
+        loop, functions = loop_of(source, self.function, self.variant)
         called = [loop.gradient, self.function] if loop.backward else [self.function]
         body = {"line": self._line, "columns": self._columns, "single": self._single}[self.mapping](loop)
         arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words])
@@ -60,7 +60,7 @@ class Sums:
         return "\n\n".join([HEADER, *(inlined(name, functions[name]) for name in called), kernel])
 
     def _begin(self) -> list[str]:
-        """The first round takes back that a second is asked for; which is over at once if it is not."""
+        """The first pass resets the request for a second one, which returns at once if there is none."""
         if self.function != "deviations":
             return []
         if self.wide:
@@ -92,7 +92,7 @@ class Sums:
                 "        i = begin + group * group_size + lane",
                 "        if i < end:",
             ], 1)
-            + indent([*self._row(loop), *self._walk("i"), *self._group(loop, "lanes")], 4)
+            + indent([*self._row(loop), *self._find("i"), *self._group(loop, "lanes")], 4)
             + indent([
                 "    firsts[thread] = first",
                 "    seconds[thread] = second",
@@ -138,7 +138,7 @@ class Sums:
                 "    i = begin + lane",
                 f"    if {has} and i < end:",
             ], 1)
-            + indent([*self._row(loop), *self._walk("i")], 3)
+            + indent([*self._row(loop), *self._find("i")], 3)
             + indent(["while i < end:"], 3)
             + indent([*self._group(loop, "lanes"), "i += group_size"], 4)
             + indent([
@@ -167,7 +167,7 @@ class Sums:
                 "    second = zero64",
                 "    i = begin",
             ], 1)
-            + indent([*self._row(loop), *self._walk("i")], 2)
+            + indent([*self._row(loop), *self._find("i")], 2)
             + indent(["while i < end:"], 2)
             + indent([*self._group(loop, "single"), "i += lane_group"], 3)
             + indent([
@@ -208,22 +208,22 @@ class Sums:
                 lines += [f"{each.name} = {self._wide(loaded(each, f'{each.name}_row', self.dtype))}"]
         return lines
 
-    def _walk(self, index: str) -> list[str]:
+    def _find(self, index: str) -> list[str]:
         places = [(each.name, f"{each.name}_at", f"{each.name}_row") for each in self.arrays if each.along]
-        return find(index, "w", self.walk, places)
+        return find(index, "w", self.reduced, places)
 
     def _group(self, loop: Loop, step: str) -> list[str]:
         """Terms of a group, added up in their own type; of a whole one, all elements are asked for at once."""
-        walked = [each for each in self.arrays if each.along]
-        forward = advance(self.walk, [each.name for each in walked])
+        read = [each for each in self.arrays if each.along]
+        forward = advance(self.reduced, [each.name for each in read])
         whole: list[str] = []
         for k in range(GROUP):
-            whole += [f"{each.name}_{k} = {loaded(each, f'{each.name}_at', self.dtype)}" for each in walked]
+            whole += [f"{each.name}_{k} = {loaded(each, f'{each.name}_at', self.dtype)}" for each in read]
             whole += forward
         whole += [f"a, b = {self._terms(loop, '0')}"]
         for k in range(1, GROUP):
             whole += [f"c, d = {self._terms(loop, str(k))}", "a += c", "b += d"]
-        each_load = [f"{each.name}_0 = {loaded(each, f'{each.name}_at', self.dtype)}" for each in walked]
+        each_load = [f"{each.name}_0 = {loaded(each, f'{each.name}_at', self.dtype)}" for each in read]
         rest = [*each_load, f"a, b = {self._terms(loop, '0')}", f"k = i + {step}", "while k < end:"]
         more = [*forward, *each_load, f"c, d = {self._terms(loop, '0')}", "a += c", "b += d", f"k += {step}"]
         whole_fits = f"i + (lane_group - single) * {step} < end"

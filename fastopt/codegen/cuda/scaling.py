@@ -159,7 +159,7 @@ class Scale(_Along):
 
 
 @dataclass(frozen=True)
-class Spoil(_Along):
+class NonfiniteProbe(_Along):
     """Says whether some x is not finite: a word, 0 before, then is 1."""
 
     @property
@@ -226,7 +226,7 @@ class First(_Columns):
 
 
 @dataclass(frozen=True)
-class Gather(_Columns):
+class ColumnStats(_Columns):
     """Gathers each feature's parts: a thread has one, from its first sample to its last."""
 
     own_words: ClassVar[tuple[str, ...]] = ("part", "parts")

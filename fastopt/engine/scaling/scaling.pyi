@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-def gather(
+def column_stats(
     x: Any, features: int | None, refuse: bool, backend: str | None, num_threads: int | None, stream: Any
 ) -> tuple[npt.NDArray[np.float64], ...]: ...
 def scale(

@@ -300,29 +300,29 @@ cdef class Call:
         leave_memory(scratch)
         return 0
 
-    cdef tuple gather(self):
+    cdef tuple column_stats(self):
         if self.device != HOST:
-            return self.gather_on_device()
+            return self.stats_on_device()
         if self.is_reference:
             from fastopt.reference import scaling as scaling_reference
 
-            return scaling_reference.gather(as_float(self.x))
-        return self.gather_on_host()
+            return scaling_reference.column_stats(as_float(self.x))
+        return self.stats_on_host()
 
-    cdef tuple gather_on_device(self):
+    cdef tuple stats_on_device(self):
         cdef double *pointers[5]
         cdef int i
         cdef ndarray centre
         view = self.view(0)
         samples = cnp.PyArray_DIM(self.x, 0)
         part, step = samples_per_part(samples), refining_step(samples)
-        centre, sums = devices.dispatch("scaling").gather(self.given, view, self.dtype(), part, step, self.device, self.stream)
+        centre, sums = devices.dispatch("scaling").column_stats(self.given, view, self.dtype(), part, step, self.device, self.stream)
         for i in range(STATS_PER_COLUMN):
             pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>sums[i])
         finish_column_stats(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)
         return tuple(sums)
 
-    cdef tuple gather_on_host(self):
+    cdef tuple stats_on_host(self):
         cdef double *pointers[5]
         cdef int i
         cdef char *scratch = <char *>malloc(column_stats_bytes(&self.scaling))
@@ -376,21 +376,21 @@ cdef matrix_t matrix_of(ndarray array, storage stored):
     return matrix
 
 
-def gather(x, features, bint refuse, backend, num_threads, stream):
+def column_stats(x, features, bint refuse, backend, num_threads, stream):
     """Return of each feature of x: count, mean, sum of squared deviations, lowest and highest, NaN left out.
 
     Raises for an infinity, and if ``refuse`` is true for a NaN. ``features`` is how many there must be, or None.
     """
     cdef Call call = Call(x, None, False, features, backend, num_threads, stream)
     cdef Py_ssize_t samples = call.samples()
-    gathered = call.gather()
-    count, _, _, lowest, highest = gathered
+    stats = call.column_stats()
+    count, _, _, lowest, highest = stats
     infinite = numpy.isinf(lowest) & (count > 0) | numpy.isinf(highest) & (count > 0)
     if infinite.any() or (refuse and (count < samples).any()):
         if refuse:
             call.refuse_first()
         raise refusal(numpy.inf, int(infinite.argmax()))
-    return gathered
+    return stats
 
 
 def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads, stream):
@@ -424,7 +424,7 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
 
 
 def readable(x, features, num_threads, stream):
-    """Return x as an ndarray, checked as by `gather`, all of it finite, and of the host's memory; and what pins that."""
+    """Return x as an ndarray, checked as by `column_stats`, all of it finite, and of the host's memory; and what pins that."""
     cdef Call call = Call(x, None, False, features, None, num_threads, stream)
     call.expect_on_host()
     call.samples()
