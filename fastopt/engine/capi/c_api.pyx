@@ -24,7 +24,7 @@ from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport HOST, Intake, array_t
 from fastopt.engine.update.job cimport (
     BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
-    number_units, plan_job, room_t, run_units, storage,
+    number_units, plan_job, thread_scratch_t, run_units, storage,
     storage_size, task_t, view_t,
 )
 from fastopt.engine.threads.threads cimport choose_threads, parallel_for
@@ -202,7 +202,7 @@ cdef int run_jobs(
     cdef Py_ssize_t planned = 0, elements = 0, units
     cdef int error = FASTOPT_OK
     cdef bint is_tiled = False
-    cdef char *rooms = NULL
+    cdef char *scratch = NULL
     while planned < ntensors and error == FASTOPT_OK:
         error = plan_tensor(&jobs[planned], task, &tensors[planned])
         elements += tensors[planned].count
@@ -210,14 +210,14 @@ cdef int run_jobs(
         planned += 1
     threads = choose_threads(elements * task.narrays, threads)
     if is_tiled and error == FASTOPT_OK:
-        rooms = <char *>malloc(threads * sizeof(room_t) + 64)
-        todo.rooms = <room_t *>(rooms + 64 - <size_t>rooms % 64)
-        if rooms == NULL:
+        scratch = <char *>malloc(threads * sizeof(thread_scratch_t) + 64)
+        todo.scratch = <thread_scratch_t *>(scratch + 64 - <size_t>scratch % 64)
+        if scratch == NULL:
             error = FASTOPT_NO_MEMORY
     if error == FASTOPT_OK:
         units = number_units(jobs, ntensors)
         parallel_for(run_units, &todo, units, LARGEST_CHUNK, threads)
-    free(rooms)
+    free(scratch)
     while planned:
         planned -= 1
         free(jobs[planned].layout)

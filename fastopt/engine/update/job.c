@@ -210,7 +210,7 @@ static void draw_for(const task_t *task, void **arrays, const tile_t *places, ui
     }
 }
 
-static void run_tiles(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t last)
+static void run_tiles(const job_t *job, thread_scratch_t *scratch, ptrdiff_t first, ptrdiff_t last)
 {
     const task_t *task = job->task;
     tile_t tiles[MAX_SLOTS];
@@ -224,11 +224,11 @@ static void run_tiles(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t
             staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
                         || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy)
                         || (i && tiles[i].data == tiles[0].data);
-            arrays[i] = staged[i] ? room->blocks[i] : tiles[i].data;
+            arrays[i] = staged[i] ? scratch->blocks[i] : tiles[i].data;
             if (staged[i] && !(task->copy && i == task->copy))
-                task->codecs[job->storage[i]].load(&tiles[i], room->blocks[i]);
+                task->codecs[job->storage[i]].load(&tiles[i], scratch->blocks[i]);
         }
-        draw_for(task, arrays, &tiles[task->slots], room->bits);
+        draw_for(task, arrays, &tiles[task->slots], scratch->bits);
         task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
         if (task->copy && job->storage[0] != task->compute) { /* the copy is of the master as it is stored */
             task->codecs[job->storage[0]].store(&tiles[0], arrays[0]);
@@ -247,10 +247,10 @@ static void run_tiles(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t
     }
 }
 
-static void run_job(const job_t *job, room_t *room, ptrdiff_t first, ptrdiff_t last)
+static void run_job(const job_t *job, thread_scratch_t *scratch, ptrdiff_t first, ptrdiff_t last)
 {
     if (job->layout)
-        run_tiles(job, room, first, last);
+        run_tiles(job, scratch, first, last);
     else
         run_pieces(job, first, last);
 }
@@ -288,7 +288,7 @@ void run_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
         const job_t *job = &list->jobs[j];
         ptrdiff_t end = smaller(last, job->units_before + job->units);
         if (first < end)
-            run_job(job, list->rooms + thread, first - job->units_before, end - job->units_before);
+            run_job(job, list->scratch + thread, first - job->units_before, end - job->units_before);
         first = end > first ? end : first;
     }
 }

@@ -77,12 +77,12 @@ size_t layout_bytes(const layout_t *layout);
 typedef struct {
     _Alignas(CACHE_LINE) char blocks[MAX_SLOTS][BLOCK_BYTES];
     _Alignas(CACHE_LINE) uint32_t bits[2][BITS_CAPACITY];
-} room_t;
+} thread_scratch_t;
 
 typedef struct {
     const job_t *jobs;
     ptrdiff_t njobs;
-    room_t *rooms; /* one for each thread; unused if no job has a layout */
+    thread_scratch_t *scratch; /* one for each thread; unused if no job has a layout */
 } list_t;
 
 /* Number the units of all jobs consecutively; return how many there are. */

@@ -73,12 +73,12 @@ cdef extern from "update/job.h" nogil:
         layout_t *layout
         uint32_t number
         const task_t *task
-    ctypedef struct room_t:
+    ctypedef struct thread_scratch_t:
         pass
     ctypedef struct list_t:
         const job_t *jobs
         Py_ssize_t njobs
-        room_t *rooms
+        thread_scratch_t *scratch
     void plan_job(job_t *, const task_t *, const view_t *, int, const npy_intp *, layout_t *)
     size_t layout_bytes(const layout_t *)
     Py_ssize_t number_units(job_t *, Py_ssize_t)

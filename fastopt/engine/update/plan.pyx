@@ -36,7 +36,7 @@ from fastopt.engine.update.job cimport (
 from fastopt.engine.core.pins cimport is_pinned_by, owner_of, owns_its_memory, pin, pin_of
 from fastopt.engine.update.run cimport run_list
 from fastopt.engine.update.sum_squares cimport (
-    DIRECTIONS, GRADIENTS, PAIRS, SQUARE_PART, add_sum, measure_t, measure_room_t, measure_units, measured, measures_t,
+    DIRECTIONS, GRADIENTS, PAIRS, SQUARE_PART, add_sum, measure_t, measure_scratch_t, measure_units, measured, measures_t,
     root_of, sum_t,
 )
 from fastopt.engine.update.tensor cimport (
@@ -824,15 +824,15 @@ cdef class Plan:
         todo.summing[0], todo.summing[1] = self.summing[0], self.summing[1]
         self.expect_unchanged()
         threads = choose_threads(elements, wanted)
-        todo.rooms = <measure_room_t *>take_memory(threads * sizeof(measure_room_t))
-        if todo.rooms == NULL:
+        todo.scratch = <measure_scratch_t *>take_memory(threads * sizeof(measure_scratch_t))
+        if todo.scratch == NULL:
             raise MemoryError
         if self.releases_gil:
             with nogil:
                 parallel_for(measure_units, &todo, units, 1, threads)
         else:
             parallel_for(measure_units, &todo, units, 1, threads)
-        leave_memory(todo.rooms)
+        leave_memory(todo.scratch)
         n = 0
         total = sum_t(0.0, 0)
         for i in range(self.count):

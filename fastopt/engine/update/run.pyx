@@ -13,7 +13,7 @@ from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport HOST, Intake, array_t, expect_at
 from fastopt.engine.update.job cimport (
     LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
-    room_t, run_units, task_t, view_t,
+    thread_scratch_t, run_units, task_t, view_t,
 )
 from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
 from fastopt.engine.update.update cimport Update, convert_scalars, form_of, scalars_t
@@ -159,13 +159,13 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
 cdef int run_list(list_t *todo, Py_ssize_t units, int threads, bint is_tiled, bint releases_gil) except -1:
     """Run a list of jobs, which is no longer looked at by Python."""
     if is_tiled:
-        todo.rooms = <room_t *>checked(take_memory(threads * sizeof(room_t)))
+        todo.scratch = <thread_scratch_t *>checked(take_memory(threads * sizeof(thread_scratch_t)))
     if releases_gil:
         with nogil:
             parallel_for(run_units, todo, units, LARGEST_CHUNK, threads)
     else:
         parallel_for(run_units, todo, units, LARGEST_CHUNK, threads)
-    leave_memory(todo.rooms)
+    leave_memory(todo.scratch)
     return 0
 
 

@@ -70,7 +70,7 @@ static double folded(double *lanes)
 #define SMALLEST 1e-280
 
 /* Measure one unit's elements times a power of 2. */
-static void sum_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit,
+static void sum_unit(const measures_t *all, measure_scratch_t *scratch, const measure_t *measure, ptrdiff_t unit,
                      int exponent, double *sums)
 {
     const summing_t *summing = all->summing[measure->task->compute == FLOAT64];
@@ -78,12 +78,12 @@ static void sum_unit(const measures_t *all, measure_room_t *room, const measure_
     double lanes[2][SQUARE_LANES] = {{0}}, scale = ldexp(1.0, exponent);
     for (; first < end; first += BLOCK_ELEMENTS) {
         ptrdiff_t n = smaller(end - first, BLOCK_ELEMENTS);
-        void *x = elements(measure, 0, first, n, &room->first);
+        void *x = elements(measure, 0, first, n, &scratch->first);
         summing->add_squares(x, n, scale, lanes[0]);
         if (all->what == PAIRS) {
-            summing->add_squares(elements(measure, 1, first, n, room->others), n, scale, lanes[1]);
+            summing->add_squares(elements(measure, 1, first, n, scratch->others), n, scale, lanes[1]);
         } else if (all->what == DIRECTIONS) {
-            void *moved = direction(measure, first, n, room->others);
+            void *moved = direction(measure, first, n, scratch->others);
             summing->subtract(moved, x, n, measure->weight_decay);
             summing->add_squares(moved, n, scale, lanes[1]);
         }
@@ -92,12 +92,12 @@ static void sum_unit(const measures_t *all, measure_room_t *room, const measure_
     sums[1] = folded(lanes[1]);
 }
 
-static void measure_unit(const measures_t *all, measure_room_t *room, const measure_t *measure, ptrdiff_t unit)
+static void measure_unit(const measures_t *all, measure_scratch_t *scratch, const measure_t *measure, ptrdiff_t unit)
 {
     double values[2], again[2];
     sum_t *sums = &measure->sums[2 * unit];
     int measured = all->what == GRADIENTS ? 1 : 2;
-    sum_unit(all, room, measure, unit, 0, values);
+    sum_unit(all, scratch, measure, unit, 0, values);
     sums[0] = (sum_t){values[0], 0};
     sums[1] = (sum_t){values[1], 0};
     for (int sign = 1; sign >= -1 && measure->task->compute == FLOAT64; sign -= 2) {
@@ -106,7 +106,7 @@ static void measure_unit(const measures_t *all, measure_room_t *room, const meas
             wrong[k] = sign > 0 ? values[k] < SMALLEST : isinf(values[k]);
         if (!wrong[0] && !wrong[1])
             continue;
-        sum_unit(all, room, measure, unit, sign * RESCALING_EXPONENT, again);
+        sum_unit(all, scratch, measure, unit, sign * RESCALING_EXPONENT, again);
         for (int k = 0; k < measured; k++)
             if (wrong[k])
                 sums[k] = (sum_t){again[k], -2 * sign * RESCALING_EXPONENT};
@@ -143,6 +143,6 @@ void measure_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
     for (; first < last; low++) {
         const measure_t *measure = &all->measures[low];
         for (; first < last && first < measure->units_before + measure->units; first++)
-            measure_unit(all, all->rooms + thread, measure, first - measure->units_before);
+            measure_unit(all, all->scratch + thread, measure, first - measure->units_before);
     }
 }

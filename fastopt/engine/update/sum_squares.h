@@ -41,14 +41,14 @@ typedef struct {
 /* What a thread loads elements into: more than some threads' stacks hold. */
 typedef struct {
     block_t first, others[MAX_ARRAYS]; /* of the first array; of what is measured beside it */
-} measure_room_t;
+} measure_scratch_t;
 
 typedef struct {
     enum measured what;
     const summing_t *summing[2]; /* by whether the compute type is double */
     const measure_t *measures;
     ptrdiff_t count;
-    measure_room_t *rooms; /* one for each thread */
+    measure_scratch_t *scratch; /* one for each thread */
 } measures_t;
 
 /* Measure the units first, first + 1, ..., last - 1 of a list. */

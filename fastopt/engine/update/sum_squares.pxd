@@ -26,14 +26,14 @@ cdef extern from "update/sum_squares.h" nogil:
         const task_t *task
         double weight_decay
         sum_t *sums
-    ctypedef struct measure_room_t:
+    ctypedef struct measure_scratch_t:
         pass
     ctypedef struct measures_t:
         measured what
         const summing_t *summing[2]
         const measure_t *measures
         Py_ssize_t count
-        measure_room_t *rooms
+        measure_scratch_t *scratch
     void measure_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
     void add_sum(sum_t *, const sum_t *)
     double root_of(const sum_t *)
