@@ -7,16 +7,11 @@ import shutil
 import subprocess
 import sys
 import textwrap
-import time
-from concurrent.futures import ThreadPoolExecutor
 
-import numpy as np
 import pytest
 
-import fastopt
 from fastopt.engine.threads import threads as engine
-from tests.cases import BY_NAME
-from tests.support import ROOT, assert_same_bits, copies, cpus, run_python
+from tests.support import ROOT, run_python
 
 # stmxcsr [rdi]; ret, in memory that may be executed
 READ_MXCSR = """
@@ -56,57 +51,6 @@ def test_import_is_quiet():
         assert not {name.partition(".")[0] for name in sys.modules} & {"numba", "torch", "llvmlite"}
     """)
     assert run_python(program) == ""
-
-
-def test_the_callers_floating_point_mode_returns_and_does_not_matter():
-    """Division by zero trapped, subnormals flushed on output only: same results, and every bit comes back.
-
-    (Another direction of rounding would change the coefficients, which are Python's own arithmetic.)
-    """
-    program = READ_MXCSR + textwrap.dedent("""
-        import numpy as np
-        from tests.cases import BY_NAME
-        from tests.support import assert_same_bits, copies
-        code.seek(16); code.write(bytes([0x0F, 0xAE, 0x17, 0xC3]))  # ldmxcsr [rdi]; ret
-        address = ctypes.addressof(ctypes.c_char.from_buffer(code)) + 16
-        ldmxcsr = ctypes.CFUNCTYPE(None, ctypes.POINTER(ctypes.c_uint32))(address)
-        case = BY_NAME["adamw"]
-        for size in (100, 300_000):
-            usual = case.make_arrays(size)
-            strange = copies(usual)
-            strange["v"][:3] = usual["v"][:3] = 0
-            case.run(usual, 3)
-            ldmxcsr(ctypes.c_uint32(0x1F80 & ~0x200 | 0x8000))
-            try:
-                case.run(strange, 3)
-                seen = mxcsr()
-            finally:
-                ldmxcsr(ctypes.c_uint32(0x1F80))
-            assert seen == (0x1F80 & ~0x200 | 0x8000) & 0xFFC0, hex(seen)
-            assert_same_bits(strange, usual)
-    """)
-    run_python(program)
-
-
-def test_small_work_starts_no_thread():
-    program = """
-import os, numpy as np, fastopt
-small = [np.ones(32_000, "f4") for _ in range(4)]
-before = len(os.listdir("/proc/self/task"))
-fastopt.adam(*small, step=1)
-fastopt.adam(*small, step=1, num_threads=8)
-assert len(os.listdir("/proc/self/task")) == before
-large = [np.ones(400_000, "f4") for _ in range(4)]
-fastopt.adam(*large, step=1, num_threads=1)
-assert len(os.listdir("/proc/self/task")) == before
-from fastopt.engine.threads.threads import pretend_cpu_limit
-pretend_cpu_limit(3)
-fastopt.adam(*large, step=1)
-assert len(os.listdir("/proc/self/task")) == before + 2
-fastopt.set_num_threads(2)
-assert fastopt.get_num_threads() == 2
-"""
-    run_python(program)
 
 
 def test_signals_are_for_the_callers_threads():
@@ -235,69 +179,6 @@ def test_steps_in_child_processes(tmp_path, method, parent_steps):
     assert done.returncode == 0, done.stderr
 
 
-def test_a_fork_during_steps_of_other_threads():
-    program = """
-import os, threading, numpy as np, fastopt
-from fastopt.engine.threads.threads import pretend_cpu_limit
-pretend_cpu_limit(3)
-stop = threading.Event()
-def work():
-    arrays = [np.ones(300_000, "f4") for _ in range(4)]
-    while not stop.is_set():
-        fastopt.adam(*arrays, step=1)
-workers = [threading.Thread(target=work, daemon=True) for _ in range(2)]  # an error below ends them, too
-for worker in workers:
-    worker.start()
-mine = [np.ones(300_000, "f4") for _ in range(4)]
-for _ in range(20):
-    child = os.fork()
-    if child == 0:
-        for _ in range(5):
-            fastopt.adam(*mine, step=1)
-        os._exit(0 if len(os.listdir("/proc/self/task")) == 3 else 1)  # it has threads of its own
-    assert os.waitpid(child, 0)[1] == 0
-stop.set()
-for worker in workers:
-    worker.join()
-"""
-    run_python(program, PYTHONWARNINGS="ignore")
-
-
-def test_python_threads_stepping_at_once_get_the_serial_bits():
-    case = BY_NAME["adam"]
-    starts = [case.make_arrays(150_000 + 1000 * k, seed=k) for k in range(6)]
-    serial = [copies(start) for start in starts]
-    for arrays in serial:
-        for step in range(1, 21):
-            case.run(arrays, step, num_threads=1)
-
-    def train(arrays):
-        for step in range(1, 21):
-            case.run(arrays, step)
-
-    with cpus(4), ThreadPoolExecutor(6) as pool:
-        list(pool.map(train, starts))
-    for got, wanted in zip(starts, serial, strict=True):
-        assert_same_bits(got, wanted)
-
-
-def test_the_gil_is_released_during_a_large_step():
-    """No thread is made to give way, so that another gets on only when a step lets it."""
-    arrays = BY_NAME["adam"].make_arrays(4_000_000)
-    turns = []
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(1000)
-    try:
-        with ThreadPoolExecutor(1) as pool:
-            done = pool.submit(lambda: [(BY_NAME["adam"].run(arrays, step), len(turns))[1] for step in range(1, 30)])
-            while not done.done():
-                turns.append(None)
-                time.sleep(0)  # lets the stepping thread on, should it wait
-    finally:
-        sys.setswitchinterval(interval)
-    assert len(set(done.result())) > 2, "other threads stood still from step to step"
-
-
 def old_processor(name: str = "Nehalem") -> tuple[str, ...]:
     """The command that runs a program on an emulated processor: of 2008, with x86-64-v2 and nothing more."""
     qemu = shutil.which("qemu-x86_64") or shutil.which("qemu-x86_64-static")
@@ -305,24 +186,6 @@ def old_processor(name: str = "Nehalem") -> tuple[str, ...]:
         missing = "qemu-x86_64 is not installed (Debian's qemu-user)"
         pytest.fail(missing) if os.environ.get("FASTOPT_REQUIRE_PEERS") else pytest.skip(missing)
     return (qemu, "-cpu", name)
-
-
-def test_the_default_path_runs_on_an_old_processor():
-    program = """
-import sys, numpy as np, fastopt, hashlib
-from fastopt.backends.cython import ISA
-from tests.cases import BY_NAME
-case = BY_NAME["adamw"]
-arrays = case.make_arrays(1025)
-case.run(arrays, 3)
-half = case.make_arrays((9, 7), "f2")
-case.run(half, 3)
-digest = hashlib.sha256(b"".join(x.tobytes() for x in (*arrays.values(), *half.values()))).hexdigest()
-print(ISA, digest, "numba" in sys.modules)
-"""
-    here = run_python(program).split()
-    there = run_python(program, prefix=old_processor(), OPENBLAS_CORETYPE="Nehalem").split()
-    assert there == ["x86-64-v2", here[1], "False"]
 
 
 #: Chooses an instruction set without `fastopt/__init__.py`, which imports NumPy: that may not run there.
@@ -473,18 +336,6 @@ def test_machine_code_that_needs_numba_is_not_kept(tmp_path):
     for _ in range(2):
         assert run_python(HALF_A_STEP, "alone", FASTOPT_CACHE_DIR=str(tmp_path / "cache")) == "0.5 True\n"
     assert not (tmp_path / "cache").exists()
-
-
-def test_backend_unavailable_is_an_import_error():
-    assert issubclass(fastopt.BackendUnavailable, ImportError)
-    with pytest.raises(fastopt.BackendUnavailable, match="backend 'cuda' needs"):
-        fastopt.sgd(OnADevice(), np.zeros(3), lr=0.1)
-
-
-class OnADevice:
-    """What a CUDA array shows of itself."""
-
-    __cuda_array_interface__ = {"shape": (3,), "typestr": "<f4", "data": (4096, False), "version": 3}  # noqa: RUF012
 
 
 @pytest.mark.parametrize("value", ["99999999999", " 3 "])

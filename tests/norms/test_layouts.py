@@ -33,16 +33,6 @@ def results_in(made: Arrays, layout, updated: tuple[str, ...]) -> Arrays:
     return {name: layout(np.full_like(x, np.nan, order="C")) for name, x in made.items() if name not in updated}
 
 
-@every_case
-def test_every_layout_gives_the_results_of_c_order(case):
-    for shape in SHAPES:
-        arrays = case.make_arrays(shape)
-        wanted = case.run(copies(arrays))
-        for layout in EVERY_LAYOUT:
-            got = case.run({name: layout(array) for name, array in arrays.items()})
-            assert_same_bits(got, wanted, f"{shape}, {layout.__name__}")
-
-
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 @extremes
 def test_arrays_of_one_call_may_differ_in_layout(case, dtype):

@@ -5,50 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastopt.backends.cython import built_isas
-from tests.norm_cases import ALONE, BFLOAT16, BY_NAME, DTYPES, EXTREMES, NormCase
-from tests.support import Arrays, assert_same_bits, copies, cpus, run_python
-
-# Work for several threads, as they share it: whole groups of values in cache, or one pass after the other; many
-# channels or few, long sets or short ones; samples, or parts of them.
-SHAPES = [(4, 3, 200, 200), (2, 64, 56, 56), (600, 512), (70_000, 8), (3, 1, 1, 100_000), (2, 150_001), (33, 40, 9, 9)]
-SHAPES += [(9, 9_000), (2, 4_500, 3, 1)]
+from tests.norm_cases import ALONE, BFLOAT16, BY_NAME, EXTREMES, NormCase
+from tests.support import Arrays, assert_same_bits, copies
 
 extremes = pytest.mark.parametrize("case", EXTREMES, ids=lambda case: case.name)
-
-
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@extremes
-def test_thread_counts_give_the_same_bits(case, shape):
-    arrays = case.make_arrays(shape)
-    wanted = case.run(copies(arrays), num_threads=1)
-    with cpus(7):
-        for threads in (2, 7):
-            assert_same_bits(case.run(copies(arrays), num_threads=threads), wanted, f"{threads} threads")
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@extremes
-def test_thread_counts_give_the_same_bits_through_blocks(case, dtype):
-    """Sums of arrays in another memory order, or of another dtype, than is computed in."""
-    for shape in ((2, 16, 110, 111), (600, 512)):
-        arrays = case.make_arrays(shape, dtype)
-        arrays["dy"] = np.asfortranarray(arrays["dy"])
-        wanted = case.run(copies(arrays), num_threads=1)
-        with cpus(7):
-            for threads in (2, 7):
-                assert_same_bits(case.run(copies(arrays), num_threads=threads), wanted, f"{shape}, {threads} threads")
-
-
-@pytest.mark.parametrize("dtype", DTYPES, ids=str)
-@extremes
-def test_backends_give_the_same_bits(case, dtype):
-    """Of bfloat16, too, which Cython's kernels convert in registers, and Numba's engine in blocks."""
-    images = [(3, 6, 7, 7), (2, 35, 5, 3), (2, 3, 50, 51), (64, 70, 1)]
-    for shape in [(1, 1), (3, 7), (17, 33), (120, 64), (130, 40), (260, 50), *images]:
-        arrays = case.make_arrays(shape, dtype)
-        numba, cython = (case.run(copies(arrays), backend=backend) for backend in ("numba", "cython"))
-        assert_same_bits(numba, cython, str(shape))
 
 
 def in_a_frame(array: np.ndarray) -> np.ndarray:
@@ -78,28 +38,6 @@ def test_planes_of_any_length_are_summed_up_alike(name, dtype):
         running = {key: arrays[key] for key in case.updated}
         numba, cython = (case.run(arrays | copies(running), backend=backend) for backend in ("numba", "cython"))
         assert_same_bits(numba, cython, str(run))
-
-
-DIGEST_OF_ALL = """
-import hashlib
-import numpy as np
-from fastopt.backends.cython import ISA
-from tests.norm_cases import CASES, DTYPES
-digest = hashlib.sha256()
-for case in CASES:
-    for dtype in DTYPES:
-        for shape in ((3, 6, 7, 7), (2, 3, 47, 46), (5, 1025), (9, 40)):
-            for array in case.run(case.make_arrays(shape, dtype)).values():
-                digest.update(np.ascontiguousarray(array).tobytes())
-print(ISA, digest.hexdigest())
-"""
-
-
-def test_instruction_sets_give_the_same_bits():
-    isas = built_isas()
-    answers = [run_python(DIGEST_OF_ALL, FASTOPT_ISA=isa).split() for isa in isas]
-    assert [isa for isa, _ in answers] == isas
-    assert len({digest for _, digest in answers}) == 1
 
 
 OF_SAMPLES = [case for case in EXTREMES if case.norm != "batch"]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fastopt import optim
-from tests.support import LAYOUTS, assert_same_bits, cpus
+from tests.support import assert_same_bits
 
 SHAPES = [(30, 70), (5,), (3, 4, 5), (0, 2), (70_000,)]
 
@@ -87,23 +87,6 @@ def test_clipping_comes_first(name):
         result = clipped.step(grads, max_norm=2.0)
         scaled.step(grads, grad_scale=2.0 / result.grad_norm)
     assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
-
-
-@every_rule
-def test_threads_and_layouts_change_no_bit(name):
-    make, _, hyperparameters = RULES[name]
-    shapes = [(30, 70), (3, 4, 5), (300, 301)]
-    wanted = models(0, shapes=shapes)
-    optimizer = make(wanted, **hyperparameters, num_threads=1)
-    for step in range(3):
-        optimizer.step(models(step, shapes=shapes))
-    for layout in LAYOUTS:
-        params = [layout(param) for param in models(0, shapes=shapes)]
-        other = make(params, **hyperparameters, num_threads=3)
-        with cpus(3):
-            for step in range(3):
-                other.step([layout(grad) for grad in models(step, shapes=shapes)])
-        assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)), layout.__name__)
 
 
 @every_rule

@@ -73,26 +73,6 @@ def test_defaults_are_the_functions(case):
         assert of_class[name].default == of_function[name].default, name
 
 
-@every_case
-def test_threads_layouts_and_backends_change_no_bit(case):
-    shapes = [(256, 270), (9,), (5, 4, 300)]  # enough for several threads: see SERIAL_BELOW
-    wanted = models(shapes)
-    optimizer = make(case, wanted, num_threads=1)
-    for step in range(3):
-        optimizer.step(models(shapes, seed=step), max_norm=5.0)
-    for i, layout in enumerate(LAYOUTS):
-        params = [layout(param) for param in models(shapes)]
-        other = make(case, params, num_threads=3, backend="numba" if i == 0 else None)
-        with cpus(3):
-            for step in range(3):
-                around = [LAYOUTS[(i + step) % len(LAYOUTS)](grad) for grad in models(shapes, seed=step)]
-                other.step(around, max_norm=5.0)
-        for k in range(len(shapes)):
-            assert_same_bits(
-                {"param": params[k], **other.state[k]}, {"param": wanted[k], **optimizer.state[k]}, layout.__name__
-            )
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -803,24 +783,6 @@ def test_a_step_allocates_little():
     finally:
         tracemalloc.stop()
     assert peak < 64 << 10
-
-
-def test_threads_that_step_models_of_their_own_get_the_serial_bits():
-    def train(params):
-        optimizer = optim.AdamW(params)
-        for step in range(20):
-            optimizer.step(models([(300, 300), (7,)], seed=step), max_norm=1.0)
-
-    wanted = models([(300, 300), (7,)])
-    train(wanted)
-    several = [models([(300, 300), (7,)]) for _ in range(4)]
-    threads = [threading.Thread(target=train, args=(params,)) for params in several]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for params in several:
-        assert_same_bits(dict(enumerate(params)), dict(enumerate(wanted)))
 
 
 def test_a_child_of_fork_steps_whatever_another_thread_was_at():

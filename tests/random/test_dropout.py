@@ -11,9 +11,8 @@ from fastopt import dropout_backward, dropout_forward
 from fastopt.reference.random import DROPOUT, bits
 from tests.cuda.support import Exported
 from tests.peers import peer
-from tests.support import LAYOUTS, assert_same_bits, run_python
+from tests.support import LAYOUTS, assert_same_bits
 from tests.support import bits as bits_of
-from tests.updates.test_refusals import BAD_ARRAYS, BAD_TARGETS
 
 BOTH = [dropout_forward, dropout_backward]
 both = pytest.mark.parametrize("function", BOTH, ids=lambda function: function.__name__)
@@ -190,23 +189,6 @@ def refused(function, x, error, message, **options):
     assert [a.tobytes() for a in (x, out) if isinstance(a, np.ndarray)] == before
 
 
-@pytest.mark.parametrize("bad", [name for name in BAD_ARRAYS if "shape" not in BAD_ARRAYS[name][2]])
-@pytest.mark.parametrize(("function", "name"), [(dropout_forward, "x"), (dropout_backward, "dy")])
-def test_bad_arrays(function, name, bad):
-    make, error, message = BAD_ARRAYS[bad]
-    refused(function, make(np.ones(20, "f4")), error, f"^{name} {message}", out=np.ones(20, "f4"))
-    if bad != "None":
-        refused(function, np.ones(20, "f4"), error, f"^out {message}", out=make(np.ones(20, "f4")))
-
-
-@pytest.mark.parametrize("bad", BAD_TARGETS)
-@both
-def test_bad_targets(function, bad):
-    make, error, message = BAD_TARGETS[bad]
-    for p in (0.0, 0.5, 1.0):
-        refused(function, np.ones(20, "f4"), error, f"^out {message}", out=make(np.ones(20, "f4")), p=p)
-
-
 @both
 def test_partial_overlap(function):
     memory = np.ones(40, "f4")
@@ -248,21 +230,3 @@ def test_device_arrays(function):
 @both
 def test_bad_numbers(function, options, error, message):
     refused(function, np.ones(8, "f4"), error, message, out=np.ones(8, "f4"), **options)
-
-
-FORK = """
-import os, signal
-import numpy as np
-from fastopt import dropout_forward
-x = np.ones(1_000_000, "f4")
-wanted = dropout_forward(x, seed=1, num_threads=2)
-child = os.fork()
-if child == 0:
-    signal.alarm(20)
-    os._exit(0 if (dropout_forward(x, seed=1, num_threads=2) == wanted).all() else 1)
-print(os.waitpid(child, 0)[1])
-"""
-
-
-def test_in_a_child_of_fork():
-    assert run_python(FORK) == "0\n"

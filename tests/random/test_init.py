@@ -20,7 +20,6 @@ from tests.cuda.support import Exported
 from tests.docs.test_pages import entries
 from tests.peers import peer
 from tests.support import assert_same_bits, cpus
-from tests.updates.test_refusals import BAD_ARRAYS, BAD_TARGETS
 
 FUNCTIONS = [getattr(init, name) for name in init.__all__]
 functions = pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.__name__)
@@ -295,24 +294,6 @@ def refused(function, param, error, message, **options):
     with pytest.raises(error, match=message):
         function(param, **{"seed": 1, **options})
     assert before is None or param.tobytes() == before
-
-
-@pytest.mark.parametrize("bad", [name for name in BAD_ARRAYS if "shape" not in BAD_ARRAYS[name][2]])
-@functions
-def test_bad_arrays(function, bad):
-    make, error, message = BAD_ARRAYS[bad]
-    fan = {"fan_in": 3} if "fan_in" in inspect.signature(function).parameters else {}
-    fan |= {"fan_out": 3} if "fan_out" in inspect.signature(function).parameters else {}
-    refused(function, make(np.ones(20, "f4")), error, f"^param {message}", **fan)
-
-
-@pytest.mark.parametrize("bad", BAD_TARGETS)
-@functions
-def test_bad_targets(function, bad):
-    make, error, message = BAD_TARGETS[bad]
-    fan = {"fan_in": 3} if "fan_in" in inspect.signature(function).parameters else {}
-    fan |= {"fan_out": 3} if "fan_out" in inspect.signature(function).parameters else {}
-    refused(function, make(np.ones(20, "f4")), error, f"^param {message}", **fan)
 
 
 @pytest.mark.parametrize(

@@ -12,11 +12,10 @@ from scipy import special
 
 from fastopt import dropout_forward, init
 from fastopt.backends import load_kernel
-from fastopt.backends.cython import built_isas
 from fastopt.coefficients import random as random_scalars
 from fastopt.reference import random as random_reference
 from fastopt.reference.random import DROPOUT, INITIAL, bits, philox
-from tests.support import LAYOUTS, ROOT, assert_same_bits, cpus, run_python
+from tests.support import ROOT, assert_same_bits
 
 #: Of the authors' library, Random123: counter, key, and what becomes of them.
 KNOWN = [
@@ -122,56 +121,10 @@ def made(fill, shape, dtype, layout=np.copy, **options):
 
 @dtypes
 @fills
-def test_threads(fill, dtype):
-    wanted = made(fill, 150_001, dtype, num_threads=1)
-    with cpus(7):
-        for threads in (2, 7):
-            assert_same_bits(made(fill, 150_001, dtype, num_threads=threads), wanted, f"{threads} threads")
-
-
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-@dtypes
-@fills
-def test_layouts(fill, dtype, layout):
-    """An element's place in C order decides, wherever it stands in memory."""
-    for shape in [(), (1,), (7,), (3, 5, 7), (70, 1, 90), (2, 1500), (1500, 3)]:
-        assert_same_bits(made(fill, shape, dtype, layout), made(fill, shape, dtype), str(shape))
-
-
-@dtypes
-@fills
 def test_a_part_does_not_depend_on_the_rest(fill, dtype):
     whole = made(fill, 5000, dtype)["param"]
     for n in (0, 1, 2, 3, 5, 1023, 1025, 4097):
         assert_same_bits(made(fill, n, dtype), {"param": whole[:n]}, str(n))
-
-
-@dtypes
-@fills
-def test_backends(fill, dtype):
-    for shape in [(3,), (1027,), (60, 70)]:
-        assert_same_bits(made(fill, shape, dtype, backend="numba"), made(fill, shape, dtype), str(shape))
-
-
-DIGEST = """
-import hashlib
-from fastopt.backends.cython import ISA
-from tests.random.test_random import DTYPES, FILLS, made
-from tests.support import c_order, f_order
-digest = hashlib.sha256()
-for fill in FILLS:
-    for dtype in DTYPES:
-        for layout in (c_order, f_order):
-            digest.update(made(fill, (77, 1031), dtype, layout)["param"].tobytes())
-print(ISA, digest.hexdigest())
-"""
-
-
-def test_instruction_sets():
-    isas = built_isas()
-    answers = [run_python(DIGEST, FASTOPT_ISA=isa).split() for isa in isas]
-    assert [isa for isa, _ in answers] == isas
-    assert len({digest for _, digest in answers}) == 1
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -647,30 +647,6 @@ def test_imported_on_demand():
     assert run_python("import fastopt, sys; print('fastopt.scaling' in sys.modules)") == "False\n"
 
 
-def test_a_child_of_fork_and_python_threads():
-    program = """
-import os
-from concurrent.futures import ThreadPoolExecutor
-import numpy as np
-from fastopt.scaling import StandardScaler
-
-def scaled(seed):
-    x = np.random.default_rng(seed).standard_normal((50_000, 8), "f4")
-    StandardScaler().fit(x).transform_(x)
-    return x.tobytes()
-
-wanted = [scaled(seed) for seed in range(4)]
-with ThreadPoolExecutor(4) as pool:
-    assert list(pool.map(scaled, range(4))) == wanted
-child = os.fork()
-if child == 0:
-    os._exit(0 if scaled(1) == wanted[1] else 1)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-print("done")
-"""
-    assert run_python("import warnings; warnings.simplefilter('ignore')" + program) == "done\n"
-
-
 @pytest.mark.parametrize("offset", [1e6, 1e8])
 def test_samples_that_tell_the_centre_may_all_be_nan(offset):
     """Of 1,600 samples, every 16th is looked at first."""
