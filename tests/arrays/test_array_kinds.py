@@ -12,7 +12,7 @@ from fastopt.optim import Momentum
 from tests.array_kinds import KINDS, values_of
 from tests.array_page import rows_below
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:jax")
+pytestmark = [pytest.mark.peers, pytest.mark.filterwarnings("ignore::DeprecationWarning:jax")]
 
 ROWS = rows_below("In the host's memory")
 

@@ -16,6 +16,7 @@ from tests.support import assert_same_bits, copies
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:jax")
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_torch_tensors_are_updated_without_a_copy(dtype):
     torch = peer("torch")
@@ -33,12 +34,14 @@ def test_torch_tensors_are_updated_without_a_copy(dtype):
         assert_same_bits(got, {name: x.astype("f8") for name, x in wanted.items()})
 
 
+@pytest.mark.peers
 def test_torch_tensors_that_share_memory_are_refused():
     shared = peer("torch").ones(3)
     with pytest.raises(ValueError, match="grad overlaps param"):
         fastopt.sgd(shared, shared.numpy(), lr=0.1)
 
 
+@pytest.mark.peers
 def test_jax_arrays_are_gradients():
     jax = peer("jax")
     start = BY_NAME["adam"].make_arrays(100)
@@ -48,6 +51,7 @@ def test_jax_arrays_are_gradients():
     assert_same_bits(got, wanted)
 
 
+@pytest.mark.peers
 def test_the_pages_block_on_jax_runs():
     """That of docs/array-libraries.md, which other tests leave alone where JAX may be missing."""
     peer("jax")
@@ -65,6 +69,7 @@ class Variable:
         return getattr(self.value, name)
 
 
+@pytest.mark.peers
 def test_an_array_of_jax_is_not_written_through_a_wrapper():
     value = peer("jax").numpy.ones(4)
     with pytest.raises(TypeError, match="param is read-only"):
@@ -99,6 +104,7 @@ def test_dlpack_of_old_producers_and_its_failures():
         fastopt.sgd(Exporter(param, device=10), param, lr=0.5)
 
 
+@pytest.mark.peers
 def test_torch_tensors_without_memory_are_refused():
     torch = peer("torch")
     grad = np.ones(3, "f4")
@@ -160,6 +166,7 @@ def test_the_reference_backend_checks_takes_scalars_and_writes_like_the_others()
         fastopt.sgd(np.ones(3, "f4"), np.ones(3, "f4"), lr=1e300, backend="reference")
 
 
+@pytest.mark.peers
 def test_autograd_is_told_of_tensors_that_were_written():
     """As updates on a device tell it: what it has saved of them is out of date."""
     torch = peer("torch")

@@ -238,6 +238,7 @@ def test_no_data_and_no_elements_is_legal() -> None:
     fastopt.sgd(Exporter(np.ones((0, 3), "f4"), data=None), np.ones((0, 3), "f4"), lr=0.5)
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(
     ("said", "error", "message"),
     [

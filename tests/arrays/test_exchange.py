@@ -20,7 +20,7 @@ from fastopt.scaling import StandardScaler, Whitener
 from fastopt.updates.descent import SGD
 from tests.peers import peer
 
-pytestmark = pytest.mark.parity
+pytestmark = pytest.mark.peers
 
 torch = peer("torch")
 standing = importlib.import_module("fastopt.torch.standing")

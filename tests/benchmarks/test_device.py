@@ -46,6 +46,7 @@ ADAMW = BY_NAME["adamw"]
 SMALL_LIST = ListWorkload.of(ADAMW, [(20, 30), (7,), (4, 5, 6)])
 
 
+@pytest.mark.peers
 def test_without_a_device_one_line_says_so():
     peer("numba_cuda")
     run = subprocess.run(
@@ -100,7 +101,7 @@ def peers_of(workload, device):
     return [each for each in candidates_for(workload, device, peers=True) if each.name.startswith("torch")]
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("of", [UpdateWorkload(ADAMW, 1000), SMALL_LIST], ids=["update", "list"])
 def test_updates_of_pytorch_pass(tensors, of):
     peers = peers_of(of, tensors)
@@ -111,7 +112,7 @@ def test_updates_of_pytorch_pass(tensors, of):
             verify(replace(candidate, make=lambda *_: lambda: None), of, 1, tensors)
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("norm", NORMS, ids=lambda norm: norm.name)
 def test_norms_of_pytorch_pass(tensors, norm):
     small = replace(norm, sizes=(8, 3, 5, 4))
@@ -119,14 +120,14 @@ def test_norms_of_pytorch_pass(tensors, norm):
     assert [row.candidate for row in rows] == ["torch out", "torch op", "torch module"]
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("of", random_workloads((5000,)), ids=lambda of: f"{of.name} {of.storage}")
 def test_random_numbers_of_pytorch_pass(tensors, of):
     rows = compete(RANDOM, {of: peers_of(of, tensors)}, QUICK, 1, tensors)
     assert [row.candidate for row in rows] == ["torch op", "torch module"][: 1 + (of.name == "dropout forward")]
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("of", SCALING_WORKLOADS, ids=lambda of: f"{of.name}, {of.shape}")
 def test_scalers_of_pytorch_pass(tensors, of):
     small = replace(of, samples=500)
@@ -141,7 +142,7 @@ def wrong(of, arrays):
     return {name: np.zeros_like(values) for name, values in of.expected(of.make_arrays()).items()}
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 def test_autograd_of_one_candidate_is_not_for_the_others(tensors):
     small = NormWorkload("batch", "backward", "NCHW", (8, 3, 5, 4))
     shared = tensors.put(small.make_arrays())
@@ -186,6 +187,7 @@ def test_who_is_missing_is_named(monkeypatch, here, has_cuda, said):
     assert [line.partition(":")[0] for line in libraries.missing_peers()] == said
 
 
+@pytest.mark.peers
 def test_the_driver_times_and_copies(tmp_path):
     """What is called, told by a stand-in for the driver."""
     peer("numba_cuda")

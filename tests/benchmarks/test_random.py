@@ -33,6 +33,7 @@ def test_correct_candidates_pass(workload):
         verify(candidate, workload, threads=2)
 
 
+@pytest.mark.peers
 @every_workload
 def test_pytorch_passes(workload):
     peer("torch")

@@ -217,7 +217,7 @@ def test_scalers_that_see_half_are_refused(workload: ScalingWorkload) -> None:
 
 
 @every_norm
-@pytest.mark.parity
+@pytest.mark.peers
 def test_peers_pass(norm: NormWorkload) -> None:
     peer("torch")
     from benchmarks.norms.peers import peers_of
@@ -296,7 +296,7 @@ def test_processes_are_timed_alone_and_at_once(monkeypatch: pytest.MonkeyPatch) 
     assert all(0 < row.median < 1e-2 for row in rows)
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 def test_kept_memory_is_measured_in_a_process_of_its_own() -> None:
     peer("torch")
     from benchmarks.norms.kept_memory import measure_kept_memory
@@ -319,6 +319,7 @@ def test_a_users_rule_is_verified_and_its_first_call_timed() -> None:
     assert kept.median < compiled.median
 
 
+@pytest.mark.peers
 def test_steps_of_models_are_verified_and_timed() -> None:
     """Each candidate, PyTorch's and fastopt's for PyTorch among them, has made one correct step."""
     torch = peer("torch")

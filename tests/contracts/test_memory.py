@@ -166,7 +166,7 @@ KINDS = [
     batches,
     dlpack,
     dlpack_that_is_refused,
-    tensors_of_pytorch,
+    pytest.param(tensors_of_pytorch, marks=pytest.mark.peers),
 ]
 
 

@@ -12,7 +12,12 @@ import pytest
 import fastopt
 from fastopt.errors import BackendUnavailable
 from fastopt.namespace import HEAVY, MODULES, public_names
+from tests.peers import peer
 from tests.support import ROOT, run_python
+
+every_module = pytest.mark.parametrize(
+    "module", [pytest.param(module, marks=[pytest.mark.peers] if module in HEAVY else []) for module in MODULES]
+)
 
 #: Prints which heavy packages a program has imported.
 IMPORTED = "\nimport sys; print([name for name in ('numba', 'torch', 'llvmlite') if sys.modules.get(name)])"
@@ -23,10 +28,10 @@ def test_modules_are_all_packages_with_public_names():
     assert sorted(packages) == sorted(MODULES)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@every_module
 def test_modules_are_loaded_when_asked_for(module):
     if module in HEAVY:
-        pytest.importorskip(module)
+        peer(module)
     assert run_python(f"import fastopt; print(fastopt.{module}.__name__)") == f"fastopt.{module}\n"
     assert run_python(f"from fastopt import {module}; print({module}.__name__)") == f"fastopt.{module}\n"
 
@@ -38,17 +43,18 @@ def test_dir_is_the_public_names():
     assert imported == "[]"
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("module", HEAVY)
 def test_dir_has_heavy_modules_once_they_are_imported(module):
-    pytest.importorskip(module)
+    peer(module)
     import_module(f"fastopt.{module}")
     assert module in dir(fastopt)
 
 
-@pytest.mark.parametrize("module", MODULES)
+@every_module
 def test_dir_of_modules_is_their_public_names(module):
     if module in HEAVY:
-        pytest.importorskip(module)
+        peer(module)
     imported = import_module(f"fastopt.{module}")
     assert dir(imported) == sorted(imported.__all__) == sorted(public_names(module))
     assert all(hasattr(imported, name) for name in imported.__all__)

@@ -19,7 +19,7 @@ from tests.norms.test_layouts import channels_last
 from tests.peers import peer
 from tests.support import Arrays, c_order, copies, f_order, reversed_axes, sliced
 
-pytestmark = pytest.mark.parity
+pytestmark = pytest.mark.peers
 
 SHAPES = [(4, 6), (3, 6, 7), (3, 6, 7, 5), (2, 4, 3, 5, 2)]
 

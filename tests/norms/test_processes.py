@@ -29,6 +29,7 @@ def test_a_call_loads_nothing_and_changes_no_mode():
     assert run_python(program) == ""
 
 
+@pytest.mark.ci
 def test_calls_leave_their_memory_to_the_next():
     """Not to the system, which had to give back 550 pages a step of 8 samples and 16,384 channels, one at a time."""
     program = """
@@ -51,6 +52,7 @@ assert faults() - before < 250, faults() - before
     run_python(program)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("layout", ["contiguous", "channels last", "float16"])
 def test_a_norm_into_given_arrays_allocates_little(layout):
     """Of 64 MB arrays: statistics, a copy of which takes a few kilobytes, and nothing of an array's size."""

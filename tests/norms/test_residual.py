@@ -123,6 +123,7 @@ def test_memory_order_is_that_of_x():
     assert fastopt.residual_add(x, x.copy("C")).flags.f_contiguous
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("layout", ["contiguous", "strided", "bfloat16", "past the caches"])
 def test_thread_counts_give_the_same_bits(layout):
     rows = 30_000 if layout == "past the caches" else 700  # 96 MB and more
@@ -257,7 +258,7 @@ def test_a_gradient_needs_y():
 # ---- Others
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 def test_pytorch_adds_and_cuts_off_alike():
     torch = peer("torch")
     for dtype in ("f4", "f8"):

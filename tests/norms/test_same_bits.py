@@ -61,6 +61,7 @@ def test_a_sample_does_not_depend_on_the_others(case):
                 assert_same_bits({name: got[name]}, {name: whole[name][part]}, f"{shape}, {part}")
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("case", OF_SAMPLES[:4] + OF_SAMPLES[-1:], ids=lambda case: case.name)
 def test_results_that_go_past_the_caches_are_the_same(case):
     """Results of 69 MB are stored past the caches; those of a few samples are not."""
@@ -84,6 +85,7 @@ def at_an_odd_place(array: np.ndarray, order: tuple[int, ...]) -> np.ndarray:
     return memory
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("dtype", ["float32", BFLOAT16], ids=str)
 @pytest.mark.parametrize("case", OF_CHANNELS, ids=lambda case: case.name)
 def test_large_arrays_in_any_layout_give_the_same_bits(case, dtype):
@@ -107,6 +109,7 @@ def behind_a_line(array: np.ndarray, elements: int) -> np.ndarray:
 
 
 # By themselves, the last two keep a part of their results in the caches.
+@pytest.mark.ci
 @pytest.mark.parametrize(
     "name",
     ["batch+both", "batch-last+both", "inference-last+both", "layer+both", "instance+both", "inference", "batch-last"],

@@ -106,7 +106,7 @@ def test_an_average_of_parameters_that_move(dtype, decay):
     assert error.max() < 3 * np.sqrt(remembered) * np.finfo(dtype).eps
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("decay", [0.3, 0.9, 0.999, 0.99999])
 def test_pytorch_s_averaged_model(decay):
     torch = peer("torch")

@@ -27,6 +27,7 @@ def shown(monkeypatch):
     return module
 
 
+@pytest.mark.peers
 def test_it_is_cloned_copied_and_pickled(shown):
     base = peer("sklearn.base")
     model = shown.Estimator(lr=0.05).partial_fit(shown.x, shown.y)
@@ -43,6 +44,7 @@ def test_it_is_cloned_copied_and_pickled(shown):
         assert model.optimizer_.steps.tolist() == [1]
 
 
+@pytest.mark.peers
 def test_an_optimizer_given_to_a_constructor_is_not_cloned(shown):
     base = peer("sklearn.base")
 

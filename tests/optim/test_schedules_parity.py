@@ -26,7 +26,7 @@ from fastopt.schedules import (
 )
 from tests.peers import peer
 
-pytestmark = pytest.mark.parity
+pytestmark = pytest.mark.peers
 
 #: Steps that are compared, unless a peer does something else after its end.
 COUNT = 400

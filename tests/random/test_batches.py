@@ -212,7 +212,7 @@ def test_what_shares_its_memory_is_an_array():
             np.testing.assert_array_equal(got, np.arange(5.0))
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 def test_pytorchs_tensors():
     torch = peer("torch")
     x = torch.arange(12.0).reshape(6, 2)
@@ -220,7 +220,7 @@ def test_pytorchs_tensors():
         np.testing.assert_array_equal(batch, x.numpy()[label])
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 def test_every_dtype_of_pytorchs():
     torch = peer("torch")
     whole_numbers = [f"{sign}int{bits}" for sign in ("u", "") for bits in (8, 16, 32, 64)]
@@ -235,7 +235,7 @@ def test_every_dtype_of_pytorchs():
         assert torch.equal(torch.from_numpy(batch).view(torch.bfloat16), x[torch.from_numpy(rows)])
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("name", ["conj", "neg_view", "requires_grad_"])
 def test_tensors_that_are_more_than_their_memory_are_refused(name):
     torch = peer("torch")

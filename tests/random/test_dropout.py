@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from math import sqrt
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -64,7 +65,7 @@ def test_the_same_mask_for_every_dtype_and_layout():
 
 
 def test_bfloat16():
-    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    bfloat16 = ml_dtypes.bfloat16
     x = np.random.default_rng(0).standard_normal((37, 41)).astype(bfloat16)
     y = dropout_forward(x, p=0.3, seed=8)
     assert y.dtype == bfloat16
@@ -168,6 +169,7 @@ def test_empty_arrays(function):
         assert function(np.empty(shape, "f4"), seed=1).shape == shape
 
 
+@pytest.mark.peers
 def test_a_torch_tensor():
     torch = peer("torch")
     x = torch.ones(3, 4)

@@ -69,6 +69,7 @@ def test_neighbours_and_streams_are_independent():
         assert abs(np.corrcoef(a**2, b**2)[0, 1]) < 5 / sqrt(MANY)
 
 
+@pytest.mark.ci
 def test_tails():
     """Of 40 million, the largest are as far out as normal numbers are."""
     param = np.empty(40_000_000, "f4")
@@ -133,6 +134,7 @@ def test_uniform_numbers_are_from_low_to_below_high(low, high, dtype):
     assert_same_bits({"param": params["numba"]}, {"param": params["cython"]})
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize(("low", "high"), LIMITS[:3] + LIMITS[-2:])
 @pytest.mark.parametrize("dtype", DTYPES[:3], ids=str)
 def test_uniform_numbers_of_all_bits(low, high, dtype):
@@ -263,6 +265,7 @@ def test_fans_that_are_given(function):
     assert (param == expected(function, 50, VARIANCES[function.__name__](16, 48))).all()
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("shape", [(30, 20), (30, 20, 3, 5), (7, 20, 30)])
 @scaled
 def test_pytorch_has_the_same_scale(function, shape):

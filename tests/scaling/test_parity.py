@@ -32,7 +32,7 @@ SCALERS = [
 every_scaler = pytest.mark.parametrize(("ours", "theirs", "same"), SCALERS, ids=[repr(s[0]) for s in SCALERS])
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @every_scaler
 def test_scalers(ours, theirs, same, dtype):
@@ -46,7 +46,7 @@ def test_scalers(ours, theirs, same, dtype):
         assert np.allclose(getattr(ours, name), getattr(theirs, other), rtol=close)
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @every_scaler
 def test_batches_and_missing_values(ours, theirs, same):
     x = data("float64")
@@ -61,7 +61,7 @@ def test_batches_and_missing_values(ours, theirs, same):
     assert np.allclose(got, want, rtol=1e-10, atol=1e-12, equal_nan=True)
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 @pytest.mark.parametrize("components", [None, 3])
 def test_whitening(components):
     x = data("float64")
@@ -73,7 +73,7 @@ def test_whitening(components):
     assert np.allclose(ours.inverse_transform(got), want.inverse_transform(theirs), atol=1e-9)
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 def test_bfloat16_of_torch():
     """A new array is of the same dtype, though NumPy knows none such; whitening writes none from DLPack."""
     torch = peer("torch")

@@ -15,7 +15,6 @@ from tests.peers import peer
 from tests.torch.test_torch import assert_same
 
 pytestmark = [
-    pytest.mark.parity,
     # PyTorch's own: when its compiler is imported, and of a loss behind a graph break, where warnings are errors.
     pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),

@@ -15,7 +15,6 @@ from tests.peers import peer
 from tests.torch.test_torch import VARIANTS, assert_same, assert_same_state, parameters, set_grads, train
 
 pytestmark = [
-    pytest.mark.parity,
     pytest.mark.filterwarnings("ignore:This process .* is multi-threaded, use of fork:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:os.fork.. was called:RuntimeWarning"),  # JAX's, of the threads that it may have
 ]

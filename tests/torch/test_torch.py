@@ -19,8 +19,6 @@ import pytest
 from tests.docs.test_pages import ROOT, blocks_of
 from tests.peers import peer
 
-pytestmark = pytest.mark.parity
-
 torch = peer("torch")
 ours = importlib.import_module("fastopt.torch")
 

@@ -85,7 +85,7 @@ def test_arrays_are_refused_by_their_names(backend):
     np.testing.assert_array_equal(acc, 1)
 
 
-@pytest.mark.parity
+@pytest.mark.peers
 def test_it_is_pytorchs_add():
     torch = peer("torch")
     rng = np.random.default_rng(1)

@@ -51,6 +51,7 @@ def test_zero_gradients_leave_no_subnormals_to_slow_the_processor(case, tiny):
             assert not subnormal.any(), name
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("layout", ["contiguous", "strided", "bfloat16"])
 def test_a_step_allocates_nothing_that_grows(layout):
     """Over 10 million elements: nothing in Python's or NumPy's books, and the process grows by less than a megabyte."""
@@ -74,6 +75,7 @@ print(resident() - before)
     assert int(run_python(program)) < 1 << 20
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("dtype", ["float32", "float64", ml_dtypes.bfloat16], ids=str)
 def test_more_than_two_to_the_31_elements(dtype):
     """The last of 2^31 + 5 elements is updated: as runs of the compute type, as 16-bit blocks, and backwards."""

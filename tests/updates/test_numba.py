@@ -47,6 +47,7 @@ def check(case, step, shape, dtype, layouts, number):
     assert_same_bits(arrays, wanted, f"{case.name}, {dtype}, step {number}")
 
 
+@pytest.mark.ci
 @every_case
 def test_bits_of_float32(case):
     """Arrays that are runs; steps at which radam has two rules, and what is left out is as in Python."""
@@ -55,6 +56,7 @@ def test_bits_of_float32(case):
         check(case, step, (3, 37), "float32", [np.copy], number)
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", FEW)
 def test_bits_of_float64_and_of_strided_arrays(name):
     step = numba.njit(function_of(BY_NAME[name]))

@@ -22,7 +22,7 @@ from tests.cases import BY_NAME, CASES, Case, Hyperparameters
 from tests.peers import peer
 from tests.reference import Arrays, hyperparameters
 
-pytestmark = pytest.mark.parity
+pytestmark = pytest.mark.peers
 
 STEPS = 200
 SIZE = 131
