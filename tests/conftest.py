@@ -9,13 +9,14 @@ from typing import Any
 
 import pytest
 
-#: The folders that need libraries which are not in the `test` extra.
-OF_PEERS = ("device", "torch")
+#: The folders whose tests have a marker in common.
+MARKERS = {"benchmarks": "ci", "device": "peers", "torch": "peers"}
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    if item.path.relative_to(Path(__file__).parent).parts[0] in OF_PEERS:
-        item.add_marker("peers")
+    folder = item.path.relative_to(Path(__file__).parent).parts[0]
+    if folder in MARKERS:
+        item.add_marker(MARKERS[folder])
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -119,6 +119,7 @@ def test_the_callers_floating_point_mode_returns_and_does_not_matter():
     run_python(program)
 
 
+@pytest.mark.ci
 def test_an_old_processor():
     """Without Numba; whitening is LAPACK's, which has other instructions there."""
     program = """

@@ -27,6 +27,7 @@ def test_plot_schedules(tmp_path: Path) -> None:
     assert (tmp_path / "schedules.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.ci
 def test_train_digits(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     pytest.importorskip("matplotlib")
@@ -46,6 +47,7 @@ def test_train_digits(tmp_path: Path) -> None:
     assert len(picture) > 20_000
 
 
+@pytest.mark.ci
 def test_train_residual(tmp_path: Path) -> None:
     """A few images, with each technique left out in turn; the table goes into a page."""
     pytest.importorskip("sklearn")

@@ -27,6 +27,8 @@ from fastopt.optim import Optimizer
 from tests.docs.test_pages import PAGES, blocks_of
 from tests.support import ROOT
 
+pytestmark = pytest.mark.ci
+
 #: Programs that are written for type checkers.
 CASES = ROOT / "tests" / "typed"
 

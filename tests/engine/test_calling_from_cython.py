@@ -14,6 +14,8 @@ import pytest
 import fastopt
 from tests.support import ROOT, run_python, write_files_of
 
+pytestmark = pytest.mark.ci
+
 
 @pytest.fixture(scope="module")
 def search_path(tmp_path_factory):

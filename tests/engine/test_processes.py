@@ -200,6 +200,7 @@ except (ImportError, ValueError) as error:
 """
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("processor", ["core2duo", "Penryn", "qemu64"])
 def test_an_older_processor_is_told_what_is_expected(processor):
     printed = run_python(CHOOSE, prefix=old_processor(processor))
@@ -208,6 +209,7 @@ def test_an_older_processor_is_told_what_is_expected(processor):
     )
 
 
+@pytest.mark.ci
 def test_an_instruction_set_that_does_not_run_here_is_named():
     for forced in ("x86-64-v3", "plain", "X86-64-V2"):
         printed = run_python(CHOOSE, prefix=old_processor(), FASTOPT_ISA=forced)
@@ -349,6 +351,7 @@ print(get_num_threads())
         assert int(run_python(program, **{"FASTOPT_NUM_THREADS": "", name: value})) == min(5, int(value))
 
 
+@pytest.mark.ci
 def test_a_build_without_a_compiler_fails(tmp_path):
     """It would otherwise make a wheel with nothing in it."""
     folder = tmp_path / "source"
