@@ -96,6 +96,7 @@ def engine_modules() -> list[Extension]:
         "core/intake": [],
         "threads/threads": ["threads/limits", "threads/pool", "threads/parallel_for"],
         "update/update": [],
+        "call": ["core/scratch_pool"],
         "update/run": ["update/job", "core/scratch_pool"],
         "update/plan": ["update/job", "core/scratch_pool", "update/sum_squares"],
         "rows/gather": ["rows/rows"],

@@ -4,7 +4,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import fastopt.device as _device  # tells the engine how devices are reached
+from fastopt import device as _device  # noqa: F401  (tells the engine how devices are reached)
 from fastopt.coefficients.update import nadam_mu
 from fastopt.data.minibatches import minibatches
 from fastopt.engine.threads.threads import get_num_threads, set_num_threads

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastopt.specs.random import RANDOM
+
 from .parse import Function, parse_functions
 
 #: The functions of fastopt/rules/random_primitives.py, and whether they take a number, bits, or one of each.
@@ -10,15 +12,11 @@ PRIMITIVES = {
     "top21": ("bits",), "top24": ("bits",), "top26": ("bits",), "top27": ("bits",),
 }  # fmt: skip
 
-#: What a rule calls its random bits: of each element 32, or twice 32.
-BITS = ("bits", "more_bits")
-
 #: What a kernel calls the array that it writes, which comes first; then those that it reads, then the bits.
 OUT = "out_"
 
 
 def random_rules_of(source: str, dtype: str) -> dict[str, Function]:
-    """Return the rules of a compute type: all but those that are named after another."""
+    """Return the rules of a compute type."""
     functions = parse_functions(source)
-    others = [each for each in ("float32", "float64") if each != dtype]
-    return {name: each for name, each in functions.items() if not name.endswith(tuple(others))}
+    return {name: functions[name] for name in (spec.functions[dtype] for spec in RANDOM)}

@@ -10,7 +10,7 @@ from fastopt.backends.cuda import RandomKernel
 from fastopt.backends.cuda.vectors import alignment
 from fastopt.codegen.cuda.random import COPY, FOUR, Random
 from fastopt.codegen.cuda.update import LINEAR
-from fastopt.codegen.random import BITS, random_rules_of
+from fastopt.codegen.random import random_rules_of
 from fastopt.device.arrays import new
 from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
 from fastopt.device.ordering import joined
@@ -19,6 +19,7 @@ from fastopt.device.update import BLOCKS_PER_PROCESSOR, THREADS
 from fastopt.engine.core.devices import View
 from fastopt.rules import random as random_rules
 from fastopt.specs.dtypes import MOVED, SIZES
+from fastopt.specs.random import BITS
 
 #: Where in the upper half of a counter its purpose stands, above the offset.
 PURPOSE = 56

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from fastopt.coefficients import random as random_scalars
 from fastopt.common.types import Array, Backend, Real, Stream
 from fastopt.engine.core.hyperparameters import Hyperparameters
-from fastopt.engine.random.random import Filling, fill
-from fastopt.reference import random as random_reference
-
-NORMAL = Filling("normal", random_scalars.normal, random_reference.normal)
-UNIFORM = Filling("uniform", random_scalars.uniform, random_reference.uniform)
+from fastopt.engine.random.random import fill
+from fastopt.specs.random import NORMAL, UNIFORM
 
 _of_normal = Hyperparameters("mean", "std")
 _of_truncated = Hyperparameters("mean", "std", "bound")

@@ -8,8 +8,8 @@ from typing import Literal, SupportsIndex
 from fastopt.common.messages import brief
 from fastopt.common.types import Array, Backend, Stream
 from fastopt.engine.random.random import fill
-from fastopt.init.distributions import NORMAL, UNIFORM
 from fastopt.init.fans import Layout, fan_in_of, fans
+from fastopt.specs.random import NORMAL, UNIFORM
 
 
 def _fill_normal(

@@ -9,7 +9,7 @@ import pytest
 
 from fastopt.codegen.cuda.random import COPY, Random
 from fastopt.codegen.cuda.update import LINEAR
-from fastopt.codegen.random import BITS, random_rules_of
+from fastopt.codegen.random import random_rules_of
 from fastopt.rules import random as random_rules
 from tests.device.ptx import check, contractible, cuda, generations, ptx_of
 

@@ -13,8 +13,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from fastopt.specs.random import BITS
+
 from ..parse import Function
-from ..random import BITS
 from .places import extents, find, strides
 from .update import LINEAR
 

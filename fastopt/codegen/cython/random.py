@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+from fastopt.specs.random import BITS
+
 from ..parse import Function
-from ..random import BITS, OUT, PRIMITIVES, random_rules_of
+from ..random import OUT, PRIMITIVES, random_rules_of
 from .update import header
 
 TYPES = {"real": "real", "bits": "uint32_t"}

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+from fastopt.specs.random import BITS
+
 from ..parse import Function
-from ..random import BITS, OUT, random_rules_of
+from ..random import OUT, random_rules_of
 
 HEADER = '''\
 """Generated from fastopt/rules/random.py by fastopt/codegen/numba/random.py: change those, not this."""

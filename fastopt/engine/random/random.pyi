@@ -1,13 +1,11 @@
-from collections.abc import Callable
 from typing import Any
 
 from numpy.typing import NDArray
 
-class Filling:
-    def __init__(self, name: str, prepare: Callable[..., Any], reference: Callable[..., Any]) -> None: ...
+from fastopt.specs.random import RandomSpec
 
 def fill(
-    filling: Filling,
+    spec: RandomSpec,
     param: Any,
     hyperparameters: tuple[Any, ...],
     seed: Any,
