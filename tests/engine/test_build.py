@@ -9,10 +9,10 @@ import pytest
 
 import fastopt.kernels
 from fastopt.backends.cython import built_isas
-from fastopt.codegen.norm import PANELS
+from fastopt.codegen.norm import TILE_KERNELS
 from fastopt.codegen.parse import parse_functions, rules_of
 from fastopt.codegen.random import random_rules_of
-from fastopt.codegen.scaling import COLUMN_KERNELS
+from fastopt.codegen.scaling import SCALING_KERNELS
 from fastopt.rules import random as random_rules
 from fastopt.rules import update as update_rules
 from fastopt.specs.kernels import KERNEL_TYPES
@@ -30,9 +30,9 @@ def expected(family, dtype):
     if family == "update":
         return {rule.name: len(rule.forms) for rule in rules_of(parse_functions(getsource(update_rules)))}
     if family == "norm":
-        return {panel.name: len(panel.forms) for panel in PANELS}
+        return {kernel.name: len(kernel.variants) for kernel in TILE_KERNELS}
     if family == "scaling":
-        return {kernel.name: 1 for kernel in COLUMN_KERNELS}
+        return {kernel.name: 1 for kernel in SCALING_KERNELS}
     return dict.fromkeys(random_rules_of(getsource(random_rules), dtype), 1)
 
 
