@@ -5,7 +5,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastopt import device as _device  # noqa: F401  (tells the engine how devices are reached)
-from fastopt.coefficients.update import nadam_mu
 from fastopt.data.minibatches import minibatches
 from fastopt.engine.threads.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
@@ -20,11 +19,16 @@ from fastopt.norm.batch import (
 from fastopt.norm.group import group_norm_backward, group_norm_forward
 from fastopt.norm.instance import instance_norm_backward, instance_norm_forward
 from fastopt.norm.layer import layer_norm_backward, layer_norm_forward
-from fastopt.updates.accumulation import accumulate
-from fastopt.updates.adam import adabelief, adam, adamax, adamw, adan, ademamix, nadam, radam, yogi
-from fastopt.updates.adaptive import adadelta, adagrad, rmsprop
-from fastopt.updates.descent import asgd, momentum, sgd
-from fastopt.updates.signs import lion, rprop, signum
+from fastopt.updates import accumulation as _accumulation
+from fastopt.updates import adam as _adam
+from fastopt.updates import adaptive as _adaptive
+from fastopt.updates import descent as _descent
+from fastopt.updates import signs as _signs
+from fastopt.updates.accumulation import *  # noqa: F403
+from fastopt.updates.adam import *  # noqa: F403
+from fastopt.updates.adaptive import *  # noqa: F403
+from fastopt.updates.descent import *  # noqa: F403
+from fastopt.updates.signs import *  # noqa: F403
 
 if TYPE_CHECKING:
     from fastopt import init as init
@@ -43,16 +47,6 @@ __version__ = "0.1.0"
 
 __all__ = [
     "BackendUnavailable",
-    "accumulate",
-    "adabelief",
-    "adadelta",
-    "adagrad",
-    "adam",
-    "adamax",
-    "adamw",
-    "adan",
-    "ademamix",
-    "asgd",
     "batch_norm_backward",
     "batch_norm_backward_inference",
     "batch_norm_forward",
@@ -68,23 +62,18 @@ __all__ = [
     "kernel",
     "layer_norm_backward",
     "layer_norm_forward",
-    "lion",
     "minibatches",
-    "momentum",
-    "nadam",
-    "nadam_mu",
-    "radam",
     "residual_add",
     "residual_add_backward",
-    "rmsprop",
-    "rprop",
     "rule",
     "set_num_threads",
-    "sgd",
     "show_config",
-    "signum",
-    "yogi",
 ]
+__all__ += _accumulation.__all__
+__all__ += _adam.__all__
+__all__ += _adaptive.__all__
+__all__ += _descent.__all__
+__all__ += _signs.__all__
 
 
 #: What not everyone needs, and where it is.

@@ -9,17 +9,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-import fastopt
 from fastopt.backends import cython
 from fastopt.codegen.parse import FORMS
-from fastopt.coefficients.update import radam_is_rectified
 from fastopt.common.display import Display, keywords
 from fastopt.common.guarded import Guarded
 from fastopt.common.messages import brief
 from fastopt.common.types import Array
-from fastopt.engine.capi.c_api import UPDATES, convert, run_kernel
+from fastopt.engine.capi.c_api import convert, run_kernel
 from fastopt.engine.core.hyperparameters import flag
 from fastopt.specs.dtypes import COMPUTE_TYPES
+from fastopt.specs.updates import UPDATES, Variant, variants_by_rule
 
 
 class Kernel(Guarded, Display):
@@ -47,7 +46,8 @@ class Kernel(Guarded, Display):
     )
 
     def __init__(self, name: str, dtype: str, weight_decay: bool, decay: bool):
-        self._update = UPDATES[name][-1 if decay else 0]
+        self._variant = variant_of(name, decay)
+        self._update = self._variant.update
         self.name = name
         self.dtype = np.dtype(dtype)
         self.weight_decay = weight_decay
@@ -67,7 +67,7 @@ class Kernel(Guarded, Display):
         They are those of the Python function with its defaults: `fastopt.adam`; with ``decay``, `fastopt.adamw`. What
         the kernel decides (nesterov, decoupled_weight_decay) is not asked.
         """
-        fixed = {"nesterov": self.name == "nesterov", "decoupled_weight_decay": self.decay}
+        fixed = self._fixed()
         names = self._update.hyperparameters
         asked = inspect.Signature([self._parameter(name) for name in names if name not in fixed])
         try:
@@ -76,7 +76,7 @@ class Kernel(Guarded, Display):
             raise TypeError(f"{error}; expected the hyperparameters of {self.name}: {asked}") from None
         bound.apply_defaults()
         values = {**fixed, **bound.arguments}
-        self._refuse_other_radam(values)
+        self._refuse_other_rule(values)
         given = tuple(values[name] for name in names)
         scalars = convert(self._update, self._update.prepare(*given), self.dtype.name, given)
         self._check_form(scalars)
@@ -98,21 +98,25 @@ class Kernel(Guarded, Display):
         checked = convert(self._update, tuple(scalars.tolist()), self.dtype.name)
         run_kernel(self._update, self.address, self.dtype.name, arrays, checked)
 
+    def _fixed(self) -> dict[str, bool]:
+        """The flags that the choice of the kernel has decided."""
+        spec, key, _ = self._variant
+        return {
+            **({spec.condition: bool(key)} if isinstance(spec.condition, str) else {}),
+            **({spec.decoupled: self.decay} if isinstance(spec.decoupled, str) else {}),
+        }
+
     def _parameter(self, name: str) -> inspect.Parameter:
         """A hyperparameter with the default that it has in the Python function, if there is one."""
-        reference = self._update.reference
-        public = inspect.signature(getattr(fastopt, reference.__name__)).parameters if reference else {}
-        default = public[name].default if name in public else inspect.Parameter.empty
+        spec = self._variant.spec
+        default = spec.defaults[name] if spec.name in UPDATES else inspect.Parameter.empty
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
-    def _refuse_other_radam(self, values: dict[str, Any]) -> None:
-        """Radam has two rules, by the step."""
-        if self.name in ("radam", "radam_unrectified"):
-            other = "radam" if radam_is_rectified(values["step"], values["beta2"]) else "radam_unrectified"
-            if self.name != other:
-                raise ValueError(
-                    f"step is {values['step']}; expected one of {self.name}: this one takes kernel {other!r}"
-                )
+    def _refuse_other_rule(self, values: dict[str, Any]) -> None:
+        """Raise if the update takes another rule at this step."""
+        spec = self._variant.spec
+        if "step" in spec.asked and (other := spec.update_for(values).rule.__name__) != self.name:
+            raise ValueError(f"step is {values['step']}; expected one of {self.name}: this one takes kernel {other!r}")
 
     def _check_form(self, scalars: NDArray[Any]) -> None:
         for name in ("weight_decay", "decay"):
@@ -122,6 +126,12 @@ class Kernel(Guarded, Display):
                     f"{name} is {value}; expected 0: this kernel is the form without; "
                     f"the other is fastopt.kernel({self.name!r}, {self.dtype.name!r}, {name}=True)"
                 )
+
+
+def variant_of(rule: str, decay: bool) -> Variant:
+    """Return the variant that a rule is of: where there are two, the one whose weight decay is decoupled, or is not."""
+    served = variants_by_rule()[rule]
+    return next((variant for variant in served if variant.spec.decoupled is decay), served[0])
 
 
 def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bool = False) -> Kernel:
@@ -171,8 +181,8 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
     array([0.5, 1.5], dtype=float32)
     """
     weight_decay, decay = flag("weight_decay", weight_decay), flag("decay", decay)
-    if name not in UPDATES:
-        raise ValueError(f"name is {brief(name)}; expected one of {', '.join(UPDATES)}")
+    if name not in variants_by_rule():
+        raise ValueError(f"name is {brief(name)}; expected one of {', '.join(variants_by_rule())}")
     found = _compute_type(dtype)
     if found is None:
         raise TypeError(

@@ -21,8 +21,8 @@ from fastopt.common.messages import brief
 from fastopt.common.types import Array, Backend, Params, Real, Stream
 from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.run import run
-from fastopt.engine.update.update import Update
 from fastopt.optim.optimizer import Optimizer
+from fastopt.specs.updates import UpdateSpec
 
 #: From hyperparameters to a rule's scalars: by name, or in order.
 Prepare: TypeAlias = Callable[..., Mapping[str, float] | tuple[float, ...]]
@@ -56,9 +56,8 @@ class Rule(Guarded, Display):
         What a call takes: arrays by position, hyperparameters by keyword.
     """
 
-    _internal = ("update",)
     _instead = dict.fromkeys(
-        ("function", "name", "arrays", "hyperparameters", "defaults", "update"), "fastopt.rule makes another rule"
+        ("function", "name", "arrays", "hyperparameters", "defaults"), "fastopt.rule makes another rule"
     )
 
     def __init__(self, function: Callable[..., Any], prepare: Prepare | None):
@@ -81,7 +80,7 @@ class Rule(Guarded, Display):
         # A weight_decay of the rule's own is not coupled to the gradient, too.
         self._coupled = "weight_decay" not in own
         self._check = Hyperparameters(*self.hyperparameters, ranges=_ranges(self.hyperparameters))
-        self.update = Update(_compiled(self._read), self._scalars_function(), backend=BACKEND)
+        self._spec = UpdateSpec(self.name, _compiled(self._read), self._scalars_function(), backend=BACKEND)
 
     def __repr__(self) -> str:
         return f"<rule {self.name}{self.__signature__}>"
@@ -106,7 +105,7 @@ class Rule(Guarded, Display):
         if isinstance(backend, str) and backend == "reference":
             self.reference(*arrays, **given)
         else:
-            run(self.update, arrays, self._values(given), backend, num_threads, stream)
+            run(self._spec, arrays, self._values(given), backend, num_threads, stream)
 
     def reference(self, *arrays: np.ndarray[Any, Any], **given: Real) -> None:
         """Run the function as it was written, element by element, in Python: for debugging."""
@@ -115,7 +114,7 @@ class Rule(Guarded, Display):
         if odd := [i for i, array in enumerate(arrays) if np.shape(array) != np.shape(arrays[0])]:
             shape, expected = np.shape(arrays[odd[0]]), np.shape(arrays[0])
             raise ValueError(f"{self.arrays[odd[0]]} has shape {shape}; expected {expected}, param's")
-        scale, decay, _, *scalars = self.update.prepare(*self._values(given))
+        scale, decay, _, *scalars = self._scalars(*self._values(given))
         own = scalars[: len(self._read.scalars)]
         written = [i for i, name in enumerate(self.arrays) if name != "grad"]
         function = _with_primitives(self.function)
@@ -135,8 +134,8 @@ class Rule(Guarded, Display):
         own = {name: value for name, value in self.defaults.items() if name not in ("step", "grad_scale")}
         options = {name: given.pop(name) for name in list(given) if name not in own}
         values = self._named({**given, "step": 1, "grad_scale": 1.0} if "step" in self.defaults else given)
-        members = {name: getattr(self, name) for name in ("update", "__doc__", "__module__")}
-        kind: Any = type(self.name, (Optimizer,), {**members, "flags": ()})
+        members = {"spec": self._spec, "__doc__": self.__doc__, "__module__": self.__module__}
+        kind: Any = type(self.name, (Optimizer,), members)
         kind._is_foreign = False  # though its module is the user's: it has no attributes of the user's own
         optimizer: Optimizer = kind(params, {name: values[name] for name in own}, **{"backend": None, **options})
         return optimizer

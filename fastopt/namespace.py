@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
@@ -42,13 +42,30 @@ def missing(name: str) -> str:
 
 
 def public_names(module: str) -> list[str]:
-    """Return the ``__all__`` of a public module as its source has it: nothing is imported for an error message."""
-    loader: Any = getattr(find_spec(f"fastopt.{module}"), "loader", None)
-    for node in ast.parse(loader.get_source(f"fastopt.{module}") or "").body:
-        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
-            names: list[str] = ast.literal_eval(node.value)
-            return names
-    return []
+    """Return the ``__all__`` of a module as its source has it: nothing is imported for an error message."""
+    names: list[str] = []
+    imported: dict[str, str] = {}
+    for node in ast.parse(_source(module)).body:
+        if isinstance(node, ast.ImportFrom):
+            imported |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and getattr(target, "id", "") == "__all__":
+            if isinstance(node.value, ast.Attribute):  # of another module
+                names += public_names(imported[ast.unparse(node.value.value)].removeprefix("fastopt."))
+            elif node.value is not None:
+                names += ast.literal_eval(node.value)
+    return names
+
+
+def _source(module: str) -> str:
+    """Return the text of a module of the package. `find_spec` would import the packages that it lies in."""
+    path: Any = fastopt.__path__
+    spec = None
+    for name in module.split("."):
+        spec = PathFinder.find_spec(f"fastopt.{name}", path)
+        path = getattr(spec, "submodule_search_locations", None)
+    loader: Any = getattr(spec, "loader", None)
+    return loader.get_source(loader.name) or ""
 
 
 def _alike(public: str, name: str) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 import fastopt
+from fastopt.specs.updates import UPDATES, UpdateSpec
 
 Hyperparameters = dict[str, Any]
 
@@ -54,20 +55,17 @@ class Case:
     ) -> dict[str, np.ndarray]:
         """Return arrays in the middle of a training (state of plausible size), or with the state of its start."""
         rng = np.random.default_rng(seed)
+        nonnegative = {state.name for state in UPDATES[self.update.__name__].state if state.nonnegative}
         arrays = {name: np.array(rng.standard_normal(shape)).astype(dtype) for name in (self.target, "grad")}
         for name in self.state:
             if zero_state:
                 arrays[name] = np.full(shape, self.start.get(name, 0.0), dtype)
             else:
                 noise = np.array(rng.standard_normal(shape))
-                arrays[name] = np.array(np.abs(noise) if name in NEVER_NEGATIVE else 0.5 * noise).astype(dtype)
+                arrays[name] = np.array(np.abs(noise) if name in nonnegative else 0.5 * noise).astype(dtype)
         if not zero_state and "grad_avg" in arrays:  # a mean of squares is at least the square of the mean
             arrays["square_avg"] = np.array(arrays["square_avg"] + arrays["grad_avg"] ** 2).astype(dtype)
         return arrays
-
-
-#: State that holds squares or magnitudes.
-NEVER_NEGATIVE = {"square_sum", "square_avg", "delta_avg", "v", "v_max", "u", "s", "n", "step_size"}
 
 
 def _step(step: int) -> Hyperparameters:
@@ -136,5 +134,23 @@ CASES = [
     Case("ademamix-warmup", fastopt.ademamix, ("m1", "m2", "v"), {"warmup": 100, **WD}, _step, benchmarked=False),
     Case("adan", fastopt.adan, ("m", "v", "n", "prev_grad"), {**WD}, _step),
 ]
+
+
+def rows_of(spec: UpdateSpec) -> list[Case]:
+    """Return a row for each variant of an update that has none above: those that differ by their state."""
+    fixed = {"lr": 0.1} if "lr" in spec.hyperparameters else {}
+    fixed |= WD if "weight_decay" in spec.hyperparameters else {}
+    of_step = {"of_step": _step} if "step" in spec.hyperparameters else {}
+    starts = {name: start for name, start in spec.starts.items() if isinstance(start, float)}
+    states = dict.fromkeys(update.arrays[2:] for update in spec.updates.values())
+    return [
+        Case("-".join((spec.name, *(name for name in spec.optional if name in state))), spec.function, state, fixed,
+             start=starts, **of_step)
+        for state in states
+    ]  # fmt: skip
+
+
+_TESTED = {case.update.__name__ for case in CASES}
+CASES += [case for spec in UPDATES.values() if spec.name not in _TESTED for case in rows_of(spec)]
 
 BY_NAME = {case.name: case for case in CASES}

@@ -6,29 +6,26 @@ from typing import Any
 
 import numpy as np
 
-import fastopt
 from fastopt import optim
+from fastopt.specs.updates import UPDATES
 from tests.cases import CASES as CASES_OF_UPDATES
 from tests.cases import Case
 
-CLASSES = {
-    "sgd": optim.SGD, "momentum": optim.Momentum, "asgd": optim.ASGD, "signum": optim.Signum, "lion": optim.Lion,
-    "rprop": optim.Rprop, "adagrad": optim.Adagrad, "rmsprop": optim.RMSprop, "adadelta": optim.Adadelta,
-    "adam": optim.Adam, "adamw": optim.AdamW, "adamax": optim.Adamax, "nadam": optim.NAdam, "radam": optim.RAdam,
-    "adabelief": optim.AdaBelief, "yogi": optim.Yogi, "ademamix": optim.AdEMAMix, "adan": optim.Adan,
-}  # fmt: skip
+CLASSES = {name: getattr(optim, spec.optimizer) for name, spec in UPDATES.items() if spec.optimizer}
 
 #: What updates parameters.
-CASES = [case for case in CASES_OF_UPDATES if case.target == "param"]
-
-#: The options of an object that a function takes as arrays.
-BY_STATE = {"v_max": "amsgrad", "grad_avg": "centered"}
+CASES = [case for case in CASES_OF_UPDATES if case.update.__name__ in CLASSES]
 
 
 def make(case: Case, params: Any, **options: Any) -> optim.Optimizer:
     """Return the object that does what the case's function does."""
     given = dict(case.fixed)
-    given |= {BY_STATE[name]: True for name in case.state if name in BY_STATE}
+    spec = UPDATES[case.update.__name__]
+    given |= {
+        state.option: True
+        for state in spec.state
+        if state.option and state.name in case.state and state.option not in spec.hyperparameters
+    }
     if case.name == "rprop":
         given["lr"] = case.start["step_size"]
     return CLASSES[case.update.__name__](params, **given, **options)
@@ -37,7 +34,7 @@ def make(case: Case, params: Any, **options: Any) -> optim.Optimizer:
 def zero_state(case: Case, param: np.ndarray, dtype: Any = None) -> dict[str, np.ndarray]:
     """Return the state that training starts from."""
     wide = np.float64 if param.dtype == np.float64 else np.float32
-    start = {"v": 1e-6} if case.update is fastopt.yogi else case.start
+    start = {**UPDATES[case.update.__name__].starts, **case.start}
     return {name: np.full(param.shape, start.get(name, 0.0), dtype or wide) for name in case.state}
 
 

@@ -1,4 +1,4 @@
-"""The tests' oracle: the plain formula of ``fastopt.reference.update``, in float64."""
+"""The tests' oracle: the plain formula of each update, in float64."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import fastopt.reference.update
+from fastopt.specs.updates import UPDATES
 from tests.cases import Case, Hyperparameters
 
 Arrays = dict[str, np.ndarray]
@@ -32,7 +32,7 @@ def hyperparameters(case: Case, step: int = 1, **options: Any) -> Hyperparameter
 def expected(case: Case, arrays: Arrays, step: int = 1, **options: Any) -> Arrays:
     """Return what one step should make of the arrays, as float64 copies; the arrays given stay as they are."""
     copies = {name: np.array(array, dtype=np.float64, order="C") for name, array in arrays.items()}
-    formula = getattr(fastopt.reference.update, case.update.__name__)
+    formula = UPDATES[case.update.__name__].reference
     with np.errstate(all="ignore"):  # NaN and infinity are answers too
         formula(**copies, **hyperparameters(case, step, **options))
     return copies

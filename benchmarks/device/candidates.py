@@ -31,8 +31,8 @@ def _update(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
 def _list(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
     named = hyperparameters(workload.case, STEP)
     values = tuple(named[name] for name in ADAMW.hyperparameters)
-    tensors = [tuple(tensor[name] for name in ADAMW.arrays) for tensor in workload.tensors(arrays)]
-    return partial(run_many, ADAMW, tensors, values, None, None)
+    tensors = [tuple(tensor[name] for name in ("param", "grad", "m", "v")) for tensor in workload.tensors(arrays)]
+    return partial(run_many, ADAMW.updates[()], tensors, values, None, None)
 
 
 def _norm(workload: NormWorkload, arrays: Arrays, threads: int) -> Step:

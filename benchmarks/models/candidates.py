@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 
-import fastopt.reference.update
 from benchmarks.candidates import Candidate, Step
 from benchmarks.models.workload import ListWorkload
 from benchmarks.updates.candidates import CYTHON
 from benchmarks.updates.workload import STEP
 from benchmarks.workload import Arrays
 from fastopt.optim import AdamW, Optimizer
+from fastopt.specs.updates import UPDATES
 from tests.reference import hyperparameters
 
 #: Below the norm of any model's gradients, so that clipping has something to do.
@@ -49,7 +49,7 @@ def _results(workload: ListWorkload, arrays: Arrays, optimizer: Optimizer) -> Ar
 
 
 def _naive(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
-    formula = getattr(fastopt.reference.update, workload.case.update.__name__)
+    formula = UPDATES[workload.case.update.__name__].reference
     numbers = hyperparameters(workload.case, STEP)
     steps = [partial(formula, **tensor, **numbers) for tensor in workload.tensors(arrays)]
 

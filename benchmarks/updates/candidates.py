@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-import fastopt.reference.update
 from benchmarks.candidates import Candidate, Step
 from benchmarks.updates.workload import STEP, UpdateWorkload
 from benchmarks.workload import Arrays
+from fastopt.specs.updates import UPDATES
 from tests.reference import hyperparameters
 
 
@@ -21,7 +21,7 @@ def _fastopt(backend: Any) -> Candidate:
 
 
 def _naive(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
-    formula = getattr(fastopt.reference.update, workload.case.update.__name__)
+    formula = UPDATES[workload.case.update.__name__].reference
     return partial(formula, **arrays, **hyperparameters(workload.case, STEP))
 
 

@@ -26,7 +26,7 @@ from sklearn.model_selection import train_test_split
 
 import fastopt
 from fastopt.norm import BatchNorm
-from fastopt.reference import update as reference
+from fastopt.specs.updates import UPDATES
 
 LAYERS = (64, 128, 64, 10)
 EPOCHS = 30
@@ -228,7 +228,7 @@ def main() -> int:
         for name, batch_norm in (("plain", False), ("batch norm", True))
     }
     first = networks["plain"][0]
-    adams = {"fastopt": first, "NumPy": train(digits, reference.adam, SEEDS[0], batch_norm=False)}
+    adams = {"fastopt": first, "NumPy": train(digits, UPDATES["adam"].reference, SEEDS[0], batch_norm=False)}
 
     print("epoch  loss    train   test    (fastopt)")
     for epoch in [1, 2, 3, 5, *range(10, EPOCHS + 1, 5)]:

@@ -1,8 +1,8 @@
 """Coefficients from numbers on the device: so that a CUDA graph that captured a step stays right when they change.
 
-Only the functions of `fastopt.coefficients.update` compute coefficients. If a hyperparameter (lr, step) is on the
-device, its function is called with a stand-in for the number, which records what is done with it. From that record
-comes a kernel of one thread that computes the coefficients on the device, in float64, where the update reads them.
+Only an update's own function computes its coefficients. If a hyperparameter (lr, step) is on the device, the function
+is called with a stand-in for the number, which records what is done with it. From that record comes a kernel of one
+thread that computes the coefficients on the device, in float64, where the update reads them.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ from types import FunctionType
 from typing import Any, NamedTuple
 
 from fastopt.backends.cuda import ScalarsKernel
-from fastopt.coefficients import update as coefficients
-from fastopt.coefficients.ranges import FLAGS, RANGES
+from fastopt.coefficients.ranges import FLAG
 from fastopt.device.machine import Memory
 from fastopt.device.select import machine
 from fastopt.engine.core.hyperparameters import Hyperparameters, is_on_device
+
+#: The functions of `math` that the device computes as well.
+FUNCTIONS = ("exp", "log", "log1p", "sqrt")
 
 #: What a number on the device may be stored as.
 NUMBERS = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i8": "int64"}
@@ -135,7 +137,7 @@ class _Traced:
 
 
 def _written(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of coefficients/update.py's that takes traced numbers as well."""
+    """A function of `math` that takes traced numbers as well."""
 
     def call(*values: Any) -> Any:
         traced = [value for value in values if isinstance(value, _Traced)]
@@ -148,10 +150,11 @@ def _written(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _unchecked(hyperparameters: Hyperparameters) -> Callable[..., Any]:
     """Check what the host knows; numbers on the device may be anything."""
+    ranges = {"step": (1,), **hyperparameters.ranges}
 
     def check(*values: Any) -> list[Any]:
         legal = [
-            (1 if name == "step" else RANGES[name][0]) if isinstance(value, _Traced) and name not in FLAGS else value
+            ranges[name][0] if isinstance(value, _Traced) and ranges[name] is not FLAG else value
             for name, value in zip(hyperparameters.names, values, strict=True)
         ]
         checked = hyperparameters(*legal)
@@ -162,13 +165,14 @@ def _unchecked(hyperparameters: Hyperparameters) -> Callable[..., Any]:
 
 def _for_tracing(prepare: Callable[..., Any]) -> Callable[..., Any]:
     """The function as it stands, but for what it calls: that takes traced numbers."""
-    names = dict(vars(coefficients))
-    for name, value in vars(coefficients).items():
+    names = dict(prepare.__globals__)
+    for name, value in prepare.__globals__.items():
         if isinstance(value, Hyperparameters):
             names[name] = _unchecked(value)
-        elif isinstance(value, FunctionType) and value.__module__ == coefficients.__name__:
+        elif isinstance(value, FunctionType) and value.__module__ == prepare.__module__:
             names[name] = FunctionType(value.__code__, names, name, value.__defaults__)
-    names.update({name: _written(name, getattr(coefficients, name)) for name in ("exp", "log", "log1p", "sqrt")})
+        elif name in FUNCTIONS:
+            names[name] = _written(name, value)
     names.update(max=_written("max", max), float=lambda value: value if isinstance(value, _Traced) else float(value))
     return FunctionType(prepare.__code__, names, prepare.__name__, prepare.__defaults__)
 

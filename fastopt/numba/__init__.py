@@ -9,43 +9,32 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastopt import (
-    accumulate,
-    adabelief,
-    adadelta,
-    adagrad,
-    adam,
-    adamax,
-    adamw,
-    adan,
-    ademamix,
-    asgd,
-    lion,
-    momentum,
-    nadam,
-    nadam_mu,
-    radam,
-    rmsprop,
-    rprop,
-    sgd,
-    signum,
-    yogi,
-)  # fmt: skip
 from fastopt.numba.overloads import register
 from fastopt.numba.scalars import register_coefficients
+from fastopt.specs.updates import UPDATES as _UPDATES
+from fastopt.updates import accumulation as _accumulation
+from fastopt.updates import adam as _adam
+from fastopt.updates import adaptive as _adaptive
+from fastopt.updates import descent as _descent
+from fastopt.updates import signs as _signs
+from fastopt.updates.accumulation import *  # noqa: F403
+from fastopt.updates.adam import *  # noqa: F403
+from fastopt.updates.adaptive import *  # noqa: F403
+from fastopt.updates.descent import *  # noqa: F403
+from fastopt.updates.signs import *  # noqa: F403
 
-__all__ = [
-    "accumulate", "adabelief", "adadelta", "adagrad", "adam", "adamax", "adamw", "adan", "ademamix", "asgd", "lion",
-    "momentum", "nadam", "nadam_mu", "radam", "rmsprop", "rprop", "sgd", "signum", "yogi",
-]  # fmt: skip
+__all__: list[str] = []
+__all__ += _accumulation.__all__
+__all__ += _adam.__all__
+__all__ += _adaptive.__all__
+__all__ += _descent.__all__
+__all__ += _signs.__all__
 
 __dir__ = __all__.copy
 
-UPDATES = [globals()[name] for name in __all__ if name != "nadam_mu"]
-
 register_coefficients()
-for _update in UPDATES:
-    register(_update)
+for _spec in _UPDATES.values():
+    register(_spec)
 
 
 def __getattr__(name: str) -> Any:

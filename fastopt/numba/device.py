@@ -12,7 +12,6 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Callable
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -24,6 +23,7 @@ from fastopt.codegen.parse import parse_functions, rules_of
 from fastopt.engine.update.update import Update
 from fastopt.numba.rounding import ROUNDINGS
 from fastopt.rules import update as rules
+from fastopt.specs.updates import UPDATES
 
 RULES = [rule.name for rule in rules_of(parse_functions(inspect.getsource(rules)))]
 
@@ -64,17 +64,17 @@ def coefficients(public: Callable[..., None], dtype: str = "float32", /, **optio
     return tuple(real(ROUNDINGS[dtype][rounding_of(name)](float(value))) for name, value in values)
 
 
-def called(public: Any, options: dict[str, Any]) -> tuple[Update, tuple[Any, ...]]:
+def called(public: Callable[..., None], options: dict[str, Any]) -> tuple[Update, tuple[Any, ...]]:
     """What a public function runs, and with which hyperparameters."""
-    made = []
-    function = FunctionType(public.__code__, {**public.__globals__, "run": lambda *run: made.append(run)})
-    function.__kwdefaults__ = public.__kwdefaults__
+    spec = UPDATES[public.__name__]
+    given = {name: bool(options.pop(name, False)) for name in spec.optional}
     parameters = inspect.signature(public).parameters.values()
-    arrays = [each for each in parameters if each.kind is each.POSITIONAL_OR_KEYWORD]
-    given = [each.name if each.default is each.empty else options.pop(each.name, None) for each in arrays]
-    function(*given, **options)
-    update, _, hyperparameters, *_ = made[0]
-    return update, hyperparameters
+    hyperparameters = [each for each in parameters if each.kind is each.KEYWORD_ONLY]
+    bound = inspect.Signature(hyperparameters).bind(**options)
+    bound.apply_defaults()
+    values = bound.arguments
+    asked = {state.option: given[state.name] for state in spec.state if state.option}
+    return spec.update_for({**values, **asked}), tuple(values[name] for name in spec.hyperparameters)
 
 
 def _operations() -> dict[str, Any]:

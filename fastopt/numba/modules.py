@@ -4,18 +4,25 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import sys
 from typing import Any
 
 import fastopt
 from fastopt import primitives
 from fastopt.coefficients import ranges
-from fastopt.coefficients import update as coefficients
+from fastopt.coefficients import update as shared
 from fastopt.rules import update as rules
+from fastopt.specs.updates import UPDATES
+
+#: The modules that have functions of coefficients.
+MODULES = sorted({update.prepare.__module__ for spec in UPDATES.values() for update in spec.updates.values()})
+
+_SOURCES = [rules, primitives, shared, ranges, *(sys.modules[name] for name in MODULES)]
 
 #: Tells this version's functions from another's: Numba links machine code by names.
-VERSION = hashlib.sha256(
-    chr(0).join([fastopt.__version__, *map(inspect.getsource, (rules, primitives, coefficients, ranges))]).encode()
-).hexdigest()[:12]
+VERSION = hashlib.sha256(chr(0).join([fastopt.__version__, *map(inspect.getsource, _SOURCES)]).encode()).hexdigest()[
+    :12
+]
 
 
 def module(text: str, **names: Any) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from functools import cache
 from inspect import Parameter, Signature
 from typing import Any
@@ -15,11 +15,11 @@ from numba.extending import overload
 from fastopt.backends.numba.compiler import OPTIONS
 from fastopt.codegen.numba.calls import call_lines, call_module, loop_module
 from fastopt.codegen.parse import source_of
-from fastopt.coefficients import update as coefficients
+from fastopt.engine.update.update import Update
 from fastopt.numba.modules import module
 from fastopt.numba.rounding import ROUNDINGS
-from fastopt.numba.runs import runs_of
-from fastopt.numba.scalars import CHOICES, varying
+from fastopt.numba.scalars import NUMBERS, varying
+from fastopt.specs.updates import UpdateSpec
 
 #: What of a public function means nothing here: how it runs, the user's function says.
 ELSEWHERE = {"backend", "num_threads", "stream"}
@@ -37,8 +37,9 @@ KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
 REALS = (types.float32, types.float64)
 
 
-def register(public: Callable[..., None]) -> None:
-    """Let functions that Numba compiles call a public one."""
+def register(spec: UpdateSpec) -> None:
+    """Let functions that Numba compiles call an update's public one."""
+    public = spec.function
     parameters = [each for each in inspect.signature(public).parameters.values() if each.name not in ELSEWHERE]
     signature = Signature(parameters)
 
@@ -47,11 +48,11 @@ def register(public: Callable[..., None]) -> None:
         arrays, texts = {}, {}
         for parameter in parameters:
             if parameter.kind is Parameter.KEYWORD_ONLY:
-                texts[parameter.name] = text_of(parameter, given.get(parameter.name))
+                texts[parameter.name] = text_of(spec, parameter, given.get(parameter.name))
             elif parameter.default is Parameter.empty or not _is_none(given.get(parameter.name)):
                 arrays[parameter.name] = given[parameter.name]
         check_arrays(arrays)
-        return stand_in(public, tuple(signature.parameters), tuple(arrays.items()), tuple(texts.items()))
+        return stand_in(spec, tuple(signature.parameters), tuple(arrays.items()), tuple(texts.items()))
 
     typed.__signature__ = signature  # type: ignore[attr-defined]
     overload(public, jit_options=OPTIONS, strict=False, prefer_literal=True)(typed)
@@ -60,13 +61,13 @@ def register(public: Callable[..., None]) -> None:
 # ---- Checks: what is wrong with a type is an error where the user's function is compiled
 
 
-def text_of(parameter: Parameter, kind: Any) -> str:
+def text_of(spec: UpdateSpec, parameter: Parameter, kind: Any) -> str:
     """Return how a hyperparameter is handed on, or refuse its type; None if the call leaves it out."""
     name, default = parameter.name, parameter.default
     if kind is None or (default is None and _is_none(kind)):
-        return repr(CHOICES.get(default, default))
-    if default in CHOICES:
-        return _choice(name, kind)
+        return repr(NUMBERS.get(default, default))
+    if name in spec.choices:
+        return _choice(name, kind, spec.choices[name])
     if isinstance(kind, types.Omitted):  # the default of one of the user's arguments, which Numba converts by itself
         return name
     kinds, expected, text = KINDS[parameter.annotation]
@@ -75,12 +76,12 @@ def text_of(parameter: Parameter, kind: Any) -> str:
     return text.format(name)
 
 
-def _choice(name: str, kind: Any) -> str:
+def _choice(name: str, kind: Any, choices: tuple[str, ...]) -> str:
     """The number of a string, which must be known now."""
     value = getattr(kind, "literal_value", getattr(kind, "value", None))
-    if value not in CHOICES:
-        raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, CHOICES))}, written out")
-    return repr(CHOICES[value])
+    if value not in choices:
+        raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, choices))}, written out")
+    return repr(NUMBERS[value])
 
 
 def check_arrays(arrays: dict[str, Any]) -> None:
@@ -106,7 +107,7 @@ def _is_none(kind: Any) -> bool:
 
 @cache
 def stand_in(
-    public: Callable[..., None],
+    spec: UpdateSpec,
     parameters: tuple[str, ...],
     arrays: tuple[tuple[str, Any], ...],
     hyperparameters: tuple[tuple[str, str], ...],
@@ -122,25 +123,37 @@ def stand_in(
         flat = "{0}.reshape({0}.size)" if layouts == {"C"} else "{0}.T.reshape({0}.size)"
         ndim = 1
     dtype = "float64" if types.float64 in {kind.dtype for kind in kinds.values()} else "float32"
-    names, calls = {**ROUNDINGS[dtype], "varying": varying}, []
-    runs = runs_of(public, kinds, dict(hyperparameters))
-    for i, run in enumerate(runs):
-        names[f"run_{i}"] = loop_of(run.update.rule, dtype, ndim)
-        names[f"prepare_{i}"] = run.update.prepare
-        names[run.asked] = getattr(coefficients, run.asked, None)
-        calls.append(call_lines(f"run_{i}", f"prepare_{i}", run.arrays, run.hyperparameters, run.update.scalars))
+    texts = dict(hyperparameters)
+    condition, runs = runs_of(spec, kinds, texts)
+    names, calls = {**ROUNDINGS[dtype], "varying": varying, "condition": spec.condition}, []
+    for i, update in enumerate(runs):
+        names[f"run_{i}"] = loop_of(update.rule, dtype, ndim)
+        names[f"prepare_{i}"] = update.prepare
+        handed_on = [texts[name] for name in update.hyperparameters]
+        calls.append(call_lines(f"run_{i}", f"prepare_{i}", update.arrays, handed_on, update.scalars))
     lines = calls[0]
-    if len(runs) == 2:
-        lines = [f"if {runs[0].condition}:", *_indented(calls[0]), "else:", *_indented(calls[1])]
+    if condition:
+        lines = [f"if {condition}:", *_indented(calls[0]), "else:", *_indented(calls[1])]
     text = call_module(
-        public.__name__,
+        spec.name,
         [f"{name}=None" for name in parameters],
         {name: kind.layout in "CF" for name, kind in arrays},
         flat,
         lines,
     )
-    made: Callable[..., None] = module(text, **names)[public.__name__]
+    made: Callable[..., None] = module(text, **names)[spec.name]
     return made
+
+
+def runs_of(spec: UpdateSpec, arrays: Collection[str], texts: Mapping[str, str]) -> tuple[str, list[Update]]:
+    """Return the variants that a call may run: one, or those where a condition is true and where it is not."""
+    if spec.condition is None:
+        return "", [spec.updates[tuple(name for name in spec.optional if name in arrays)]]
+    asked = ", ".join(texts[name] for name in spec.asked)
+    if isinstance(spec.condition, str) and asked in ("True", "False"):
+        return "", [spec.updates[asked == "True"]]
+    text = asked if isinstance(spec.condition, str) else f"condition({asked})"
+    return text, [spec.updates[True], spec.updates[False]]
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The functions of `fastopt.coefficients.update`, compiled by Numba from the code that Python runs.
+"""The functions of coefficients, compiled by Numba from the code that Python runs.
 
 Only what they call is another: the check of hyperparameters, compiled from `fastopt.coefficients.ranges`, and what
 raises.
@@ -15,14 +15,20 @@ from numba.extending import intrinsic, overload
 
 from fastopt.backends.numba.compiler import OPTIONS
 from fastopt.codegen.numba.calls import check_module
-from fastopt.coefficients import update as coefficients
 from fastopt.coefficients.ranges import FLAG
+from fastopt.coefficients.update import refuse
 from fastopt.engine.core.hyperparameters import Hyperparameters, whole
-from fastopt.numba.modules import VERSION, module
+from fastopt.numba.modules import MODULES, VERSION, module
+from fastopt.specs.updates import UPDATES
 
-#: What a hyperparameter that is a string may be, and the numbers that are compiled in their place: to compare strings,
-#: Numba would compile for two seconds more.
-CHOICES = {"sum": 0, "average": 1, "step": 2}
+#: The numbers that are compiled in the place of hyperparameters that are strings: to compare strings, Numba would
+#: compile for two seconds more.
+NUMBERS = {
+    choice: number
+    for spec in UPDATES.values()
+    for choices in spec.choices.values()
+    for number, choice in enumerate(choices)
+}
 
 STEP = (1, 2**63 - 1, "a whole number, 1 or more: steps count from 1")
 
@@ -43,14 +49,34 @@ def varying(_context: Any, number: Any) -> Any:
 
 
 def register_coefficients() -> None:
-    """Let functions that Numba compiles call those of `fastopt.coefficients.update`."""
-    names = dict(vars(coefficients))
-    for name, value in vars(coefficients).items():
+    """Let functions that Numba compiles call those that compute coefficients, and those that choose a variant."""
+    for spec in UPDATES.values():
+        for update in spec.updates.values():
+            _register(update.prepare)
+        if callable(spec.condition):
+            _register(spec.condition)
+
+
+def _register(function: Any) -> None:
+    """Compile one from its own code, and what it calls of the same modules."""
+    if function in _registered:
+        return
+    _registered.add(function)
+    names = dict(function.__globals__)
+    for name in function.__code__.co_names:
+        value = names.get(name)
         if isinstance(value, Hyperparameters):
             checks = [(each, *_range_of(each, value)) for each in value.names]
             names[name] = module(check_module(checks))["check"]
-        elif isinstance(value, FunctionType) and value.__module__ == coefficients.__name__ and name != "refuse":
-            _register(value, FunctionType(_with_numbers(value.__code__), names, name, value.__defaults__))
+        elif isinstance(value, FunctionType) and value.__module__ in MODULES:
+            _register(value)
+    compiled = FunctionType(_with_numbers(function.__code__), names, function.__name__, function.__defaults__)
+    of_this_version(compiled)
+    overload(function, jit_options=OPTIONS, strict=False)(lambda *types, **named: compiled)
+
+
+#: The functions that are compiled.
+_registered: set[Any] = set()
 
 
 def _range_of(name: str, checked: Hyperparameters) -> tuple[Any, Any, str]:
@@ -58,16 +84,10 @@ def _range_of(name: str, checked: Hyperparameters) -> tuple[Any, Any, str]:
     return (None, None, "") if allowed is FLAG else allowed
 
 
-def _register(function: Callable[..., Any], compiled: Any) -> None:
-    """Compile one in the place of the other."""
-    of_this_version(compiled)
-    overload(function, jit_options=OPTIONS, strict=False)(lambda *types, **named: compiled)
-
-
 def _with_numbers(code: CodeType) -> CodeType:
     """The code, its choices being numbers."""
     return code.replace(
-        co_consts=tuple(CHOICES.get(each, each) if type(each) is str else each for each in code.co_consts)
+        co_consts=tuple(NUMBERS.get(each, each) if type(each) is str else each for each in code.co_consts)
     )
 
 
@@ -77,7 +97,7 @@ def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., A
     return function
 
 
-@overload(coefficients.refuse, jit_options=OPTIONS, prefer_literal=True)  # type: ignore[untyped-decorator]
+@overload(refuse, jit_options=OPTIONS, prefer_literal=True)  # type: ignore[untyped-decorator]
 def _refuse(name: Any, value: Any, expected: Any, bound: Any = None) -> Callable[..., None]:
     message = _message(name, expected)
 

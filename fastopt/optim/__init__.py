@@ -78,38 +78,20 @@ Nothing is written before everything is checked. After Ctrl-C a step, or a load,
 included, or not at all.
 """
 
-from fastopt.optim.adam import AdaBelief, Adam, Adamax, AdamW, Adan, AdEMAMix, NAdam, RAdam, Yogi
-from fastopt.optim.adaptive import Adadelta, Adagrad, RMSprop
-from fastopt.optim.descent import ASGD, SGD, Momentum
+from fastopt.optim import adam, adaptive, descent, layerwise, signs
+from fastopt.optim.adam import *  # noqa: F403
+from fastopt.optim.adaptive import *  # noqa: F403
+from fastopt.optim.descent import *  # noqa: F403
 from fastopt.optim.groups import Group
-from fastopt.optim.layerwise import LAMB, LARS
+from fastopt.optim.layerwise import *  # noqa: F403
 from fastopt.optim.optimizer import Optimizer, StepResult
-from fastopt.optim.signs import Lion, Rprop, Signum
+from fastopt.optim.signs import *  # noqa: F403
 
-__all__ = [
-    "ASGD",
-    "LAMB",
-    "LARS",
-    "SGD",
-    "AdEMAMix",
-    "AdaBelief",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Adan",
-    "Group",
-    "Lion",
-    "Momentum",
-    "NAdam",
-    "Optimizer",
-    "RAdam",
-    "RMSprop",
-    "Rprop",
-    "Signum",
-    "StepResult",
-    "Yogi",
-]
+__all__ = ["Group", "Optimizer", "StepResult"]
+__all__ += adam.__all__
+__all__ += adaptive.__all__
+__all__ += descent.__all__
+__all__ += layerwise.__all__
+__all__ += signs.__all__
 
 __dir__ = __all__.copy

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, SupportsIndex
+from typing import Any, SupportsIndex
 
-from fastopt.coefficients import update as coefficients
+from fastopt.common.arguments import hyperparameters_of
 from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
 from fastopt.engine.update.update import Update
-from fastopt.optim.groups import Group
 from fastopt.optim.mu_products import MuProducts
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import adam
+
+__all__ = ["AdEMAMix", "AdaBelief", "Adam", "AdamW", "Adamax", "Adan", "NAdam", "RAdam", "Yogi"]
 
 
 class Adam(Optimizer):
@@ -46,6 +47,8 @@ class Adam(Optimizer):
     array([0.5, 2.5], dtype=float32)
     """
 
+    spec = adam.ADAM
+
     def __init__(
         self,
         params: Params,
@@ -59,20 +62,7 @@ class Adam(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "bias_correction": bias_correction,
-            "amsgrad": amsgrad,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """With ``v_max``, or without."""
-        return adam.AMSGRAD if group.__dict__["amsgrad"] else adam.ADAM
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class AdamW(Optimizer):
@@ -106,6 +96,8 @@ class AdamW(Optimizer):
     array([0.495, 2.49 ], dtype=float32)
     """
 
+    spec = adam.ADAMW
+
     def __init__(
         self,
         params: Params,
@@ -118,19 +110,7 @@ class AdamW(Optimizer):
         weight_decay: Real = 1e-2,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "amsgrad": amsgrad,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """With ``v_max``, or without."""
-        return adam.AMSGRADW if group.__dict__["amsgrad"] else adam.ADAMW
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class Adamax(Optimizer):
@@ -162,7 +142,7 @@ class Adamax(Optimizer):
     array([0.5, 2.5], dtype=float32)
     """
 
-    update = adam.ADAMAX
+    spec = adam.ADAMAX
 
     def __init__(
         self,
@@ -175,8 +155,7 @@ class Adamax(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class NAdam(Optimizer):
@@ -212,7 +191,7 @@ class NAdam(Optimizer):
     array([0.4717741, 2.528226 ], dtype=float32)
     """
 
-    update = adam.NADAM
+    spec = adam.NADAM
 
     #: None where hyperparameters are only tried: any product does.
     _products: MuProducts | None = None
@@ -230,16 +209,7 @@ class NAdam(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "momentum_decay": momentum_decay,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
         self._products = MuProducts(self.groups, self._plan)
 
     @property
@@ -286,6 +256,8 @@ class RAdam(Optimizer):
     array([-0.5,  2.5], dtype=float32)
     """
 
+    spec = adam.RADAM
+
     def __init__(
         self,
         params: Params,
@@ -298,20 +270,7 @@ class RAdam(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "decoupled_weight_decay": decoupled_weight_decay,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """Rectified, once there have been steps enough."""
-        rectified = coefficients.radam_is_rectified(step, group.__dict__["beta2"])
-        return adam.RADAM if rectified else adam.RADAM_UNRECTIFIED
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class AdaBelief(Optimizer):
@@ -343,7 +302,7 @@ class AdaBelief(Optimizer):
     array([0.44444448, 2.5555556 ], dtype=float32)
     """
 
-    update = adam.ADABELIEF
+    spec = adam.ADABELIEF
 
     def __init__(
         self,
@@ -356,8 +315,7 @@ class AdaBelief(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class Yogi(Optimizer):
@@ -391,8 +349,7 @@ class Yogi(Optimizer):
     array([0.50019443, 2.4992511 ], dtype=float32)
     """
 
-    starts: ClassVar[dict[str, float | str]] = {"v": 1e-6}
-    update = adam.YOGI
+    spec = adam.YOGI
 
     def __init__(
         self,
@@ -406,15 +363,7 @@ class Yogi(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "eps": eps,
-            "bias_correction": bias_correction,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class AdEMAMix(Optimizer):
@@ -450,7 +399,7 @@ class AdEMAMix(Optimizer):
     array([0.49975002, 2.5002499 ], dtype=float32)
     """
 
-    update = adam.ADEMAMIX
+    spec = adam.ADEMAMIX
 
     def __init__(
         self,
@@ -466,17 +415,7 @@ class AdEMAMix(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "beta3": beta3,
-            "alpha": alpha,
-            "warmup": warmup,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class Adan(Optimizer):
@@ -508,7 +447,7 @@ class Adan(Optimizer):
     array([0.49999994, 2.5       ], dtype=float32)
     """
 
-    update = adam.ADAN
+    spec = adam.ADAN
 
     def __init__(
         self,
@@ -522,12 +461,4 @@ class Adan(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "beta1": beta1,
-            "beta2": beta2,
-            "beta3": beta3,
-            "eps": eps,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
+from fastopt.common.arguments import hyperparameters_of
 from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
-from fastopt.engine.core.hyperparameters import Hyperparameters
-from fastopt.engine.update.update import Update
-from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import adaptive
 
-_momentum = Hyperparameters("momentum")
+__all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
 
 class Adagrad(Optimizer):
@@ -41,7 +39,7 @@ class Adagrad(Optimizer):
     array([0.5, 2.5], dtype=float32)
     """
 
-    update = adaptive.ADAGRAD
+    spec = adaptive.ADAGRAD
 
     def __init__(
         self,
@@ -53,8 +51,7 @@ class Adagrad(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class RMSprop(Optimizer):
@@ -90,6 +87,8 @@ class RMSprop(Optimizer):
     array([0., 3.], dtype=float32)
     """
 
+    spec = adaptive.RMSPROP
+
     def __init__(
         self,
         params: Params,
@@ -103,23 +102,7 @@ class RMSprop(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "decay": decay,
-            "eps": eps,
-            "eps_inside_sqrt": eps_inside_sqrt,
-            "centered": centered,
-            "momentum": momentum,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """By whether it is centered, and has momentum."""
-        (momentum,) = _momentum(group.__dict__["momentum"])
-        if group.__dict__["centered"]:
-            return adaptive.RMSPROP_CENTERED_MOMENTUM if momentum else adaptive.RMSPROP_CENTERED
-        return adaptive.RMSPROP_MOMENTUM if momentum else adaptive.RMSPROP
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class Adadelta(Optimizer):
@@ -151,7 +134,7 @@ class Adadelta(Optimizer):
     array([-1.1764288,  2.9534626], dtype=float32)
     """
 
-    update = adaptive.ADADELTA
+    spec = adaptive.ADADELTA
 
     def __init__(
         self,
@@ -163,5 +146,4 @@ class Adadelta(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "decay": decay, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)

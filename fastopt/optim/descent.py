@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from fastopt.common.arguments import hyperparameters_of
 from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
-from fastopt.engine.update.update import Update
-from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import descent
+
+__all__ = ["ASGD", "SGD", "Momentum"]
 
 
 class SGD(Optimizer):
@@ -37,12 +38,12 @@ class SGD(Optimizer):
     array([0.5, 2.5], dtype=float32)
     """
 
-    update = descent.SGD
+    spec = descent.SGD
 
     def __init__(
         self, params: Params, *, lr: LearningRate, weight_decay: Real = 0.0, **options: Unpack[OptimizerOptions]
     ):
-        super().__init__(params, {"lr": lr, "weight_decay": weight_decay}, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class Momentum(Optimizer):
@@ -77,6 +78,8 @@ class Momentum(Optimizer):
     (array([-0.25,  2.  ], dtype=float32), array([1.5, 0. ], dtype=float32))
     """
 
+    spec = descent.MOMENTUM
+
     def __init__(
         self,
         params: Params,
@@ -89,15 +92,7 @@ class Momentum(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr, "momentum": momentum, "dampening": dampening, "nesterov": nesterov, "form": form,
-            "weight_decay": weight_decay,
-        }  # fmt: skip
-        super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """With nesterov, or without."""
-        return descent.NESTEROV if group.__dict__["nesterov"] else descent.MOMENTUM
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class ASGD(Optimizer):
@@ -127,7 +122,7 @@ class ASGD(Optimizer):
     array([ 0.75, -1.5 ], dtype=float32)
     """
 
-    update = descent.ASGD
+    spec = descent.ASGD
 
     def __init__(
         self,
@@ -140,5 +135,4 @@ class ASGD(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)

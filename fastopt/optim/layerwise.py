@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastopt.coefficients import update as coefficients
+from fastopt.common.arguments import hyperparameters_of
 from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
 from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.plan import Layerwise
 from fastopt.engine.update.update import Update
-from fastopt.optim.groups import Group
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import adam, descent
+
+__all__ = ["LAMB", "LARS"]
 
 _lars = Hyperparameters("trust_coefficient", "eps")
 
@@ -63,6 +64,8 @@ class LARS(Optimizer):
     array([3. , 1.5], dtype=float32)
     """
 
+    spec = descent.MOMENTUM
+
     def __init__(
         self,
         params: Params,
@@ -75,15 +78,7 @@ class LARS(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr, "momentum": momentum, "nesterov": nesterov, "trust_coefficient": trust_coefficient, "eps": eps,
-            "weight_decay": weight_decay,
-        }  # fmt: skip
-        super().__init__(params, hyperparameters, **options)
-
-    def variant(self, group: Group, step: int) -> Update:
-        """With nesterov, or without."""
-        return descent.NESTEROV if group.__dict__["nesterov"] else descent.MOMENTUM
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
     def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
         """Return a group's update for one step, and its hyperparameters: momentum in the form that has lr inside."""
@@ -91,7 +86,7 @@ class LARS(Optimizer):
         _lars(values["trust_coefficient"], values["eps"])
         lr = values["lr"](step) if callable(values["lr"]) else values["lr"]
         momentum = (lr, values["momentum"], 0.0, values["nesterov"], "step", values["weight_decay"], grad_scale)
-        return self.variant(self.groups[number], step), momentum
+        return self.spec.update_for(values), momentum
 
     def layerwise(self) -> Layerwise:
         """By the norms of param and grad."""
@@ -100,7 +95,9 @@ class LARS(Optimizer):
     def _trust(self, number: int, param_norm: float, grad_norm: float) -> float:
         values = self.groups[number].__dict__
         coefficient, decay, eps = (float(values[name]) for name in ("trust_coefficient", "weight_decay", "eps"))
-        return coefficients.lars_trust(coefficient, decay, eps, param_norm, grad_norm)
+        if not (param_norm > 0.0 and grad_norm > 0.0):
+            return 1.0
+        return coefficient * param_norm / (grad_norm + decay * param_norm + eps)
 
 
 class LAMB(Optimizer):
@@ -144,7 +141,7 @@ class LAMB(Optimizer):
     array([3. , 1.5], dtype=float32)
     """
 
-    update = adam.ADAMW
+    spec = adam.ADAMW
 
     def __init__(
         self,
@@ -157,8 +154,7 @@ class LAMB(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "eps": eps, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
     def layerwise(self) -> Layerwise:
         """By the norms of param and of the direction."""
@@ -166,4 +162,4 @@ class LAMB(Optimizer):
 
 
 def _lamb_trust(number: int, param_norm: float, direction_norm: float) -> float:
-    return coefficients.lamb_trust(param_norm, direction_norm)
+    return param_norm / direction_norm if param_norm > 0.0 and direction_norm > 0.0 else 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fastopt.coefficients import update as coefficients
+from fastopt.updates import adam
 
 if TYPE_CHECKING:
     from fastopt.engine.update.plan import Plan
@@ -60,7 +60,7 @@ class MuProducts:
 
     def _mu(self, history: int, step: int) -> float:
         values = self._groups[history % len(self._groups)].__dict__
-        mu: float = coefficients.nadam_mu(step, values["beta1"], values["momentum_decay"])
+        mu: float = adam.nadam_mu(step, values["beta1"], values["momentum_decay"])
         return mu
 
     def _at(self, history: int, count: int) -> float:

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from fastopt.coefficients.ranges import FLAGS
 from fastopt.common.display import Display, keywords, number_of
 from fastopt.common.guarded import FixedDict, FixedList, Guarded, unchecked
 from fastopt.common.types import Array, Grads, Params, Real
@@ -23,6 +22,7 @@ from fastopt.optim import checkpoint, state_dicts
 from fastopt.optim.groups import Group, in_order, make_groups
 from fastopt.optim.options import refuse_unknown
 from fastopt.specs.dtypes import STORAGE
+from fastopt.specs.updates import UpdateSpec
 
 #: A learning rate: a number, or a function of the step (1 at the first).
 LearningRate: TypeAlias = Real | Callable[[int], float]
@@ -78,14 +78,10 @@ class Optimizer(Guarded, Display):
     _assignable = dict.fromkeys(("num_threads", "ema_decay"), unchecked)
     _instead = INSTEAD
 
-    #: The update, if there is one only.
-    update: ClassVar[Update]
-    #: Which hyperparameters are True or False.
-    flags: ClassVar[frozenset[str]] = FLAGS
-    #: What state starts from, where it is not zero; a string names a hyperparameter.
-    starts: ClassVar[dict[str, float | str]] = {}
+    #: The update.
+    spec: ClassVar[UpdateSpec]
 
-    _internal = ("choose", "layerwise", "starts", "update", "variant")
+    _internal = ("choose", "layerwise", "spec")
 
     def __init__(
         self,
@@ -102,7 +98,7 @@ class Optimizer(Guarded, Display):
     ):
         if unknown:
             refuse_unknown(type(self).__name__, unknown, (*hyperparameters, *OPTIONS))
-        groups = make_groups(params, hyperparameters, self.flags)
+        groups = make_groups(params, hyperparameters, self.spec.flags)
         self.groups: list[Group] = FixedList(groups, f"groups can't be changed: {GROUPS}")
         check_backend(backend)
         check_num_threads(num_threads)
@@ -131,10 +127,6 @@ class Optimizer(Guarded, Display):
             self._state = FixedDict(dict(zip(self._names, states, strict=True)), instead)
 
     # ---- What a subclass says
-
-    def variant(self, group: Group, step: int) -> Update:
-        """Return the update that a group's hyperparameters ask for."""
-        return self.update
 
     def layerwise(self) -> Layerwise | None:
         """Return how steps depend on a tensor as a whole, if they do."""
@@ -167,7 +159,7 @@ class Optimizer(Guarded, Display):
         group = self.groups[number]
         values = group.__dict__
         values["step"], values["grad_scale"] = step, grad_scale
-        update = self.variant(group, step)
+        update = self.spec.update_for(values)
         found = (_getters.get(update) or _getter(update))(group)
         lr = values.get("lr")
         if type(lr) is not float and callable(lr):
@@ -306,11 +298,11 @@ class Optimizer(Guarded, Display):
         if device >= 0:
             raise ValueError(f"{label} is on CUDA device {device}; expected it in the host's memory")
         group = self.groups[number]
-        update = self.variant(group, 1)
+        update = self.spec.update_for(group.__dict__)
         wide = np.dtype(STORAGE[storage].compute)
         state: dict[str, Array] = {}
         for array in update.arrays[2:]:
-            start = self.starts.get(array, 0.0)
+            start = self.spec.starts.get(array, 0.0)
             state[array] = np.zeros_like(values, wide if state_dtype is None else state_dtype, subok=False)
             if isinstance(start, str):
                 (start,) = Hyperparameters(start)(group.__dict__[start])
@@ -319,7 +311,7 @@ class Optimizer(Guarded, Display):
                     state[array][...] = start
                 if state[array].size and not np.isfinite(float(state[array].flat[0])):
                     raise ValueError(
-                        f"{self.starts[array]} is {start}, where the state {array} of {label} starts; "
+                        f"{self.spec.starts[array]} is {start}, where the state {array} of {label} starts; "
                         f"expected a number that is finite in {state[array].dtype}"
                     )
         arrays, copy = (param, *state.values()), None

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
-
+from fastopt.common.arguments import hyperparameters_of
 from fastopt.common.types import OptimizerOptions, Params, Real, Unpack
 from fastopt.optim.optimizer import LearningRate, Optimizer
 from fastopt.updates import signs
+
+__all__ = ["Lion", "Rprop", "Signum"]
 
 
 class Signum(Optimizer):
@@ -36,7 +37,7 @@ class Signum(Optimizer):
     array([0.75, 2.25], dtype=float32)
     """
 
-    update = signs.SIGNUM
+    spec = signs.SIGNUM
 
     def __init__(
         self,
@@ -47,8 +48,7 @@ class Signum(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "beta": beta, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class Lion(Optimizer):
@@ -78,7 +78,7 @@ class Lion(Optimizer):
     array([0.75, 2.25], dtype=float32)
     """
 
-    update = signs.LION
+    spec = signs.LION
 
     def __init__(
         self,
@@ -90,8 +90,7 @@ class Lion(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {"lr": lr, "beta1": beta1, "beta2": beta2, "weight_decay": weight_decay}
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)
 
 
 class Rprop(Optimizer):
@@ -123,8 +122,7 @@ class Rprop(Optimizer):
     array([0.75, 2.25], dtype=float32)
     """
 
-    starts: ClassVar[dict[str, float | str]] = {"step_size": "lr"}
-    update = signs.RPROP
+    spec = signs.RPROP
 
     def __init__(
         self,
@@ -138,12 +136,4 @@ class Rprop(Optimizer):
         weight_decay: Real = 0.0,
         **options: Unpack[OptimizerOptions],
     ):
-        hyperparameters = {
-            "lr": lr,
-            "eta_minus": eta_minus,
-            "eta_plus": eta_plus,
-            "step_min": step_min,
-            "step_max": step_max,
-            "weight_decay": weight_decay,
-        }
-        super().__init__(params, hyperparameters, **options)
+        super().__init__(params, hyperparameters_of(locals()), **options)

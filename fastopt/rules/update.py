@@ -2,7 +2,7 @@
 
 How to read a rule. Names before ``/`` are per element (arrays in a kernel): ``param`` (or what else is written),
 ``grad``, then the state. Names after it are coefficients: uniform over the array, computed once a step in float64 by
-``fastopt/coefficients/update.py``. What is returned is written back: the first array, then the state in order. ``grad``
+``fastopt/updates/``. What is returned is written back: the first array, then the state in order. ``grad``
 is only read, and is the gradient after loss scale and coupled weight decay (``gradient`` below). A rule with decoupled
 weight decay has the scalar ``decay`` and ends in ``descend``.
 

@@ -52,22 +52,16 @@ try:
 except ImportError as error:
     raise BackendUnavailable(f"fastopt.torch needs PyTorch ({error}); `pip install torch` installs it") from error
 
-from fastopt.torch.adam import Adam, Adamax, AdamW, NAdam, RAdam
-from fastopt.torch.adaptive import Adadelta, Adagrad, RMSprop
-from fastopt.torch.descent import SGD
-from fastopt.torch.signs import Lion
+from fastopt.torch import adam, adaptive, descent, signs
+from fastopt.torch.adam import *  # noqa: F403
+from fastopt.torch.adaptive import *  # noqa: F403
+from fastopt.torch.descent import *  # noqa: F403
+from fastopt.torch.signs import *  # noqa: F403
 
-__all__ = [
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "Adamax",
-    "Lion",
-    "NAdam",
-    "RAdam",
-    "RMSprop",
-]
+__all__: list[str] = []
+__all__ += adam.__all__
+__all__ += adaptive.__all__
+__all__ += descent.__all__
+__all__ += signs.__all__
 
 __dir__ = __all__.copy

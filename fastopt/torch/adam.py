@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 
-from fastopt.coefficients.update import nadam_mu, radam_is_rectified
-from fastopt.engine.update.update import Update
+from fastopt.specs.updates import UpdateSpec
 from fastopt.torch.optimizer import Group, Optimizer
 from fastopt.updates import adam
+
+__all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
 
 
 class _Adam(Optimizer):
     """What Adam and AdamW share: which of the two a group is, it says itself, as in PyTorch."""
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """With amsgrad, the largest average of squares too."""
-        return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """By how weights decay, and by amsgrad."""
-        beta1, beta2 = group["betas"]
-        after = (group["weight_decay"], grad_scale)
-        if group.get("decoupled_weight_decay", isinstance(self, torch.optim.AdamW)):  # PyTorch has it since 2.6
-            return adam.AMSGRADW if group["amsgrad"] else adam.ADAMW, (step, lr, beta1, beta2, group["eps"], *after)
-        return adam.AMSGRAD if group["amsgrad"] else adam.ADAM, (step, lr, beta1, beta2, group["eps"], True, *after)
+    def spec_of(self, group: Group) -> UpdateSpec:
+        """By how weights decay; PyTorch's groups say so since 2.6."""
+        return adam.ADAMW if group.get("decoupled_weight_decay", self.spec.decoupled) else adam.ADAM
 
 
 class Adam(_Adam, torch.optim.Adam):
@@ -70,6 +61,8 @@ class Adam(_Adam, torch.optim.Adam):
     [0.75, 2.25]
     """
 
+    spec = adam.ADAM
+
 
 class AdamW(_Adam, torch.optim.AdamW):
     """Adam with decoupled weight decay: `fastopt.adamw`.
@@ -109,6 +102,8 @@ class AdamW(_Adam, torch.optim.AdamW):
     [0.7475, 2.245]
     """
 
+    spec = adam.ADAMW
+
 
 class Adamax(Optimizer, torch.optim.Adamax):
     """Adam by the largest recent gradient in place of the averaged square: `fastopt.adamax`.
@@ -146,15 +141,7 @@ class Adamax(Optimizer, torch.optim.Adamax):
     [0.75, 2.25]
     """
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """The average, and the largest gradient."""
-        return ("exp_avg", "exp_inf")
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """There is one."""
-        return adam.ADAMAX, (step, lr, *group["betas"], group["eps"], group["weight_decay"], grad_scale)
+    spec = adam.ADAMAX
 
 
 class NAdam(Optimizer, torch.optim.NAdam):
@@ -197,31 +184,13 @@ class NAdam(Optimizer, torch.optim.NAdam):
     [0.7359, 2.2641]
     """
 
-    product: ClassVar[str | None] = "mu_product"
+    spec = adam.NADAM
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """The averages."""
-        return ("exp_avg", "exp_avg_sq")
+    product: ClassVar[str | None] = "mu_product"
 
     def factor(self, group: Group, step: int) -> float:
         """The step's momentum."""
-        return nadam_mu(step, group["betas"][0], group["momentum_decay"])
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """There is one."""
-        decay = (group["decoupled_weight_decay"], group["weight_decay"])
-        return adam.NADAM, (
-            step,
-            product,
-            lr,
-            *group["betas"],
-            group["eps"],
-            group["momentum_decay"],
-            *decay,
-            grad_scale,
-        )
+        return adam.nadam_mu(step, group["betas"][0], group["momentum_decay"])
 
 
 class RAdam(Optimizer, torch.optim.RAdam):
@@ -262,14 +231,4 @@ class RAdam(Optimizer, torch.optim.RAdam):
     [0.25, 2.25]
     """
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """The averages."""
-        return ("exp_avg", "exp_avg_sq")
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """By the step."""
-        update = adam.RADAM if radam_is_rectified(step, group["betas"][1]) else adam.RADAM_UNRECTIFIED
-        decay = (group["decoupled_weight_decay"], group["weight_decay"])
-        return update, (step, lr, *group["betas"], group["eps"], *decay, grad_scale)
+    spec = adam.RADAM

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from fastopt.engine.update.update import Update
-from fastopt.torch.optimizer import Group, Optimizer
+from fastopt.torch.optimizer import Optimizer
 from fastopt.updates import adaptive
+
+__all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
 
 class RMSprop(Optimizer, torch.optim.RMSprop):
@@ -52,20 +51,7 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
     [0.0, 3.0]
     """
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """By whether it is centered, and has momentum."""
-        centered = ("grad_avg",) if group["centered"] else ()
-        return ("square_avg", *centered, *(("momentum_buffer",) if group["momentum"] else ()))
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """By whether it is centered, and has momentum."""
-        if group["centered"]:
-            update = adaptive.RMSPROP_CENTERED_MOMENTUM if group["momentum"] else adaptive.RMSPROP_CENTERED
-        else:
-            update = adaptive.RMSPROP_MOMENTUM if group["momentum"] else adaptive.RMSPROP
-        return update, (lr, group["alpha"], group["eps"], False, group["momentum"], group["weight_decay"], grad_scale)
+    spec = adaptive.RMSPROP
 
 
 class Adagrad(Optimizer, torch.optim.Adagrad):
@@ -106,20 +92,12 @@ class Adagrad(Optimizer, torch.optim.Adagrad):
     [0.5, 2.5]
     """
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """The sum."""
-        return ("sum",)
+    spec = adaptive.ADAGRAD
 
     def start(self, name: str) -> float:
         """As PyTorch: what a group says of it does not count."""
         value: float = self.defaults["initial_accumulator_value"]
         return value
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """There is one."""
-        return adaptive.ADAGRAD, (step, lr, group["lr_decay"], group["eps"], group["weight_decay"], grad_scale)
 
 
 class Adadelta(Optimizer, torch.optim.Adadelta):
@@ -158,12 +136,4 @@ class Adadelta(Optimizer, torch.optim.Adadelta):
     [1.0, 2.9535]
     """
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """Of the gradient's squares, and of the steps'."""
-        return ("square_avg", "acc_delta")
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """There is one."""
-        return adaptive.ADADELTA, (lr, group["rho"], group["eps"], group["weight_decay"], grad_scale)
+    spec = adaptive.ADADELTA

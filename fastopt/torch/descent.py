@@ -7,9 +7,12 @@ from typing import Any, ClassVar
 import torch
 
 from fastopt.engine.update.update import Update
+from fastopt.specs.updates import UpdateSpec
 from fastopt.torch.optimizer import Group, Optimizer
 from fastopt.torch.tensors import number
 from fastopt.updates import descent
+
+__all__ = ["SGD"]
 
 
 class SGD(Optimizer, torch.optim.SGD):
@@ -50,19 +53,18 @@ class SGD(Optimizer, torch.optim.SGD):
     [0.25, 2.25]
     """
 
+    spec = descent.SGD
+
     counted: ClassVar[bool] = False
 
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """With momentum, the velocity."""
-        return ("momentum_buffer",) if group["momentum"] else ()
+    def spec_of(self, group: Group) -> UpdateSpec:
+        """With momentum, or without."""
+        return descent.MOMENTUM if group["momentum"] else descent.SGD
 
     def update(
         self, group: Group, step: int, lr: Any, grad_scale: float, product: float
     ) -> tuple[Update, tuple[Any, ...]]:
-        """By whether it has momentum, and which."""
-        decay = number(group["weight_decay"])
-        if not group["momentum"]:
-            return descent.SGD, (lr, decay, grad_scale)
+        """As PyTorch, which does not dampen the first gradient."""
         dampening = group["dampening"] if step > 1 else 0.0
-        values = (lr, group["momentum"], dampening, group["nesterov"], "sum", decay, grad_scale)
-        return descent.NESTEROV if group["nesterov"] else descent.MOMENTUM, values
+        group = {**group, "weight_decay": number(group["weight_decay"]), "dampening": dampening}
+        return super().update(group, step, lr, grad_scale, product)

@@ -2,42 +2,40 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import cache
 from typing import Any, ClassVar
 
 import torch
 
+from fastopt.common.arguments import hyperparameters_of
 from fastopt.common.display import Display
 from fastopt.engine.update.update import Update
+from fastopt.specs.updates import UpdateSpec
 from fastopt.torch import tensors
 from fastopt.torch.planned import Disagreement, Planned
 
 Group = dict[str, Any]
 
 
-class Optimizer(torch.optim.Optimizer, Display, ABC):
+class Optimizer(torch.optim.Optimizer, Display):
     """PyTorch's optimizer, but for the step: see `fastopt.torch`."""
 
+    #: The update.
+    spec: ClassVar[UpdateSpec]
     #: Whether the state has the number of steps made.
     counted: ClassVar[bool] = True
     #: The name of a number in the state that each step multiplies, if there is one.
     product: ClassVar[str | None] = None
 
     _planned: Planned | None = None
-    _internal = ("arrays", "counted", "factor", "product", "start", "update")
+    _internal = ("arrays", "checked", "counted", "factor", "product", "spec", "spec_of", "start", "update")
 
     # ---- What a subclass says
 
-    @abstractmethod
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """Return the names in the state of the arrays of a group's rule, in its order."""
-
-    @abstractmethod
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """Return a group's update for one step, and its hyperparameters."""
+    def spec_of(self, group: Group) -> UpdateSpec:
+        """Return a group's update."""
+        return self.spec
 
     def factor(self, group: Group, step: int) -> float:
         """Return what a step multiplies the state's product by."""
@@ -46,6 +44,36 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
     def start(self, name: str) -> float:
         """Return what an array of the state starts from."""
         return 0.0
+
+    # ---- What the declaration says
+
+    def arrays(self, group: Group) -> tuple[str, ...]:
+        """Return the names in the state of the arrays of a group's rule, in its order."""
+        return tuple([name for name, option in _states(self.spec_of(group)) if not option or group[option]])
+
+    def update(
+        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
+    ) -> tuple[Update, tuple[Any, ...]]:
+        """Return a group's update for one step, and its hyperparameters."""
+        spec = self.spec_of(group)
+        of_step = {"step": step, "lr": lr, "grad_scale": grad_scale, "mu_product": product}
+        values = tuple([
+            of_step[name] if name in of_step else default if theirs not in group
+            else group[theirs] if i is None else group[theirs][i]
+            for name, theirs, i, default in _hyperparameters(spec)
+        ])  # fmt: skip
+        return spec.only or spec.update_for({**group, **dict(zip(spec.hyperparameters, values, strict=True))}), values
+
+    def checked(self, arguments: dict[str, Any]) -> Group:
+        """Return the defaults that the ``locals()`` of a constructor are, where PyTorch has none that checks them."""
+        defaults = hyperparameters_of(arguments)
+        for theirs, values in defaults.items():
+            count = sum(name == theirs for _, name, *_ in _hyperparameters(self.spec))
+            if isinstance(values, tuple) and len(values) != count:
+                raise ValueError(f"{theirs} is {values}; expected {count} numbers")
+        update, values = self.update(defaults, 1, tensors.number(defaults["lr"]), 1.0, 1.0)
+        update.prepare(*values)
+        return defaults
 
     # ---- The step
 
@@ -110,6 +138,25 @@ class Optimizer(torch.optim.Optimizer, Display, ABC):
                 # PyTorch's fused kernels keep it on the device.
                 if isinstance(number, torch.Tensor) and tensors.is_on_device(number):
                     values[name] = number.cpu()
+
+
+@cache
+def _states(spec: UpdateSpec) -> tuple[tuple[str, str], ...]:
+    """By PyTorch's names, each array of the state and the hyperparameter that asks for it, or ""."""
+    return tuple((_theirs(spec, state.name)[0], state.option) for state in spec.state)
+
+
+@cache
+def _hyperparameters(spec: UpdateSpec) -> tuple[tuple[str, str, int | None, Any], ...]:
+    """Of each hyperparameter, the name, PyTorch's, the place in a tuple, and what it is where a group lacks it."""
+    return tuple((name, *_theirs(spec, name), spec.defaults[name]) for name in spec.hyperparameters)
+
+
+def _theirs(spec: UpdateSpec, name: str) -> tuple[str, int | None]:
+    """Return what PyTorch calls a hyperparameter or state, and its place in a tuple."""
+    names: Any = spec.torch.names if spec.torch else {}
+    theirs: Any = names.get(name, name)
+    return (theirs, None) if isinstance(theirs, str) else theirs
 
 
 #: Why an argument of PyTorch's can't be True.

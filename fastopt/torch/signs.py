@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from fastopt.engine.update.update import Update
-from fastopt.torch.optimizer import Group, Optimizer
-from fastopt.torch.tensors import number
+from fastopt.torch.optimizer import Optimizer
 from fastopt.updates import signs
+
+__all__ = ["Lion"]
 
 
 class Lion(Optimizer):
@@ -42,6 +42,8 @@ class Lion(Optimizer):
     [0.75, 2.25]
     """
 
+    spec = signs.LION
+
     counted: ClassVar[bool] = False
 
     def __init__(
@@ -53,16 +55,4 @@ class Lion(Optimizer):
         *,
         maximize: bool = False,
     ):
-        values = (number(lr), *betas, weight_decay, 1.0)
-        signs.LION.prepare(*values)  # raises what is wrong with them
-        super().__init__(params, {"lr": lr, "betas": betas, "weight_decay": weight_decay, "maximize": maximize})
-
-    def arrays(self, group: Group) -> tuple[str, ...]:
-        """The average."""
-        return ("exp_avg",)
-
-    def update(
-        self, group: Group, step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """There is one."""
-        return signs.LION, (lr, *group["betas"], group["weight_decay"], grad_scale)
+        super().__init__(params, self.checked(locals()))

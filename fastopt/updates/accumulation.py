@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
-from fastopt.coefficients import update as coefficients
+from fastopt.coefficients.ranges import ANY
 from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.run import run
-from fastopt.engine.update.update import Update
-from fastopt.reference import update as reference
 from fastopt.rules import update as rules
+from fastopt.specs.updates import declare
 
-ACCUMULATE = Update(rules.accumulate, coefficients.accumulate, reference.accumulate, scale="alpha")
-ACCUMULATE_ANEW = Update(rules.accumulate_anew, coefficients.accumulate_anew, reference.accumulate, scale="alpha")
+__all__ = ["accumulate"]
+
+
+_accumulate = Hyperparameters("alpha", "beta", ranges={"alpha": ANY, "beta": ANY})
+
+
+def _accumulate_coefficients(alpha, beta):
+    alpha, beta = _accumulate(alpha, beta)
+    return alpha, 0.0, 0.0, beta
+
+
+def _accumulate_anew_coefficients(alpha, beta):
+    return _accumulate_coefficients(alpha, beta)[:3]
+
+
+def goes_on(beta: Real) -> bool:
+    """True if a sum goes on from what there is, False if it starts anew."""
+    return bool(_accumulate(1.0, beta)[1] != 0.0)
+
+
+def _accumulate_reference(acc, grad, *, alpha, beta):
+    """The operation axpby of Blackford et al. 2002: acc = beta acc + alpha grad, where 0 acc is nothing."""
+    acc[...] = alpha * grad + beta * acc if beta != 0 else alpha * grad
+
+
+ACCUMULATE = declare(
+    "accumulate",
+    {True: rules.accumulate, False: rules.accumulate_anew},
+    coefficients={True: _accumulate_coefficients, False: _accumulate_anew_coefficients},
+    reference=_accumulate_reference,
+    condition=goes_on,
+    scale="alpha",
+)
 
 
 def accumulate(
@@ -70,11 +101,4 @@ def accumulate(
     >>> acc
     array([2., 4.], dtype=float32)
     """
-    run(
-        ACCUMULATE if coefficients.goes_on(beta) else ACCUMULATE_ANEW,
-        (acc, grad),
-        (alpha, beta),
-        backend,
-        num_threads,
-        stream,
-    )
+    run(ACCUMULATE, (acc, grad), (alpha, beta), backend, num_threads, stream)

@@ -2,17 +2,76 @@
 
 from __future__ import annotations
 
+from math import exp, inf, log, sqrt
 from typing import SupportsIndex
 
-from fastopt.coefficients import update as coefficients
-from fastopt.common.types import Array, Backend, Real, Stream
-from fastopt.engine.update.run import run
-from fastopt.engine.update.update import Update
-from fastopt.reference import update as reference
-from fastopt.rules import update as rules
+import numpy as np
 
-ADAM = Update(rules.adam, coefficients.adam, reference.adam)
-AMSGRAD = Update(rules.amsgrad, coefficients.adam, reference.adam)
+from fastopt.coefficients.update import TINY, refuse
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.core.hyperparameters import Hyperparameters, whole
+from fastopt.engine.update.run import run
+from fastopt.reference.update import decay_weights, gradient
+from fastopt.rules import update as rules
+from fastopt.specs.updates import BETAS, State, TorchNames, declare
+
+__all__ = ["adabelief", "adam", "adamax", "adamw", "adan", "ademamix", "nadam", "nadam_mu", "radam", "yogi"]
+
+
+# ---- Adam
+
+# step_size = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t), so that the kernel has one division an element:
+# with two, it is bound by arithmetic as long as the arrays are in cache.
+
+_adam = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "bias_correction", "weight_decay", "grad_scale")
+
+
+def _adam_coefficients(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
+    step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale = _adam(
+        step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale
+    )
+    if bias_correction:
+        step_size, correction = lr / (1.0 - beta1**step), 1.0 / sqrt(1.0 - beta2**step)
+    else:
+        step_size, correction = lr, 1.0
+    return (
+        grad_scale, weight_decay, 0.0, step_size,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, correction, eps,
+    )  # fmt: skip
+
+
+def _adam_reference(
+    param, grad, m, v, v_max=None, *, step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale
+):
+    """Adam (Kingma & Ba 2015, Algorithm 1); with ``v_max``, AMSGrad (Reddi et al. 2018, Algorithm 2).
+
+    AMSGrad corrects the bias of the maximum, as PyTorch does; the paper leaves out the correction.
+    """
+    g = gradient(param, grad, grad_scale, weight_decay)
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g**2
+    if v_max is not None:
+        v_max[...] = np.maximum(v_max, v)
+        v = v_max
+    m_hat = m / (1 - beta1**step) if bias_correction else m
+    v_hat = v / (1 - beta2**step) if bias_correction else v
+    param -= lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+#: What Adam and its relatives average: the gradient, its square, and with AMSGrad the largest average of squares.
+M = State("m")
+V = State("v", nonnegative=True)
+V_MAX = State("v_max", nonnegative=True, option="amsgrad")
+
+ADAM = declare(
+    "adam",
+    {(): rules.adam, ("v_max",): rules.amsgrad},
+    coefficients=_adam_coefficients,
+    reference=_adam_reference,
+    state=(M, V, V_MAX),
+    optimizer="Adam",
+    torch=TorchNames("Adam", **BETAS, m="exp_avg", v="exp_avg_sq", v_max="max_exp_avg_sq"),
+)
 
 
 def adam(
@@ -96,14 +155,34 @@ def adam(
     (array([ 2.  , -0.25], dtype=float32), array([4.    , 0.0625], dtype=float32))
     """
     hyperparameters = (step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale)
-    if v_max is None:
-        run(ADAM, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
-    else:
-        run(AMSGRAD, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
+    run(ADAM, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
 
 
-ADAMW = Update(rules.adam, coefficients.adamw, reference.adamw)
-AMSGRADW = Update(rules.amsgrad, coefficients.adamw, reference.adamw)
+# ---- AdamW
+
+
+def _adamw_coefficients(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    scalars = _adam_coefficients(step, lr, beta1, beta2, eps, True, weight_decay, grad_scale)
+    return (scalars[0], 0.0, float(lr) * scalars[1]) + scalars[3:]  # noqa: RUF005 (unpacked: 0.2 us more)
+
+
+def _adamw_reference(param, grad, m, v, v_max=None, *, step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2), lr times the decay as in PyTorch."""
+    decay_weights(param, lr, weight_decay)
+    rest = {"bias_correction": True, "weight_decay": 0, "grad_scale": grad_scale}
+    _adam_reference(param, grad, m, v, v_max, step=step, lr=lr, beta1=beta1, beta2=beta2, eps=eps, **rest)
+
+
+ADAMW = declare(
+    "adamw",
+    {(): rules.adam, ("v_max",): rules.amsgrad},
+    coefficients=_adamw_coefficients,
+    reference=_adamw_reference,
+    state=(M, V, V_MAX),
+    decoupled=True,
+    optimizer="AdamW",
+    torch=TorchNames("AdamW", **BETAS, m="exp_avg", v="exp_avg_sq", v_max="max_exp_avg_sq"),
+)
 
 
 def adamw(
@@ -180,13 +259,39 @@ def adamw(
     array([1. , 1.5], dtype=float32)
     """
     hyperparameters = (step, lr, beta1, beta2, eps, weight_decay, grad_scale)
-    if v_max is None:
-        run(ADAMW, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
-    else:
-        run(AMSGRADW, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
+    run(ADAMW, (param, grad, m, v, v_max), hyperparameters, backend, num_threads, stream)
 
 
-ADAMAX = Update(rules.adamax, coefficients.adamax, reference.adamax)
+# ---- AdaMax
+
+_adamax = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "weight_decay", "grad_scale")
+
+
+def _adamax_coefficients(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    step, lr, beta1, beta2, eps, weight_decay, grad_scale = _adamax(
+        step, lr, beta1, beta2, eps, weight_decay, grad_scale
+    )
+    return grad_scale, weight_decay, 0.0, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, eps or TINY
+
+
+def _adamax_reference(param, grad, m, u, *, step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    """AdaMax (Kingma & Ba 2015, Algorithm 2), with PyTorch's eps, which keeps u above zero."""
+    g = gradient(param, grad, grad_scale, weight_decay)
+    m[...] = beta1 * m + (1 - beta1) * g
+    u[...] = np.maximum(beta2 * u, np.abs(g) + eps)
+    m_hat = m / (1 - beta1**step)
+    param -= lr * m_hat / u
+
+
+ADAMAX = declare(
+    "adamax",
+    rules.adamax,
+    coefficients=_adamax_coefficients,
+    reference=_adamax_reference,
+    state=(M, State("u", nonnegative=True)),
+    optimizer="Adamax",
+    torch=TorchNames("Adamax", **BETAS, m="exp_avg", u="exp_inf"),
+)
 
 
 def adamax(
@@ -261,7 +366,107 @@ def adamax(
     run(ADAMAX, (param, grad, m, u), hyperparameters, backend, num_threads, stream)
 
 
-NADAM = Update(rules.nadam, coefficients.nadam, reference.nadam)
+# ---- NAdam
+
+_nadam_mu = Hyperparameters("step", "beta1", "momentum_decay")
+
+
+def nadam_mu(step: int, beta1: float = 0.9, momentum_decay: float = 4e-3) -> float:
+    """Return mu of one step of `nadam`, the factor by which a caller keeps ``mu_product``.
+
+    mu_t = beta1 * (1 - 0.96^(t * momentum_decay) / 2)
+
+    Parameters
+    ----------
+    step : int
+        The step t, 1 at the first update.
+    beta1, momentum_decay : float
+        As given to `nadam`: 0 <= beta1 < 1, momentum_decay >= 0.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is not a number in its range.
+
+    References
+    ----------
+    T. Dozat, "Incorporating Nesterov Momentum into Adam", 2016.
+
+    Examples
+    --------
+    >>> from fastopt import nadam_mu
+    >>> round(nadam_mu(1), 6)
+    0.450073
+    """
+    step, beta1, momentum_decay = _nadam_mu(step, beta1, momentum_decay)
+    mu: float = beta1 * (1.0 - 0.5 * 0.96 ** (step * momentum_decay))
+    return mu
+
+
+_nadam = Hyperparameters(
+    "step", "mu_product", "lr", "beta1", "beta2", "eps", "momentum_decay", "decoupled_weight_decay", "weight_decay",
+    "grad_scale",
+)  # fmt: skip
+
+
+def _nadam_coefficients(
+    step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale
+):
+    step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale = _nadam(
+        step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale
+    )
+    mu, next_mu = nadam_mu(step, beta1, momentum_decay), nadam_mu(step + 1, beta1, momentum_decay)
+    if mu_product > mu * (1.0 + 1e-6):
+        product = "the product of nadam_mu(1) to nadam_mu(step), at most the last of them"
+        refuse("mu_product", mu_product, product, mu)
+    coupled, decay = _coupled_and_not(decoupled_weight_decay, lr, weight_decay)
+    return (
+        grad_scale, coupled, decay,
+        lr * (1.0 - mu) / (1.0 - mu_product), lr * next_mu / (1.0 - mu_product * next_mu),
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, 1.0 / sqrt(1.0 - beta2**step), eps,
+    )  # fmt: skip
+
+
+def _coupled_and_not(decoupled, lr, weight_decay):
+    """The scalars weight_decay and decay: the one, or the other."""
+    return (0.0, lr * weight_decay) if decoupled else (weight_decay, 0.0)
+
+
+def _nadam_reference(
+    param, grad, m, v, *,
+    step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale,
+):  # fmt: skip
+    """Nadam (Dozat 2016, Algorithm 2), as PyTorch: m decays by beta1, only the look-ahead by the warmed-up mu.
+
+    ``mu_product`` is the product of mu from the first step to this one.
+    """
+    if decoupled_weight_decay:
+        decay_weights(param, lr, weight_decay)
+        weight_decay = 0
+    g = gradient(param, grad, grad_scale, weight_decay)
+    mu = beta1 * (1 - 0.5 * 0.96 ** (step * momentum_decay))
+    mu_next = beta1 * (1 - 0.5 * 0.96 ** ((step + 1) * momentum_decay))
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g**2
+    m_hat = mu_next * m / (1 - mu_product * mu_next) + (1 - mu) * g / (1 - mu_product)
+    v_hat = v / (1 - beta2**step)
+    param -= lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+NADAM = declare(
+    "nadam",
+    rules.nadam,
+    coefficients=_nadam_coefficients,
+    reference=_nadam_reference,
+    state=(M, V),
+    decoupled="decoupled_weight_decay",
+    optimizer="NAdam",
+    torch=TorchNames("NAdam", **BETAS, m="exp_avg", v="exp_avg_sq"),
+)
 
 
 def nadam(
@@ -352,8 +557,78 @@ def nadam(
     run(NADAM, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
-RADAM = Update(rules.radam, coefficients.radam, reference.radam)
-RADAM_UNRECTIFIED = Update(rules.radam_unrectified, coefficients.radam_unrectified, reference.radam)
+# ---- RAdam
+
+_radam_length = Hyperparameters("step", "beta2")
+
+
+def radam_is_rectified(step: SupportsIndex, beta2: Real) -> bool:
+    """True once the average of squares is long enough for its variance to be finite: rho_t > 5."""
+    step, beta2 = _radam_length(step, beta2)
+    return bool(_radam_length_at(step, beta2) > 5.0)
+
+
+def _radam_length_at(step, beta2):
+    longest = 2.0 / (1.0 - beta2) - 1.0
+    return longest - 2.0 * step * beta2**step / (1.0 - beta2**step)
+
+
+_radam = Hyperparameters("step", "lr", "beta1", "beta2", "eps", "decoupled_weight_decay", "weight_decay", "grad_scale")
+
+
+def _radam_unrectified_coefficients(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
+    step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale = _radam(
+        step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
+    )
+    coupled, decay = _coupled_and_not(decoupled_weight_decay, lr, weight_decay)
+    return grad_scale, coupled, decay, lr / (1.0 - beta1**step), beta1, 1.0 - beta1, beta2, 1.0 - beta2
+
+
+def _radam_coefficients(step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale):
+    grad_scale, coupled, decay, step_size, beta1, gain1, beta2, gain2 = _radam_unrectified_coefficients(
+        step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
+    )
+    longest, length = 2.0 / (1.0 - beta2) - 1.0, _radam_length_at(step, beta2)
+    rectification = sqrt((length - 4.0) * (length - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * length))
+    step_size *= rectification * sqrt(1.0 - beta2**step)
+    return grad_scale, coupled, decay, step_size, beta1, gain1, beta2, gain2, float(eps)
+
+
+def _radam_reference(
+    param, grad, m, v, *, step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
+):
+    """Rectified Adam (Liu et al. 2020, Algorithm 2), with PyTorch's eps beside the root of the uncorrected v.
+
+    The variance of the adaptive step is taken to be tractable where rho is over 5; the paper says 4.
+    """
+    if decoupled_weight_decay:
+        decay_weights(param, lr, weight_decay)
+        weight_decay = 0
+    g = gradient(param, grad, grad_scale, weight_decay)
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * g**2
+    m_hat = m / (1 - beta1**step)
+    rho_inf = 2 / (1 - beta2) - 1
+    rho = rho_inf - 2 * step * beta2**step / (1 - beta2**step)
+    if rho > 5:
+        r = ((rho - 4) * (rho - 2) * rho_inf / ((rho_inf - 4) * (rho_inf - 2) * rho)) ** 0.5
+        l_t = (1 - beta2**step) ** 0.5 / (np.sqrt(v) + eps)
+        param -= lr * m_hat * r * l_t
+    else:
+        param -= lr * m_hat
+
+
+RADAM = declare(
+    "radam",
+    {True: rules.radam, False: rules.radam_unrectified},
+    coefficients={True: _radam_coefficients, False: _radam_unrectified_coefficients},
+    reference=_radam_reference,
+    condition=radam_is_rectified,
+    state=(M, V),
+    decoupled="decoupled_weight_decay",
+    optimizer="RAdam",
+    torch=TorchNames("RAdam", **BETAS, m="exp_avg", v="exp_avg_sq"),
+)
 
 
 def radam(
@@ -435,12 +710,38 @@ def radam(
     >>> param
     array([0.5 , 1.25], dtype=float32)
     """
-    update = RADAM if coefficients.radam_is_rectified(step, beta2) else RADAM_UNRECTIFIED
     hyperparameters = (step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale)
-    run(update, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
+    run(RADAM, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
-ADABELIEF = Update(rules.adabelief, coefficients.adabelief, reference.adabelief)
+# ---- AdaBelief
+
+
+def _adabelief_coefficients(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    scalars = _adamw_coefficients(step, lr, beta1, beta2, eps, weight_decay, grad_scale)
+    return *scalars, float(eps)
+
+
+def _adabelief_reference(param, grad, m, s, *, step, lr, beta1, beta2, eps, weight_decay, grad_scale):
+    """AdaBelief (Zhuang et al. 2020, Algorithm 2), with decoupled weight decay."""
+    g = gradient(param, grad, grad_scale, 0)
+    m[...] = beta1 * m + (1 - beta1) * g
+    s[...] = beta2 * s + (1 - beta2) * (g - m) ** 2 + eps
+    m_hat = m / (1 - beta1**step)
+    s_hat = s / (1 - beta2**step)
+    decay_weights(param, lr, weight_decay)
+    param -= lr * m_hat / (np.sqrt(s_hat) + eps)
+
+
+ADABELIEF = declare(
+    "adabelief",
+    rules.adabelief,
+    coefficients=_adabelief_coefficients,
+    reference=_adabelief_reference,
+    state=(M, State("s", nonnegative=True)),
+    decoupled=True,
+    optimizer="AdaBelief",
+)
 
 
 def adabelief(
@@ -517,7 +818,36 @@ def adabelief(
     run(ADABELIEF, (param, grad, m, s), hyperparameters, backend, num_threads, stream)
 
 
-YOGI = Update(rules.yogi, coefficients.yogi, reference.yogi)
+# ---- Yogi
+
+
+def _yogi_coefficients(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
+    grad_scale, weight_decay, _, step_size, beta1, gain1, _, gain2, correction, eps = _adam_coefficients(
+        step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale
+    )
+    return grad_scale, 0.0, float(lr) * weight_decay, step_size, beta1, gain1, gain2, correction, eps
+
+
+def _yogi_reference(param, grad, m, v, *, step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
+    """Yogi (Zaheer et al. 2018, Algorithm 2), with decoupled weight decay; the paper has no bias correction."""
+    g = gradient(param, grad, grad_scale, 0)
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = v - (1 - beta2) * np.sign(v - g**2) * g**2
+    m_hat = m / (1 - beta1**step) if bias_correction else m
+    v_hat = v / (1 - beta2**step) if bias_correction else v
+    decay_weights(param, lr, weight_decay)
+    param -= lr * m_hat / (np.sqrt(v_hat) + eps)
+
+
+YOGI = declare(
+    "yogi",
+    rules.yogi,
+    coefficients=_yogi_coefficients,
+    reference=_yogi_reference,
+    state=(M, State("v", nonnegative=True, start=1e-6)),
+    decoupled=True,
+    optimizer="Yogi",
+)
 
 
 def yogi(
@@ -601,7 +931,64 @@ def yogi(
     run(YOGI, (param, grad, m, v), hyperparameters, backend, num_threads, stream)
 
 
-ADEMAMIX = Update(rules.ademamix, coefficients.ademamix, reference.ademamix)
+# ---- AdEMAMix
+
+_ademamix = Hyperparameters("step", "lr", "beta1", "beta2", "beta3", "alpha", "eps", "weight_decay", "grad_scale")
+
+
+def _ademamix_coefficients(step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, grad_scale):
+    step, lr, beta1, beta2, beta3, alpha, eps, weight_decay, grad_scale = _ademamix(
+        step, lr, beta1, beta2, beta3, alpha, eps, weight_decay, grad_scale
+    )
+    if warmup is not None:
+        alpha, beta3 = _ademamix_warmup(step, warmup, beta1, beta3, alpha)
+    return (
+        grad_scale, 0.0, lr * weight_decay, lr / (1.0 - beta1**step), lr * alpha,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta2**step), eps,
+    )  # fmt: skip
+
+
+def _ademamix_warmup(step, warmup, beta1, beta3, alpha):
+    """The paper's schedules: alpha grows linearly, and beta3 from beta1 so that its half-life does."""
+    warmup = whole("warmup", warmup, "None or a number of steps, 1 or more")
+    done = step / warmup
+    if done >= 1.0:
+        return alpha, beta3
+    slow = log(beta3) if beta3 else -inf
+    fast = log(beta1) if beta1 else -inf
+    if fast == -inf:
+        refuse("beta1", beta1, "more than 0 with a warmup, which starts beta3 there")
+    reached = exp(slow * fast / ((1.0 - done) * slow + done * fast)) if slow > -inf else 0.0
+    return alpha * done, min(reached, beta3)
+
+
+def _ademamix_reference(
+    param, grad, m1, m2, v, *, step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, grad_scale
+):
+    """AdEMAMix (Pagliardini et al. 2024, section 3); ``warmup`` is T of its schedulers, beta3 starting from beta1."""
+    g = gradient(param, grad, grad_scale, 0)
+    if warmup is not None and step < warmup:
+        t = step / warmup
+        alpha = t * alpha
+        beta3 = min(exp(log(beta1) * log(beta3) / ((1 - t) * log(beta3) + t * log(beta1))), beta3)
+    m1[...] = beta1 * m1 + (1 - beta1) * g
+    m2[...] = beta3 * m2 + (1 - beta3) * g
+    v[...] = beta2 * v + (1 - beta2) * g**2
+    m1_hat = m1 / (1 - beta1**step)
+    v_hat = v / (1 - beta2**step)
+    decay_weights(param, lr, weight_decay)
+    param -= lr * (m1_hat + alpha * m2) / (np.sqrt(v_hat) + eps)
+
+
+ADEMAMIX = declare(
+    "ademamix",
+    rules.ademamix,
+    coefficients=_ademamix_coefficients,
+    reference=_ademamix_reference,
+    state=(State("m1"), State("m2"), V),
+    decoupled=True,
+    optimizer="AdEMAMix",
+)
 
 
 def ademamix(
@@ -691,7 +1078,51 @@ def ademamix(
     run(ADEMAMIX, (param, grad, m1, m2, v), hyperparameters, backend, num_threads, stream)
 
 
-ADAN = Update(rules.adan, coefficients.adan, reference.adan)
+# ---- Adan
+
+_adan = Hyperparameters("step", "lr", "beta1", "beta2", "beta3", "eps", "weight_decay", "grad_scale")
+
+
+def _adan_coefficients(step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale):
+    step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale = _adan(
+        step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale
+    )
+    # The paper divides param - change by 1 + lr * weight_decay: that is param - (kept * change + (1 - kept) * param).
+    kept = 1.0 / (1.0 + lr * weight_decay)
+    return (
+        grad_scale, 0.0, lr * weight_decay * kept,
+        kept * lr / (1.0 - beta1**step), kept * lr * beta2 / (1.0 - beta2**step), 0.0 if step == 1 else 1.0,
+        beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta3**step), eps,
+    )  # fmt: skip
+
+
+def _adan_reference(param, grad, m, v, n, prev_grad, *, step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale):
+    """Adan (Xie et al. 2022, Algorithm 1), with the bias correction and the betas of the authors' code.
+
+    Their beta is what an average keeps, one minus the paper's. The weight decay is proximal: a division.
+    """
+    g = gradient(param, grad, grad_scale, 0)
+    difference = g - prev_grad if step > 1 else np.zeros_like(g)
+    m[...] = beta1 * m + (1 - beta1) * g
+    v[...] = beta2 * v + (1 - beta2) * difference
+    n[...] = beta3 * n + (1 - beta3) * (g + beta2 * difference) ** 2
+    m_hat = m / (1 - beta1**step)
+    v_hat = v / (1 - beta2**step)
+    n_hat = n / (1 - beta3**step)
+    eta = lr / (np.sqrt(n_hat) + eps)
+    param[...] = (param - eta * (m_hat + beta2 * v_hat)) / (1 + lr * weight_decay)
+    prev_grad[...] = g
+
+
+ADAN = declare(
+    "adan",
+    rules.adan,
+    coefficients=_adan_coefficients,
+    reference=_adan_reference,
+    state=(M, State("v"), State("n", nonnegative=True), State("prev_grad")),
+    decoupled=True,
+    optimizer="Adan",
+)
 
 
 def adan(

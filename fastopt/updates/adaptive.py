@@ -4,14 +4,46 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from fastopt.coefficients import update as coefficients
-from fastopt.common.types import Array, Backend, Real, Stream
-from fastopt.engine.update.run import run
-from fastopt.engine.update.update import Update
-from fastopt.reference import update as reference
-from fastopt.rules import update as rules
+import numpy as np
 
-ADAGRAD = Update(rules.adagrad, coefficients.adagrad, reference.adagrad)
+from fastopt.coefficients.update import TINY, refuse
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.core.hyperparameters import Hyperparameters
+from fastopt.engine.update.run import run
+from fastopt.reference.update import gradient
+from fastopt.rules import update as rules
+from fastopt.specs.updates import State, TorchNames, declare
+
+__all__ = ["adadelta", "adagrad", "rmsprop"]
+
+
+# ---- Adagrad
+
+_adagrad = Hyperparameters("step", "lr", "lr_decay", "eps", "weight_decay", "grad_scale")
+
+
+def _adagrad_coefficients(step, lr, lr_decay, eps, weight_decay, grad_scale):
+    step, lr, lr_decay, eps, weight_decay, grad_scale = _adagrad(step, lr, lr_decay, eps, weight_decay, grad_scale)
+    return grad_scale, weight_decay, 0.0, lr / (1.0 + (step - 1) * lr_decay), eps
+
+
+def _adagrad_reference(param, grad, square_sum, *, step, lr, lr_decay, eps, weight_decay, grad_scale):
+    """Adagrad (Duchi et al. 2011, diagonal form), with PyTorch's decay of the learning rate."""
+    g = gradient(param, grad, grad_scale, weight_decay)
+    lr_t = lr / (1 + (step - 1) * lr_decay)
+    square_sum += g**2
+    param -= lr_t * g / (np.sqrt(square_sum) + eps)
+
+
+ADAGRAD = declare(
+    "adagrad",
+    rules.adagrad,
+    coefficients=_adagrad_coefficients,
+    reference=_adagrad_reference,
+    state=(State("square_sum", nonnegative=True),),
+    optimizer="Adagrad",
+    torch=TorchNames("Adagrad", square_sum="sum"),
+)
 
 
 def adagrad(
@@ -83,10 +115,70 @@ def adagrad(
     run(ADAGRAD, (param, grad, square_sum), hyperparameters, backend, num_threads, stream)
 
 
-RMSPROP = Update(rules.rmsprop, coefficients.rmsprop, reference.rmsprop)
-RMSPROP_CENTERED = Update(rules.rmsprop_centered, coefficients.rmsprop, reference.rmsprop)
-RMSPROP_MOMENTUM = Update(rules.rmsprop_momentum, coefficients.rmsprop_momentum, reference.rmsprop)
-RMSPROP_CENTERED_MOMENTUM = Update(rules.rmsprop_centered_momentum, coefficients.rmsprop_momentum, reference.rmsprop)
+# ---- RMSprop
+
+_rmsprop = Hyperparameters("lr", "decay", "eps", "eps_inside_sqrt", "momentum", "weight_decay", "grad_scale")
+
+
+def _rmsprop_coefficients(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
+    scalars = _rmsprop_momentum_coefficients(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
+    if scalars[-1]:
+        refuse("momentum", scalars[-1], "0, since velocity is None")
+    return scalars[:-1]
+
+
+def _rmsprop_momentum_coefficients(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
+    lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale = _rmsprop(
+        lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale
+    )
+    inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps)
+    return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, inside, outside, momentum
+
+
+def _rmsprop_reference(
+    param, grad, square_avg, grad_avg=None, velocity=None, *,
+    lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale,
+):  # fmt: skip
+    """RMSProp (Tieleman & Hinton 2012, lecture 6.5); centered, and with momentum, as Graves 2013, equations 38 to 41.
+
+    As in PyTorch the momentum gathers steps before the learning rate, so that a change of rate acts at once.
+    """
+    g = gradient(param, grad, grad_scale, weight_decay)
+    square_avg[...] = decay * square_avg + (1 - decay) * g**2
+    variance = square_avg
+    if grad_avg is not None:
+        grad_avg[...] = decay * grad_avg + (1 - decay) * g
+        variance = square_avg - grad_avg**2
+    delta = g / (np.sqrt(variance + eps) if eps_inside_sqrt else np.sqrt(variance) + eps)
+    if velocity is not None:
+        velocity[...] = momentum * velocity + delta
+        delta = velocity
+    param -= lr * delta
+
+
+RMSPROP = declare(
+    "rmsprop",
+    {
+        (): rules.rmsprop,
+        ("grad_avg",): rules.rmsprop_centered,
+        ("velocity",): rules.rmsprop_momentum,
+        ("grad_avg", "velocity"): rules.rmsprop_centered_momentum,
+    },
+    coefficients={
+        (): _rmsprop_coefficients,
+        ("grad_avg",): _rmsprop_coefficients,
+        ("velocity",): _rmsprop_momentum_coefficients,
+        ("grad_avg", "velocity"): _rmsprop_momentum_coefficients,
+    },
+    reference=_rmsprop_reference,
+    state=(
+        State("square_avg", nonnegative=True),
+        State("grad_avg", option="centered"),
+        State("velocity", option="momentum"),
+    ),
+    optimizer="RMSprop",
+    torch=TorchNames("RMSprop", decay="alpha", velocity="momentum_buffer"),
+)
 
 
 def rmsprop(
@@ -171,19 +263,39 @@ def rmsprop(
     >>> param, square_avg
     (array([0.5, 1.5], dtype=float32), array([ 1., 16.], dtype=float32))
     """
+    arrays = (param, grad, square_avg, grad_avg, velocity)
     hyperparameters = (lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
-    if grad_avg is None and velocity is None:
-        run(RMSPROP, (param, grad, square_avg), hyperparameters, backend, num_threads, stream)
-    elif velocity is None:
-        run(RMSPROP_CENTERED, (param, grad, square_avg, grad_avg), hyperparameters, backend, num_threads, stream)
-    elif grad_avg is None:
-        run(RMSPROP_MOMENTUM, (param, grad, square_avg, velocity), hyperparameters, backend, num_threads, stream)
-    else:
-        arrays = (param, grad, square_avg, grad_avg, velocity)
-        run(RMSPROP_CENTERED_MOMENTUM, arrays, hyperparameters, backend, num_threads, stream)
+    run(RMSPROP, arrays, hyperparameters, backend, num_threads, stream)
 
 
-ADADELTA = Update(rules.adadelta, coefficients.adadelta, reference.adadelta)
+# ---- Adadelta
+
+_adadelta = Hyperparameters("lr", "decay", "eps", "weight_decay", "grad_scale")
+
+
+def _adadelta_coefficients(lr, decay, eps, weight_decay, grad_scale):
+    lr, decay, eps, weight_decay, grad_scale = _adadelta(lr, decay, eps, weight_decay, grad_scale)
+    return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, eps or TINY
+
+
+def _adadelta_reference(param, grad, square_avg, delta_avg, *, lr, decay, eps, weight_decay, grad_scale):
+    """Adadelta (Zeiler 2012, Algorithm 1), times a learning rate that the paper does not have."""
+    g = gradient(param, grad, grad_scale, weight_decay)
+    square_avg[...] = decay * square_avg + (1 - decay) * g**2
+    delta = np.sqrt(delta_avg + eps) / np.sqrt(square_avg + eps) * g
+    delta_avg[...] = decay * delta_avg + (1 - decay) * delta**2
+    param -= lr * delta
+
+
+ADADELTA = declare(
+    "adadelta",
+    rules.adadelta,
+    coefficients=_adadelta_coefficients,
+    reference=_adadelta_reference,
+    state=(State("square_avg", nonnegative=True), State("delta_avg", nonnegative=True)),
+    optimizer="Adadelta",
+    torch=TorchNames("Adadelta", decay="rho", delta_avg="acc_delta"),
+)
 
 
 def adadelta(

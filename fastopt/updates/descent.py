@@ -2,17 +2,44 @@
 
 from __future__ import annotations
 
+from math import exp, log1p
 from typing import Literal, SupportsIndex
 
-from fastopt.coefficients import update as coefficients
+from fastopt.coefficients.update import refuse
 from fastopt.common.types import Array, Backend, Real, Stream
-from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.run import run
-from fastopt.engine.update.update import Update
-from fastopt.reference import update as reference
+from fastopt.reference.update import gradient
 from fastopt.rules import update as rules
+from fastopt.specs.updates import TorchNames, declare
 
-SGD = Update(rules.sgd, coefficients.sgd, reference.sgd)
+__all__ = ["asgd", "momentum", "sgd"]
+
+
+# ---- Gradient descent
+
+_sgd = Hyperparameters("lr", "weight_decay", "grad_scale")
+
+
+def _sgd_coefficients(lr, weight_decay, grad_scale):
+    lr, weight_decay, grad_scale = _sgd(lr, weight_decay, grad_scale)
+    return grad_scale, weight_decay, 0.0, lr
+
+
+def _sgd_reference(param, grad, *, lr, weight_decay, grad_scale):
+    """Stochastic gradient descent (Robbins & Monro 1951): p -= lr * g."""
+    g = gradient(param, grad, grad_scale, weight_decay)
+    param -= lr * g
+
+
+SGD = declare(
+    "sgd",
+    rules.sgd,
+    coefficients=_sgd_coefficients,
+    reference=_sgd_reference,
+    optimizer="SGD",
+    torch=TorchNames("SGD"),
+)
 
 
 def sgd(
@@ -70,8 +97,54 @@ def sgd(
     run(SGD, (param, grad), (lr, weight_decay, grad_scale), backend, num_threads, stream)
 
 
-MOMENTUM = Update(rules.momentum, coefficients.momentum, reference.momentum)
-NESTEROV = Update(rules.nesterov, coefficients.momentum, reference.momentum)
+# ---- Momentum
+
+_momentum = Hyperparameters("lr", "momentum", "dampening", "nesterov", "weight_decay", "grad_scale")
+
+
+def _momentum_coefficients(lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
+    lr, momentum, dampening, nesterov, weight_decay, grad_scale = _momentum(
+        lr, momentum, dampening, nesterov, weight_decay, grad_scale
+    )
+    if dampening and (nesterov or form != "sum"):
+        refuse("dampening", dampening, "0 unless form is 'sum' and nesterov is off")
+    if form == "sum":
+        return grad_scale, weight_decay, 0.0, lr, momentum, 1.0 - dampening
+    if form == "average":
+        return grad_scale, weight_decay, 0.0, lr, momentum, 1.0 - momentum
+    if form != "step":
+        refuse("form", form, "'sum', 'average' or 'step'")
+    return grad_scale, weight_decay, 0.0, 1.0, momentum, lr
+
+
+def _momentum_reference(param, grad, velocity, *, lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
+    """Momentum (Polyak 1964), with Nesterov's look-ahead as in Sutskever et al. 2013, section 2.
+
+    ``form="sum"`` is PyTorch's, ``"average"`` weights the newest gradient by 1 - momentum, and ``"step"`` has the
+    learning rate inside the velocity, as Sutskever's equation 1. The look-ahead is one more turn of the same recursion.
+    """
+    g = gradient(param, grad, grad_scale, weight_decay)
+    if form == "sum":
+        velocity[...] = momentum * velocity + (1 - dampening) * g
+        param -= lr * (g + momentum * velocity) if nesterov else lr * velocity
+    elif form == "average":
+        velocity[...] = momentum * velocity + (1 - momentum) * g
+        param -= lr * ((1 - momentum) * g + momentum * velocity) if nesterov else lr * velocity
+    elif form == "step":
+        velocity[...] = momentum * velocity + lr * g
+        param -= lr * g + momentum * velocity if nesterov else velocity
+
+
+MOMENTUM = declare(
+    "momentum",
+    {False: rules.momentum, True: rules.nesterov},
+    coefficients=_momentum_coefficients,
+    reference=_momentum_reference,
+    condition="nesterov",
+    choices={"form": ("sum", "average", "step")},
+    optimizer="Momentum",
+    torch=TorchNames("SGD", velocity="momentum_buffer"),
+)
 
 
 def momentum(
@@ -153,12 +226,38 @@ def momentum(
     >>> param
     array([0.375, 1.375], dtype=float32)
     """
-    update = NESTEROV if (nesterov if type(nesterov) is bool else flag("nesterov", nesterov)) else MOMENTUM
     hyperparameters = (lr, momentum, dampening, nesterov, form, weight_decay, grad_scale)
-    run(update, (param, grad, velocity), hyperparameters, backend, num_threads, stream)
+    run(MOMENTUM, (param, grad, velocity), hyperparameters, backend, num_threads, stream)
 
 
-ASGD = Update(rules.asgd, coefficients.asgd, reference.asgd)
+# ---- Averaged gradient descent
+
+_asgd = Hyperparameters("step", "lr", "lambd", "alpha", "t0", "weight_decay", "grad_scale")
+
+
+def _asgd_coefficients(step, lr, lambd, alpha, t0, weight_decay, grad_scale):
+    step, lr, lambd, alpha, t0, weight_decay, grad_scale = _asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale)
+    eta = lr * exp(-alpha * log1p(lambd * lr * (step - 1)))
+    mu = 1.0 / max(1.0, step - 1 - t0)
+    return grad_scale, weight_decay, lambd * eta, eta, 0.0 if mu == 1.0 else 1.0, mu
+
+
+def _asgd_reference(param, grad, average, *, step, lr, lambd, alpha, t0, weight_decay, grad_scale):
+    """Averaged gradient descent (Polyak & Juditsky 1992), with PyTorch's schedules of rate and averaging."""
+    g = gradient(param, grad, grad_scale, weight_decay)
+    eta = lr / (1 + lambd * lr * (step - 1)) ** alpha
+    mu = 1 / max(1, step - 1 - t0)
+    param[...] = (1 - lambd * eta) * param - eta * g
+    average[...] = average + mu * (param - average) if mu < 1 else param
+
+
+ASGD = declare(
+    "asgd",
+    rules.asgd,
+    coefficients=_asgd_coefficients,
+    reference=_asgd_reference,
+    optimizer="ASGD",
+)
 
 
 def asgd(

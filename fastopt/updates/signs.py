@@ -2,14 +2,45 @@
 
 from __future__ import annotations
 
-from fastopt.coefficients import update as coefficients
-from fastopt.common.types import Array, Backend, Real, Stream
-from fastopt.engine.update.run import run
-from fastopt.engine.update.update import Update
-from fastopt.reference import update as reference
-from fastopt.rules import update as rules
+import numpy as np
 
-SIGNUM = Update(rules.signum, coefficients.signum, reference.signum)
+from fastopt.coefficients.update import refuse
+from fastopt.common.types import Array, Backend, Real, Stream
+from fastopt.engine.core.hyperparameters import Hyperparameters
+from fastopt.engine.update.run import run
+from fastopt.reference.update import decay_weights, gradient
+from fastopt.rules import update as rules
+from fastopt.specs.updates import BETAS, State, TorchNames, declare
+
+__all__ = ["lion", "rprop", "signum"]
+
+
+# ---- Signum
+
+_signum = Hyperparameters("lr", "beta", "weight_decay", "grad_scale")
+
+
+def _signum_coefficients(lr, beta, weight_decay, grad_scale):
+    lr, beta, weight_decay, grad_scale = _signum(lr, beta, weight_decay, grad_scale)
+    return grad_scale, 0.0, lr * weight_decay, lr, beta, 1.0 - beta
+
+
+def _signum_reference(param, grad, m, *, lr, beta, weight_decay, grad_scale):
+    """Signum (Bernstein et al. 2018, Algorithm 2)."""
+    g = gradient(param, grad, grad_scale, 0)
+    m[...] = beta * m + (1 - beta) * g
+    decay_weights(param, lr, weight_decay)
+    param -= lr * np.sign(m)
+
+
+SIGNUM = declare(
+    "signum",
+    rules.signum,
+    coefficients=_signum_coefficients,
+    reference=_signum_reference,
+    decoupled=True,
+    optimizer="Signum",
+)
 
 
 def signum(
@@ -74,7 +105,34 @@ def signum(
     run(SIGNUM, (param, grad, m), (lr, beta, weight_decay, grad_scale), backend, num_threads, stream)
 
 
-LION = Update(rules.lion, coefficients.lion, reference.lion)
+# ---- Lion
+
+_lion = Hyperparameters("lr", "beta1", "beta2", "weight_decay", "grad_scale")
+
+
+def _lion_coefficients(lr, beta1, beta2, weight_decay, grad_scale):
+    lr, beta1, beta2, weight_decay, grad_scale = _lion(lr, beta1, beta2, weight_decay, grad_scale)
+    return grad_scale, 0.0, lr * weight_decay, lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2
+
+
+def _lion_reference(param, grad, m, *, lr, beta1, beta2, weight_decay, grad_scale):
+    """Lion (Chen et al. 2023, Algorithm 2)."""
+    g = gradient(param, grad, grad_scale, 0)
+    c = beta1 * m + (1 - beta1) * g
+    decay_weights(param, lr, weight_decay)
+    param -= lr * np.sign(c)
+    m[...] = beta2 * m + (1 - beta2) * g
+
+
+LION = declare(
+    "lion",
+    rules.lion,
+    coefficients=_lion_coefficients,
+    reference=_lion_reference,
+    decoupled=True,
+    optimizer="Lion",
+    torch=TorchNames("Lion", **BETAS, m="exp_avg"),
+)
 
 
 def lion(
@@ -139,7 +197,43 @@ def lion(
     run(LION, (param, grad, m), (lr, beta1, beta2, weight_decay, grad_scale), backend, num_threads, stream)
 
 
-RPROP = Update(rules.rprop, coefficients.rprop, reference.rprop)
+# ---- Rprop
+
+_rprop = Hyperparameters("eta_minus", "eta_plus", "step_min", "step_max", "weight_decay", "grad_scale")
+
+
+def _rprop_coefficients(eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale):
+    eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale = _rprop(
+        eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale
+    )
+    if step_min > step_max:
+        refuse("step_min", step_min, "at most step_max", step_max)
+    return grad_scale, weight_decay, 0.0, eta_plus, eta_minus, step_min, step_max, 0.0, 1.0
+
+
+def _rprop_reference(
+    param, grad, prev_grad, step_size, *, eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale
+):
+    """Resilient backpropagation (Riedmiller & Braun 1993), in the form without backtracking (Igel & Huesken 2000)."""
+    g = gradient(param, grad, grad_scale, weight_decay)
+    # The product of signs, where the papers have the product of gradients, which can underflow to "no agreement".
+    agreement = np.sign(g) * np.sign(prev_grad)
+    step_size[agreement > 0] *= eta_plus
+    step_size[agreement < 0] *= eta_minus
+    step_size[...] = np.clip(step_size, step_min, step_max)
+    g = np.where(agreement < 0, 0, g)  # no step after a change of sign, and none remembered
+    param -= np.sign(g) * step_size
+    prev_grad[...] = g
+
+
+RPROP = declare(
+    "rprop",
+    rules.rprop,
+    coefficients=_rprop_coefficients,
+    reference=_rprop_reference,
+    state=(State("prev_grad"), State("step_size", nonnegative=True, start="lr")),
+    optimizer="Rprop",
+)
 
 
 def rprop(

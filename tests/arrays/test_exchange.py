@@ -245,7 +245,7 @@ WRITE = [
     lambda tensor: fastopt.layer_norm_backward(
         rows(), rows(), None, np.zeros(4, np.float32), np.ones(4, np.float32), out=(tensor, None, None)
     ),
-    lambda tensor: run_many(SGD, [(rows(), rows()), (tensor, rows())], (0.1, 0.0, 1.0), None, None),
+    lambda tensor: run_many(SGD.only, [(rows(), rows()), (tensor, rows())], (0.1, 0.0, 1.0), None, None),
     lambda tensor: StandardScaler().fit(numbers()).transform_(tensor),
     lambda tensor: StandardScaler().fit(numbers()).inverse_transform(numbers(), tensor),
     lambda tensor: Whitener().fit(numbers()).transform_(tensor),
@@ -261,7 +261,7 @@ READ = [
     lambda tensor: Adam([rows()]).step([tensor]),
     lambda tensor: Adam([rows(), tensor]).step([rows(), None]),
     lambda tensor: fastopt.batch_norm_forward(tensor),
-    lambda tensor: run_many(SGD, [(rows(), rows()), (rows(), tensor)], (0.1, 0.0, 1.0), None, None),
+    lambda tensor: run_many(SGD.only, [(rows(), rows()), (rows(), tensor)], (0.1, 0.0, 1.0), None, None),
     lambda tensor: StandardScaler().fit(tensor).transform(tensor),
     lambda tensor: Whitener(eps=1.0).fit(tensor).transform(tensor),
     lambda tensor: fastopt.dropout_forward(tensor, p=0.5, seed=1),

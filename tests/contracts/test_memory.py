@@ -40,17 +40,17 @@ def refused(call: Call) -> Call:
 
 def several_tensors() -> Call:
     tensors = [(strided(3, 5), strided(3, 5)) for _ in range(20)]
-    return lambda: run_many(SGD, tensors, (0.5, 0.0, 1.0), None, None)
+    return lambda: run_many(SGD.only, tensors, (0.5, 0.0, 1.0), None, None)
 
 
 def several_tensors_of_which_the_last_is_refused() -> Call:
     tensors = [(strided(3, 5), strided(3, 5)) for _ in range(20)]
-    return refused(lambda: run_many(SGD, [*tensors, (strided(3), strided(4))], (0.5, 0.0, 1.0), None, None))
+    return refused(lambda: run_many(SGD.only, [*tensors, (strided(3), strided(4))], (0.5, 0.0, 1.0), None, None))
 
 
 def several_tensors_of_which_two_are_one() -> Call:
     tensors = [(strided(3, 5), strided(3, 5)) for _ in range(20)]
-    return refused(lambda: run_many(SGD, [*tensors, tensors[0]], (0.5, 0.0, 1.0), None, None))
+    return refused(lambda: run_many(SGD.only, [*tensors, tensors[0]], (0.5, 0.0, 1.0), None, None))
 
 
 def an_optimizer() -> Call:

@@ -86,11 +86,11 @@ def test_every_function_has_the_option(name):
     from fastopt import init
     from fastopt.layers import dropout, residual
     from fastopt.norm import batch, group, instance, layer
-    from fastopt.updates import adam, descent, signs
-    from fastopt.updates import adaptive as squares
+    from fastopt.specs.updates import UPDATES
 
     functions = [getattr(init, name) for name in init.__all__]
-    for module in (descent, signs, squares, adam, batch, layer, instance, group, residual, dropout):
+    functions += [spec.function for spec in UPDATES.values()]
+    for module in (batch, layer, instance, group, residual, dropout):
         own = [
             each for each in vars(module).values() if inspect.isfunction(each) and each.__module__ == module.__name__
         ]

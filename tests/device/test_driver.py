@@ -25,20 +25,20 @@ for _ in range(2):
     print("--")
 print(*(x.ctypes.data for x in a), "--", sep="\\n")
 for _ in range(2):
-    run_many(ADAM, [tuple(arrays), tuple(OnDevice(x) for x in b)], hyperparameters, None, None, 7)
+    run_many(ADAM.updates[()], [tuple(arrays), tuple(OnDevice(x) for x in b)], hyperparameters, None, None, 7)
     print("--")
 fastopt.sgd(OnDevice(a[0], stream=8), OnDevice(a[1], stream=9), lr=0.5)
 print("--")
 tensors = [tuple(OnDevice(x) for x in each) for each in np.ones((200, 4, 64), np.float32)]
 for grads in np.ones((3, 200, 64), np.float32):  # made anew at each step, as by zero_grad(set_to_none=True)
     moved = [(param, OnDevice(grad), m, v) for (param, _, m, v), grad in zip(tensors, grads)]
-    run_many(ADAM, moved, hyperparameters, None, None, 7)
+    run_many(ADAM.updates[()], moved, hyperparameters, None, None, 7)
     print("--")
-run_many(ADAM, tensors[:2], hyperparameters, None, None, 7)
+run_many(ADAM.updates[()], tensors[:2], hyperparameters, None, None, 7)
 print("--")
 cu.cuStreamBeginCapture(7, cu.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_GLOBAL)
 for _ in range(2):
-    run_many(ADAM, tensors[:2], hyperparameters, None, None, 7)
+    run_many(ADAM.updates[()], tensors[:2], hyperparameters, None, None, 7)
     print("--")
 print(*(x.memory.ctypes.data for each in zip(*tensors[:2]) for x in each))
 """

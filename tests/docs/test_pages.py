@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import doctest
-import importlib.util
 import inspect
 import re
 import runpy
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 
-import numpy as np
 import pytest
 
 import fastopt
@@ -20,10 +17,7 @@ import fastopt.norm
 import fastopt.optim
 import fastopt.scaling
 import fastopt.schedules
-import fastopt.updates.descent
-from fastopt.codegen.cython.update import cython_module
-from fastopt.coefficients.ranges import RANGES
-from tests import cases
+from fastopt.specs.updates import UPDATES as SPECS
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -31,7 +25,7 @@ SOURCES = [path for path in (ROOT / "fastopt").rglob("*") if path.suffix in {".p
 SOURCES = [path for path in SOURCES if not re.match(r"(#|/\*) Generated from ", path.read_text())]
 
 FUNCTIONS = [name for name in fastopt.__all__ if inspect.isroutine(getattr(fastopt, name))]
-UPDATES = [name for name in FUNCTIONS if getattr(fastopt, name).__module__.startswith("fastopt.updates.")]
+UPDATES = [name for name in FUNCTIONS if name in SPECS]
 NORMS = [name for name in FUNCTIONS if getattr(fastopt, name).__module__.startswith("fastopt.norm.")]
 
 
@@ -219,55 +213,3 @@ def test_architecture_names_every_file() -> None:
     page = ROOT / "docs" / "architecture.md"
     linked = {(page.parent / target).resolve() for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())}
     assert {path.name for path in SOURCES if path not in linked} <= {"__init__.py"}
-
-
-# ---- The optimizer that docs/adding-an-optimizer.md adds
-
-
-def extended(name: str, addition: str, folder: Path) -> ModuleType:
-    """Import a copy of a module on updates that has more text at its end."""
-    path = folder / f"extended_{name}.py"
-    path.write_text(f"{(ROOT / 'fastopt' / name / 'update.py').read_text()}\n\n{addition}")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def added_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> cases.Case:
-    """Follow the page, whose blocks say in their first line which file they go to; return its row of ``CASES``."""
-    page = ROOT / "docs" / "adding-an-optimizer.md"
-    additions = {block.text.partition("\n")[0]: block.text for block in blocks_of(page)}
-    (new,) = re.findall(r'`"(\w+)": FRACTION,`', page.read_text())
-    monkeypatch.setitem(RANGES, new, RANGES["decay"])
-    monkeypatch.setenv("FASTOPT_CACHE_DIR", str(tmp_path))
-    names = dict(vars(fastopt.updates.descent))
-    for name in ("rules", "coefficients", "reference"):
-        names[name] = extended(name, additions.pop(f"# fastopt/{name}/update.py"), tmp_path)
-        monkeypatch.setitem(sys.modules, f"extended_{name}", names[name])
-    exec(additions.pop("# fastopt/updates/descent.py"), names)
-    row = additions.pop("# tests/cases.py")
-    assert not additions
-    return eval(row, {**vars(cases), "fastopt": SimpleNamespace(**names)})
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_worked_example(added_case: cases.Case, dtype: type) -> None:
-    """The page's optimizer runs, and its rule and its reference agree."""
-    start, fast, plain = (added_case.make_arrays(1000, dtype) for _ in range(3))
-    added_case.run(fast, backend="numba")
-    added_case.run(plain, backend="reference")
-    for name in added_case.written:
-        assert not np.array_equal(fast[name], start[name])
-        np.testing.assert_allclose(fast[name], plain[name], rtol=0, atol=4 * np.finfo(dtype).eps)
-
-
-def test_worked_example_in_cython(added_case: cases.Case) -> None:
-    """The build would make its kernels, without and with coupled weight decay."""
-    source = inspect.getsource(sys.modules["extended_rules"])
-    module = cython_module(source, "float32")
-    for kernel in (f"{added_case.name}_rule_kernel", f"{added_case.name}_decayed_gradient_rule_kernel"):
-        assert f"cdef void {kernel}(" in module

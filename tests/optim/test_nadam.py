@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from fastopt import optim
-from fastopt.coefficients import update as coefficients
+from fastopt.updates import adam
 
 LR, BETA2, EPS, MOMENTUM_DECAY = 0.05, 0.99, 1e-8, 4e-3
 
@@ -115,8 +115,8 @@ def test_a_bounded_number_of_products_is_kept(monkeypatch):
     pair, calls = Pair([2, 2, 2, 2]), []
     for step in range(7):
         pair.step(step, missing=[0] if step < 2 else [1] if step < 5 else [])
-    mu = coefficients.nadam_mu
-    monkeypatch.setattr("fastopt.coefficients.update.nadam_mu", lambda *given: calls.append(given) or mu(*given))
+    mu = adam.nadam_mu
+    monkeypatch.setattr("fastopt.updates.adam.nadam_mu", lambda *given: calls.append(given) or mu(*given))
     for step in range(1000):
         before = len(calls)
         pair.step(step, missing=[3] if step % 2 else [])

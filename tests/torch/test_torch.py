@@ -191,11 +191,11 @@ def test_int16_is_no_bfloat16_elsewhere() -> None:
         param = torch.ones(3)
         plan = Plan([Tensor("param", 0, (param,))], of_torch=told)
         if told:
-            plan.step(lambda *_: (SGD, (0.25, 0.0, 1.0)), [grad])
+            plan.step(lambda *_: (SGD.only, (0.25, 0.0, 1.0)), [grad])
             assert param.tolist() == [0.5] * 3
         else:
             with pytest.raises(TypeError, match="grad of param has dtype int16"):
-                plan.step(lambda *_: (SGD, (0.25, 0.0, 1.0)), [grad])
+                plan.step(lambda *_: (SGD.only, (0.25, 0.0, 1.0)), [grad])
 
 
 def test_mixed_dtypes() -> None:

@@ -11,8 +11,8 @@ from numba.core.errors import TypingError
 
 import fastopt
 import fastopt.numba
-from fastopt.numba.runs import runs_of
-from fastopt.numba.scalars import CHOICES
+from fastopt.numba.scalars import NUMBERS
+from fastopt.specs.updates import UPDATES
 from tests.cases import BY_NAME, CASES
 from tests.support import assert_same_bits, copies, f_order, reversed_axes, run_python, sliced
 
@@ -81,16 +81,17 @@ def test_coefficients(case):
     parameters = inspect.signature(case.update).parameters.values()
     options = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
     options.update(case.fixed)
-    run = runs_of(case.update, case.arrays, {name: name for name in options})[0]
-    changing = [name for name in run.hyperparameters if name in case.of_step(1)]
+    spec = UPDATES[case.update.__name__]
+    update = spec.updates[True if spec.condition else tuple(name for name in spec.optional if name in case.state)]
+    changing = [name for name in update.hyperparameters if name in case.of_step(1)]
     texts = [
-        name if name in changing else repr(CHOICES.get(options[name], options[name])) for name in run.hyperparameters
+        name if name in changing else repr(NUMBERS.get(options[name], options[name])) for name in update.hyperparameters
     ]
-    names = {"prepare": run.update.prepare}
+    names = {"prepare": update.prepare}
     compiled = numba.njit(eval(f"lambda {', '.join(changing)}: prepare({', '.join(texts)})", names))
     for number in (7, 1000, 2**24 + 1):
-        values = [{**options, **case.of_step(number)}[name] for name in run.hyperparameters]
-        assert compiled(*(float(case.of_step(number)[name]) for name in changing)) == run.update.prepare(*values)
+        values = [{**options, **case.of_step(number)}[name] for name in update.hyperparameters]
+        assert compiled(*(float(case.of_step(number)[name]) for name in changing)) == update.prepare(*values)
 
 
 def test_a_step_that_is_a_constant_2():
@@ -113,9 +114,7 @@ def test_a_learning_rate_may_be_a_bool():
 
 
 def test_every_update_is_there():
-    updates = {name for name in fastopt.__all__ if "fastopt.updates" in getattr(fastopt, name, fastopt).__module__}
-    assert {update.__name__ for update in fastopt.numba.UPDATES} == updates
-    assert set(fastopt.numba.__all__) == updates | {"nadam_mu"}
+    assert set(fastopt.numba.__all__) == {*UPDATES, "nadam_mu"}
     for name in fastopt.numba.__all__:
         assert getattr(fastopt.numba, name) is getattr(fastopt, name)
 

@@ -2,7 +2,7 @@
 
 Two tables say how a peer spells the cases of ``cases.py``. Where its convention differs, the row converts: *our* update
 is given other hyperparameters, by the identity that the row's comment states, and the results must still be the same.
-``fastopt.reference.update``, which the other tests trust, is held against the same peers.
+The references, which the other tests trust, are held against the same peers.
 """
 
 from __future__ import annotations

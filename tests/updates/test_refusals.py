@@ -223,7 +223,7 @@ def test_columns_of_one_matrix_are_told_apart_at_once(monkeypatch):
     matrix = np.ones((5, 4000), "f4")
     tensors = [(matrix[:, 2 * i], matrix[:, 2 * i + 1]) for i in range(2000)]
     monkeypatch.setattr(np, "shares_memory", None)
-    run_many(SGD, tensors, (0.5, 0.0, 1.0), None, None)
+    run_many(SGD.only, tensors, (0.5, 0.0, 1.0), None, None)
     assert np.all(matrix[:, ::2] == 0.5)
     assert np.all(matrix[:, 1::2] == 1)
 
@@ -352,7 +352,7 @@ def test_arrays_that_are_only_read_may_share_memory():
     statistics = fastopt.batch_norm_forward(y)[1:]
     params = [np.ones((6, 4), "f4"), np.ones((6, 4), "f4")]
     for step in (1, 2):
-        run_many(SGD, [(param, x) for param in params], (0.25, 0.0, 1.0), None, None)
+        run_many(SGD.only, [(param, x) for param in params], (0.25, 0.0, 1.0), None, None)
         optim.SGD(params, lr=0.25).step([x, x])
         for param in params:
             np.testing.assert_allclose(param, 1 - 0.5 * step * x, rtol=1e-5, atol=1e-6)

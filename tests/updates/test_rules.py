@@ -11,22 +11,12 @@ import pytest
 from fastopt.codegen.cython.update import cython_module
 from fastopt.codegen.numba.update import numba_module
 from fastopt.codegen.parse import FORMS, PRIMITIVES, parse_functions, rules_of
-from fastopt.coefficients import update as coefficients
-from fastopt.engine.update import plan
-from fastopt.engine.update.update import Update
 from fastopt.rules import update as rules
-from fastopt.updates import accumulation, adam, descent, signs
-from fastopt.updates import adaptive as squares
+from fastopt.specs.updates import variants_by_rule
 
 SOURCE = inspect.getsource(rules)
 FUNCTIONS = parse_functions(SOURCE)
 RULES = [rule.name for rule in rules_of(FUNCTIONS)]
-UPDATES = [
-    u
-    for module in (accumulation, descent, signs, squares, adam, plan)
-    for u in vars(module).values()
-    if isinstance(u, Update)
-]
 
 ALLOWED = (
     ast.FunctionDef, ast.arguments, ast.arg, ast.Assign, ast.Return, ast.Tuple, ast.Name, ast.Load, ast.Store, ast.Call,
@@ -69,10 +59,11 @@ def test_a_rule_returns_what_its_signature_says(name):
 
 
 def test_every_rule_is_used_and_every_update_has_its_scalars():
-    assert {update.rule.__name__ for update in UPDATES} == set(RULES)
-    for update in UPDATES:
-        assert update.prepare.__module__ == coefficients.__name__
-        assert update.arrays == FUNCTIONS[update.rule.__name__].arrays
+    served = variants_by_rule()
+    assert list(served) == RULES
+    for name, variants in served.items():
+        for _, _, update in variants:
+            assert update.arrays == FUNCTIONS[name].arrays
 
 
 @pytest.mark.parametrize("name", RULES)

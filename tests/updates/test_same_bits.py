@@ -6,18 +6,10 @@ import numpy as np
 import pytest
 
 from fastopt.engine.update.run import run_many
-from fastopt.engine.update.update import Update
-from fastopt.updates import accumulation, adam, descent, signs
-from fastopt.updates import adaptive as squares
+from fastopt.specs.updates import UPDATES
 from tests.cases import BY_NAME, CASES
 from tests.support import assert_same_bits, copies, cpus
 
-UPDATES = [
-    u
-    for module in (accumulation, descent, signs, squares, adam)
-    for u in vars(module).values()
-    if isinstance(u, Update)
-]
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -36,10 +28,12 @@ def test_position_does_not_matter(case):
         assert np.unique(equal[name].view("u4")).size == 1
 
 
-@pytest.mark.parametrize("update", UPDATES, ids=lambda update: f"{update.rule.__name__}-{update.prepare.__name__}")
-def test_a_list_of_tensors_gives_the_bits_of_one_after_the_other(update):
+@pytest.mark.parametrize(
+    ("name", "update"), [(name, update) for name, spec in UPDATES.items() for update in spec.updates.values()]
+)
+def test_a_list_of_tensors_gives_the_bits_of_one_after_the_other(name, update):
     """Large and small, contiguous and not, empty, of mixed dtypes of one compute type."""
-    case = next(c for c in CASES if (c.update.__name__, c.arrays) == (update.reference.__name__, update.arrays))
+    case = next(c for c in CASES if (c.update.__name__, c.arrays) == (name, update.arrays))
     values = _hyperparameters(case, update, step=6)
     shapes = [(3,), (0,), (40_001,), (1,), (64, 33), (5, 0), (70_000,), (17,)]
     tensors = [case.make_arrays(shape, seed=i) for i, shape in enumerate(shapes)]
@@ -65,10 +59,11 @@ def test_a_list_refuses_tensors_that_share_memory_and_an_empty_list_is_legal():
     tensors = [tuple(BY_NAME["adam"].make_arrays(10, seed=i).values()) for i in range(5)]
     tensors[3] = (tensors[1][0], *tensors[3][1:])
     before = [[x.copy() for x in tensor] for tensor in tensors]
-    values = _hyperparameters(BY_NAME["adam"], adam.ADAM, step=1)
+    adam = UPDATES["adam"].updates[()]
+    values = _hyperparameters(BY_NAME["adam"], adam, step=1)
     with pytest.raises(ValueError, match="param of tensor 3 overlaps param of tensor 1"):
-        run_many(adam.ADAM, tensors, values, None, None)
+        run_many(adam, tensors, values, None, None)
     for tensor, kept in zip(tensors, before, strict=True):
         for x, y in zip(tensor, kept, strict=True):
             np.testing.assert_array_equal(x, y)
-    run_many(adam.ADAM, [], values, None, None)
+    run_many(adam, [], values, None, None)

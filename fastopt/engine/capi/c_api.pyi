@@ -4,7 +4,6 @@ import numpy as np
 
 from fastopt.engine.update.update import Update
 
-UPDATES: dict[str, list[Update]]
 _c_api: Any
 
 def convert(

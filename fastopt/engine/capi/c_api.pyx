@@ -8,10 +8,8 @@ import numpy
 
 from fastopt.backends import cython
 from fastopt.engine.core.intake import STORAGE_NAMES
-from fastopt.engine.update.plan import AVERAGE
 from fastopt.specs.dtypes import COMPUTE_TYPES
-from fastopt.updates import accumulation, adam, descent, signs
-from fastopt.updates import adaptive
+from fastopt.specs.updates import variants_by_rule
 
 from cpython.mem cimport PyMem_Calloc
 from cpython.pycapsule cimport PyCapsule_New
@@ -68,9 +66,6 @@ cdef extern from "core/float_mode.h" nogil:
 
 # ---- The rules
 
-#: For every rule, the updates that it serves: where there are two, the first couples weight decay, the last does not.
-UPDATES = {}
-
 # What a caller sees of a rule, and what the engine knows of it beside.
 cdef struct rule_t:
     fastopt_rule seen
@@ -114,16 +109,12 @@ cdef int describe_rule(rule_t *rule, Update update) except -1:
 cdef int describe_rules() except -1:
     global rules, nrules
     cdef size_t address
-    for module in (accumulation, descent, signs, adaptive, adam):
-        for update in vars(module).values():
-            if isinstance(update, Update):
-                UPDATES.setdefault(update.rule.__name__, []).append(update)
-    UPDATES[AVERAGE.rule.__name__] = [AVERAGE]
-    rules = <rule_t *>PyMem_Calloc(len(UPDATES), sizeof(rule_t))
+    cdef dict variants = variants_by_rule()
+    rules = <rule_t *>PyMem_Calloc(len(variants), sizeof(rule_t))
     if rules == NULL:
         raise MemoryError
-    for updates in UPDATES.values():
-        describe_rule(&rules[nrules], updates[0])
+    for served in variants.values():
+        describe_rule(&rules[nrules], served[0].update)
         nrules += 1
     for is_float64, dtype in enumerate(COMPUTE_TYPES):
         address = cython.table("codecs", dtype)

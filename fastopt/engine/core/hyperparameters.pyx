@@ -12,7 +12,10 @@ cdef object LAST_STEP = 2**63 - 1
 
 
 cdef class Hyperparameters:
-    """Checks the values of hyperparameters with these names; returns floats (``step`` as an int, flags as bools)."""
+    """Checks the values of hyperparameters with these names; returns floats (``step`` as an int, flags as bools).
+
+    ``ranges`` has those of names that RANGES lacks, or that differ here.
+    """
 
     cdef readonly tuple names
     cdef readonly dict ranges
@@ -22,8 +25,8 @@ cdef class Hyperparameters:
     cdef double highest[16]
     cdef bint is_flag[16]
 
-    def __init__(self, *names, dict ranges=RANGES):
-        self.ranges = ranges
+    def __init__(self, *names, dict ranges=None):
+        self.ranges = ranges = RANGES if ranges is None else {**RANGES, **ranges}
         self.names = names
         self.count = len(names)
         if self.count > 16:

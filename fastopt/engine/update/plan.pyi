@@ -20,8 +20,6 @@ class Layerwise(NamedTuple):
     scalars: tuple[str, ...]
     directed: bool
 
-AVERAGE: Update
-
 class Plan:
     steps: NDArray[np.int64]
     step_count: int

@@ -10,9 +10,8 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from fastopt.coefficients import update as coefficients
-from fastopt.rules import update as rules
 from fastopt.backends import find_host_backend, load_kernel, load_table
+from fastopt.specs import updates as specs
 from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from cpython.object cimport PyObject
@@ -107,7 +106,7 @@ class Layerwise(NamedTuple):
     directed: bool
 
 
-AVERAGE = Update(rules.average, coefficients.average)
+cdef Update AVERAGE = specs.AVERAGE.only
 
 
 cdef class Plan:
@@ -329,7 +328,7 @@ cdef class Plan:
         cdef size_t kernel
         cdef int is_float64
         for is_float64 in range(2):
-            kernel = load_kernel("cython", "update", rules.average.__name__, COMPUTE_TYPES[is_float64])
+            kernel = load_kernel("cython", "update", AVERAGE.rule.__name__, COMPUTE_TYPES[is_float64])
             self.average_kernels[is_float64] = <kernel_t>kernel
         return self.convert_average(AVERAGE.prepare(decay), decay)
 

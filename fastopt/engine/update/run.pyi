@@ -1,9 +1,9 @@
 from typing import Any
 
-from fastopt.engine.update.update import Update
+from fastopt.engine.update.update import Update, Variants
 
 def run(
-    update: Update,
+    variants: Variants,
     arrays: tuple[Any, ...],
     hyperparameters: tuple[Any, ...],
     backend: str | None,

@@ -16,7 +16,7 @@ from fastopt.engine.update.job cimport (
     thread_scratch_t, run_units, task_t, view_t,
 )
 from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
-from fastopt.engine.update.update cimport Update, convert_scalars, form_of, scalars_t
+from fastopt.engine.update.update cimport Update, Variants, convert_scalars, form_of, scalars_t
 
 cimport numpy as cnp
 
@@ -27,8 +27,15 @@ cdef extern from "core/scratch_pool.h":
     void leave_memory(void *)
 
 
-def run(Update update, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
-    """Update one tensor in place, or raise with nothing written."""
+def run(Variants variants, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
+    """Update one tensor in place by the variant that is asked for, or raise with nothing written.
+
+    State that the call does without is None, and comes last.
+    """
+    cdef Update update = variants.choose(arrays, hyperparameters)
+    cdef Py_ssize_t required = variants.required
+    if len(arrays) > len(update.arrays):
+        arrays = arrays[:required] + tuple([array for array in arrays[required:] if array is not None])
     run_all(update, (arrays,), hyperparameters, backend, num_threads, stream)
 
 

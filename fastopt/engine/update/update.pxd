@@ -31,6 +31,22 @@ cdef class Update:
     cdef int load(self, bint is_float64, int form) except -1
 
 
+cdef class Variants:
+    cdef readonly dict updates
+    cdef readonly Update only
+    cdef readonly object condition
+    cdef readonly tuple asked
+    cdef readonly tuple optional
+    cdef readonly tuple hyperparameters
+    cdef tuple checks
+    cdef tuple positions
+    cdef list by_given
+    cdef Py_ssize_t required
+
+    cdef Update choose(self, tuple arrays, tuple hyperparameters)
+    cdef Update of_condition(self, tuple values)
+
+
 cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted, tuple hyperparameters) except -1
 cdef Py_ssize_t round_scalars(
     const rounding_t *rounding, const double *scalars, bint is_float64, scalars_t *converted

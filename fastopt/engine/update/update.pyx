@@ -1,9 +1,11 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""One variant of an update as the engine runs it, and its coefficients in the compute type."""
+"""One variant of an update as the engine runs it; the choice among variants; coefficients in the compute type."""
 
 from fastopt.backends import find_host_backend, load_kernel, load_table
 from fastopt.codegen.parse import SHARED_SCALARS, source_of
+from fastopt.coefficients.ranges import FLAG, RANGES
 from fastopt.common.messages import brief
+from fastopt.engine.core.hyperparameters import Hyperparameters, flag
 from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from libc.float cimport DBL_MIN, FLT_MIN
@@ -69,6 +71,71 @@ cdef class Update:
         self.codecs[is_float64] = <const codec_t *>codecs
         self.kernels[is_float64][form] = <kernel_t>kernel
         return 0
+
+
+cdef class Variants:
+    """The variants of one update, of which a call takes the one that it asks for.
+
+    Parameters
+    ----------
+    updates : dict
+        Each variant by its key: the names of the optional state that it has, or whether the condition holds.
+    condition : str or function, optional
+        A flag among the hyperparameters, or a function of some of them.
+    optional : tuple of (str, str)
+        The names of the state arrays that may be None, which come last, each with the optimizer's hyperparameter that
+        asks for it.
+    """
+
+    def __init__(self, dict updates, condition=None, tuple optional=()):
+        cdef Update first = next(iter(updates.values()))
+        self.updates = updates
+        self.only = first if len(updates) == 1 else None
+        self.condition = condition
+        self.optional = tuple([name for name, _ in optional])
+        self.required = min([len(update.arrays) for update in updates.values()])
+        self.hyperparameters = first.hyperparameters
+        code = getattr(condition, "__code__", None)
+        self.asked = () if condition is None else code.co_varnames[: code.co_argcount] if code else (condition,)
+        self.positions = tuple([self.hyperparameters.index(name) for name in self.asked])
+        self.checks = tuple(
+            [Hyperparameters(option, ranges={option: RANGES.get(option, FLAG)}) for _, option in optional]
+        )
+
+        # By bits: which of the optional arrays are given.
+        self.by_given = [
+            updates.get(tuple([name for i, name in enumerate(self.optional) if given >> i & 1]))
+            for given in range(1 << len(self.optional))
+        ]
+
+    def update_for(self, dict values):
+        """Return the variant that an optimizer's hyperparameters ask for."""
+        cdef Py_ssize_t i, given = 0
+        if self.only is not None:
+            return self.only
+        if self.condition is not None:
+            return self.of_condition(tuple([values[name] for name in self.asked]))
+        for i, check in enumerate(self.checks):
+            asked = values.get(check.names[0], False)
+            given |= (1 if (asked if type(asked) is bool else check(asked)[0]) else 0) << i
+        return self.by_given[given]
+
+    cdef Update choose(self, tuple arrays, tuple hyperparameters):
+        """Return the variant that the arrays that are given, or the hyperparameters, ask for."""
+        cdef Py_ssize_t i, given = 0
+        if self.only is not None:
+            return self.only
+        if self.condition is not None:
+            return self.of_condition(tuple([hyperparameters[i] for i in self.positions]))
+        for i in range(self.required, len(arrays)):
+            given |= (arrays[i] is not None) << (i - self.required)
+        return self.by_given[given]
+
+    cdef Update of_condition(self, tuple values):
+        """The variant that the values of those hyperparameters ask for that the condition depends on."""
+        if isinstance(self.condition, str):
+            return self.updates[values[0] if type(values[0]) is bool else flag(self.condition, values[0])]
+        return self.updates[self.condition(*values)]
 
 
 cdef int convert_scalars(

@@ -1,0 +1,11 @@
+"""What the constructors of optimizers were given."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def hyperparameters_of(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Return the hyperparameters among a constructor's ``locals()``: all but parameters and options."""
+    others = ("self", "params", "options", "__class__")
+    return {name: value for name, value in arguments.items() if name not in others}

@@ -1,0 +1,180 @@
+"""The registry of updates: one declaration for each, which everything else reads.
+
+A declaration stands with its coefficients, its reference and its public function in ``fastopt/updates/``. The
+public functions, `fastopt.optim`, `fastopt.torch`, `fastopt.numba`, `fastopt.kernel`, the C API, tests and benchmarks
+learn from it which variants, state and names an update has.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
+
+from fastopt.coefficients import update as coefficients_of_updates
+from fastopt.engine.update.update import Update, Variants
+from fastopt.rules import update as rules_of_updates
+
+#: What tells the variants of an update apart: the optional state that is given, in order; or whether its condition
+#: holds. An update with one variant has the key ().
+Key: TypeAlias = tuple[str, ...] | bool
+
+Rule: TypeAlias = Callable[..., Any]
+Coefficients: TypeAlias = Callable[..., tuple[float, ...]]
+
+#: Where `TorchNames` finds beta1 and beta2 in most classes of PyTorch.
+BETAS = {"beta1": ("betas", 0), "beta2": ("betas", 1)}
+
+
+class State(NamedTuple):
+    """An array of an update's state."""
+
+    name: str
+    #: True if it holds squares or magnitudes.
+    nonnegative: bool = False
+    #: What it starts from: a number, or the name of a hyperparameter of the optimizer.
+    start: float | str = 0.0
+    #: The hyperparameter of the optimizer that asks for it; "" if every variant has it.
+    option: str = ""
+
+
+class TorchNames:
+    """How PyTorch names an update: the class, and by our name each state and hyperparameter that it calls otherwise.
+
+    A pair ``(name, i)`` is element i of the group's tuple of that name.
+    """
+
+    def __init__(self, optimizer: str, **names: str | tuple[str, int]):
+        self.optimizer = optimizer
+        self.names = names
+
+
+class UpdateSpec(Variants):
+    """What an update is.
+
+    Parameters
+    ----------
+    name : str
+        The public function's.
+    rules : function, or dict of functions by `Key`
+        Of ``fastopt/rules/update.py``: one for each variant.
+    coefficients : function, or dict of functions by `Key`
+        From the hyperparameters to the coefficients: ``grad_scale``, the coupled ``weight_decay``, the decoupled
+        ``decay``, then the rule's own in the order of its signature. Its parameters are the update's hyperparameters.
+    reference : function, optional
+        The plain formula, called with the arrays and the hyperparameters by name.
+    state : tuple of State, optional
+        All arrays after grad, in the order of the public function. If left out, the rule's, starting from zeros.
+    condition : str or function, optional
+        What chooses between the variants True and False: a hyperparameter that is a flag, or a function of some
+        hyperparameters.
+    choices : dict, optional
+        For each hyperparameter that is a string, what it may be.
+    decoupled : bool or str
+        Whether weight decay is decoupled; a string names the flag that says so.
+    scale : str
+        The hyperparameter that scales grad.
+    optimizer : str
+        The class in `fastopt.optim`; "" if there is none.
+    torch : TorchNames, optional
+        The class in `fastopt.torch`.
+    backend : str
+        The backend that compiles it, unless a call says otherwise.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        rules: Rule | Mapping[Key, Rule],
+        coefficients: Coefficients | Mapping[Key, Coefficients],
+        reference: Callable[..., None] | None = None,
+        *,
+        state: tuple[State, ...] = (),
+        condition: str | Callable[..., bool] | None = None,
+        choices: Mapping[str, tuple[str, ...]] | None = None,
+        decoupled: bool | str = False,
+        scale: str = "grad_scale",
+        optimizer: str = "",
+        torch: TorchNames | None = None,
+        backend: str = "cython",
+    ):
+        by_key: Mapping[Key, Rule] = {(): rules} if callable(rules) else rules
+        prepare = dict.fromkeys(by_key, coefficients) if callable(coefficients) else coefficients
+        updates = {
+            key: Update(rule, prepare[key], reference, scale=scale, backend=backend) for key, rule in by_key.items()
+        }
+        longest = max(updates.values(), key=lambda update: len(update.arrays))
+        state = state or tuple(map(State, longest.arrays[2:]))
+        if tuple(each.name for each in state) != longest.arrays[2:]:
+            raise ValueError(f"state of {name} is {state}; expected {', '.join(longest.arrays[2:])}")
+        super().__init__(updates, condition, tuple((each.name, each.option) for each in state if each.option))
+        self.name = name
+        #: The plain formula; None for what has no public function.
+        self.reference: Any = reference
+        self.state = state
+        self.choices = choices or {}
+        self.decoupled = decoupled
+        self.optimizer = optimizer
+        self.torch = torch
+        #: What state starts from, where it is not zero; a string names a hyperparameter.
+        self.starts = {each.name: each.start for each in state if each.start}
+
+    def __repr__(self) -> str:
+        return f"<update {self.name}>"
+
+    @property
+    def function(self) -> Callable[..., None]:
+        """The public function, which stands in the module of its coefficients."""
+        prepare = next(iter(self.updates.values())).prepare
+        function: Callable[..., None] = getattr(sys.modules[prepare.__module__], self.name)
+        return function
+
+    @cached_property
+    def defaults(self) -> dict[str, Any]:
+        """The defaults of the public function's hyperparameters; none of a rule that a user wrote."""
+        if UPDATES.get(self.name) is not self:
+            return {}
+        parameters = inspect.signature(self.function).parameters.values()
+        return {each.name: each.default for each in parameters if each.name in self.hyperparameters}
+
+    @cached_property
+    def flags(self) -> frozenset[str]:
+        """The hyperparameters of function and optimizer that are True or False."""
+        flags = [name for name, default in self.defaults.items() if isinstance(default, bool)]
+        options = [each.option for each in self.state if each.option not in ("", *self.hyperparameters)]
+        return frozenset([*flags, *options])
+
+
+#: All updates that have a public function, by its name.
+UPDATES: dict[str, UpdateSpec] = {}
+
+
+def declare(name: str, rules: Any, **declaration: Any) -> UpdateSpec:
+    """Return a new `UpdateSpec`, which becomes part of the registry."""
+    if name in UPDATES:
+        raise ValueError(f"{name} is declared twice")
+    spec = UPDATES[name] = UpdateSpec(name, rules, **declaration)
+    return spec
+
+
+#: The average of parameters that optimizers keep: an update without a public function.
+AVERAGE = UpdateSpec("average", rules_of_updates.average, coefficients_of_updates.average)
+
+
+class Variant(NamedTuple):
+    """One variant of an update, as the registry finds it by its rule."""
+
+    spec: UpdateSpec
+    key: Key
+    update: Update
+
+
+def variants_by_rule() -> dict[str, list[Variant]]:
+    """Return the variants that each rule serves, in the order of ``fastopt/rules/update.py``."""
+    found: dict[str, list[Variant]] = {}
+    for spec in (*UPDATES.values(), AVERAGE):
+        for key, update in spec.updates.items():
+            found.setdefault(update.rule.__name__, []).append(Variant(spec, key, update))
+    return {name: found[name] for name in vars(rules_of_updates) if name in found}
