@@ -48,7 +48,7 @@ twice, and numbers that make no sense to the formula (a momentum above 1). State
 from fastopt.errors import BackendUnavailable
 
 try:
-    import torch
+    import torch  # noqa: F401
 except ImportError as error:
     raise BackendUnavailable(f"fastopt.torch needs PyTorch ({error}); `pip install torch` installs it") from error
 

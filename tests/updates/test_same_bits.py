@@ -11,7 +11,6 @@ from tests.cases import BY_NAME, CASES
 from tests.support import assert_same_bits, copies, cpus
 
 
-
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_position_does_not_matter(case):
     """Halves updated separately; and 10,007 equal elements stay equal, vector body and scalar tail alike."""
