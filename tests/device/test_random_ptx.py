@@ -11,6 +11,7 @@ from fastopt.codegen.cuda.random import COPY, Random
 from fastopt.codegen.cuda.update import LINEAR
 from fastopt.codegen.random import random_rules_of
 from fastopt.rules import random as random_rules
+from fastopt.specs.random import BITS
 from tests.device.ptx import check, contractible, cuda, generations, ptx_of
 
 RULES = {
