@@ -20,10 +20,16 @@ def norm_module(source: str, storage: str) -> str:
     functions, dtype = parse_functions(source), STORAGE[storage].compute
     parts = [header("fastopt/rules/norm.py", "fastopt/codegen/cython/norm.py", dtype), preamble(storage)]
     parts += [_inline(each, each.name, "real") for each in functions.values()]
-    wide = [kernel for kernel in TILE_KERNELS if kernel.wide and not kernel.loops]
-    parts += [_inline(functions[kernel.function], kernel.name, "double") for kernel in wide]
-    parts += [_kernel(loop) for loop in loops(functions, storage != dtype)]
-    parts.append(_addresses(loops(functions, storage != dtype)))
+    every = loops(functions, storage != dtype)
+    if dtype == "float64":  # what is evaluated in float64 is what is not: one kernel has both names
+        names = {loop: loop.name.removeprefix("wide_") for loop in every}
+        every = [loop for loop in every if not loop.kernel.wide]
+    else:
+        names = {loop: loop.name for loop in every}
+        wide = [kernel for kernel in TILE_KERNELS if kernel.wide and not kernel.loops]
+        parts += [_inline(functions[kernel.function], kernel.name, "double") for kernel in wide]
+    parts += [_kernel(loop) for loop in every]
+    parts.append(_addresses(names))
     return "\n\n".join(parts) + "\n"
 
 
@@ -43,10 +49,10 @@ def _inline(function: Function, name: str, real: str) -> str:
     return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{body}"
 
 
-def _addresses(loops: list[Loop]) -> str:
-    """What the module exports: the addresses of each kernel's variants, and the codecs'."""
-    rows = "".join(
-        f'    "{kernel.name}": ({" ".join(f"<size_t>&{loop.name}," for loop in loops if loop.kernel is kernel)}),\n'
-        for kernel in TILE_KERNELS
-    )
+def _addresses(names: dict[Loop, str]) -> str:
+    """What the module exports: the addresses of each kernel's variants, by the names of its loops."""
+    rows = ""
+    for kernel in TILE_KERNELS:
+        addresses = " ".join(f"<size_t>&{name}," for loop, name in names.items() if loop.kernel is kernel)
+        rows += f'    "{kernel.name}": ({addresses}),\n'
     return f"addresses = {{\n{rows}}}"
