@@ -18,7 +18,9 @@ PAGE = ROOT / "docs" / "adding-an-optimizer.md"
 COPIED = ("benchmarks", "build", "fastopt", "tests", "pyproject.toml", "setup.py")
 
 #: Generic tests, which find the new optimizer in the registry.
-TESTS = ("tests/updates", "tests/optim/test_optim.py", "tests/optim/test_checkpoints.py")
+TESTS = (
+    "tests/updates", "tests/optim/test_optim.py", "tests/contracts/test_same_bits.py", "tests/contracts/test_refusals.py",
+)  # fmt: skip
 
 #: The object and the PyTorch class make the steps of the function.
 STEPS = """
@@ -73,7 +75,7 @@ def test_the_page_adds_an_optimizer(tmp_path: Path) -> None:
     run(tmp_path, "setup.py", "build_ext", "--inplace", "-j2")
     run(tmp_path, "-c", STEPS.format(update=update, name=optimizer))
     said = run(tmp_path, "-m", "pytest", "-q", "-p", "no:cacheprovider", *TESTS, "-k", update)
-    assert int(re.search(r"(\d+) passed", said)[1]) > 50, said
+    assert int(re.search(r"(\d+) passed", said)[1]) > 30, said
 
 
 def run(folder: Path, *command: str) -> str:

@@ -33,20 +33,32 @@ def run(Variants variants, tuple arrays, tuple hyperparameters, backend, num_thr
     State that the call does without is None, and comes last.
     """
     cdef Update update = variants.choose(arrays, hyperparameters)
-    cdef Py_ssize_t required = variants.required
     if len(arrays) > len(update.arrays):
-        arrays = arrays[:required] + tuple([array for array in arrays[required:] if array is not None])
-    run_all(update, (arrays,), hyperparameters, backend, num_threads, stream)
+        arrays = without_none(arrays, variants.required, len(update.arrays))
+    run_all(update, arrays, None, hyperparameters, backend, num_threads, stream)
 
 
 def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads, stream=None):
     """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
-    run_all(update, tuple(tensors), hyperparameters, backend, num_threads, stream)
+    cdef tuple arrays = tuple([array for one in tensors for array in one])
+    run_all(update, arrays, tuple(tensors), hyperparameters, backend, num_threads, stream)
 
 
-cdef int run_all(Update update, tuple tensors, tuple hyperparameters, backend, num_threads, stream) except -1:
+cdef tuple without_none(tuple arrays, Py_ssize_t required, Py_ssize_t count):
+    """The arrays that are given, so many of them: as a rule, those that are not come last."""
+    cdef Py_ssize_t i
+    for i in range(count, len(arrays)):
+        if arrays[i] is not None:
+            return arrays[:required] + tuple([array for array in arrays[required:] if array is not None])
+    return arrays[:count]
+
+
+cdef int run_all(
+    Update update, tuple arrays, tuple tensors, tuple hyperparameters, backend, num_threads, stream
+) except -1:
+    """Update one tensor, or many: then ``tensors`` has the arrays of each."""
     cdef Intake intake = Intake.__new__(Intake)
-    cdef tuple scalars, arrays
+    cdef tuple scalars, one
     cdef int wanted
     trace = None
     try:
@@ -54,11 +66,13 @@ cdef int run_all(Update update, tuple tensors, tuple hyperparameters, backend, n
     except NumberOnDevice:
         scalars, trace = traced(update, hyperparameters)
     wanted = threads_wanted(num_threads)
-    intake.begin(update.arrays, update.grad, len(tensors))
+    intake.begin(update.arrays, update.grad, 1 if tensors is None else len(tensors))
     intake.keeps_views = backend is not None  # which Python may run meanwhile: the reference, or a compiler
-    for arrays in tensors:
+    if tensors is None:
         intake.take(arrays)
-    arrays = tensors[0] if len(tensors) == 1 else tuple([array for arrays in tensors for array in arrays])
+    else:
+        for one in tensors:
+            intake.take(one)
     run_checked(update, intake, arrays, hyperparameters, scalars, trace, backend, wanted, stream)
     return 0
 

@@ -40,11 +40,12 @@ cdef class Variants:
     cdef readonly tuple hyperparameters
     cdef tuple checks
     cdef tuple positions
+    cdef Py_ssize_t flag
     cdef list by_given
     cdef Py_ssize_t required
 
     cdef Update choose(self, tuple arrays, tuple hyperparameters)
-    cdef Update of_condition(self, tuple values)
+    cdef Update of_flag(self, value)
 
 
 cdef int convert_scalars(Update update, tuple scalars, bint is_float64, scalars_t *converted, tuple hyperparameters) except -1

@@ -98,6 +98,7 @@ cdef class Variants:
         code = getattr(condition, "__code__", None)
         self.asked = () if condition is None else code.co_varnames[: code.co_argcount] if code else (condition,)
         self.positions = tuple([self.hyperparameters.index(name) for name in self.asked])
+        self.flag = self.positions[0] if isinstance(condition, str) else -1
         self.checks = tuple(
             [Hyperparameters(option, ranges={option: RANGES.get(option, FLAG)}) for _, option in optional]
         )
@@ -113,8 +114,10 @@ cdef class Variants:
         cdef Py_ssize_t i, given = 0
         if self.only is not None:
             return self.only
+        if self.flag >= 0:
+            return self.of_flag(values[self.condition])
         if self.condition is not None:
-            return self.of_condition(tuple([values[name] for name in self.asked]))
+            return self.updates[self.condition(*[values[name] for name in self.asked])]
         for i, check in enumerate(self.checks):
             asked = values.get(check.names[0], False)
             given |= (1 if (asked if type(asked) is bool else check(asked)[0]) else 0) << i
@@ -125,17 +128,17 @@ cdef class Variants:
         cdef Py_ssize_t i, given = 0
         if self.only is not None:
             return self.only
+        if self.flag >= 0:
+            return self.of_flag(hyperparameters[self.flag])
         if self.condition is not None:
-            return self.of_condition(tuple([hyperparameters[i] for i in self.positions]))
+            return self.updates[self.condition(*[hyperparameters[i] for i in self.positions])]
         for i in range(self.required, len(arrays)):
             given |= (arrays[i] is not None) << (i - self.required)
         return self.by_given[given]
 
-    cdef Update of_condition(self, tuple values):
-        """The variant that the values of those hyperparameters ask for that the condition depends on."""
-        if isinstance(self.condition, str):
-            return self.updates[values[0] if type(values[0]) is bool else flag(self.condition, values[0])]
-        return self.updates[self.condition(*values)]
+    cdef Update of_flag(self, value):
+        """The variant that a flag asks for."""
+        return self.updates[value if type(value) is bool else flag(self.condition, value)]
 
 
 cdef int convert_scalars(
