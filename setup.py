@@ -28,6 +28,7 @@ from fastopt.codegen.cython.norm import norm_module  # noqa: E402
 from fastopt.codegen.cython.random import random_module  # noqa: E402
 from fastopt.codegen.cython.scaling import scaling_module  # noqa: E402
 from fastopt.codegen.cython.update import cython_module  # noqa: E402
+from fastopt.specs.c_header import c_specs  # noqa: E402
 from fastopt.specs.kernels import KERNEL_TYPES  # noqa: E402
 
 GENERATED = ROOT / "build" / "generated"
@@ -69,7 +70,7 @@ def kernel_libraries(c_files: list[str]) -> list[Extension]:
         KernelLibrary(
             f"fastopt.kernels.{isa.replace('-', '_')}",
             c_files,
-            include_dirs=["fastopt/codegen/cython", ENGINE],
+            include_dirs=["fastopt/codegen/cython", ENGINE, os.path.relpath(GENERATED, ROOT)],
             extra_compile_args=[] if isa == "plain" else [f"-march={isa}"],
         )
         for isa in ["plain", *levels]
@@ -112,7 +113,7 @@ def engine_modules() -> list[Extension]:
         Extension(
             f"fastopt.engine.{module.replace('/', '.')}",
             [f"{ENGINE}/{module}.pyx", *(f"{ENGINE}/{name}.c" for name in sources)],
-            include_dirs=[ENGINE, INCLUDE, numpy.get_include()],
+            include_dirs=[ENGINE, INCLUDE, os.path.relpath(GENERATED, ROOT), numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
             extra_link_args=["-pthread"],
         )
@@ -121,6 +122,7 @@ def engine_modules() -> list[Extension]:
 
 
 if __name__ == "__main__":  # Cython's processes may read this file again
+    write(GENERATED / "fastopt_specs.h", c_specs())
     kernels = kernel_modules()
     modules = cythonize(
         [*kernels, *engine_modules(), interface_module()], nthreads=JOBS, build_dir="build/cython", language_level=3

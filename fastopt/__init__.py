@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from fastopt import device as _device  # noqa: F401  (tells the engine how devices are reached)
+from fastopt.common.version import VERSION
 from fastopt.data.minibatches import minibatches
 from fastopt.engine.threads.threads import get_num_threads, set_num_threads
 from fastopt.errors import BackendUnavailable
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from fastopt.config import show_config
     from fastopt.extending import rule
 
-__version__ = "0.1.0"
+__version__ = VERSION
 
 __all__ = [
     "BackendUnavailable",

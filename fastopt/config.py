@@ -7,9 +7,9 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-import fastopt
 from fastopt.backends import cython, find_backend
 from fastopt.backends.disk_cache import cache_state
+from fastopt.common.version import VERSION
 from fastopt.engine.threads.threads import get_num_threads, limits
 from fastopt.errors import BackendUnavailable
 from fastopt.specs.backends import MODULES
@@ -26,8 +26,8 @@ def config() -> dict[str, dict[str, str]]:
         devices = {"cuda": "none, or none that can be used"}
     return {
         "fastopt": {
-            "version": fastopt.__version__,
-            "folder": os.path.dirname(fastopt.__file__),
+            "version": VERSION,
+            "folder": os.path.dirname(__file__),
             "kernel cache": cache_state(),
         },
         "python": {"version": platform.python_version(), "compiled by": platform.python_compiler()},

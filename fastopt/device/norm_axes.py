@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastopt.codegen.cuda.norm import PART
 from fastopt.device.axes import Axis, count, merged, row_major
+from fastopt.specs.sums import PART
 
 #: What `Norm.groups` is of a layer norm.
 LAYER = -1

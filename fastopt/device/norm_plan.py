@@ -15,17 +15,17 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from fastopt.backends.cuda import WrittenKernel
-from fastopt.codegen.cuda.norm import PART, THREADS, Array
+from fastopt.codegen.cuda.norm import THREADS, Array
 from fastopt.codegen.cuda.norm_elements import ColumnElements, Elements
 from fastopt.codegen.cuda.norm_statistics import Fixed, Gradients, Moments, Totals
 from fastopt.codegen.cuda.norm_sums import Sums
-from fastopt.codegen.norm import GROUP, LANES
 from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, words_of
 from fastopt.device.norm_axes import Norm, NormAxes
 from fastopt.device.select import machine
 from fastopt.device.update import BLOCKS_PER_PROCESSOR
 from fastopt.errors import BackendUnavailable
 from fastopt.specs.dtypes import SIZES
+from fastopt.specs.sums import GROUP, LANES, PART
 
 #: Bytes of a kernel's arguments at most, on any device.
 MAX_ARGUMENTS = 4096

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import sys
 from typing import Any
 
-import fastopt
 from fastopt import primitives
 from fastopt.coefficients import ranges
 from fastopt.coefficients import update as shared
+from fastopt.common.version import VERSION
 from fastopt.rules import update as rules
 from fastopt.specs.updates import UPDATES
 
@@ -20,9 +19,7 @@ MODULES = sorted({update.prepare.__module__ for spec in UPDATES.values() for upd
 _SOURCES = [rules, primitives, shared, ranges, *(sys.modules[name] for name in MODULES)]
 
 #: Tells this version's functions from another's: Numba links machine code by names.
-VERSION = hashlib.sha256(chr(0).join([fastopt.__version__, *map(inspect.getsource, _SOURCES)]).encode()).hexdigest()[
-    :12
-]
+from fastopt.coefficients import update as shared
 
 
 def module(text: str, **names: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from fastopt.codegen.norm import GROUP
+from fastopt.specs.sums import GROUP
 from tests.device.ptx import assert_wide_indices, check, cuda, generations, ptx_of
 from tests.peers import peer
 

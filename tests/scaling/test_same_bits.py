@@ -7,10 +7,9 @@ import inspect
 import numpy as np
 import pytest
 
-from fastopt.codegen.scaling import SCALING_KERNELS
 from fastopt.rules import scaling as scaling_rules
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler
-from tests.support import LAYOUTS, ROOT, assert_same_bits
+from tests.support import LAYOUTS, assert_same_bits
 
 DTYPES = ["float32", "float64", "float16"]
 
@@ -104,15 +103,6 @@ def test_the_callers_floating_point_mode_is_left_alone():
 
 
 # ---- The kernels
-
-
-def test_lists_agree():
-    header = (ROOT / "fastopt" / "engine" / "scaling" / "scaling.h").read_text()
-    names = header.split("enum scaling_kernel {")[1].split("}")[0].replace(",", " ").split()
-    assert names == [kernel.name.upper() for kernel in SCALING_KERNELS] + ["SCALING_KERNELS"]
-    (kernel,) = (kernel for kernel in SCALING_KERNELS if kernel.name == "column_stats")
-    stats = header.split("enum column_stat {")[1].split("}")[0].replace(",", " ").split()
-    assert stats == [name.upper() for name in kernel.stats] + ["STATS_PER_COLUMN"]
 
 
 def test_rules_have_no_numbers():

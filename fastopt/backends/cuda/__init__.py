@@ -12,7 +12,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NamedTuple, Protocol
 
-import fastopt
 from fastopt.backends.disk_cache import kept
 from fastopt.codegen.cuda.norm import NAMES, THREADS
 from fastopt.codegen.cuda.norm_elements import Elements
@@ -24,6 +23,7 @@ from fastopt.codegen.cuda.scaling import NAMES as COLUMN_NAMES
 from fastopt.codegen.cuda.scaling import ColumnStats, First, Join, NonfiniteProbe, Scale
 from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
 from fastopt.codegen.parse import FORMS, SHARED_SCALARS, source_of
+from fastopt.common.version import VERSION
 from fastopt.errors import BackendUnavailable
 from fastopt.specs.dtypes import STORAGES
 
@@ -364,7 +364,7 @@ def _covered(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> list[
     return [
         kernel.text(), kernel.dtype, str(kernel.signature), str(constants), str(compute_capability),
         str(_options(kernel)), *map(inspect.getsource, SOURCES),
-        fastopt.__version__, NUMBA_CUDA, numba.__version__, LINKER,
+        VERSION, NUMBA_CUDA, numba.__version__, LINKER,
     ]  # fmt: skip
 
 

@@ -15,7 +15,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import fastopt
 from fastopt import primitives
 from fastopt.backends.disk_cache import kept
 from fastopt.backends.numba.object_code import NotSelfContainedError, emit, load, processor
@@ -24,6 +23,7 @@ from fastopt.codegen.numba.random import random_module
 from fastopt.codegen.numba.scaling import scaling_kernel_module
 from fastopt.codegen.numba.update import numba_module
 from fastopt.codegen.parse import FORMS
+from fastopt.common.version import VERSION
 from fastopt.errors import BackendUnavailable
 from fastopt.rules import random_primitives
 
@@ -80,7 +80,7 @@ def _covered(text: str) -> list[str]:
         *(here.with_name(f"{name}.py") for name in COMPILERS),
     )
     told = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
-    return [text, *(source.read_text() for source in sources), fastopt.__version__, *VERSIONS, *processor(), *told]
+    return [text, *(source.read_text() for source in sources), VERSION, *VERSIONS, *processor(), *told]
 
 
 #: The modules that make machine code of a text.

@@ -14,11 +14,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..norm import GROUP, LANES, TILE_KERNELS, Loop
-from ..parse import Function, parse_functions
+from fastopt.specs.norms import TILE_KERNELS
+from fastopt.specs.sums import GROUP, LANES
 
-#: Values of a part, the unit of work of the sums, as PART in engine/core/sum_tree.h.
-PART = 2048
+from ..norm import Loop
+from ..parse import Function, parse_functions
 
 #: Threads of a block, at most.
 THREADS = 256

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from ..norm import GROUP, Loop
+from fastopt.specs.sums import GROUP
+
+from ..norm import Loop
 from .norm import HEADER, LEAVE_UNLESS_ASKED, Array, indent, inlined, loaded, loop_of
 from .places import advance, digits, extents, find, steps, strides
 

@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fastopt.specs.scaling import STATISTICS
+
 from ..parse import Function, parse_functions
-from ..scaling import SCALING_KERNELS
 from .norm import Array, indent, inlined, loaded, stored
 
 #: Elements that a thread asks for before it uses the first. Of joined parts an element is five float64: 4 of them take
@@ -25,7 +26,7 @@ SCALED, GATHERED, JOINED = 4, 8, 3
 NAMES = {"scaled": SCALED, "gathered": GATHERED, "joined": JOINED}
 
 #: What is gathered of a feature, as the rule names it.
-VALUES = next(kernel.stats for kernel in SCALING_KERNELS if kernel.name == "column_stats")
+VALUES = STATISTICS
 
 HEADER = '''\
 """Generated from fastopt/rules/scaling.py by fastopt/codegen/cuda/scaling.py: change those, not this."""

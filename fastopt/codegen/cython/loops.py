@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fastopt.specs.dtypes import STORAGE
+from fastopt.specs.norms import ARRAYS, PARAMETER, ROW, STEP, STRIPE
 
-from ..norm import ARRAYS, PARAMETER, ROW, STEP, STRIPE, Loop
+from ..norm import Loop
 
 #: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
 #: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.

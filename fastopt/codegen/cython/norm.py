@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 
 from fastopt.specs.dtypes import STORAGE
+from fastopt.specs.norms import TERMS, TILE_KERNELS
 
-from ..norm import TILE_KERNELS, Loop, loops
+from ..norm import Loop, loops
 from ..parse import Function, parse_functions
 from .loops import preamble
 from .norm_elements import elements
@@ -43,7 +44,7 @@ def _kernel(loop: Loop) -> str:
 def _inline(function: Function, name: str, real: str) -> str:
     """The function, its body verbatim, typed."""
     parameters = ", ".join(f"{real} {name}" for name in function.arrays + function.scalars)
-    returned = f"({real}, {real})" if function.name.endswith(("terms", "deviations")) else real
+    returned = f"({real}, {real})" if function.name in TERMS else real
     declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
     body = textwrap.indent(function.body, "    ")
     return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{body}"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import textwrap
 
-from ..norm import ARRAYS, NONTEMPORAL, ROW, STEP, TILE_COLUMNS, TILE_ROWS, Loop
+from fastopt.specs.norms import ARRAYS, NONTEMPORAL, ROW, STEP, TILE_COLUMNS, TILE_ROWS
+
+from ..norm import Loop
 from .loops import arguments, prefetch_l2, values
 
 #: Rows pass until so many elements are done, and then those of the next strip, so that memory is read in order after

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import textwrap
 
-from ..norm import (
+from fastopt.specs.norms import (
     AHEAD,
     ARRAYS,
-    GROUP,
-    LANES,
     PARAMETER,
     ROW,
     STEP,
@@ -23,8 +21,10 @@ from ..norm import (
     TILE_COLUMNS,
     TILE_ROWS,
     WORK,
-    Loop,
 )
+from fastopt.specs.sums import GROUP, LANES
+
+from ..norm import Loop
 from .loops import pointer
 from .norm_sums import Sums
 

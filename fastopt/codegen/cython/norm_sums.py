@@ -9,7 +9,10 @@ from __future__ import annotations
 import textwrap
 from dataclasses import dataclass
 
-from ..norm import AHEAD, ARRAYS, GROUP, LANES, ROW, STEP, STRIPE, SUM, SUM_STEP, TILE_COLUMNS, TILE_ROWS, Loop
+from fastopt.specs.norms import AHEAD, ARRAYS, ROW, STEP, STRIPE, SUM, SUM_STEP, TILE_COLUMNS, TILE_ROWS
+from fastopt.specs.sums import GROUP, LANES
+
+from ..norm import Loop
 from .loops import arguments, prefetch_l2, values
 
 #: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+from fastopt.specs.scaling import COLUMNS, GROUP, ROWS, SCALING_KERNELS, STEP, ScalingKernel
+
 from ..parse import Function, parse_functions
-from ..scaling import COLUMNS, GROUP, ROWS, SCALING_KERNELS, STEP, ScalingKernel, element
+from ..scaling import element
 from .loops import preamble
 from .update import header
 

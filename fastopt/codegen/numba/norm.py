@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import textwrap
 
-from ..norm import (
+from fastopt.specs.norms import (
     ARRAYS,
-    GROUP,
-    LANES,
     PARAMETER,
     ROW,
     STEP,
@@ -16,8 +14,10 @@ from ..norm import (
     TILE_COLUMNS,
     TILE_KERNELS,
     TILE_ROWS,
-    Loop,
 )
+from fastopt.specs.sums import GROUP, LANES
+
+from ..norm import Loop
 from ..parse import parse_functions
 from .update import inlined
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import textwrap
 
+from fastopt.specs.scaling import COLUMNS, ROWS, SCALING_KERNELS, STEP, ScalingKernel
+
 from ..parse import Function, parse_functions
-from ..scaling import COLUMNS, ROWS, SCALING_KERNELS, STEP, ScalingKernel, element
+from ..scaling import element
 from .update import inlined
 
 HEADER = '''\

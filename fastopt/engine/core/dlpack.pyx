@@ -10,6 +10,9 @@ from numpy cimport npy_intp
 
 from fastopt.specs.dtypes import FLOATS
 
+from fastopt.engine.core.dlpack_abi cimport (
+    COMPLEX_CODE, CPU, CUDA, CUDA_HOST, DLManagedTensor, DLManagedTensorVersioned, DLPackVersion, DLTensor,
+)
 from fastopt.engine.core.exchange cimport export_unasked, is_recorded, is_tensor
 
 cnp.import_array()

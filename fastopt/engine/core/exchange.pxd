@@ -1,4 +1,4 @@
-from fastopt.engine.core.dlpack cimport DLManagedTensorVersioned
+from fastopt.engine.core.dlpack_abi cimport DLManagedTensorVersioned
 
 
 cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL

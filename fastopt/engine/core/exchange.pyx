@@ -15,7 +15,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 cimport numpy as cnp
 
-from fastopt.engine.core.dlpack cimport COMPLEX_CODE, CPU, CUDA_HOST, DLDataType, DLManagedTensorVersioned, DLPackExchangeAPI, DLTensor
+from fastopt.engine.core.dlpack_abi cimport COMPLEX_CODE, CPU, CUDA_HOST, DLDataType, DLManagedTensorVersioned, DLPackExchangeAPI, DLTensor
 
 cnp.import_array()
 

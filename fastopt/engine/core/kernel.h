@@ -1,6 +1,7 @@
 /* What a kernel is: a rule compiled into a loop over one contiguous run of its compute type. */
 #ifndef FASTOPT_KERNEL_H
 #define FASTOPT_KERNEL_H
+#include "fastopt_specs.h"
 #include <stddef.h>
 
 /* The most arrays of a rule, and its most scalars (the gradient's two included). No rule in rules/update.py comes
@@ -10,12 +11,11 @@
 
 typedef void (*kernel_t)(void **arrays, ptrdiff_t n, const void *scalars);
 
-/* How an array stores its numbers. The compute type is float64 if any array of a call is, else float32. */
-enum storage { FLOAT32, FLOAT64, FLOAT16, BFLOAT16, STORAGES };
-
+/* The bytes of a number. The compute type is float64 if any array of a call is, else float32. */
 static inline ptrdiff_t storage_size(enum storage storage)
 {
-    return storage == FLOAT64 ? 8 : (storage == FLOAT32 ? 4 : 2);
+    static const unsigned char sizes[STORAGES] = STORAGE_SIZES;
+    return sizes[storage];
 }
 
 #endif

@@ -7,11 +7,12 @@
  * vectors of 32-bit words take 1.2 to 2.2 times as long. */
 #ifndef FASTOPT_PHILOX_H
 #define FASTOPT_PHILOX_H
+#include "fastopt_specs.h"
 #include <stdint.h>
 
-/* The purpose of bits is the counter's highest byte: two purposes never share bits, whatever their seeds and offsets.
- * Stochastic rounding (codecs.c) has the step in that word, whose highest byte is 0 for the first 2^24 steps. */
-enum purpose { INITIAL = 1, INITIAL_MORE, DROPOUT, SHUFFLE };
+/* The purpose of bits (enum purpose, from fastopt/specs/random.py) is the counter's highest byte: two purposes never
+ * share bits, whatever their seeds and offsets. Stochastic rounding (codecs.c) has the step in that word, whose highest
+ * byte is 0 for the first 2^24 steps. */
 
 /* WORD is uint64_t or a vector of these; PRODUCT multiplies the lower halves of two words. */
 #define PHILOX(name, WORD, N, PRODUCT)                                                            \

@@ -7,11 +7,9 @@
  * float64. Lanes are added pairwise, and parts in order. */
 #ifndef FASTOPT_SUM_TREE_H
 #define FASTOPT_SUM_TREE_H
+#include "fastopt_specs.h"
 #include <stddef.h>
 
-#define GROUP 8    /* terms that are added in their own type */
-#define LANES 16   /* lanes of a sum */
-#define PART 2048  /* elements of a part */
 #define GROUPS (GROUP * LANES) /* elements that complete a group in every lane */
 
 /* Sums over samples, where there is no space (the gradients of weight and bias): a part has at least MIN_OUTER_PART

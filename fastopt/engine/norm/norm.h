@@ -20,9 +20,10 @@
  * first one found. */
 enum statistics_pass { FIRST_PASS, SECOND_PASS, STATISTICS_PASSES };
 
-/* Kernels that reduce: a partial reducer adds to the sums of lanes; a full one writes whole sums, by row or (NHWC)
- * by column; a scattered one writes whole sums of elements that lie anywhere. Every backend has the first. */
-enum reducer { REDUCE_PARTIAL, REDUCE_FULL, REDUCE_SCATTERED, REDUCERS };
+/* fastopt_specs.h has the rest of a norm's terms, from fastopt/specs/norms.py: layouts of memory (enum layout; NCHW: a
+ * tile's rows are channels, its columns space; NHWC: rows are space, columns channels; ROWS: rows are outer, columns
+ * channels), passes over the arrays (enum op), kernels (enum tile_kernel), and those that reduce (enum reducer): every
+ * backend has partial reducers. */
 
 /* An axis: its extent, and the distance between neighbours in each array. */
 typedef struct {
@@ -51,16 +52,7 @@ typedef struct {
  * mean and the biased variance. The gradients are written. Without weight or bias, these are ones and zeros. */
 enum vector { WEIGHTS, BIASES, MEANS, RSTDS, VARS, DWEIGHTS, DBIASES, RUNNING_MEANS, RUNNING_VARS, VECTORS };
 
-/* How elements lie in memory. */
-enum layout {
-    NCHW, /* neighbours share a statistic: a tile's rows are channels, its columns space */
-    NHWC, /* neighbours are channels: rows are space, columns channels */
-    ROWS, /* no space: rows are outer, columns channels */
-};
-
-/* Additions are residual connections without a norm: elements without statistics, all in space, whatever their axes. */
-enum op { MOMENTS, FORWARD, INFERENCE, ADDITION, ADDITION_BACKWARD, BACKWARD, BACKWARD_INFERENCE };
-
+/* In additions, all axes are space. */
 typedef struct norm {
     /* Filled in by the caller. */
     enum op op;

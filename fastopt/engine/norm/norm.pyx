@@ -6,44 +6,21 @@ import operator
 import numpy
 
 from fastopt.reference import norm as norm_reference
-from fastopt.backends import find_host_backend, load_kernel, load_table
-from fastopt.codegen.norm import TILE_KERNELS as KERNELS
+from fastopt.specs.norms import NORMS, TILE_KERNELS as KERNELS
 from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag as checked_flag, whole
 from fastopt.engine.core.intake import STORAGE_NAMES
 from fastopt.errors import BackendUnavailable
 from fastopt.common.messages import brief
 from fastopt.coefficients.ranges import RANGES
-from fastopt.specs.dtypes import COMPUTE_TYPES
 
-cimport cython
 from numpy cimport ndarray, npy_intp
 
+from fastopt.engine.call cimport NONE, Call, Kernels, checked, kernels_of, refuse_bfloat16_bits, releases_gil
 from fastopt.engine.core.exchange cimport wrote_all_but
-from fastopt.engine.core.intake cimport (
-    HOST,
-    FLOAT32,
-    FLOAT64,
-    array_t,
-    as_ndarray,
-    check_memory,
-    elements_of,
-    expect_at,
-    forget,
-    is_unchanged,
-    look,
-    new_like,
-    place,
-    refuse_changed,
-    refuse_overlaps,
-    same_places,
-    same_shape,
-    shape_of,
-    storage,
-    view_of,
-)
-from fastopt.engine.core.pins cimport owns_its_memory, pin
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, range_fn, threads_wanted
+from fastopt.engine.core.intake cimport FLOAT32, FLOAT64, HOST, array_t, place, same_shape, shape_of, storage
+from fastopt.engine.threads.threads cimport choose_threads, parallel_for, range_fn
+from fastopt.engine.update.job cimport codec_t
 
 cimport numpy as cnp
 
@@ -51,10 +28,6 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object, int *) except? -1
-
-cdef extern from "core/codecs.h" nogil:
-    ctypedef struct codec_t:
-        pass
 
 cdef extern from "core/scratch_pool.h":
     void *take_memory(size_t)
@@ -167,58 +140,24 @@ cdef Checked checked_momentum = Checked("momentum")
 
 # ---- Kernels
 
-
-cdef class Kernels:
-    """A backend's kernels for arrays of one storage, fetched when they are first used."""
-
-    cdef str backend
-    cdef str dtype
-    cdef tile_kernel_t kernels[TILE_KERNELS][4]
-    cdef const codec_t *codecs
-    cdef bint built  # ahead of time: then there are kernels of bfloat16, full reducers, and non-temporal stores
-
-    cdef tile_kernel_t fetch(self, int kernel, int variant) except NULL:
-        cdef size_t address
-        if self.kernels[kernel][variant] == NULL:
-            address = load_kernel(self.backend, "norm", KERNELS[kernel].name, self.dtype, variant)
-            self.kernels[kernel][variant] = <tile_kernel_t>address
-        return self.kernels[kernel][variant]
-
-
-cdef dict fetched = {}
+cdef tuple KERNEL_NAMES = tuple([kernel.name for kernel in KERNELS])
 cdef Kernels default_float32 = None
 
 
-cdef Kernels kernels_of(backend, storage element):
+cdef Kernels norm_kernels(backend, storage element):
     """The kernels whose arrays store this."""
     global default_float32
-    cdef Kernels kernels
-    cdef size_t codecs
-    if backend is None and element == FLOAT32 and default_float32 is not None:
-        return default_float32
-    key = (backend, element)
-    if key in fetched:
-        return <Kernels>fetched[key]
-    kernels = Kernels.__new__(Kernels)
-    kernels.backend = "cython" if backend is None else backend
-    kernels.dtype = STORAGE_NAMES[<int>element]
-    find_host_backend(kernels.backend, "x")
-    codecs = load_table("codecs", COMPUTE_TYPES[element == FLOAT64])
-    kernels.codecs = <const codec_t *>codecs
-    kernels.built = kernels.backend == "cython"
-    fetched[key] = kernels
-    default_float32 = fetched.get((None, FLOAT32))
-    return kernels
+    if backend is not None or element != FLOAT32:
+        return kernels_of("norm", KERNEL_NAMES, backend, STORAGE_NAMES[<int>element])
+    if default_float32 is None:
+        default_float32 = kernels_of("norm", KERNEL_NAMES, None, "float32")
+    return default_float32
 
 
 # ---- A call's arrays
 
 # Statistics, and channels, for which there is no memory anyway; the products below stay within 64 bits.
 cdef Py_ssize_t MAX_STATISTICS = <Py_ssize_t>1 << 40
-
-cdef enum:
-    MAX_CALL_ARRAYS = 12
-    NONE = -1  # the position of an array that is not given
 
 # The numbers of the kinds, for speed.
 cdef enum:
@@ -227,141 +166,41 @@ cdef enum:
     LAYER_KIND = 3
     ADDITION_KIND = 4  # no norm
 
-REFERENCE_FORWARD = (
-    norm_reference.batch_norm_forward,
-    norm_reference.instance_norm_forward,
-    norm_reference.group_norm_forward,
-    norm_reference.layer_norm_forward,
-)
-REFERENCE_BACKWARD = (
-    norm_reference.batch_norm_backward,
-    norm_reference.instance_norm_backward,
-    norm_reference.group_norm_backward,
-    norm_reference.layer_norm_backward,
-)
+REFERENCE_FORWARD = tuple([getattr(norm_reference, norm.forward) for norm in NORMS])
+REFERENCE_BACKWARD = tuple([getattr(norm_reference, norm.backward) for norm in NORMS])
 
 
-@cython.freelist(8)
-cdef class Call:
+cdef class NormCall(Call):
     """One call: its arrays as they are checked, and the plan that they become."""
 
-    cdef list arrays
-    cdef list names
-    cdef list pins
-    cdef bint is_held  # all arrays are pinned: Python may run until the call is over, and the GIL be released
-    cdef storage stored[MAX_CALL_ARRAYS]
-    cdef array_t *looked  # behind the norm
-    cdef int nlooked
-    cdef unsigned long long only_read
     cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
-    cdef bint has_float64
-    cdef bint is_reference
-    cdef int device  # HOST, or the number of the CUDA device that all arrays are on
     cdef int kind
     cdef object axis
     cdef object groups
     cdef int channel  # its axis; of a layer norm, the first
     cdef int statistic_ndim
     cdef npy_intp statistic_dims[64]
-    cdef object backend
-    cdef object stream
-    cdef int wanted
-    cdef Kernels kernels
     cdef norm_t *norm
     cdef char *scratch
 
     def __cinit__(self):
-        self.arrays = []
-        self.names = []
-        self.device = HOST
         self.scratch = NULL
-        self.norm = <norm_t *>take_memory(sizeof(norm_t) + MAX_CALL_ARRAYS * sizeof(array_t))
-        if self.norm == NULL:
-            raise MemoryError
-        self.looked = <array_t *>(self.norm + 1)
+        self.norm = <norm_t *>checked(take_memory(sizeof(norm_t)))
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(self.nlooked):
-            forget(&self.looked[i])
         leave_memory(self.scratch)
         leave_memory(self.norm)
-
-    # ---- Intake, in two turns: first all of the callers' own code (__dlpack__, say) runs, then arrays are looked at.
-
-    cdef Py_ssize_t add(self, object array, str name, bint written) except? -1:
-        """Take an array that may be None; return its position."""
-        return NONE if array is None else self.take(array, name, written)
-
-    cdef Py_ssize_t need(self, object array, str name) except? -1:
-        """Take an array that is read and may not be None; return its position."""
-        return self.take(array, name, False)
-
-    cdef Py_ssize_t take(self, object array, str name, bint written) except? -1:
-        cdef Py_ssize_t position = len(self.arrays)
-        cdef int device
-        self.arrays.append(as_ndarray(array, name, &self.stored[position], &device))
-        if device != self.device:
-            if position > 0:
-                raise ValueError(f"{name} is {place(device)}; expected it {place(self.device)}, where {self.names[0]} is")
-            self.device = device
-        self.names.append(name)
-        if not written:
-            self.only_read |= <unsigned long long>1 << position
-        return position
-
-    cdef Py_ssize_t own(self, ndarray array, str name) except? -1:
-        """Take an array of which nobody else knows."""
-        cdef Py_ssize_t position = self.take(array, name, True)
-        self.has_float64 |= self.stored[position] == FLOAT64
-        self.look_at(position)
-        return position
-
-    cdef Py_ssize_t own_like(self, Py_ssize_t position, str name) except? -1:
-        """Make an array like another one, and take it."""
-        cdef Py_ssize_t made = self.own(new_like(<ndarray>self.arrays[position], self.stored[position], name), name)
-        if not same_shape(&self.looked[made], &self.looked[position]):
-            refuse_changed(self.names[position])
-        return made
-
-    cdef int look_at(self, Py_ssize_t position) except -1:
-        self.looked[position].dims = self.looked[position].few
-        self.nlooked = <int>position + 1
-        return look(&self.looked[position], <ndarray>self.arrays[position], self.stored[position], self.names[position])
 
     cdef int look(self) except -1:
         """Check every array by itself, work out x's axes and the shapes that follow, and compare those of its shape."""
         cdef Py_ssize_t i
         cdef int slot
-        self.pin()
+        self.hold(cnp.PyArray_SIZE(<ndarray>self.arrays[0]) * ARRAYS, self.backend is not None)
         for i in range(len(self.arrays)):
-            self.look_at(i)
-            check_memory(<ndarray>self.arrays[i], <str>self.names[i], not self.only_read >> i & 1)
-            self.has_float64 |= self.stored[i] == FLOAT64
+            self.check(i)
         self.look_at_axes()
         for slot in range(ARRAYS):
             self.expect_like_x(self.positions[slot])
-        return 0
-
-    cdef int pin(self) except -1:
-        """Pin all arrays where the GIL may be released, or else those that own no memory: see `Intake`."""
-        cdef Py_ssize_t i
-        self.is_held = self.backend is not None or cnp.PyArray_SIZE(<ndarray>self.arrays[0]) * ARRAYS >= RELEASE_GIL_FROM
-        for i in range(len(self.arrays)):
-            if self.is_held or not owns_its_memory(<ndarray>self.arrays[i]):
-                if self.pins is None:
-                    self.pins = []
-                pin(self.pins, self.arrays[i])
-            if self.backend is not None:  # the reference reads and writes by NumPy: nobody else may reshape what it has
-                self.arrays[i] = view_of(<ndarray>self.arrays[i], self.stored[i], <str>self.names[i])
-        return 0
-
-    cdef int expect_unchanged(self) except -1:
-        """Raise if an array that is not pinned is no longer what was looked at."""
-        cdef Py_ssize_t i
-        for i in range(0 if self.is_held else self.nlooked):
-            if not is_unchanged(<ndarray>self.arrays[i], &self.looked[i]):
-                refuse_changed(self.names[i])
         return 0
 
     cdef int look_at_axes(self) except -1:
@@ -425,34 +264,6 @@ cdef class Call:
     cdef tuple statistic_shape(self):
         return tuple([self.statistic_dims[axis] for axis in range(self.statistic_ndim)])
 
-    cdef int find_backend(self) except -1:
-        """Raise if the backend can't run."""
-        expect_at(self.device, self.names[0], self.backend, self.stream)
-        if self.device != HOST:
-            return 0
-        self.is_reference = self.backend is not None and self.backend == "reference"
-        if not self.is_reference:
-            self.kernels = kernels_of(self.backend, FLOAT64 if self.has_float64 else FLOAT32)
-        return 0
-
-    cdef int refuse_overlaps(self) except -1:
-        return refuse_overlaps(self.looked, self.names, self.only_read)
-
-    cdef int refuse_overlaps_but_in_place(self) except -1:
-        """The same, but that what is read may be out itself: each such array is left out."""
-        cdef Py_ssize_t out = self.positions[OUT], i
-        cdef array_t others[MAX_CALL_ARRAYS]
-        cdef list names = []
-        if out == NONE:
-            return self.refuse_overlaps()
-        for i in range(out):
-            if self.stored[i] != self.stored[out] or not same_places(&self.looked[i], &self.looked[out]):
-                others[len(names)] = self.looked[i]
-                names.append(self.names[i])
-        others[len(names)] = self.looked[out]
-        names.append(self.names[out])
-        return refuse_overlaps(others, names, (<unsigned long long>1 << (len(names) - 1)) - 1)  # all but out are only read
-
     cdef tuple results(self, tuple given, const Py_ssize_t *positions):
         """What the call returns: the caller's own objects where there are some, which are now written."""
         cdef Py_ssize_t i
@@ -469,11 +280,12 @@ cdef class Call:
     cdef int plan(self, op direction) except -1:
         """Fill in the plan, but for what the pass adds."""
         cdef norm_t *norm = self.norm
+        cdef Kernels kernels = norm_kernels(self.backend, FLOAT64 if self.has_float64 else FLOAT32)
         cdef int slot, which
         norm.op_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
-        norm.codecs = self.kernels.codecs
-        norm.is_ahead_of_time = self.kernels.built
+        norm.codecs = kernels.codecs
+        norm.is_ahead_of_time = kernels.is_ahead_of_time
         for slot in range(ARRAYS):
             norm.data[slot] = NULL
             if self.positions[slot] != NONE:
@@ -547,7 +359,7 @@ cdef class Call:
                 add_vector_axis(place, array.dims[axis], array.strides[axis])
 
     cdef int run(self) except -1:
-        cdef Kernels kernels = self.kernels
+        cdef Kernels kernels
         cdef norm_t *norm = self.norm
         cdef Py_ssize_t elements = 0
         cdef int threads, slot, reducer, statistics_pass, kernel, variant
@@ -561,25 +373,24 @@ cdef class Call:
         if self.scratch == NULL:
             raise MemoryError
         plan_norm(norm, threads)
-        if norm.element != norm.compute:
-            kernels = kernels_of(self.backend, norm.element)
+        kernels = norm_kernels(self.backend, norm.element)
         for reducer in range(REDUCERS):
             for statistics_pass in range(STATISTICS_PASSES):
                 norm.reduce_kernels[reducer][statistics_pass] = NULL
                 kernel = norm.reductions[reducer][statistics_pass]
-                if kernel != TILE_KERNELS and (kernels.built or reducer == REDUCE_PARTIAL):
+                if kernel != TILE_KERNELS and (kernels.is_ahead_of_time or reducer == REDUCE_PARTIAL):
                     variant = norm.reduce_variant if statistics_pass == FIRST_PASS else 0
-                    norm.reduce_kernels[reducer][statistics_pass] = kernels.fetch(kernel, variant)
+                    norm.reduce_kernels[reducer][statistics_pass] = <tile_kernel_t>kernels.load(kernel, variant)
         if norm.apply != TILE_KERNELS:
-            norm.apply_kernel = kernels.fetch(norm.apply, norm.variant)
+            norm.apply_kernel = <tile_kernel_t>kernels.load(norm.apply, norm.variant)
         if norm.layout_ == ROWS and norm.op_ == BACKWARD:
-            norm.parameters_kernel = kernels.fetch(PARAMETER_TERMS, norm.reduce_variant)
+            norm.parameters_kernel = <tile_kernel_t>kernels.load(PARAMETER_TERMS, norm.reduce_variant)
         self.expect_unchanged()  # last: all above may have let other code run
-        if not self.is_held or elements < RELEASE_GIL_FROM:
-            run_norm(norm, threads)
-        else:
+        if releases_gil(elements, self.is_held):
             with nogil:
                 run_norm(norm, threads)
+        else:
+            run_norm(norm, threads)
         return 0
 
     # ---- The reference
@@ -588,8 +399,7 @@ cdef class Call:
         self, function, dict arguments, const Py_ssize_t *written, Py_ssize_t count, dict hyperparameters
     ) except -1:
         """Compute in float64 copies by the plain formula, then round what is written into the caller's arrays."""
-        if any(array.dtype.kind == "u" for array in self.arrays):
-            raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
+        refuse_bfloat16_bits(self.arrays)
         wanted = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
         copies = {
             name: None if position == NONE else self.arrays[position].astype("float64")
@@ -667,7 +477,7 @@ cdef tuple outputs_of(out, tuple names):
     return tuple(out)
 
 
-cdef ndarray statistic(Call call, tuple shape):
+cdef ndarray statistic(NormCall call, tuple shape):
     cdef npy_intp dims[64]
     cdef Py_ssize_t i
     for i in range(len(shape)):
@@ -678,19 +488,15 @@ cdef ndarray statistic(Call call, tuple shape):
 # ---- The passes
 
 
-cdef Call start(int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
-    cdef Call call = Call.__new__(Call)
+cdef NormCall start(int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
+    cdef NormCall call = NormCall.__new__(NormCall)
     cdef int slot
     call.kind = kind
     call.axis = as_int("axis", axis)
     call.groups = whole("groups", groups, "a whole number, 1 or more") if kind == GROUP_KIND else 0
     call.norm.variant = variant_of(activation, residual)
     call.norm.eps = checked_eps.value(eps)
-    call.wanted = threads_wanted(num_threads)
-    if backend is not None and not isinstance(backend, str):
-        raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
-    call.backend = backend
-    call.stream = stream
+    call.begin(backend, num_threads, stream)
     for slot in range(ARRAYS):
         call.positions[slot] = NONE
     return call
@@ -701,7 +507,7 @@ def forward(
     activation, backend, num_threads, stream=None,
 ):
     """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
-    cdef Call call = start(kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
+    cdef NormCall call = start(kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
     cdef double rate = checked_momentum.value(momentum)
     cdef bint is_unbiased = flag("unbiased", unbiased)
@@ -709,15 +515,15 @@ def forward(
     if (running_mean is None) != (running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
         raise ValueError(f"{missing} is None; expected an array, as the other running statistic is given")
-    call.positions[X] = call.need(x, "x")
-    at_weight = call.add(weight, "weight", False)
-    at_bias = call.add(bias, "bias", False)
-    at_running_mean = call.add(running_mean, "running_mean", True)
-    at_running_var = call.add(running_var, "running_var", True)
-    call.positions[RESIDUAL] = call.add(residual, "residual", False)
-    call.positions[OUT] = call.add(given[0], "y", True)
-    at_mean = call.add(given[1], "mean", True)
-    at_rstd = call.add(given[2], "rstd", True)
+    call.positions[X] = call.take(x, "x", False)
+    at_weight = call.take_optional(weight, "weight", False)
+    at_bias = call.take_optional(bias, "bias", False)
+    at_running_mean = call.take_optional(running_mean, "running_mean", True)
+    at_running_var = call.take_optional(running_var, "running_var", True)
+    call.positions[RESIDUAL] = call.take_optional(residual, "residual", False)
+    call.positions[OUT] = call.take_optional(given[0], "y", True)
+    at_mean = call.take_optional(given[1], "mean", True)
+    at_rstd = call.take_optional(given[2], "rstd", True)
     call.look()
     call.expect_channels(at_weight)
     call.expect_channels(at_bias)
@@ -725,7 +531,7 @@ def forward(
     call.expect_channels(at_running_var)
     call.expect_statistics(at_mean)
     call.expect_statistics(at_rstd)
-    call.find_backend()
+    call.choose_backend()
     call.refuse_overlaps()
     if call.device != HOST:
         return run_on_device(
@@ -777,21 +583,21 @@ def inference(
     stream=None,
 ):
     """Normalise by given statistics; return y."""
-    cdef Call call = start(BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
+    cdef NormCall call = start(BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
-    call.positions[X] = call.need(x, "x")
-    at_weight = call.add(weight, "weight", False)
-    at_bias = call.add(bias, "bias", False)
-    at_mean = call.need(running_mean, "running_mean")
-    at_var = call.need(running_var, "running_var")
-    call.positions[RESIDUAL] = call.add(residual, "residual", False)
-    call.positions[OUT] = call.add(out, "out", True)
+    call.positions[X] = call.take(x, "x", False)
+    at_weight = call.take_optional(weight, "weight", False)
+    at_bias = call.take_optional(bias, "bias", False)
+    at_mean = call.take(running_mean, "running_mean", False)
+    at_var = call.take(running_var, "running_var", False)
+    call.positions[RESIDUAL] = call.take_optional(residual, "residual", False)
+    call.positions[OUT] = call.take_optional(out, "out", True)
     call.look()
     call.expect_channels(at_weight)
     call.expect_channels(at_bias)
     call.expect_channels(at_mean)
     call.expect_channels(at_var)
-    call.find_backend()
+    call.choose_backend()
     call.refuse_overlaps()
     if call.device != HOST:
         return run_on_device(
@@ -850,25 +656,25 @@ cdef tuple run_backward(
     activation, residual, backend, num_threads, stream,
 ):
     cdef bint with_residual = flag("residual", residual)
-    cdef Call call = start(kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
+    cdef NormCall call = start(kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
     cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
     cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
     cdef tuple given = outputs_of(out, names)
-    call.positions[X] = call.need(x, "x")
-    call.positions[DY] = call.need(dy, "dy")
-    at_weight = call.add(weight, "weight", False)
-    at_first = call.need(statistics[0], statistics_names[0])
-    at_second = call.need(statistics[1], statistics_names[1])
-    at_y = call.add(y, "y", False)
+    call.positions[X] = call.take(x, "x", False)
+    call.positions[DY] = call.take(dy, "dy", False)
+    at_weight = call.take_optional(weight, "weight", False)
+    at_first = call.take(statistics[0], statistics_names[0], False)
+    at_second = call.take(statistics[1], statistics_names[1], False)
+    at_y = call.take_optional(y, "y", False)
     if activation is not None:
         if y is None:
             raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
         call.positions[Y] = at_y
-    call.positions[OUT] = call.add(given[0], "dx", True)
-    at_dweight = call.add(given[1], "dweight", True)
-    at_dbias = call.add(given[2], "dbias", True)
+    call.positions[OUT] = call.take_optional(given[0], "dx", True)
+    at_dweight = call.take_optional(given[1], "dweight", True)
+    at_dbias = call.take_optional(given[2], "dbias", True)
     if with_residual:
-        call.positions[DRESIDUAL] = call.add(given[3], "dresidual", True)
+        call.positions[DRESIDUAL] = call.take_optional(given[3], "dresidual", True)
     call.look()
     call.expect_like_x(at_y)
     call.expect_channels(at_weight)
@@ -876,7 +682,7 @@ cdef tuple run_backward(
     call.expect_channels(at_dbias)
     call.expect_statistics(at_first)
     call.expect_statistics(at_second)
-    call.find_backend()
+    call.choose_backend()
     call.refuse_overlaps()
     if call.device != HOST:
         kinds = (None, call.channel_shape(), call.channel_shape(), None)
@@ -921,9 +727,9 @@ cdef tuple run_backward(
 
 def add(x, residual, out, activation, backend, num_threads, stream=None):
     """Return x + residual, after the activation."""
-    cdef Call call = start(ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
-    call.positions[X] = call.need(x, "x")
-    call.positions[RESIDUAL] = call.need(residual, "residual")
+    cdef NormCall call = start(ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
+    call.positions[X] = call.take(x, "x", False)
+    call.positions[RESIDUAL] = call.take(residual, "residual", False)
     return run_addition(
         call, ADDITION, (x, residual, out), {"x": call.positions[X], "residual": call.positions[RESIDUAL]},
         norm_reference.residual_add, activation,
@@ -932,10 +738,10 @@ def add(x, residual, out, activation, backend, num_threads, stream=None):
 
 def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
     """Return what of dy the activation passed on."""
-    cdef Call call = start(ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
+    cdef NormCall call = start(ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
     cdef Py_ssize_t at_y
-    call.positions[DY] = call.need(dy, "dy")
-    at_y = call.add(y, "y", False)
+    call.positions[DY] = call.take(dy, "dy", False)
+    at_y = call.take_optional(y, "y", False)
     if activation is not None:
         if y is None:
             raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
@@ -946,17 +752,17 @@ def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
     )
 
 
-cdef object run_addition(Call call, op direction, tuple given, dict positions, reference, activation):
+cdef object run_addition(NormCall call, op direction, tuple given, dict positions, reference, activation):
     """Check the arrays that a call has taken, and out, which may be one of them; run it, and return out."""
     cdef object out = given[2]
-    call.positions[OUT] = call.add(out, "out", True)
+    call.positions[OUT] = call.take_optional(out, "out", True)
     call.look()
     for position in positions.values():
         call.expect_like_x(position)
-    call.find_backend()
+    call.choose_backend()
     if direction == ADDITION_BACKWARD and call.norm.variant == 0 and out is None:
         return given[0]
-    call.refuse_overlaps_but_in_place()
+    call.refuse_overlaps_but_in_place(call.positions[OUT])
     if call.device != HOST:
         return run_on_device(
             call, "addition" if direction == ADDITION else "addition_backward",
@@ -974,16 +780,13 @@ cdef object run_addition(Call call, op direction, tuple given, dict positions, r
 
 
 cdef tuple run_on_device(
-    Call call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
+    NormCall call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
 ):
     """Hand a checked call to the device's side of the house: arrays by their roles, results with names and shapes."""
     cdef Py_ssize_t position, axis
     cdef list labels = []
     norms = devices.dispatch("norm")
-    views = {}
-    for role, position in positions.items():
-        if position != NONE:
-            views[role] = devices.View(*elements_of(&call.looked[position]))
+    views = {role: call.view(position) for role, position in positions.items() if position != NONE}
     for axis in range(call.looked[0].ndim):
         if call.kind == ADDITION_KIND:
             labels.append("space")
@@ -993,7 +796,7 @@ cdef tuple run_on_device(
             labels.append("outer" if call.kind == LAYER_KIND or (call.kind != BATCH_KIND and axis == 0) else "space")
     running = [largest_of(call.stored[positions[role]]) for role in ("running_mean", "running_var") if role in views]
     returned = norms.run(
-        direction, call.norm.variant, "float64" if call.has_float64 else "float32", tuple(labels),
+        direction, call.norm.variant, call.dtype(), tuple(labels),
         norms.LAYER if call.kind == LAYER_KIND else call.norm.groups, views, given[0], given,
         [norms.Result(*result) for result in results], norms.Numbers(call.norm.eps, rate, is_unbiased, *running),
         call.device, call.stream,
@@ -1004,13 +807,13 @@ cdef tuple run_on_device(
 
 def moments(x, axis, backend, num_threads):
     """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
-    cdef Call call = start(BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
+    cdef NormCall call = start(BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
     cdef Py_ssize_t channel, values
-    call.positions[X] = call.need(x, "x")
+    call.positions[X] = call.take(x, "x", False)
     if call.device != HOST:
         raise BackendUnavailable(f"x is {place(call.device)}; this version of fastopt has moments of host arrays only")
     call.look()
-    call.find_backend()
+    call.choose_backend()
     if call.is_reference:
         raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba' for moments")
     call.plan(MOMENTS)

@@ -2,6 +2,7 @@
 #include "core/tuning.h"
 #include "norm/axes.h"
 #include "norm/reduce_columns.h"
+#include <string.h>
 
 void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides)
 {
@@ -139,57 +140,12 @@ static void choose_tiles(norm_t *norm)
     norm->max_cols = staged ? (crossing ? block / CROSSING_ROWS : block) : PTRDIFF_MAX;
 }
 
-static void choose_reductions(norm_t *norm, enum tile_kernel partial)
-{
-    int nhwc = norm->layout == NHWC;
-    for (int reducer = 0; reducer < REDUCERS; reducer++)
-        norm->reductions[reducer][FIRST_PASS] = norm->reductions[reducer][SECOND_PASS] = TILE_KERNELS;
-    norm->reductions[REDUCE_PARTIAL][FIRST_PASS] = partial;
-    if (partial == DEVIATIONS) {
-        norm->reductions[REDUCE_PARTIAL][SECOND_PASS] = WIDE_DEVIATIONS;
-        norm->reductions[REDUCE_FULL][FIRST_PASS] = nhwc ? DEVIATIONS_BY_COLUMN : DEVIATIONS_BY_ROW;
-        norm->reductions[REDUCE_FULL][SECOND_PASS] = nhwc ? WIDE_DEVIATIONS_BY_COLUMN : WIDE_DEVIATIONS_BY_ROW;
-        norm->reductions[REDUCE_SCATTERED][FIRST_PASS] = nhwc ? TILE_KERNELS : SCATTERED_DEVIATIONS;
-        norm->reductions[REDUCE_SCATTERED][SECOND_PASS] = nhwc ? TILE_KERNELS : WIDE_SCATTERED_DEVIATIONS;
-    } else if (partial == GRADIENT_TERMS) {
-        norm->reductions[REDUCE_FULL][FIRST_PASS] = nhwc ? GRADIENT_TERMS_BY_COLUMN : GRADIENT_TERMS_BY_ROW;
-        norm->reductions[REDUCE_SCATTERED][FIRST_PASS] = nhwc ? TILE_KERNELS : SCATTERED_GRADIENT_TERMS;
-    } else if (partial == WEIGHTED_GRADIENT_TERMS) {
-        norm->reductions[REDUCE_FULL][FIRST_PASS] = WEIGHTED_GRADIENT_TERMS_BY_ROW;
-    }
-}
-
 static void choose_kernels(norm_t *norm)
 {
-    enum tile_kernel partial = TILE_KERNELS;
-    switch (norm->op) {
-    case MOMENTS:
-        partial = DEVIATIONS;
-        norm->apply = TILE_KERNELS;
-        break;
-    case FORWARD:
-        partial = DEVIATIONS;
-        norm->apply = NORMALISE_NCHW + norm->layout;
-        break;
-    case INFERENCE:
-        norm->apply = NORMALISE_NCHW + norm->layout;
-        break;
-    case ADDITION:
-        norm->apply = UNCHANGED;
-        break;
-    case ADDITION_BACKWARD:
-        norm->apply = UNCHANGED_GRADIENT;
-        break;
-    case BACKWARD:
-        partial = norm->layout == ROWS ? WEIGHTED_GRADIENT_TERMS : GRADIENT_TERMS;
-        norm->apply = INPUT_GRADIENT_NCHW + norm->layout;
-        break;
-    case BACKWARD_INFERENCE:
-        partial = GRADIENT_TERMS;
-        norm->apply = INPUT_GRADIENT_FIXED_NCHW + norm->layout;
-        break;
-    }
-    choose_reductions(norm, partial);
+    static const enum tile_kernel apply[OPS][LAYOUTS] = APPLY_KERNELS;
+    static const enum tile_kernel reductions[OPS][LAYOUTS][REDUCERS][STATISTICS_PASSES] = REDUCE_KERNELS;
+    norm->apply = apply[norm->op][norm->layout];
+    memcpy(norm->reductions, reductions[norm->op][norm->layout], sizeof norm->reductions);
     norm->reduce_variant = is_backward(norm) ? norm->variant & WITH_RELU : PLAIN;
     norm->nreads = 0;
     norm->reads_direct = 1;

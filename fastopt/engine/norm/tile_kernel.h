@@ -28,53 +28,9 @@
 #include "core/sum_tree.h"
 #include <stddef.h>
 
-#define STRIPE 64 /* columns whose lanes are kept together */
+/* STRIPE columns' lanes are kept together. */
 #define WORK_BYTES (6 * LANES * STRIPE * 8)
 
-/* The arrays of a norm's kernels. OUT is y or dx; DRESIDUAL is the gradient that the norm passes on to a residual.
- * codegen/norm.py has the same list. */
-enum slot {
-    X, DY, Y, RESIDUAL, WEIGHT, OUT, DRESIDUAL, ARRAYS,
-    PARAMETER = ARRAYS, SUM = PARAMETER + 5, WORK = SUM + 2, SLOTS
-};
-
-/* The positions in sizes. */
-enum size { TILE_ROWS, TILE_COLUMNS, STEP, SUM_STEP = STEP + ARRAYS, NONTEMPORAL, AHEAD, SIZES = AHEAD + ARRAYS };
-
 typedef void (*tile_kernel_t)(void **arrays, const ptrdiff_t *sizes);
-
-/* The kernels, in the order of TILE_KERNELS in codegen/norm.py. Those that end in a layout are in the order of enum
- * layout. */
-enum tile_kernel {
-    NORMALISE_NCHW,
-    NORMALISE_NHWC,
-    NORMALISE_ROWS,
-    INPUT_GRADIENT_NCHW,
-    INPUT_GRADIENT_NHWC,
-    INPUT_GRADIENT_ROWS,
-    INPUT_GRADIENT_FIXED_NCHW,
-    INPUT_GRADIENT_FIXED_NHWC,
-    UNCHANGED,
-    UNCHANGED_GRADIENT,
-    DEVIATIONS,
-    WIDE_DEVIATIONS,
-    GRADIENT_TERMS,
-    WEIGHTED_GRADIENT_TERMS,
-    PARAMETER_TERMS,
-    DEVIATIONS_BY_ROW,
-    WIDE_DEVIATIONS_BY_ROW,
-    GRADIENT_TERMS_BY_ROW,
-    WEIGHTED_GRADIENT_TERMS_BY_ROW,
-    DEVIATIONS_BY_COLUMN,
-    WIDE_DEVIATIONS_BY_COLUMN,
-    GRADIENT_TERMS_BY_COLUMN,
-    SCATTERED_DEVIATIONS,
-    WIDE_SCATTERED_DEVIATIONS,
-    SCATTERED_GRADIENT_TERMS,
-    TILE_KERNELS
-};
-
-/* A kernel's variant: WITH_RELU, and WITH_RESIDUAL (forward: it is added; backward: its gradient is written). */
-enum variant { PLAIN, WITH_RELU, WITH_RESIDUAL, VARIANTS = 4 };
 
 #endif

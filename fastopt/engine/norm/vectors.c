@@ -108,7 +108,7 @@ void given_statistics(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, double 
 
 double largest_of(enum storage storage)
 {
-    static const double largest[] = {FLT_MAX, DBL_MAX, 65504, 0x1.FEp127}; /* in the order of enum storage */
+    static const double largest[STORAGES] = STORAGE_LARGEST;
     return largest[storage];
 }
 

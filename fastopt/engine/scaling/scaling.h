@@ -20,15 +20,6 @@
 #define REFINING_STEP 16
 #define REFINING 128
 
-/* The kernels, in the order of SCALING_KERNELS in codegen/scaling.py. */
-enum scaling_kernel { SCALE_COLUMNS, SCALE_ROWS, COLUMN_STATS, NONFINITE_PROBE, SCALING_KERNELS };
-
-/* The statistics of each feature, in the order of the kernel's arguments. */
-enum column_stat { COUNT, TOTAL, SQUARES, LOWEST, HIGHEST, STATS_PER_COLUMN };
-
-/* The arguments of scale. */
-#define SCALES 4
-
 typedef void (*scaling_kernel_t)(void **arrays, const ptrdiff_t *sizes);
 
 /* An array's memory: bytes from sample to sample, and from feature to feature. */

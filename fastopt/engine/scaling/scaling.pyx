@@ -3,37 +3,18 @@
 
 import numpy
 
-from fastopt.backends import find_host_backend, load_kernel, load_table
-from fastopt.codegen.scaling import SCALING_KERNELS as KERNELS
+from fastopt.specs.scaling import SCALING_KERNELS as KERNELS
 from fastopt.engine.core import devices
 from fastopt.errors import BackendUnavailable
-from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from libc.stdlib cimport free, malloc
 from numpy cimport ndarray
 
+from fastopt.engine.call cimport NONE, Call, Kernels, checked, kernels_of, releases_gil
 from fastopt.engine.core.exchange cimport wrote_all_but
-from fastopt.engine.core.intake cimport (
-    FLOAT32,
-    FLOAT64,
-    HOST,
-    array_t,
-    as_ndarray,
-    check_memory,
-    elements_of,
-    expect_at,
-    new_like,
-    place,
-    point_at,
-    refuse_overlaps,
-    same_places,
-    shape_of,
-    storage,
-    view_of,
-)
-from fastopt.engine.core.pins cimport pin
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, range_fn, threads_wanted
-from fastopt.common.messages import brief
+from fastopt.engine.core.intake cimport FLOAT32, FLOAT64, HOST, as_ndarray, new_like, place, shape_of, storage
+from fastopt.engine.threads.threads cimport choose_threads, parallel_for, range_fn
+from fastopt.engine.update.job cimport codec_t
 
 cimport numpy as cnp
 
@@ -47,8 +28,6 @@ cdef extern from "scaling/scaling.h" nogil:
         SCALES
         STATS_PER_COLUMN
         SCALING_KERNELS
-    ctypedef struct codec_t:
-        pass
     ctypedef void (*scaling_kernel_t)(void **, const Py_ssize_t *) noexcept
     ctypedef struct matrix_t:
         char *data
@@ -78,95 +57,37 @@ cdef extern from "core/scratch_pool.h":
     void leave_memory(void *)
 
 
-cdef void *checked(void *memory) except NULL:
-    if memory == NULL:
-        raise MemoryError
-    return memory
+cdef tuple KERNEL_NAMES = tuple([kernel.name for kernel in KERNELS])
 
 
-cdef class Kernels:
-    """A backend's kernels of one compute type."""
-
-    cdef scaling_kernel_t kernels[4]
-    cdef const codec_t *codecs
-
-
-cdef dict fetched = {}
-
-
-cdef Kernels kernels_of(backend, bint is_float64):
-    cdef Kernels kernels
-    cdef size_t address
-    cdef int i
-    key = (backend, is_float64)
-    if key not in fetched:
-        dtype = COMPUTE_TYPES[is_float64]
-        kernels = Kernels.__new__(Kernels)
-        for i in range(SCALING_KERNELS):
-            address = load_kernel(backend, "scaling", KERNELS[i].name, dtype)
-            kernels.kernels[i] = <scaling_kernel_t>address
-        address = load_table("codecs", dtype)
-        kernels.codecs = <const codec_t *>address
-        fetched[key] = kernels
-    return <Kernels>fetched[key]
-
-
-cdef class Call:
+cdef class ScalingCall(Call):
     """One call: its arrays as they are checked, and the plan that they become."""
 
     cdef scaling_t scaling
     cdef ndarray x, out
-    cdef list pins
-    cdef array_t looked[2]
-    cdef storage stored[2]
-    cdef int device
-    cdef bint in_place, is_reference
-    cdef object given, stream
+    cdef bint in_place
+    cdef object given
 
     def __init__(self, x, out, bint in_place, features, backend, num_threads, stream, out_features=None):
         """Check everything. ``out`` may be None, and of other features; ``in_place`` says that x is written."""
-        cdef int wanted = threads_wanted(num_threads)
-        cdef int device_of_out
-        if backend is not None and not isinstance(backend, str):
-            raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
-        self.in_place = in_place
-        self.given, self.stream = x, stream
-        self.is_reference = backend is not None and backend == "reference"
-        # The caller's own code (__dlpack__, say) runs first, before anything is looked at.
-        self.x = as_ndarray(x, "x", &self.stored[0], &self.device)
-        if out is not None:
-            self.out = as_ndarray(out, "out", &self.stored[1], &device_of_out)
-            if device_of_out != self.device:
-                raise ValueError(f"out is {place(device_of_out)}; expected it {place(self.device)}, where x is")
-        self.hold()
-        self.check(features)
-        backend = "cython" if backend is None and self.device == HOST else backend
-        expect_at(self.device, "x", backend, stream)
+        cdef Py_ssize_t at_out
+        self.in_place, self.given = in_place, x
+        self.begin(backend, num_threads, stream)
+        self.take(x, "x", in_place)
+        at_out = self.take_optional(out, "out", True)
+        self.hold(0, True)
+        self.x = self.arrays[0]
+        self.check_x(features)
+        self.choose_backend()
+        if at_out != NONE:
+            self.out = self.arrays[at_out]
+            self.check_out(at_out, out_features)
         if self.device == HOST and not self.is_reference:
-            find_host_backend(backend, "x")
-        if self.out is not None:
-            self.check_out(out_features)
-        if self.device == HOST and not self.is_reference:
-            self.plan(kernels_of(backend, self.is_float64()), wanted)
-
-    cdef int hold(self) except -1:
-        """Go on with views that nobody else can change, over memory that nobody can free."""
-        self.pins = []
-        pin(self.pins, self.x)
-        if self.out is not None:
-            pin(self.pins, self.out)
-            self.out = view_of(self.out, self.stored[1], "out")
-            point_at(&self.looked[1], self.out, self.stored[1])
-        self.x = view_of(self.x, self.stored[0], "x")
-        point_at(&self.looked[0], self.x, self.stored[0])
-        return 0
-
-    cdef bint is_float64(self):
-        return self.stored[0] == FLOAT64 or (self.out is not None and self.stored[1] == FLOAT64)
+            self.plan()
 
     cdef str dtype(self):
         """The compute type."""
-        return "float64" if self.is_float64() or self.is_reference else "float32"
+        return "float64" if self.has_float64 or self.is_reference else "float32"
 
     cdef int expect_on_host(self) except -1:
         """Raise for an array of a device, of which NumPy computes nothing."""
@@ -174,12 +95,8 @@ cdef class Call:
             raise BackendUnavailable(f"x is {place(self.device)}; expected it in the host's memory, where NumPy whitens")
         return 0
 
-    cdef object view(self, int i):
-        """Return x or out as the CUDA dispatch takes it."""
-        return devices.View(*elements_of(&self.looked[i]))
-
-    cdef int check(self, features) except -1:
-        check_memory(self.x, "x", self.in_place)
+    cdef int check_x(self, features) except -1:
+        self.check(0)
         if cnp.PyArray_NDIM(self.x) != 2:
             raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected two axes: samples, features")
         if features is not None and cnp.PyArray_DIM(self.x, 1) != features:
@@ -187,21 +104,21 @@ cdef class Call:
             raise ValueError(f"x has {got} features; expected {features}, as many as were fitted")
         return 0
 
-    cdef int check_out(self, features) except -1:
+    cdef int check_out(self, Py_ssize_t at_out, features) except -1:
         cdef tuple shape = shape_of(&self.looked[0])
-        check_memory(self.out, "out", True)
+        self.check(at_out)
         if features is not None:
             shape = (shape[0], features)
-        if shape_of(&self.looked[1]) != shape:
-            raise ValueError(f"out has shape {shape_of(&self.looked[1])}; expected {shape}")
-        if cnp.PyArray_TYPE(self.x) == cnp.PyArray_TYPE(self.out) and same_places(&self.looked[0], &self.looked[1]):  # in place, after all
+        if shape_of(&self.looked[at_out]) != shape:
+            raise ValueError(f"out has shape {shape_of(&self.looked[at_out])}; expected {shape}")
+        if self.is_in_place(0, at_out):
             self.x, self.out = self.out, None  # of both, the one that may be written
-            self.looked[0] = self.looked[1]
             self.in_place = True
             return 0
-        return refuse_overlaps(self.looked, ["x", "out"], 1)
+        return self.refuse_overlaps()
 
-    cdef int plan(self, Kernels kernels, int wanted) except -1:
+    cdef int plan(self) except -1:
+        cdef Kernels kernels = kernels_of("scaling", KERNEL_NAMES, self.backend, self.dtype())
         cdef int i
         cdef Py_ssize_t elements = cnp.PyArray_SIZE(self.x)
         self.scaling.extents[0] = cnp.PyArray_DIM(self.x, 0)
@@ -211,12 +128,12 @@ cdef class Call:
         if self.out is not None:
             self.scaling.out = matrix_of(self.out, self.stored[1])
             elements *= 2
-        self.scaling.compute = FLOAT64 if self.is_float64() else FLOAT32
+        self.scaling.compute = FLOAT64 if self.has_float64 else FLOAT32
         self.scaling.codecs = kernels.codecs
         for i in range(SCALING_KERNELS):
-            self.scaling.kernels[i] = kernels.kernels[i]
+            self.scaling.kernels[i] = <scaling_kernel_t>kernels.load(i, 0)
         self.scaling.parallel_for = parallel_for
-        self.scaling.threads = choose_threads(elements, wanted)
+        self.scaling.threads = choose_threads(elements, self.wanted)
         return 0
 
     cdef Py_ssize_t samples(self) except -1:
@@ -225,9 +142,6 @@ cdef class Call:
         if samples == 0:
             raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected at least one sample")
         return samples
-
-    cdef bint releases_gil(self):
-        return cnp.PyArray_SIZE(self.x) >= RELEASE_GIL_FROM
 
     cdef int refuse_other_than_finite(self) except -1:
         """Raise, naming the feature, unless all x are finite."""
@@ -240,7 +154,7 @@ cdef class Call:
         """What the kernels say of all x."""
         cdef bint good
         cdef void *scratch = checked(take_memory(pass_bytes()))
-        if self.releases_gil():
+        if releases_gil(cnp.PyArray_SIZE(self.x), True):
             with nogil:
                 good = all_finite(&self.scaling, scratch)
         else:
@@ -292,7 +206,7 @@ cdef class Call:
         cdef void *scratch = checked(take_memory(pass_bytes()))
         for i in range(SCALES):
             pointers[i] = cnp.PyArray_DATA(<ndarray>scales[i])
-        if self.releases_gil():
+        if releases_gil(cnp.PyArray_SIZE(self.x), True):
             with nogil:
                 scale_matrix(&self.scaling, scratch, pointers)
         else:
@@ -332,7 +246,7 @@ cdef class Call:
             vectors = [numpy.empty(self.scaling.extents[1]) for _ in range(STATS_PER_COLUMN)]
             for i in range(STATS_PER_COLUMN):
                 pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>vectors[i])
-            if self.releases_gil():
+            if releases_gil(cnp.PyArray_SIZE(self.x), True):
                 with nogil:
                     compute_column_stats(&self.scaling, scratch, pointers)
             else:
@@ -381,7 +295,7 @@ def column_stats(x, features, bint refuse, backend, num_threads, stream):
 
     Raises for an infinity, and if ``refuse`` is true for a NaN. ``features`` is how many there must be, or None.
     """
-    cdef Call call = Call(x, None, False, features, backend, num_threads, stream)
+    cdef ScalingCall call = ScalingCall(x, None, False, features, backend, num_threads, stream)
     cdef Py_ssize_t samples = call.samples()
     stats = call.column_stats()
     count, _, _, lowest, highest = stats
@@ -398,14 +312,14 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
 
     Raises, if ``refuse`` is true, unless all x are finite.
     """
-    cdef Call call
+    cdef ScalingCall call
     cdef storage stored
     cdef int device
     if not in_place and out is None:
         array = as_ndarray(x, "x", &stored, &device)
         if device == HOST:
             out = new_like(array, stored, "out")
-    call = Call(x, out, in_place, features, backend, num_threads, stream)
+    call = ScalingCall(x, out, in_place, features, backend, num_threads, stream)
     real = numpy.dtype(call.dtype()).type
     scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
     if any(scale.shape != (features,) for scale in scales):
@@ -425,7 +339,7 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
 
 def readable(x, features, num_threads, stream):
     """Return x as an ndarray, checked as by `column_stats`, all of it finite, and of the host's memory; and what pins that."""
-    cdef Call call = Call(x, None, False, features, None, num_threads, stream)
+    cdef ScalingCall call = ScalingCall(x, None, False, features, None, num_threads, stream)
     call.expect_on_host()
     call.samples()
     call.refuse_other_than_finite()
@@ -437,7 +351,7 @@ def matrices(x, out, bint in_place, features, out_features, num_threads, stream)
 
     ``out`` may have other features than x.
     """
-    cdef Call call = Call(x, out, in_place, features, None, num_threads, stream, out_features)
+    cdef ScalingCall call = ScalingCall(x, out, in_place, features, None, num_threads, stream, out_features)
     call.expect_on_host()
     if in_place:
         refuse_bits(call.x, "x")
