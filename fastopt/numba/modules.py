@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import sys
 from typing import Any
 
 from fastopt import primitives
 from fastopt.coefficients import ranges
 from fastopt.coefficients import update as shared
-from fastopt.common.version import VERSION
+from fastopt.common import version
 from fastopt.rules import update as rules
 from fastopt.specs.updates import UPDATES
 
@@ -19,7 +20,7 @@ MODULES = sorted({update.prepare.__module__ for spec in UPDATES.values() for upd
 _SOURCES = [rules, primitives, shared, ranges, *(sys.modules[name] for name in MODULES)]
 
 #: Tells this version's functions from another's: Numba links machine code by names.
-from fastopt.coefficients import update as shared
+VERSION = hashlib.sha256(chr(0).join([version.VERSION, *map(inspect.getsource, _SOURCES)]).encode()).hexdigest()[:12]
 
 
 def module(text: str, **names: Any) -> dict[str, Any]:

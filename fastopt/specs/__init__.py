@@ -1,4 +1,4 @@
 """The registry: one declaration of each thing that fastopt has, which code generators, engine, backends and tests read.
 
-The build reads `fastopt.specs.dtypes` before anything is compiled, so that module imports no other part of fastopt.
+The build reads all but `updates` before anything is compiled: those modules import no other part of the package.
 """

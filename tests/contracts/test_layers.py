@@ -24,7 +24,7 @@ LAYERS = (
     ("engine.core", "engine.threads"),
     ("backends",),
     ("engine",),
-    ("device",),
+    ("device", "specs.updates"),
     ("optim",),
 )
 
