@@ -9,16 +9,13 @@ from __future__ import annotations
 import json
 import os
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 from fastopt.common.messages import brief
 from fastopt.optim import file_npz, file_safetensors, state_dicts
 from fastopt.optim.atomic import replacing
 from fastopt.optim.stored import Arrays
-
-if TYPE_CHECKING:
-    from fastopt.optim.optimizer import Optimizer
 
 #: Of what is in a file; another one is refused.
 VERSION = 2
@@ -27,7 +24,7 @@ VERSION = 2
 KINDS = {".npz": file_npz, ".safetensors": file_safetensors}
 
 
-def save(optimizer: Optimizer, path: str | os.PathLike[str]) -> None:
+def save(optimizer: state_dicts.Stateful, path: str | os.PathLike[str]) -> None:
     """Write an optimizer's state to a file, whose ending says of which kind."""
     path = os.fspath(path)
     kind = _kind(path)
@@ -36,7 +33,7 @@ def save(optimizer: Optimizer, path: str | os.PathLike[str]) -> None:
         kind.write(file, metadata, arrays)
 
 
-def load(optimizer: Optimizer, path: str | os.PathLike[str]) -> None:
+def load(optimizer: state_dicts.Stateful, path: str | os.PathLike[str]) -> None:
     """Read an optimizer's state from a file; with an error, nothing has changed."""
     path = os.fspath(path)
     kind = _kind(path)

@@ -13,7 +13,7 @@ from fastopt.common.display import Display
 from fastopt.engine.update.update import Update
 from fastopt.specs.updates import UpdateSpec
 from fastopt.torch import tensors
-from fastopt.torch.planned import Disagreement, Planned
+from fastopt.torch.cached_plan import CachedPlan, Disagreement
 
 Group = dict[str, Any]
 
@@ -28,7 +28,7 @@ class Optimizer(torch.optim.Optimizer, Display):
     #: The name of a number in the state that each step multiplies, if there is one.
     product: ClassVar[str | None] = None
 
-    _planned: Planned | None = None
+    _cached_plan: CachedPlan | None = None
     _internal = ("arrays", "checked", "counted", "factor", "product", "spec", "spec_of", "start", "update")
 
     # ---- What a subclass says
@@ -96,18 +96,18 @@ class Optimizer(torch.optim.Optimizer, Display):
         grad_scale = 1.0 if loss_scale is None else 1.0 / loss_scale.item()
         params = [param for group in self.param_groups for param in group["params"]]
         grads = [param.grad for param in params]
-        planned = self._planned
-        if planned is not None and planned.stands(self, params, grads):
+        cached = self._cached_plan
+        if cached is not None and cached.is_current(self, params, grads):
             try:
-                planned.step(self, grads, grad_scale)
+                cached.step(self, grads, grad_scale)
                 return
             except (RuntimeError, TypeError, ValueError, Disagreement):
-                if planned.begun:  # else a shape may have changed: only the engine looks at those
+                if cached.begun:  # else a shape may have changed: only the engine looks at those
                     raise
-        planned = Planned(self, params, grads, planned)
-        planned.step(self, grads, grad_scale)
-        planned.keep(self)
-        self._planned = planned
+        cached = CachedPlan(self, params, grads, cached)
+        cached.step(self, grads, grad_scale)
+        cached.keep(self)
+        self._cached_plan = cached
 
     def _patch_step_function(self) -> None:
         """Let torch.compile call the update as it is: it knows nothing of the engine, and would break off 8 times.
@@ -130,7 +130,7 @@ class Optimizer(torch.optim.Optimizer, Display):
         """Take on a state, of a copy or of `load_state_dict`."""
         for group in state.get("param_groups", ()):
             refuse(group)
-        self._planned = None
+        self._cached_plan = None
         super().__setstate__(state)
         for values in self.state.values():
             for name in ("step", self.product) if isinstance(values, dict) else ():

@@ -43,7 +43,7 @@ def imports() -> dict[str, set[str]]:
             found[name] |= submodules | (
                 {origin or whole} & modules if len(submodules) < len(inner) or whole else set()
             )
-        found[name] -= {name, "fastopt"}
+        found[name] -= {name, "fastopt"}  # of the package itself, only public names are imported
     return found
 
 

@@ -71,7 +71,7 @@ cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL:
 
 
 def has_table():
-    """Return whether tensors can be looked at: see `Standing`."""
+    """Return whether tensors can be looked at: see `TensorFingerprint`."""
     return look_for_table()
 
 
@@ -129,7 +129,7 @@ cdef struct spot_t:
     int ndim
 
 
-cdef class Standing:
+cdef class TensorFingerprint:
     """How tensors stood in memory when this was made: their addresses, types, shapes and strides.
 
     Parameters

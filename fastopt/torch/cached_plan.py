@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -13,31 +13,54 @@ from fastopt.engine.core.exchange import holds_values, same_objects
 from fastopt.engine.update.plan import Plan, Tensor
 from fastopt.engine.update.update import Update
 from fastopt.torch import devices, tensors
+from fastopt.torch.fingerprint import fingerprint, is_negated
 from fastopt.torch.numbers import Numbers
-from fastopt.torch.standing import is_negated, standing
 
-if TYPE_CHECKING:
-    from fastopt.torch.optimizer import Optimizer
+
+class PlannedOptimizer(Protocol):
+    """What a plan reads of an optimizer (`fastopt.torch.optimizer.Optimizer`)."""
+
+    param_groups: list[dict[str, Any]]
+    counted: ClassVar[bool]
+    product: ClassVar[str | None]
+
+    @property
+    def state(self) -> Any:
+        """The state of each parameter."""
+
+    def factor(self, group: dict[str, Any], step: int) -> float:
+        """Return what a step multiplies the state's product by."""
+
+    def start(self, name: str) -> float:
+        """Return what an array of the state starts from."""
+
+    def arrays(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """Return the names in the state of the arrays of a group's rule, in its order."""
+
+    def update(
+        self, group: dict[str, Any], step: int, lr: Any, grad_scale: float, product: float
+    ) -> tuple[Update, tuple[Any, ...]]:
+        """Return a group's update for one step, and its hyperparameters."""
 
 
 class Disagreement(Exception):
     """Parameters that were to share their scalars have come to need others."""
 
 
-class Planned:
+class CachedPlan:
     """An optimizer's parameters that have had gradients, with their state, and the plan of those in the host's memory.
 
     Parameters
     ----------
-    optimizer : Optimizer
+    optimizer : PlannedOptimizer
         Nothing of it is written before `keep`.
     params, grads : list of torch.Tensor
         Of all groups.
-    before : Planned, optional
+    before : CachedPlan, optional
         What has been planned last.
     """
 
-    def __init__(self, optimizer: Optimizer, params: list[Any], grads: list[Any], before: Planned | None):
+    def __init__(self, optimizer: PlannedOptimizer, params: list[Any], grads: list[Any], before: CachedPlan | None):
         groups = optimizer.param_groups
         known = set() if before is None else {id(param) for param in before.chosen}
         places = [(number, i) for number, group in enumerate(groups) for i in range(len(group["params"]))]
@@ -59,7 +82,7 @@ class Planned:
         if self.on_host < len(self.chosen):
             devices.check(self.arrays[self.on_host :], self.labels[self.on_host :])
 
-    def _take_state(self, optimizer: Optimizer, numbers: list[int]) -> None:
+    def _take_state(self, optimizer: PlannedOptimizer, numbers: list[int]) -> None:
         """Find each parameter's state, or make it; find out which parameters share their scalars."""
         states = [optimizer.state.get(param, {}) for param in self.chosen]
         #: Each parameter's arrays but for the gradient, as the rule has them.
@@ -102,9 +125,9 @@ class Planned:
         ]  # fmt: skip
 
     def _remember(self) -> None:
-        """Keep what `stands` compares."""
+        """Keep what `is_current` compares."""
         self.kept = list(chain.from_iterable(self.arrays))
-        self.standing = standing(self.kept)
+        self.fingerprint = fingerprint(self.kept)
         self.values: list[Any] = []
         #: How the gradients of the last step stood, if all were there.
         self.seen: Any = None
@@ -128,19 +151,19 @@ class Planned:
 
     # ---- At every step
 
-    def stands(self, optimizer: Optimizer, params: list[Any], grads: list[Any]) -> bool:
+    def is_current(self, optimizer: PlannedOptimizer, params: list[Any], grads: list[Any]) -> bool:
         """Return whether all is as it was, but for the gradients."""
         return (
             same_objects(params, self.params)
             and all(grads[i] is None for i in self.others)
             and self.names == _names(optimizer)
             and holds_values(optimizer.state, self.values)
-            and self.standing is not None
-            and self.standing.holds(self.kept)
+            and self.fingerprint is not None
+            and self.fingerprint.holds(self.kept)
             and not is_negated(self.chosen)
         )
 
-    def step(self, optimizer: Optimizer, grads: list[Any], grad_scale: float) -> None:
+    def step(self, optimizer: PlannedOptimizer, grads: list[Any], grad_scale: float) -> None:
         """Update all parameters that have gradients, or raise with nothing written: ``begun`` says which."""
         self.begun = False
         if sum(held.read() for held in self.numbers.values()):
@@ -155,7 +178,7 @@ class Planned:
         self.plan.step(choose, arrays, grad_scale)
         self.begun = True
         if arrays is not None:
-            self.seen = standing(grads[: self.on_host]) if active[: self.on_host].all() else None
+            self.seen = fingerprint(grads[: self.on_host]) if active[: self.on_host].all() else None
         written = self.chosen[: self.on_host]
         if not active.all():
             written = [param for param, grad in zip(written, grads, strict=False) if grad is not None]
@@ -203,7 +226,7 @@ class Planned:
         return calls
 
     def choose(
-        self, optimizer: Optimizer, share: int, step: int, grad_scale: float, on_device: bool = False
+        self, optimizer: PlannedOptimizer, share: int, step: int, grad_scale: float, on_device: bool = False
     ) -> tuple[Update, tuple[Any, ...]]:
         """Return the update of those that share scalars, and its hyperparameters."""
         group = optimizer.param_groups[self.shares[share][0]]
@@ -223,7 +246,7 @@ class Planned:
 
     # ---- After the first step
 
-    def keep(self, optimizer: Optimizer) -> None:
+    def keep(self, optimizer: PlannedOptimizer) -> None:
         """Put into the optimizer's state what has been made for it, and remember what stands there."""
         for param, entries in zip(self.chosen, self.entries, strict=True):
             if entries:
@@ -231,14 +254,14 @@ class Planned:
         self.values = _values(optimizer)
 
 
-def _values(optimizer: Optimizer) -> list[Any]:
+def _values(optimizer: PlannedOptimizer) -> list[Any]:
     """All that the state holds of parameters; under other keys, anything may stand."""
     return list(
         chain.from_iterable(map(dict.values, [kept for kept in optimizer.state.values() if type(kept) is dict]))
     )
 
 
-def _names(optimizer: Optimizer) -> list[tuple[int, tuple[str, ...]]]:
+def _names(optimizer: PlannedOptimizer) -> list[tuple[int, tuple[str, ...]]]:
     """How many parameters each group has, and the names of its state's arrays."""
     return [(len(group["params"]), optimizer.arrays(group)) for group in optimizer.param_groups]
 

@@ -1,4 +1,4 @@
-"""How tensors stand in memory, to see whether they still do."""
+"""Fingerprints of tensors: their addresses, dtypes, shapes and strides, to see whether they are still the same."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from fastopt.engine.core import exchange
 _LOOKS = (torch.Tensor.data_ptr, attrgetter("dtype"), attrgetter("shape"), torch.Tensor.stride)
 
 
-class StandingBefore:
-    """`fastopt.engine.core.exchange.Standing` where PyTorch has no table of functions; it takes six times as long."""
+class SlowFingerprint:
+    """`exchange.TensorFingerprint` where PyTorch has no table of functions: it takes six times as long."""
 
     def __init__(self, tensors: list[Any]):
         self._seen = [list(map(look, tensors)) for look in _LOOKS]
@@ -26,13 +26,13 @@ class StandingBefore:
             return False
 
 
-Standing: Any = exchange.Standing if exchange.has_table() else StandingBefore
+TensorFingerprint: Any = exchange.TensorFingerprint if exchange.has_table() else SlowFingerprint
 
 
-def standing(tensors: list[Any]) -> Any:
-    """Return how tensors stand; None if one has no memory of its own, or is negated when it is read."""
+def fingerprint(tensors: list[Any]) -> Any:
+    """Return the fingerprint of tensors; None if one has no memory of its own, or is negated when it is read."""
     try:
-        return None if is_negated(tensors) else Standing(tensors)
+        return None if is_negated(tensors) else TensorFingerprint(tensors)
     except RuntimeError:
         return None
 
