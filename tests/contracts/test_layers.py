@@ -23,8 +23,8 @@ LAYERS = (
     ("common",),
     ("engine.core", "engine.threads"),
     ("backends",),
-    ("engine",),
-    ("device", "specs.updates"),
+    ("engine", "specs.updates"),
+    ("device",),
     ("optim",),
 )
 

@@ -6,8 +6,9 @@ from libc.stdlib cimport free, malloc
 cimport numpy as cnp
 from numpy cimport ndarray
 
+from fastopt.engine.call cimport releases_gil
 from fastopt.engine.core.pins cimport pin
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
+from fastopt.engine.threads.threads cimport choose_threads, parallel_for, threads_wanted
 
 cnp.import_array()
 
@@ -51,7 +52,7 @@ def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
     try:
         for i in range(len(arrays)):
             elements += cnp.PyArray_NBYTES(<ndarray?>outs[i]) // 2  # read and written, 4 bytes each
-        if elements >= RELEASE_GIL_FROM:
+        if releases_gil(elements, True):
             pins = []
             for array in (numbers, *arrays, *outs):
                 pin(pins, array)

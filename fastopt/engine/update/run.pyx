@@ -9,13 +9,14 @@ from fastopt.engine.core.intake import STORAGE_NAMES
 
 from libc.stdlib cimport free, malloc
 
+from fastopt.engine.call cimport checked, refuse_bfloat16_bits, releases_gil
 from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport HOST, Intake, array_t, expect_at
 from fastopt.engine.update.job cimport (
     LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
     thread_scratch_t, run_units, task_t, view_t,
 )
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
+from fastopt.engine.threads.threads cimport choose_threads, parallel_for, threads_wanted
 from fastopt.engine.update.update cimport Update, Variants, convert_scalars, form_of, scalars_t
 
 cimport numpy as cnp
@@ -111,8 +112,7 @@ cdef int run_reference(Update update, Intake intake, tuple hyperparameters) exce
         for name, value in zip(update.hyperparameters, hyperparameters, strict=True)
     }
     cdef Py_ssize_t tensor
-    if any(array.dtype.kind == "u" for array in intake.arrays):
-        raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
+    refuse_bfloat16_bits(intake.arrays)
     rounded = []
     for tensor in range(intake.tensors):
         arrays = [intake.array(tensor, i) for i in range(intake.narrays)]
@@ -165,7 +165,7 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
         units = number_units(jobs, intake.tensors)
         threads = choose_threads(elements * task.narrays, wanted)
         intake.expect_unchanged()  # last: all above may have let other code run
-        run_list(&todo, units, threads, is_tiled, intake.is_held and elements * task.narrays >= RELEASE_GIL_FROM)
+        run_list(&todo, units, threads, is_tiled, releases_gil(elements * task.narrays, intake.is_held))
     finally:
         for tensor in range(planned):
             if jobs[tensor].layout != &own_layout:
@@ -240,9 +240,3 @@ cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
     if linear:
         return Job(storages, addresses, job.count, None, None)
     return Job(storages, addresses, job.count, tuple([layout.axes[axis].extent for axis in range(layout.ndim)]), tuple(strides))
-
-
-cdef void *checked(void *memory) except NULL:
-    if memory == NULL:
-        raise MemoryError
-    return memory

@@ -11,6 +11,7 @@ from fastopt.specs.dtypes import COMPUTE_TYPES
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.math cimport fabs, isfinite, sqrt
 
+from fastopt.engine.call cimport check_backend_type
 from fastopt.engine.update.job cimport MAX_ARRAYS, MAX_SCALARS, codec_t, kernel_t
 
 
@@ -54,8 +55,7 @@ cdef class Update:
 
     cdef Update on(self, backend):
         """The same update on another backend."""
-        if not isinstance(backend, str):
-            raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
+        check_backend_type(backend)
         if backend not in self.siblings:
             find_host_backend(backend, self.arrays[0])
             self.siblings[backend] = Update(self.rule, self.prepare, self.reference, scale=self.scale, backend=backend)
