@@ -19,8 +19,11 @@ COPIED = ("benchmarks", "build", "fastopt", "tests", "pyproject.toml", "setup.py
 
 #: Generic tests, which find the new optimizer in the registry.
 TESTS = (
-    "tests/updates", "tests/optim/test_optim.py", "tests/contracts/test_same_bits.py", "tests/contracts/test_refusals.py",
-)  # fmt: skip
+    "tests/updates",
+    "tests/optim/test_optim.py",
+    "tests/contracts/test_same_bits.py",
+    "tests/contracts/test_refusals.py",
+)
 
 #: The object and the PyTorch class make the steps of the function.
 STEPS = """
