@@ -66,7 +66,7 @@ def programs() -> dict[str, str]:
         f"{block.page.stem.replace('-', '_')}_{block.line}.py": "\n" * (block.line - 1) + block.text
         for page in PAGES
         for block in blocks_of(page)
-        if re.search(r"^(import|from) ", block.text, re.M)
+        if re.search(r"^(import|from) ", block.text, re.M) and not block.text.startswith("# fastopt/")
     }
     files = [*(ROOT / "docs" / "examples").glob("*.py"), *CASES.glob("*.py")]
     return {**written, **{path.name: path.read_text() for path in files}}
