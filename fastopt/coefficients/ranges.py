@@ -57,6 +57,3 @@ RANGES: dict[str, Range] = {
     "trust_coefficient": NOT_NEGATIVE,
     "weight_decay": NOT_NEGATIVE,
 }
-
-#: What is True or False, wherever it occurs.
-FLAGS = frozenset(name for name, allowed in RANGES.items() if allowed is FLAG)

@@ -20,6 +20,7 @@ import fastopt
 from fastopt.engine.update.run import run_many
 from fastopt.kernels import typed
 from fastopt.rules import update as rules
+from fastopt.specs.updates import UPDATES
 from fastopt.updates.adam import ADAMW
 from tests.cases import BY_NAME, CASES, WD
 from tests.support import ROOT, assert_same_bits, cpus, lost_by, run_python, write_files_of
@@ -37,7 +38,6 @@ RULES = {
     "adamw": "adam",
     "adamw-amsgrad": "amsgrad",
 }
-DECOUPLED = {"asgd", "signum", "lion", "adamw", "adabelief", "yogi", "ademamix", "adan"}
 FIXED = {"nesterov", "decoupled_weight_decay"}  # by the choice of the kernel
 
 
@@ -47,7 +47,7 @@ def kernel_and_scalars(case, step, dtype):
     if name == "radam" and step < 6:
         name = "radam_unrectified"
     given = case.hyperparameters(step)
-    decoupled = family in DECOUPLED or "decoupled" in case.name
+    decoupled = UPDATES[family].decoupled is True or family == "asgd" or "decoupled" in case.name
     coupled = "weight_decay" in given and (not decoupled or family == "asgd")
     kernel = fastopt.kernel(name, dtype, weight_decay=coupled, decay=decoupled)
     return kernel, kernel.prepare(**{name: value for name, value in given.items() if name not in FIXED})
