@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from fastopt.backends import cython
-from fastopt.codegen.parse import FORMS
+from fastopt.codegen.parse import VARIANTS
 from fastopt.common.display import Display, keywords
 from fastopt.common.guarded import Guarded
 from fastopt.common.messages import brief
@@ -188,7 +188,7 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
         raise TypeError(
             f"dtype is {brief(dtype)}; expected one of {', '.join(COMPUTE_TYPES)}: kernels compute in these"
         )
-    if decay and len(cython.kernels("update", name, found)) < len(FORMS):
+    if decay and len(cython.kernels("update", name, found)) < len(VARIANTS):
         raise ValueError(f"decay is {decay!r}; expected False: {name} has no decoupled decay")
     return Kernel(name, found, weight_decay, decay)
 

@@ -15,9 +15,9 @@ PRIMITIVES = {"fabs": 1, "gate": 2, "relu": 1, "sign": 1, "sqrt": 1}
 #: What stands before a rule's own scalars in the array of scalars that a kernel takes.
 SHARED_SCALARS = ("grad_scale", "weight_decay", "decay")
 
-#: The forms in which a rule is compiled: where its gradient comes from, and how it descends. A form's position is
+#: The variants in which a rule is compiled: where its gradient comes from, and how it descends. A variant's position is
 #: 1 for coupled weight decay, plus 2 for decoupled.
-FORMS = (
+VARIANTS = (
     ("gradient", "descend"),
     ("decayed_gradient", "descend"),
     ("gradient", "decayed_descend"),
@@ -46,13 +46,13 @@ class Function:
         return tuple(name for name in self.scalars if name not in SHARED_SCALARS)
 
     @property
-    def forms(self) -> tuple[tuple[str, str], ...]:
-        """The forms that make a difference: a rule that does not descend with decay has the first two only."""
-        return FORMS if "decay" in self.scalars else FORMS[:2]
+    def variants(self) -> tuple[tuple[str, str], ...]:
+        """The variants that make a difference: a rule that does not descend with decay has the first two only."""
+        return VARIANTS if "decay" in self.scalars else VARIANTS[:2]
 
 
 def source_of(rule: Callable[..., object]) -> str:
-    """Return the text that a rule stands in, together with the functions of its forms."""
+    """Return the text that a rule stands in, together with the functions of its variants."""
     own: str | None = getattr(rule, "rule_source", None)  # a user's
     if own is None:
         return inspect.getsource(sys.modules[rule.__module__])

@@ -17,10 +17,10 @@ from typing import Any, NamedTuple
 from fastopt import primitives
 from fastopt.common.messages import brief, shortened
 
-from .parse import FORMS, PRIMITIVES, SHARED_SCALARS
+from .parse import PRIMITIVES, SHARED_SCALARS, VARIANTS
 
 #: Names that a rule can't have: those of the functions that are compiled with it.
-COMPILED_WITH_IT = {name for form in FORMS for name in form}
+COMPILED_WITH_IT = {name for variant in VARIANTS for name in variant}
 
 #: Names that its scalars can't have: of what a call or an optimizer takes beside them.
 TAKEN = (

@@ -38,7 +38,7 @@ class Job(NamedTuple):
 
 
 def launch(
-    rule: Callable[..., Any], form: int, is_float64: bool, jobs: Sequence[Job], scalars: tuple[float, ...],
+    rule: Callable[..., Any], variant: int, is_float64: bool, jobs: Sequence[Job], scalars: tuple[float, ...],
     trace: Trace | None, device: int, given: Sequence[Any], stream: Any,
 ) -> None:  # fmt: skip
     """Put the jobs of one call into the stream, and return at once; nothing waits and nothing is copied back.
@@ -50,10 +50,10 @@ def launch(
     with joined([*given, *numbers], device, stream) as used:
         if trace is not None:
             scalars_there, memory = compute(trace, scalars, dtype, device, used)
-            _launch_all(_Update(rule, form, dtype, (scalars_there,), True, device, used), jobs)
+            _launch_all(_Update(rule, variant, dtype, (scalars_there,), True, device, used), jobs)
             del memory  # is given back in the order of the stream, after the update
         else:
-            _launch_all(_Update(rule, form, dtype, scalars, False, device, used), jobs)
+            _launch_all(_Update(rule, variant, dtype, scalars, False, device, used), jobs)
 
 
 def _launch_all(update: _Update, jobs: Sequence[Job]) -> None:
@@ -91,7 +91,7 @@ class _Update(NamedTuple):
     """What the launches of a call have in common."""
 
     rule: Callable[..., Any]
-    form: int
+    variant: int
     dtype: str
     #: What the kernel takes behind its sizes: the coefficients, or where they are on the device.
     scalars: tuple[Any, ...]
@@ -131,7 +131,7 @@ class _Update(NamedTuple):
 
     def launch(self, storages: tuple[str, ...], axes: int, count: int, arguments: Sequence[Any]) -> None:
         """Launch a kernel with as many blocks as the elements need and the device runs at a time."""
-        kernel = Kernel(self.rule, self.form, storages, self.dtype, axes, self.from_memory)
+        kernel = Kernel(self.rule, self.variant, storages, self.dtype, axes, self.from_memory)
         threads = machine().threads(THREADS, 4)
         share = threads * (unroll(len(storages)) if axes in (LINEAR, LIST) else 1)
         share = CHUNK if axes == LIST else share

@@ -28,7 +28,7 @@ def kernel_of(rule, shape="linear", dtype="float32", storages=None):
     function = RULES[rule]
     return cuda.Kernel(
         getattr(rules, rule),
-        len(function.forms) - 1,
+        len(function.variants) - 1,
         storages or (dtype,) * len(function.arrays),
         dtype,
         SHAPES[shape],

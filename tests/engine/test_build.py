@@ -28,7 +28,7 @@ print({key: module.addresses for key, module in _MODULES.items()})
 def expected(family, dtype):
     """How many variants each of a family's kernels has."""
     if family == "update":
-        return {rule.name: len(rule.forms) for rule in rules_of(parse_functions(getsource(update_rules)))}
+        return {rule.name: len(rule.variants) for rule in rules_of(parse_functions(getsource(update_rules)))}
     if family == "norm":
         return {kernel.name: len(kernel.variants) for kernel in TILE_KERNELS}
     if family == "scaling":

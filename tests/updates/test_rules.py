@@ -10,7 +10,7 @@ import pytest
 
 from fastopt.codegen.cython.update import cython_module
 from fastopt.codegen.numba.update import numba_module
-from fastopt.codegen.parse import FORMS, PRIMITIVES, parse_functions, rules_of
+from fastopt.codegen.parse import PRIMITIVES, VARIANTS, parse_functions, rules_of
 from fastopt.rules import update as rules
 from fastopt.specs.updates import variants_by_rule
 
@@ -69,12 +69,12 @@ def test_every_rule_is_used_and_every_update_has_its_scalars():
 @pytest.mark.parametrize("name", RULES)
 def test_float32_is_computed_in_float32(name):
     """No double in the machine-independent code of a float32 kernel: it would be slower, and round differently."""
-    form = FUNCTIONS[name].forms[-1]  # the one with all the arithmetic
-    assert not doubles_in(numba_module(SOURCE, name, form, "float32"))
+    variant = FUNCTIONS[name].variants[-1]  # the one with all the arithmetic
+    assert not doubles_in(numba_module(SOURCE, name, variant, "float32"))
 
 
 def test_a_literal_would_make_it_float64():
-    text = numba_module(SOURCE, "sgd", FORMS[0], "float32")
+    text = numba_module(SOURCE, "sgd", VARIANTS[0], "float32")
     assert doubles_in(text.replace("param - lr * grad", "param - 1.0 * lr * grad"))
 
 

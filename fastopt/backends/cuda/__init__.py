@@ -22,7 +22,7 @@ from fastopt.codegen.cuda.random import Random
 from fastopt.codegen.cuda.scaling import NAMES as COLUMN_NAMES
 from fastopt.codegen.cuda.scaling import ColumnStats, First, Join, NonfiniteProbe, Scale
 from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
-from fastopt.codegen.parse import FORMS, SHARED_SCALARS, source_of
+from fastopt.codegen.parse import SHARED_SCALARS, VARIANTS, source_of
 from fastopt.common.version import VERSION
 from fastopt.errors import BackendUnavailable
 from fastopt.specs.dtypes import STORAGES
@@ -94,10 +94,10 @@ class DeviceKernel(Protocol):
 
 
 class Kernel(NamedTuple):
-    """Which kernel: of which rule, in which form, over what, where elements are (`fastopt.codegen.cuda.update`)."""
+    """Which kernel: of which rule, in which variant, over what, where elements are (`fastopt.codegen.cuda.update`)."""
 
     rule: Callable[..., Any]
-    form: int
+    variant: int
     storages: tuple[str, ...]
     dtype: str
     axes: int
@@ -140,7 +140,7 @@ class Kernel(NamedTuple):
         """The Python module that has it."""
         source = source_of(self.rule)
         return cuda_module(
-            source, self.rule.__name__, FORMS[self.form], self.storages, self.dtype, self.axes, self.from_memory
+            source, self.rule.__name__, VARIANTS[self.variant], self.storages, self.dtype, self.axes, self.from_memory
         )
 
     def names(self) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from fastopt.codegen.numba.norm import tile_kernel_module
 from fastopt.codegen.numba.random import random_module
 from fastopt.codegen.numba.scaling import scaling_kernel_module
 from fastopt.codegen.numba.update import numba_module
-from fastopt.codegen.parse import FORMS
+from fastopt.codegen.parse import VARIANTS
 from fastopt.common.version import VERSION
 from fastopt.errors import BackendUnavailable
 from fastopt.rules import random_primitives
@@ -35,7 +35,7 @@ VERSIONS = (version("numba"), version("llvmlite"))
 
 #: What writes the text of a family's kernels.
 WRITERS: dict[str, Callable[[str, str, int, str], str]] = {
-    "update": lambda source, name, variant, dtype: numba_module(source, name, FORMS[variant], dtype),
+    "update": lambda source, name, variant, dtype: numba_module(source, name, VARIANTS[variant], dtype),
     "norm": tile_kernel_module,
     "scaling": lambda source, name, _, dtype: scaling_kernel_module(source, name, dtype),
     "random": lambda source, name, _, dtype: random_module(source, name, dtype),

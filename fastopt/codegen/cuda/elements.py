@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 
-from ..numba.calls import ORIGIN, forms
+from ..numba.calls import ORIGIN, variants
 from ..numba.update import inlined
 from ..parse import SHARED_SCALARS, parse_functions
 
@@ -27,7 +27,7 @@ def element_module(source: str, rule: str) -> str:
         f"    {', '.join(SHARED_SCALARS + function.own_scalars)} = scalars_\n"
         f"    return rule_({', '.join([*values.values(), *function.scalars])})\n"
     )
-    tree = _Calls().visit(ast.parse("\n\n".join([*forms(functions), inlined("rule_", function), text])))
+    tree = _Calls().visit(ast.parse("\n\n".join([*variants(functions), inlined("rule_", function), text])))
     return f"{HEADER}\n\n{ast.unparse(ast.fix_missing_locations(tree))}\n"
 
 

@@ -43,14 +43,14 @@ def unroll(narrays: int) -> int:
 
 
 def cuda_module(
-    source: str, rule: str, form: tuple[str, str], storages: Sequence[str], dtype: str, axes: int, from_memory: bool
+    source: str, rule: str, variant: tuple[str, str], storages: Sequence[str], dtype: str, axes: int, from_memory: bool
 ) -> str:
-    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its forms over arrays stored like this.
+    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its variants over arrays stored like this.
 
     Its scalars are arguments, or, from memory, one pointer to all of them.
     """
     functions = parse_functions(source)
-    gradient, descent = (functions[name] for name in form)
+    gradient, descent = (functions[name] for name in variant)
     parts = [HEADER, _inlined("gradient", gradient), _inlined("descend", descent), _inlined("rule_", functions[rule])]
     writer = _Writer(_told_apart(functions[rule]), storages, dtype, from_memory)
     kernel = {LINEAR: writer.linear, LIST: writer.list}.get(axes, partial(writer.strided, axes))

@@ -58,7 +58,7 @@ def _scalars(rule: Function) -> tuple[str, ...]:
 
 
 def _decays(rule: Function) -> bool:
-    return len(rule.forms) > 2
+    return len(rule.variants) > 2
 
 
 def _struct(rule: Function, dtype: str) -> str:
@@ -75,10 +75,10 @@ def _signature(rule: Function, dtype: str) -> str:
 
 def _function(rule: Function, dtype: str, number: int) -> str:
     """The function of one compute type, whose number is its place in `fastopt_storage`."""
-    form = "(scalars_.weight_decay != 0)" + (" + 2 * (scalars_.decay != 0)" if _decays(rule) else "")
+    variant = "(scalars_.weight_decay != 0)" + (" + 2 * (scalars_.decay != 0)" if _decays(rule) else "")
     assignments = "".join(f"    arrays_[{i}] = <void *>{array}\n" for i, array in enumerate(rule.arrays))
     return (
         f"{_signature(rule, dtype)}:\n"
         f"    cdef void *arrays_[{len(rule.arrays)}]\n{assignments}"
-        f"    run({rule.name}_rule.kernels[{number}][{form}], arrays_, n_, scalars_)"
+        f"    run({rule.name}_rule.kernels[{number}][{variant}], arrays_, n_, scalars_)"
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import textwrap
 
-from ..parse import FORMS, PRIMITIVES, SHARED_SCALARS, Function, parse_functions, rules_of
+from ..parse import PRIMITIVES, SHARED_SCALARS, VARIANTS, Function, parse_functions, rules_of
 
 C_TYPE = {"float32": "float", "float64": "double"}
 
@@ -55,17 +55,17 @@ def cython_module(source: str, dtype: str) -> str:
     functions = parse_functions(source)
     rules = rules_of(functions)
     parts = [header("fastopt/rules/update.py", "fastopt/codegen/cython/update.py", dtype)]
-    parts += [_inline(functions[name]) for name in dict.fromkeys(name for form in FORMS for name in form)]
+    parts += [_inline(functions[name]) for name in dict.fromkeys(name for variant in VARIANTS for name in variant)]
     for rule in rules:
-        parts += [_inline(rule, descent) for descent in dict.fromkeys(descent for _, descent in rule.forms)]
-        parts += [_kernel(rule, *form) for form in rule.forms]
+        parts += [_inline(rule, descent) for descent in dict.fromkeys(descent for _, descent in rule.variants)]
+        parts += [_kernel(rule, *variant) for variant in rule.variants]
     parts.append(_addresses(rules))
     return "\n\n".join(parts) + "\n"
 
 
-def _name(rule: Function, *form: str) -> str:
-    """The name of a rule's function or kernel in one of its forms, which no argument of a rule has."""
-    return "_".join([rule.name, *(part for part in form if part.startswith("decayed")), "rule"])
+def _name(rule: Function, *variant: str) -> str:
+    """The name of a rule's function or kernel in one of its variants, which no argument of a rule has."""
+    return "_".join([rule.name, *(part for part in variant if part.startswith("decayed")), "rule"])
 
 
 def _inline(function: Function, descent: str = "descend") -> str:
@@ -99,9 +99,9 @@ def _kernel(rule: Function, gradient: str, descent: str) -> str:
 
 
 def _addresses(rules: list[Function]) -> str:
-    """What the module exports: the addresses of each rule's kernels, in the order of its forms, and the codecs'."""
+    """What the module exports: the addresses of each rule's kernels, in the order of its variants, and the codecs'."""
     rows = "".join(
-        f'    "{rule.name}": ({", ".join(f"<size_t>&{_name(rule, *form)}_kernel" for form in rule.forms)}),\n'
+        f'    "{rule.name}": ({", ".join(f"<size_t>&{_name(rule, *variant)}_kernel" for variant in rule.variants)}),\n'
         for rule in rules
     )
     return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]\n\nsumming = <size_t>&summing_table"

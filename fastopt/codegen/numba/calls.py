@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from ..parse import FORMS, PRIMITIVES, Function, parse_functions
+from ..parse import PRIMITIVES, VARIANTS, Function, parse_functions
 from .update import inlined, loop
 
 ORIGIN = '"""Generated from fastopt/{}.py by fastopt/codegen/numba/calls.py: change those, not this."""'
@@ -36,14 +36,14 @@ from fastopt.backends.numba.compiler import compiled
 def loop_module(source: str, rule: str, dtype: str, ndim: int) -> str:
     """Return the text of a module whose ``run_`` takes a rule's arrays, of so many axes, and its coefficients."""
     functions = parse_functions(source)
-    parts = [LOOP_HEADER, *forms(functions), inlined("rule_", functions[rule]), loop(functions[rule], ndim, dtype)]
+    parts = [LOOP_HEADER, *variants(functions), inlined("rule_", functions[rule]), loop(functions[rule], ndim, dtype)]
     return "\n\n".join(parts)
 
 
-def forms(functions: Mapping[str, Function]) -> list[str]:
+def variants(functions: Mapping[str, Function]) -> list[str]:
     """Return what a rule calls, in a form that looks for weight decay when it runs."""
     parts = []
-    for name, other in zip(FORMS[0], FORMS[-1], strict=True):
+    for name, other in zip(VARIANTS[0], VARIANTS[-1], strict=True):
         parts += [inlined(f"plain_{name}", functions[name]), inlined(other, functions[other])]
         parts += [_either(name, f"plain_{name}", other, functions[name])]
     return parts
@@ -52,7 +52,7 @@ def forms(functions: Mapping[str, Function]) -> list[str]:
 def _either(name: str, plain: str, decayed: str, function: Function) -> str:
     """The function with or without weight decay: LLVM makes two loops of it, or a blend.
 
-    Both took as long as a loop for each form (1.5 us per 1,000 elements of Adam), and compile in half of the time.
+    Both took as long as a loop for each variant (1.5 us per 1,000 elements of Adam), and compile in half of the time.
     """
     names = ", ".join(function.scalars)
     choice = f"{decayed}({names}) if {function.scalars[-1]} else {plain}({names})"

@@ -13,10 +13,10 @@ from fastopt.backends.numba.compiler import carray, compiled, inlined, kernel_of
 '''
 
 
-def numba_module(source: str, rule: str, form: tuple[str, str], dtype: str) -> str:
-    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its forms."""
+def numba_module(source: str, rule: str, variant: tuple[str, str], dtype: str) -> str:
+    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its variants."""
     functions = parse_functions(source)
-    gradient, descent = (functions[name] for name in form)
+    gradient, descent = (functions[name] for name in variant)
     parts = [HEADER, inlined("gradient", gradient), inlined("descend", descent), inlined("rule_", functions[rule])]
     return "\n\n".join([*parts, loop(functions[rule]), _kernel(functions[rule], dtype)])
 

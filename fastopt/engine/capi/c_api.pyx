@@ -101,8 +101,8 @@ cdef int describe_rule(rule_t *rule, Update update) except -1:
     rule.rounding = update.rounding
     rule.grad = update.grad
     for is_float64, dtype in enumerate(COMPUTE_TYPES):
-        for form, address in enumerate(cython.kernels("update", update.rule.__name__, dtype)):
-            rule.seen.kernels[<int>is_float64][<int>form] = <fastopt_kernel>address
+        for variant, address in enumerate(cython.kernels("update", update.rule.__name__, dtype)):
+            rule.seen.kernels[<int>is_float64][<int>variant] = <fastopt_kernel>address
     return 0
 
 
@@ -227,7 +227,7 @@ cdef int run(
     cdef job_t *jobs = &own_job
     cdef float_mode_t caller
     cdef Py_ssize_t tensor, wrong
-    cdef int i, error, form
+    cdef int i, error, variant
     cdef bint is_float64 = False
     if ntensors < 0 or threads < 0:
         return FASTOPT_NEGATIVE_SIZE
@@ -239,14 +239,14 @@ cdef int run(
             return error
         for i in range(rule.seen.narrays):
             is_float64 |= tensors[tensor].storages[i] == FLOAT64
-    form = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
+    variant = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
     caller = enter_float_mode()  # which may round scalars otherwise
     wrong = round_scalars(&rule.rounding, scalars, is_float64, &converted)
     leave_float_mode(caller)
-    if seen.kernels[is_float64][form] == NULL or wrong >= 0:
+    if seen.kernels[is_float64][variant] == NULL or wrong >= 0:
         return FASTOPT_BAD_SCALAR
     describe(&task, seen.narrays, rule.grad, is_float64)
-    task.kernel = seen.kernels[is_float64][form]
+    task.kernel = seen.kernels[is_float64][variant]
     task.codecs = codecs[is_float64]
     task.scalars = &converted
     if ntensors > 1:

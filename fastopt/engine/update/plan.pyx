@@ -43,7 +43,7 @@ from fastopt.engine.update.tensor cimport (
     tensor_t, work_t, zeros,
 )
 from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
-from fastopt.engine.update.update cimport Update, convert_scalars, form_of, scalars_t
+from fastopt.engine.update.update cimport Update, convert_scalars, variant_of, scalars_t
 
 cnp.import_array()
 
@@ -768,7 +768,7 @@ cdef class Plan:
         work.average, work.copy, work.grad_scale = tensor.average, tensor.copy, scalars[0]
         work.lr = learning_rate_of(update, hyperparameters) if self.ngroups else NAN
         convert_scalars(update, scalars, tensor.is_float64, &work.scalars, hyperparameters)
-        fill_task(&work.task, update, form_of(scalars), tensor.is_float64)
+        fill_task(&work.task, update, variant_of(scalars), tensor.is_float64)
         work.task.scalars = &work.scalars
         work.task.slots, work.task.average, work.task.copy = tensor.slots, tensor.average, tensor.copy
         work.task.average_kernel = self.average_kernels[tensor.is_float64]
@@ -788,7 +788,7 @@ cdef class Plan:
         work.weight_decay = scalars[2]
         scalars = (*scalars[:2], 0.0, *scalars[3:])
         convert_scalars(update, scalars, work.is_float64, &work.direction_scalars, hyperparameters)
-        fill_task(&work.direction, update, form_of(scalars), work.is_float64)
+        fill_task(&work.direction, update, variant_of(scalars), work.is_float64)
         work.direction.scalars = &work.direction_scalars
         return 0
 

@@ -17,7 +17,7 @@ from fastopt.engine.update.job cimport (
     thread_scratch_t, run_units, task_t, view_t,
 )
 from fastopt.engine.threads.threads cimport choose_threads, parallel_for, threads_wanted
-from fastopt.engine.update.update cimport Update, Variants, convert_scalars, form_of, scalars_t
+from fastopt.engine.update.update cimport Update, Variants, convert_scalars, variant_of, scalars_t
 
 cimport numpy as cnp
 
@@ -139,7 +139,7 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
     cdef list_t todo
     cdef Py_ssize_t elements = 0, planned = 0, units, tensor
     cdef int is_float64 = intake.has_float64
-    cdef int threads, form
+    cdef int threads, variant
     cdef bint is_tiled = False
     cdef array_t *param
     describe(&task, <int>intake.narrays, update.grad, is_float64)
@@ -156,10 +156,10 @@ cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *con
             elements += jobs[tensor].count
             if jobs[tensor].layout != NULL:  # the job has taken it
                 spare, is_tiled = NULL, True
-        form = form_of(scalars)
-        if update.kernels[is_float64][form] == NULL:
-            update.load(is_float64, form)
-        task.kernel = update.kernels[is_float64][form]
+        variant = variant_of(scalars)
+        if update.kernels[is_float64][variant] == NULL:
+            update.load(is_float64, variant)
+        task.kernel = update.kernels[is_float64][variant]
         task.codecs = update.codecs[is_float64]
         todo = list_t(jobs, intake.tensors, NULL)
         units = number_units(jobs, intake.tensors)
@@ -210,7 +210,7 @@ cdef int run_on_device(
             )
     if jobs:
         values = [converted.float64[i] if is_float64 else converted.float32[i] for i in range(len(scalars))]
-        devices.dispatch("update").launch(update.rule, form_of(scalars), is_float64, jobs, tuple(values), trace, intake.device, given, stream)
+        devices.dispatch("update").launch(update.rule, variant_of(scalars), is_float64, jobs, tuple(values), trace, intake.device, given, stream)
     return 0
 
 

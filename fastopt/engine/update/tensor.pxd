@@ -185,11 +185,11 @@ cdef inline int plan(tensor_t *tensor, job_t *job, const task_t *task) except -1
     return 0
 
 
-cdef inline int fill_task(task_t *task, Update update, int form, bint is_float64) except -1:
-    if update.kernels[is_float64][form] == NULL:
-        update.load(is_float64, form)
+cdef inline int fill_task(task_t *task, Update update, int variant, bint is_float64) except -1:
+    if update.kernels[is_float64][variant] == NULL:
+        update.load(is_float64, variant)
     describe(task, <int>len(update.arrays), update.grad, is_float64)
-    task.kernel = update.kernels[is_float64][form]
+    task.kernel = update.kernels[is_float64][variant]
     task.codecs = update.codecs[is_float64]
     return 0
 

@@ -28,7 +28,7 @@ cdef class Update:
     cdef const codec_t *codecs[2]
 
     cdef Update on(self, backend)
-    cdef int load(self, bint is_float64, int form) except -1
+    cdef int load(self, bint is_float64, int variant) except -1
 
 
 cdef class Variants:
@@ -54,6 +54,6 @@ cdef Py_ssize_t round_scalars(
 ) noexcept nogil
 
 
-cdef inline int form_of(tuple scalars):
-    """Which of the rule's forms these coefficients ask for: see fastopt/codegen/parse.py."""
+cdef inline int variant_of(tuple scalars):
+    """Which of the rule's variants these coefficients ask for: see fastopt/codegen/parse.py."""
     return (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)

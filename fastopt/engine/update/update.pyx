@@ -61,15 +61,15 @@ cdef class Update:
             self.siblings[backend] = Update(self.rule, self.prepare, self.reference, scale=self.scale, backend=backend)
         return self.siblings[backend]
 
-    cdef int load(self, bint is_float64, int form) except -1:
+    cdef int load(self, bint is_float64, int variant) except -1:
         """Fetch one of the kernels, and the codecs of its compute type."""
         cdef size_t kernel, codecs
         dtype = COMPUTE_TYPES[is_float64]
         codecs = load_table("codecs", dtype)
         source = source_of(self.rule) if hasattr(self.rule, "rule_source") else None  # a user's
-        kernel = load_kernel(self.backend, "update", self.rule.__name__, dtype, form, source)
+        kernel = load_kernel(self.backend, "update", self.rule.__name__, dtype, variant, source)
         self.codecs[is_float64] = <const codec_t *>codecs
-        self.kernels[is_float64][form] = <kernel_t>kernel
+        self.kernels[is_float64][variant] = <kernel_t>kernel
         return 0
 
 
