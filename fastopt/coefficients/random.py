@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.specs.dtypes import STORAGE
+from fastopt.specs.dtypes import STORAGES
 
 #: z / x as a ratio of two polynomials in w = -log(1 - x^2), where x = erf(z / sqrt(2)). All coefficients are positive,
 #: so that nothing cancels. Fitted (Lawson's iteration, in 70 digits) for the smallest relative error over all w that
@@ -38,17 +38,20 @@ SERIES = {"float32": 3, "float64": 9}
 #: Dropout compares so many of an element's bits with a probability.
 DROPOUT_BITS = 24
 
+#: Of each storage type, the digits of a number, the smallest distance of two, and the least and the largest above 0.
+STORED = {each.name: (each.digits, each.step, each.least, each.largest) for each in STORAGES}
+
 Scalars = tuple[float, ...]
 
 
 def _at_most(storage: str, x: float) -> float:
     """Return the largest number up to x that can be stored; -infinity if there is none."""
-    stored = STORAGE[storage]
-    if abs(x) > stored.largest:
-        return stored.largest if x > 0 else -inf
-    if abs(x) < stored.least:
-        return 0.0 if x >= 0 else -stored.least
-    step = max(stored.step, 2.0 ** (frexp(x)[1] - stored.digits))
+    digits, step, least, largest = STORED[storage]
+    if abs(x) > largest:
+        return largest if x > 0 else -inf
+    if abs(x) < least:
+        return 0.0 if x >= 0 else -least
+    step = max(step, 2.0 ** (frexp(x)[1] - digits))
     return floor(x / step) * step
 
 
@@ -96,7 +99,7 @@ CONSTANTS = {dtype: _constants(dtype) for dtype in RATIO}
 def normal(storage: str, mean: float, std: float, bound: float = inf) -> Scalars:
     """Of ``normal_float32`` and ``normal_float64``, truncated at so many standard deviations."""
     dtype = "float64" if storage == "float64" else "float32"
-    lowest, highest = -STORAGE[dtype].largest, STORAGE[dtype].largest
+    lowest, highest = -STORED[dtype][-1], STORED[dtype][-1]
     if bound < inf:
         lowest, highest = _at_least(storage, mean - bound * std), _at_most(storage, mean + bound * std)
     limits = (lowest, highest) if lowest <= highest else (mean, mean)

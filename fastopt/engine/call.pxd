@@ -46,6 +46,7 @@ cdef class Call:
     cdef bint is_reference
     cdef int wanted  # threads; 0: the call does not say
 
+    cdef void *reserve(self, size_t more) except NULL
     cdef int begin(self, backend, num_threads, stream) except -1
     cdef Py_ssize_t take(self, object array, str name, bint written) except -1
     cdef Py_ssize_t take_optional(self, object array, str name, bint written) except? -1

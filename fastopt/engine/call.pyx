@@ -89,7 +89,6 @@ cdef class Call:
         self.arrays = []
         self.names = []
         self.device = HOST
-        self.looked = <array_t *>checked(take_memory(MAX_CALL_ARRAYS * sizeof(array_t)))
 
     def __dealloc__(self):
         cdef int i
@@ -97,8 +96,15 @@ cdef class Call:
             forget(&self.looked[i])
         leave_memory(self.looked)
 
+    cdef void *reserve(self, size_t more) except NULL:
+        """Make room for what is known of the arrays, and for so many bytes of the family's own, which are returned."""
+        self.looked = <array_t *>checked(take_memory(MAX_CALL_ARRAYS * sizeof(array_t) + more))
+        return self.looked + MAX_CALL_ARRAYS
+
     cdef int begin(self, backend, num_threads, stream) except -1:
         """Check the options."""
+        if self.looked == NULL:
+            self.reserve(0)
         self.wanted = threads_wanted(num_threads)
         check_backend_type(backend)
         self.backend, self.stream = backend, stream

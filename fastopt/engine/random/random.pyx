@@ -13,6 +13,7 @@ from fastopt.engine.core.hyperparameters import whole
 from fastopt.engine.core.intake import STORAGE_NAMES
 from fastopt.backends import load_table
 from fastopt.specs import random as specs
+from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from libc.math cimport isfinite
 from libc.string cimport memset
@@ -34,39 +35,70 @@ cimport numpy as cnp
 
 cnp.import_array()
 
-# By compute type: the names of the kernels, and the purposes of the bits of each, as numbers.
-cdef dict FUNCTIONS = {
-    dtype: tuple([spec.functions[dtype] for spec in specs.RANDOM]) for dtype in ("float32", "float64")
-}
-cdef dict PURPOSES = {
-    (spec.name, dtype): tuple([specs.purpose(each) for each in each_purposes])
-    for spec in specs.RANDOM for dtype, each_purposes in spec.purposes.items()
-}
-cdef dict NUMBERS = {spec.name: i for i, spec in enumerate(specs.RANDOM)}
-
-# What draws bits, by compute type, once it is needed.
-cdef draw_t draws[2]
-
 cdef union scalars_t:
     float float32[64]
     double float64[64]
+
+
+cdef class Kind:
+    """A declaration of specs/random.py as the engine reads it; tables are indexed by ``is_float64``."""
+
+    cdef str name
+    cdef object prepare
+    cdef int number
+    cdef tuple functions, purposes
+    cdef int sources[2]
+    cdef purpose source[2][2]
+
+    def __init__(self, int number, spec):
+        cdef int is_float64, i
+        self.number, self.name, self.prepare = number, spec.name, getattr(coefficients, spec.name)
+        self.functions = tuple([spec.functions[dtype] for dtype in COMPUTE_TYPES])
+        self.purposes = tuple([tuple(map(specs.purpose, spec.purposes[dtype])) for dtype in COMPUTE_TYPES])
+        for is_float64 in range(2):
+            self.sources[is_float64] = <int>len(self.purposes[is_float64])
+            for i in range(self.sources[is_float64]):
+                self.source[is_float64][i] = <purpose><int>self.purposes[is_float64][i]
+
+
+cdef dict KINDS = {spec.name: Kind(number, spec) for number, spec in enumerate(specs.RANDOM)}
+cdef Kind DROPOUT = KINDS["dropout"]
+
+# The names of the kernels, by compute type.
+cdef tuple FUNCTIONS = tuple([tuple([spec.functions[dtype] for spec in specs.RANDOM]) for dtype in COMPUTE_TYPES])
+
+# The kernels that are built ahead of time, and what draws bits, by compute type, once they are needed.
+cdef list defaults = [None, None]
+cdef draw_t draws[2]
+
+
+cdef Kernels random_kernels(backend, bint is_float64):
+    if backend is None and defaults[is_float64] is not None:
+        return <Kernels>defaults[is_float64]
+    cdef str dtype = COMPUTE_TYPES[is_float64]
+    cdef Kernels kernels = kernels_of("random", <tuple>FUNCTIONS[is_float64], backend, dtype)
+    if draws[is_float64] == NULL:
+        draws[is_float64] = <draw_t><size_t>load_table("draw", dtype)
+    if backend is None:
+        defaults[is_float64] = kernels
+    return kernels
 
 
 cdef class RandomCall(Call):
     """A call, and what its random numbers follow from."""
 
     cdef unsigned long long seed, offset
-    cdef object spec
+    cdef Kind kind
 
-    cdef int start(self, spec, seed, offset, backend, num_threads, stream) except -1:
-        self.spec = spec
+    cdef int start(self, Kind kind, seed, offset, backend, num_threads, stream) except -1:
+        self.kind = kind
         self.seed = whole("seed", seed, "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
         self.offset = whole("offset", offset, "a whole number from 0 to 2**56 - 1", 2**56 - 1, 0)
         return self.begin(backend, num_threads, stream)
 
     cdef str function(self):
         """The name of the rule for the compute type."""
-        return self.spec.functions[self.dtype()]
+        return self.kind.functions[self.has_float64]
 
     cdef int convert(self, tuple values, scalars_t *converted) except -1:
         """Round the rule's coefficients to the compute type, or raise."""
@@ -92,7 +124,7 @@ cdef class RandomCall(Call):
         if converted == NULL:
             return Work(None, self.dtype(), self.seed, self.offset, (), ())
         scalars = tuple([converted.float64[i] if self.has_float64 else converted.float32[i] for i in range(count)])
-        purposes = PURPOSES[self.spec.name, self.dtype()]
+        purposes = self.kind.purposes[self.has_float64]
         return Work(self.function(), self.dtype(), self.seed, self.offset, purposes, scalars)
 
     cdef int run(self, const Py_ssize_t *positions, int narrays, int only_read, scalars_t *scalars) except -1:
@@ -100,9 +132,8 @@ cdef class RandomCall(Call):
 
         No Python code runs behind `expect_unchanged`: what was looked at stays, whether or not it is pinned.
         """
-        cdef str dtype = self.dtype()
-        cdef Kernels kernels = kernels_of("random", <tuple>FUNCTIONS[dtype], self.backend, dtype)
-        cdef tuple purposes = <tuple>PURPOSES[self.spec.name, dtype]
+        cdef Kernels kernels = random_kernels(self.backend, self.has_float64)
+        cdef Kind kind = self.kind
         cdef const array_t *first = &self.looked[positions[0]]
         cdef const array_t *array
         cdef npy_intp strides[64]
@@ -115,13 +146,11 @@ cdef class RandomCall(Call):
         cdef Py_ssize_t units, i
         cdef int axis, threads
         describe(&task, narrays, only_read, self.has_float64)
-        task.kernel = <kernel_t>kernels.load(<int>NUMBERS[self.spec.name], 0)
-        if draws[self.has_float64] == NULL:
-            draws[self.has_float64] = <draw_t><size_t>load_table("draw", dtype)
+        task.kernel = <kernel_t>kernels.load(kind.number, 0)
         task.codecs, task.draw, task.scalars = kernels.codecs, draws[self.has_float64], scalars
-        task.sources = <int>len(purposes)
+        task.sources = kind.sources[self.has_float64]
         for i in range(task.sources):
-            task.source[i] = source_t(self.seed, self.offset, <purpose><int>purposes[i])
+            task.source[i] = source_t(self.seed, self.offset, kind.source[self.has_float64][i])
         for i in range(narrays):
             array = &self.looked[positions[i]]
             views[i] = view_t(array.data, array.strides, array.stored)
@@ -145,12 +174,12 @@ def fill(spec, param, tuple hyperparameters, seed, offset, backend, num_threads,
     cdef Py_ssize_t at_param
     cdef scalars_t scalars
     cdef tuple values
-    call.start(spec, seed, offset, backend, num_threads, stream)
+    call.start(<Kind>KINDS[spec.name], seed, offset, backend, num_threads, stream)
     at_param = call.take(param, "param", True)
     call.hold(cnp.PyArray_SIZE(<ndarray>call.arrays[0]), backend is not None)
     call.check(at_param)
     call.choose_backend()
-    values = getattr(coefficients, spec.name)(STORAGE_NAMES[call.stored[at_param]], *hyperparameters)
+    values = call.kind.prepare(STORAGE_NAMES[call.stored[at_param]], *hyperparameters)
     call.convert(values, &scalars)
     if call.device != HOST:
         work = call.work(&scalars, len(values))
@@ -167,7 +196,7 @@ cdef int fill_by_reference(RandomCall call, tuple values, tuple hyperparameters)
     from fastopt.reference import random as reference  # only here: importing fastopt should not take longer for it
 
     refuse_bfloat16_bits(call.arrays)
-    formula = getattr(reference, call.spec.name)
+    formula = getattr(reference, call.kind.name)
     drawn = formula(shape_of(&call.looked[0]), call.dtype(), call.seed, call.offset, *hyperparameters)
     return store_rounded(<ndarray>call.arrays[0], numpy.clip(drawn, *values[len(values) - 2 :]))
 
@@ -181,7 +210,7 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
     cdef tuple values
     cdef bint is_copy
     given = out
-    call.start(specs.DROPOUT, seed, offset, backend, num_threads, stream)
+    call.start(DROPOUT, seed, offset, backend, num_threads, stream)
     at_x = call.take(x, name, False)
     call.choose_backend()
     at_out = call.take_optional(out, "out", True)
@@ -199,7 +228,7 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
     # A copy keeps all bits, also those of numbers that kernels flush or make quiet.
     is_copy = scale == 1 and p == 0 and (at_out == NONE or call.stored[at_out] == call.stored[at_x])
     if not is_copy:
-        values = coefficients.dropout(call.dtype(), p, scale)
+        values = call.kind.prepare(call.dtype(), p, scale)
     if call.device != HOST:
         if not is_copy:
             call.convert(values, &scalars)
