@@ -1,5 +1,5 @@
 """Writes the CUDA kernels between the norms' sums and elements: all in float64, as ``engine/norm/statistics.c`` and
-``norm_vectors.c`` have it.
+``vectors.c`` have it.
 
 A row is a statistic here. A team of threads fetches a statistic's sums, of which its first thread adds up the parts in
 order, then the channels; and goes on to what elements want to know, rounded to the compute type, once for each.

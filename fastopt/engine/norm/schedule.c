@@ -1,3 +1,4 @@
+/* Runs a norm's call: its units of work, fused or in phases, over threads. */
 #include "core/float_mode.h"
 #include "core/tuning.h"
 #include "norm/apply.h"

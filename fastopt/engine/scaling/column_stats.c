@@ -1,3 +1,4 @@
+/* Computes the statistics of features, by parts of samples and stripes of features. */
 #include "scaling/scaling.h"
 #include "core/float_mode.h"
 #include "core/tuning.h"

@@ -1,3 +1,4 @@
+/* Scales a matrix, and finds out whether all its values are finite. */
 #include "scaling/scaling.h"
 #include "core/float_mode.h"
 #include "core/tuning.h"
