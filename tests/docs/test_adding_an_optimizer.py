@@ -68,7 +68,7 @@ def add(folder: Path) -> tuple[str, ...]:
     return tuple(dict.fromkeys(added.values()))
 
 
-# ci
+@pytest.mark.ci
 @pytest.mark.timeout(900)
 def test_the_page_adds_an_optimizer(tmp_path: Path) -> None:
     for name in COPIED:
