@@ -66,13 +66,13 @@ def test_backends(call, dtype):
 @pytest.mark.parametrize("call", [call for call in CALLS if call.name != "Whitener"], ids=lambda call: call.name)
 def test_layouts(call):
     """All arrays in one layout, and each in another one. Whitening is NumPy's matrix products, which may differ."""
-    for shape in call.small:
-        arrays = call.make(shape, call.dtypes[0])
+    for shape, dtype in itertools.product(call.small, call.dtypes):
+        arrays = call.make(shape, dtype)
         wanted = copies(call.run(copies(arrays)))
         for i, layout in enumerate(LAYOUTS):
             for layouts in ([layout], LAYOUTS[i:] + LAYOUTS[:i]):
                 got = call.run(in_turn(arrays, *layouts))
-                assert_same_bits(got, wanted, f"{shape}, {[each.__name__ for each in layouts]}")
+                assert_same_bits(got, wanted, f"{shape}, {dtype}, {[each.__name__ for each in layouts]}")
 
 
 DIGESTS = """

@@ -41,25 +41,6 @@ def results(x, **options):
     return made
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.__name__)
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_layouts(layout, dtype):
-    for shape in [(1, 1), (1, 9), (9, 1), (2500, 5), (300, 70), (37, 1100)]:
-        x = data(shape, dtype)
-        wanted = results(x)
-        strided = layout(x)
-        assert np.array_equal(strided, x, equal_nan=True)
-        scaler = StandardScaler(nan="ignore").fit(strided)
-        assert_same_bits(
-            vars(scaler._statistics), {n: wanted[f"StandardScaler's {n}"] for n in vars(scaler._statistics)}
-        )
-        for target in (np.ones_like(x), np.asfortranarray(np.ones_like(x))):
-            assert scaler.transform(strided, target) is target
-            assert_same_bits({"y": target}, {"y": wanted["StandardScaler"]}, str(shape))
-        scaler.transform_(strided)
-        assert_same_bits({"y": strided}, {"y": wanted["StandardScaler"]}, str(shape))
-
-
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_backends(dtype):
     for shape in [(1, 1), (9, 5), (2500, 3), (100, 70), (7, 3000)]:
