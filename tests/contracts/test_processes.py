@@ -39,6 +39,7 @@ assert os.read(read, 100) == made()
     run_python(program, PYTHONWARNINGS="ignore")
 
 
+@pytest.mark.ci
 @families
 def test_a_fork_during_calls_of_other_threads(family):
     program = f"""
@@ -54,7 +55,7 @@ def work(mine):
 workers = [threading.Thread(target=work, args=(mine,), daemon=True) for mine in arrays[1:]]
 for worker in workers:  # an error below ends them, too
     worker.start()
-for _ in range(15):
+for _ in range(10):
     child = os.fork()
     if child == 0:
         for _ in range(3):

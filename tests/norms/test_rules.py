@@ -72,6 +72,7 @@ def test_the_bodies_are_compiled_verbatim(storage):
 ELEMENTS = [kernel for kernel in norm_text.TILE_KERNELS if not kernel.reduces]
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("kernel", ELEMENTS, ids=lambda kernel: kernel.name)
 def test_float32_elements_are_computed_in_float32(kernel):
     for variant in kernel.variants:

@@ -666,12 +666,17 @@ def test_killed_at_any_moment(tmp_path, ending):
         for turn in range(40):
             fill(1000 * turn)
             optimizer.save(path)
+            read, write = os.pipe()
             child = os.fork()
             if child == 0:
+                os.write(write, b"begun")
                 for count in range(1000 * turn + 1, 1000 * turn + 1000):
                     fill(count)
                     optimizer.save(path)
                 os._exit(0)
+            os.read(read, 5)
+            os.close(read)
+            os.close(write)
             time.sleep(random.uniform(0, 0.05))
             os.kill(child, signal.SIGKILL)
             assert os.waitpid(child, 0)[1] == signal.SIGKILL
