@@ -248,11 +248,10 @@ def test_kernel_of_another_type(tmp_path: Path) -> None:
 
 
 BAD_OBJECT = """
-from fastopt.rules import update as rules
 from fastopt.backends import numba
 numba.emit = lambda *_: b"no object file" * 50
 numba.load = lambda code: 0
-numba.kernel(rules.rmsprop, "float32", 0)
+numba.kernel("update", "rmsprop", "float32")
 """
 
 
