@@ -17,6 +17,7 @@ from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from libc.math cimport isfinite
 from libc.string cimport memset
+cimport cython
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.call cimport (
@@ -84,6 +85,8 @@ cdef Kernels random_kernels(backend, bint is_float64):
     return kernels
 
 
+@cython.final
+@cython.no_gc
 cdef class RandomCall(Call):
     """A call, and what its random numbers follow from."""
 

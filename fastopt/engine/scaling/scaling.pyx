@@ -8,6 +8,7 @@ from fastopt.engine.core import devices
 from fastopt.errors import BackendUnavailable
 
 from libc.stdlib cimport free, malloc
+cimport cython
 from numpy cimport ndarray
 
 from fastopt.engine.call cimport NONE, Call, Kernels, checked, kernels_of, releases_gil
@@ -60,6 +61,8 @@ cdef extern from "core/scratch_pool.h":
 cdef tuple KERNEL_NAMES = tuple([kernel.name for kernel in KERNELS])
 
 
+@cython.final
+@cython.no_gc
 cdef class ScalingCall(Call):
     """One call: its arrays as they are checked, and the plan that they become."""
 
