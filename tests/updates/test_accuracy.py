@@ -45,6 +45,7 @@ def assert_accurate(case, before, step, got, **options):
         )
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("backend", ["cython", "numba"])
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -66,6 +66,7 @@ def test_every_rule_is_used_and_every_update_has_its_scalars():
             assert update.arrays == FUNCTIONS[name].arrays
 
 
+@pytest.mark.ci
 @pytest.mark.parametrize("name", RULES)
 def test_float32_is_computed_in_float32(name):
     """No double in the machine-independent code of a float32 kernel: it would be slower, and round differently."""
