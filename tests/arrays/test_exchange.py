@@ -23,9 +23,9 @@ from tests.peers import peer
 pytestmark = pytest.mark.peers
 
 torch = peer("torch")
-standing = importlib.import_module("fastopt.torch.standing")
+fingerprints = importlib.import_module("fastopt.torch.fingerprint")
 
-both = pytest.mark.parametrize("kind", [exchange.Standing, standing.StandingBefore])
+both = pytest.mark.parametrize("kind", [exchange.TensorFingerprint, fingerprints.SlowFingerprint])
 
 
 def tensors() -> list[Any]:
@@ -35,7 +35,7 @@ def tensors() -> list[Any]:
 def test_this_pytorch_has_a_table() -> None:
     """Without one, no test here would see what it is for."""
     assert exchange.has_table()
-    assert standing.Standing is exchange.Standing
+    assert fingerprints.TensorFingerprint is exchange.TensorFingerprint
 
 
 @both
@@ -73,16 +73,16 @@ def test_a_change_is_seen(kind: Any, change: Callable[[Any], Any]) -> None:
 @both
 def test_what_has_no_memory_can_not_be_looked_at(kind: Any) -> None:
     for odd in (torch.ones(3).to_sparse(), torch.ones(3, device="meta")):
-        if kind is exchange.Standing or odd.layout is not torch.strided:
+        if kind is exchange.TensorFingerprint or odd.layout is not torch.strided:
             with pytest.raises(RuntimeError):
                 kind([torch.ones(3), odd])
-    assert standing.standing([torch._neg_view(torch.ones(3))]) is None
+    assert fingerprints.fingerprint([torch._neg_view(torch.ones(3))]) is None
 
 
 def test_what_is_no_tensor_is_not_looked_at() -> None:
     with pytest.raises(RuntimeError, match="tensor 1 has no memory of its own"):
-        exchange.Standing([torch.ones(3), np.ones(3)])
-    assert not exchange.Standing([torch.ones(3)]).holds([None])
+        exchange.TensorFingerprint([torch.ones(3), np.ones(3)])
+    assert not exchange.TensorFingerprint([torch.ones(3)]).holds([None])
 
 
 def test_an_update_takes_hold_of_a_tensor_and_lets_it_go() -> None:
@@ -163,9 +163,9 @@ def test_a_tensor_that_has_been_transposed_in_its_place_is_refused_by_an_optimiz
     assert torch.equal(whole, before)
 
 
-@pytest.mark.parametrize("kind", ["Standing", "StandingBefore"])
+@pytest.mark.parametrize("kind", ["TensorFingerprint", "SlowFingerprint"])
 def test_steps_are_the_same_however_tensors_are_looked_at(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(standing, "Standing", getattr(standing, kind))
+    monkeypatch.setattr(fingerprints, "TensorFingerprint", getattr(fingerprints, kind))
     ours = importlib.import_module("fastopt.torch")
     params = [torch.nn.Parameter(torch.ones(3)) for _ in range(2)]
     optimizer = ours.SGD(params, lr=0.25)

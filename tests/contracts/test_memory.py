@@ -145,7 +145,7 @@ def tensors_of_pytorch() -> Call:
     tensors = [torch.ones(3, 5), torch.ones(7)]
 
     def look() -> None:
-        assert exchange.Standing(tensors).holds(tensors)
+        assert exchange.TensorFingerprint(tensors).holds(tensors)
         fastopt.sgd(torch.ones(1000), torch.ones(1000), lr=0.5)
 
     return look

@@ -12,10 +12,10 @@ from fastopt.backends.cython import built_isas
 from fastopt.codegen.norm import TILE_KERNELS
 from fastopt.codegen.parse import parse_functions, rules_of
 from fastopt.codegen.random import random_rules_of
-from fastopt.codegen.scaling import SCALING_KERNELS
 from fastopt.rules import random as random_rules
 from fastopt.rules import update as update_rules
 from fastopt.specs.kernels import KERNEL_TYPES
+from fastopt.specs.scaling import SCALING_KERNELS
 from tests.support import run_python
 
 #: Prints all addresses: by family and type, and then by the kernel's name.
