@@ -9,6 +9,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
+from fastopt.specs.c_header import c_specs
 from tests.support import ROOT
 
 PROGRAM = """
@@ -35,8 +36,9 @@ def codecs(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("codecs")
     (folder / "codecs_alone.c").write_text(PROGRAM)
     options = ["-std=c11", "-O2", "-shared", "-fPIC", f"-DCOMPUTE_FLOAT64={int(request.param == np.float64)}"]
-    include = f"-I{ROOT / 'fastopt' / 'engine'}"
-    subprocess.run(["gcc", *options, include, "-o", "codecs.so", "codecs_alone.c"], check=True, cwd=folder)
+    (folder / "fastopt_specs.h").write_text(c_specs())
+    include = [f"-I{ROOT / 'fastopt' / 'engine'}", "-I."]
+    subprocess.run(["gcc", *options, *include, "-o", "codecs.so", "codecs_alone.c"], check=True, cwd=folder)
     return ctypes.CDLL(str(folder / "codecs.so")), request.param
 
 

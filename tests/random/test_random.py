@@ -15,6 +15,7 @@ from fastopt.backends import load_kernel
 from fastopt.coefficients import random as random_scalars
 from fastopt.reference import random as random_reference
 from fastopt.reference.random import DROPOUT, INITIAL, bits, philox
+from fastopt.specs.c_header import c_specs
 from tests.support import ROOT, assert_same_bits
 
 #: Of the authors' library, Random123: counter, key, and what becomes of them.
@@ -67,8 +68,9 @@ def draw(tmp_path_factory):
     """What draws bits, compiled by itself: for places that no array has which fits into memory."""
     folder = tmp_path_factory.mktemp("draw")
     (folder / "draw_alone.c").write_text(PROGRAM)
-    include = f"-I{ROOT / 'fastopt' / 'engine'}"
-    command = ["gcc", "-std=c11", "-O1", "-shared", "-fPIC", include, "-o", "draw.so", "draw_alone.c"]
+    (folder / "fastopt_specs.h").write_text(c_specs())
+    include = [f"-I{ROOT / 'fastopt' / 'engine'}", "-I."]
+    command = ["gcc", "-std=c11", "-O1", "-shared", "-fPIC", *include, "-o", "draw.so", "draw_alone.c"]
     subprocess.run(command, check=True, cwd=folder)
     function = ctypes.CDLL(str(folder / "draw.so")).draw
     function.argtypes = [ctypes.c_uint64, ctypes.c_ssize_t, ctypes.c_uint64, ctypes.c_uint64, ctypes.c_void_p]
