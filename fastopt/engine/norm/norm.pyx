@@ -785,7 +785,7 @@ cdef object run_addition(NormCall call, op direction, tuple given, dict position
 cdef tuple run_on_device(
     NormCall call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
 ):
-    """Hand a checked call to the device's side of the house: arrays by their roles, results with names and shapes."""
+    """Hand a checked call to the CUDA dispatch: arrays by their roles, results with names and shapes."""
     cdef Py_ssize_t position, axis
     cdef list labels = []
     norms = devices.dispatch("norm")

@@ -193,7 +193,7 @@ cdef int run_list(list_t *todo, Py_ssize_t units, int threads, bint is_tiled, bi
 cdef int run_on_device(
     Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, trace, backend, stream
 ) except -1:
-    """Plan the jobs, as for the engine, and hand them to the device's side of the house."""
+    """Plan the jobs, as for the engine, and hand them to the CUDA dispatch."""
     cdef list jobs = []
     cdef Py_ssize_t tensor, i
     cdef int is_float64 = intake.has_float64
@@ -215,7 +215,7 @@ cdef int run_on_device(
 
 
 cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
-    """One tensor's job as the device's side takes it (`fastopt.device.update.Job`); None if it has no elements."""
+    """One tensor's job as the CUDA dispatch takes it (`fastopt.device.update.Job`); None if it has no elements."""
     cdef task_t task
     cdef layout_t layout
     cdef job_t job
