@@ -120,9 +120,10 @@ def test_outs_that_are_x(kind):
     assert scaler.transform(read, x) is x
     assert np.array_equal(x, y)
     x = data()
+    y = scaler.transform(x[:1])  # by itself: BLAS, which whitens, may round a row of several in another way
     row = np.lib.stride_tricks.as_strided(x, (1, 3), (72, 8))
     assert scaler.transform(x[:1], row) is row
-    assert np.array_equal(x[:1], y[:1])
+    assert np.array_equal(x[:1], y)
 
 
 @kinds
