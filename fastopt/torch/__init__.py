@@ -11,7 +11,7 @@ What all of them share
 ======================
 **The same classes.** Arguments, their order and defaults, param groups, state and its names are those of the class of
 the same name in ``torch.optim``, which is a base class: schedulers, ``GradScaler``, hooks and state dicts know no
-difference. A state dict of either can be loaded into the other. (Lion, which PyTorch has not, has AdamW's ways.)
+difference. A state dict of either can be loaded into the other. (PyTorch has no Lion.)
 
 **One call.** All parameters in the host's memory are updated by one call of the engine, on as many threads as
 `fastopt.set_num_threads` says; those on CUDA devices by one launch for each group, dtype and number of steps made. A
