@@ -364,10 +364,6 @@ cdef class Plan:
         """
         self.nwatched = len(self.state_arrays)
 
-    def set_average_decay(self, decay):
-        """Let averages keep another part of themselves, from the next step on."""
-        self.convert_average(AVERAGE.prepare(decay), decay)
-
     @property
     def groups(self):
         """The group of each tensor, for which ``choose`` is asked."""
