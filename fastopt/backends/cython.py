@@ -1,4 +1,4 @@
-"""The kernels that the build compiled ahead of time, in the variant for this processor's instruction set."""
+"""The kernels that were compiled ahead of time, built for this processor's instruction set."""
 
 from __future__ import annotations
 

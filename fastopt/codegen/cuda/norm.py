@@ -5,7 +5,8 @@ say (`places`): a mean has stride 0 wherever its statistic goes on. Sums are the
 ``engine/core/sum_tree.h``, and so have the bits of the host: parts of 2,048, lanes of 16, groups of 8 terms in the
 compute type, then float64.
 
-As in `to_cuda`, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists are globals.
+As in codegen/cuda/update.py, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists
+are globals.
 """
 
 from __future__ import annotations

@@ -4,8 +4,9 @@ Of four elements that stand together in C order, whose bits are one counter's wo
 the kernel of arrays that are one contiguous run in that order. Elsewhere a thread finds an element along a number of
 axes, and draws four words for the one that it uses.
 
-As in `to_cuda`, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists are globals.
-The kernels' own names end in an underscore, or in one and a digit, or are those of `cuda_places`: no name of a rule is.
+As in codegen/cuda/update.py, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists
+are globals. The kernels' own names end in an underscore, or in one and a digit, or are those of `cuda_places`: no name
+of a rule is.
 """
 
 from __future__ import annotations

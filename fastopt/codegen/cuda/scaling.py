@@ -3,7 +3,8 @@
 A thread has a feature and goes along its samples: the feature's values stay in registers. What it gathers is the fixed
 tree of ``engine/scaling/scaling.h``, and so has the host's bits.
 
-As in `to_cuda`, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists are globals.
+As in codegen/cuda/update.py, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists
+are globals.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 /* How many threads a call may use: what the machine, the container and the user allow. */
-#ifndef FASTOPT_THREAD_LIMITS_H
-#define FASTOPT_THREAD_LIMITS_H
+#ifndef FASTOPT_LIMITS_H
+#define FASTOPT_LIMITS_H
 #include <stddef.h>
 
 /* Read the cgroup quota. */
