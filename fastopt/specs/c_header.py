@@ -5,20 +5,42 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from .dtypes import STORAGES
-from .norms import AHEAD, ARRAYS, LAYOUTS, MAX_PARAMETERS, OPS, STRIPE, TILE_KERNELS, VARIANTS, Reduction
+from .norms import (
+    AHEAD,
+    ARRAYS,
+    LAYOUTS,
+    NONTEMPORAL,
+    OPS,
+    PARAMETER,
+    SIZES,
+    SLOTS,
+    STEP,
+    STRIPE,
+    SUM,
+    SUM_STEP,
+    TILE_COLUMNS,
+    TILE_KERNELS,
+    TILE_ROWS,
+    VARIANTS,
+    WORK,
+    Reduction,
+)
 from .random import PURPOSES
 from .scaling import SCALES, SCALING_KERNELS, STATISTICS
 from .sums import GROUP, LANES, PART
 
-#: What stands for a kernel that there is none of: their number.
-NO_KERNEL = "TILE_KERNELS"
+#: A position among a norm kernel's arrays, and among its sizes.
+SLOT = {"ARRAYS": len(ARRAYS), "PARAMETER": PARAMETER, "SUM": SUM, "WORK": WORK, "SLOTS": SLOTS}
+SIZE = {
+    "TILE_ROWS": TILE_ROWS, "TILE_COLUMNS": TILE_COLUMNS, "STEP": STEP, "SUM_STEP": SUM_STEP,
+    "NONTEMPORAL": NONTEMPORAL, "AHEAD": AHEAD, "SIZES": SIZES,
+}  # fmt: skip
 
 
 def c_specs() -> str:
     """Return the text of the header."""
     sizes = ", ".join(str(storage.size) for storage in STORAGES)
     largest = ", ".join(storage.largest.hex() for storage in STORAGES)
-    variants = [f"{name} = {bits}" for name, bits in VARIANTS.items()]
     apply = {name: [_kernel(op.apply.get(each)) for each in LAYOUTS] for name, op in OPS.items()}
     reduce = {name: [_reduction(op.reduce.get(each)) for each in LAYOUTS] for name, op in OPS.items()}
     parts = [
@@ -31,9 +53,11 @@ def c_specs() -> str:
         _constants({"GROUP": GROUP, "LANES": LANES, "PART": PART}),
         "/* Norms (specs/norms.py): a kernel's arrays and sizes, kernels and their variants, layouts and passes. */",
         _constants({"STRIPE": STRIPE}),
-        _slots(),
-        _enum("tile_kernel", [kernel.name.upper() for kernel in TILE_KERNELS], NO_KERNEL),
-        _enum("variant", variants, f"VARIANTS = {2 ** (len(VARIANTS) - 1)}"),
+        _enum("slot", [*map(str.upper, ARRAYS), *_numbered(SLOT)]),
+        _enum("size", _numbered(SIZE)),
+        _enum("tile_kernel", [kernel.name.upper() for kernel in TILE_KERNELS], "TILE_KERNELS"),
+        _constants({"NO_KERNEL": len(TILE_KERNELS)}),
+        _enum("variant", _numbered(VARIANTS), f"VARIANTS = {2 ** (len(VARIANTS) - 1)}"),
         _enum("layout", LAYOUTS, "LAYOUTS"),
         _enum("op", list(OPS), "OPS"),
         _enum("reducer", [f"REDUCE_{name.upper()}" for name in Reduction._fields], "REDUCERS"),
@@ -59,17 +83,13 @@ def _constants(values: Mapping[str, int]) -> str:
     return "\n".join(f"#define {name} {value}" for name, value in values.items())
 
 
-def _slots() -> str:
-    """What stands where in a norm kernel's arrays and sizes."""
-    arrays = [name.upper() for name in ARRAYS]
-    places = [f"PARAMETER = {len(arrays)}", f"SUM = PARAMETER + {MAX_PARAMETERS}", "WORK = SUM + 2"]
-    sizes = ["TILE_ROWS", "TILE_COLUMNS", "STEP", "SUM_STEP = STEP + ARRAYS", "NONTEMPORAL", f"AHEAD = {AHEAD}"]
-    slots = _enum("slot", [*arrays, f"ARRAYS = {len(arrays)}", *places], "SLOTS")
-    return f"{slots}\n\n{_enum('size', sizes, 'SIZES = AHEAD + ARRAYS')}"
+def _numbered(values: Mapping[str, int]) -> list[str]:
+    """The members of an enum that have these numbers."""
+    return [f"{name} = {value}" for name, value in values.items()]
 
 
 def _kernel(name: str | None) -> str:
-    return NO_KERNEL if name is None else name.upper()
+    return "NO_KERNEL" if name is None else name.upper()
 
 
 def _reduction(reduction: Reduction | None) -> str:

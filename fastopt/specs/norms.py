@@ -18,12 +18,14 @@ MAX_PARAMETERS = 5
 PARAMETER = len(ARRAYS)
 SUM = PARAMETER + MAX_PARAMETERS
 WORK = SUM + 2
+SLOTS = WORK + 1
 
 #: The sizes of a tile: rows, columns, each array's distance from row to row, and options.
 TILE_ROWS, TILE_COLUMNS, STEP = range(3)
 SUM_STEP = STEP + len(ARRAYS)
 NONTEMPORAL = SUM_STEP + 1
 AHEAD = NONTEMPORAL + 1
+SIZES = AHEAD + len(ARRAYS)
 
 #: Columns of rows whose lanes take turns, kept together: their groups' sums wait on the stack.
 STRIPE = 64

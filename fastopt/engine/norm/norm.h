@@ -88,7 +88,7 @@ typedef struct norm {
     int nontemporal_blocks;   /* or kernels can't, and codecs do, from blocks */
     double cached_fraction;   /* the fraction of the results that are written with plain stores all the same */
     int exceeds_l2;           /* what is read does not fit a core's own caches */
-    enum tile_kernel reductions[REDUCERS][STATISTICS_PASSES], apply; /* the kernels of the op; TILE_KERNELS: none */
+    enum tile_kernel reductions[REDUCERS][STATISTICS_PASSES], apply; /* the kernels of the op; NO_KERNEL: none */
     int reduce_variant;       /* of the first pass */
 
     /* Filled in after plan_norm, by the caller again: what the plan needs. */

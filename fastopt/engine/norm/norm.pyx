@@ -47,7 +47,7 @@ cdef extern from "norm/tile_kernel.h" nogil:
         DRESIDUAL
         ARRAYS
         PARAMETER_TERMS
-        TILE_KERNELS
+        NO_KERNEL
         WITH_RELU
         WITH_RESIDUAL
     ctypedef void (*tile_kernel_t)(void **, const Py_ssize_t *) noexcept
@@ -381,10 +381,10 @@ cdef class NormCall(Call):
             for statistics_pass in range(STATISTICS_PASSES):
                 norm.reduce_kernels[reducer][statistics_pass] = NULL
                 kernel = norm.reductions[reducer][statistics_pass]
-                if kernel != TILE_KERNELS and (kernels.is_ahead_of_time or reducer == REDUCE_PARTIAL):
+                if kernel != NO_KERNEL and (kernels.is_ahead_of_time or reducer == REDUCE_PARTIAL):
                     variant = norm.reduce_variant if statistics_pass == FIRST_PASS else 0
                     norm.reduce_kernels[reducer][statistics_pass] = <tile_kernel_t>kernels.load(kernel, variant)
-        if norm.apply != TILE_KERNELS:
+        if norm.apply != NO_KERNEL:
             norm.apply_kernel = <tile_kernel_t>kernels.load(norm.apply, norm.variant)
         if norm.layout_ == ROWS and norm.op_ == BACKWARD:
             norm.parameters_kernel = <tile_kernel_t>kernels.load(PARAMETER_TERMS, norm.reduce_variant)

@@ -16,7 +16,7 @@ static inline int reduces_deviations(const norm_t *norm)
 
 static inline int reduces_nothing(const norm_t *norm)
 {
-    return norm->reductions[REDUCE_PARTIAL][FIRST_PASS] == TILE_KERNELS;
+    return norm->reductions[REDUCE_PARTIAL][FIRST_PASS] == NO_KERNEL;
 }
 
 /* True if a statistic belongs to one channel, and no channel has another one: its gradients are known as soon as its

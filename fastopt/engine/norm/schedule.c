@@ -65,7 +65,7 @@ static int finish_groups(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptr
 static void apply_channels(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel,
                            ptrdiff_t begin, ptrdiff_t end)
 {
-    if (norm->apply == TILE_KERNELS)
+    if (norm->apply == NO_KERNEL)
         return;
     if (norm->layout == NCHW)
         apply_region(norm, thread, o, channel, end_channel, begin, end);
@@ -288,7 +288,7 @@ static void run_channels(norm_t *norm, int threads)
             if (!schedule.finishes)
                 run_parallel(&schedule, finish_units, groups, finishing_threads);
         } while (second);
-    if (norm->apply != TILE_KERNELS)
+    if (norm->apply != NO_KERNEL)
         apply_in_order(&schedule, threads);
 }
 
