@@ -9,7 +9,10 @@ from dataclasses import dataclass
 ROWS, COLUMNS, STEP = range(3)
 
 #: Rows that pass while the values of a column that they change stay in registers.
-GROUP = 8
+BLOCK_ROWS = 8
+
+#: The arguments that are the same for all columns.
+SHARED_BY_COLUMNS = ("one",)
 
 
 @dataclass(frozen=True)
@@ -24,10 +27,6 @@ class ScalingKernel:
     by_row: bool = False
     #: True if all is computed in float64, whatever x is.
     wide: bool = False
-
-    def uniform(self, name: str) -> bool:
-        """Return whether a value is the same for all columns."""
-        return name == "one"
 
 
 #: A position is a kernel's number in C.

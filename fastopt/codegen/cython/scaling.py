@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import textwrap
 
-from fastopt.specs.scaling import COLUMNS, GROUP, ROWS, SCALING_KERNELS, STEP, ScalingKernel
+from fastopt.specs.scaling import BLOCK_ROWS, COLUMNS, ROWS, SCALING_KERNELS, SHARED_BY_COLUMNS, STEP, ScalingKernel
 
 from ..parse import Function, parse_functions
 from ..scaling import element
 from .loops import preamble
 from .update import header
 
-#: Where little is done with an element, rows are prefetched so many groups before they are read. To look through 256 MB
+#: Where little is done with an element, rows are prefetched so many blocks before they are read. To look through 256 MB
 #: and then scale it takes 1.96 times as long as to scale alone, so; without, 2.11.
-GROUPS_AHEAD = 4
+BLOCKS_AHEAD = 4
 
 
 def scaling_module(source: str, dtype: str) -> str:
@@ -43,11 +43,11 @@ class _Kernel:
         self.name = kernel.name
         self.function = function
         self.real, self.pointer = ("double", "sums_t") if kernel.wide else ("real", "run_t")
-        self.uniform = [name for name in function.scalars if kernel.by_row or kernel.uniform(name)]
+        self.uniform = [name for name in function.scalars if kernel.by_row or name in SHARED_BY_COLUMNS]
 
     def text(self) -> str:
         """All loops, and the kernel that calls them."""
-        loops = [self.rows(GROUP), self.rows(1)] if self.kernel.stats else [self.rows(1)]
+        loops = [self.rows(BLOCK_ROWS), self.rows(1)] if self.kernel.stats else [self.rows(1)]
         return "\n\n".join([*loops, self.whole()])
 
     def rows(self, count: int) -> str:
@@ -79,17 +79,17 @@ class _Kernel:
             array = f"(<{self.pointer}>arrays[{i}])"
             given.append(f"{array}[{'r' if self.kernel.by_row else '0'}]" if name in self.uniform else array)
         called = f"(sizes[{COLUMNS}], <run_t>arrays[0] + r * sizes[{STEP}], sizes[{STEP}], {', '.join(given)})"
-        ahead = f"<run_t>arrays[0] + (r + {GROUPS_AHEAD * GROUP} + k) * sizes[{STEP}]"
+        ahead = f"<run_t>arrays[0] + (r + {BLOCKS_AHEAD * BLOCK_ROWS} + k) * sizes[{STEP}]"
         prefetches = (
-            f"        for k in range({GROUP}):\n"
+            f"        for k in range({BLOCK_ROWS}):\n"
             f"            prefetch_l1({ahead}, sizes[{COLUMNS}] * <Py_ssize_t>sizeof(real))\n"
         )
-        groups = (
-            f"    while r + {GROUP} <= sizes[{ROWS}]:\n{prefetches * (not self.kernel.wide)}"
-            f"        {self.name}_{GROUP}{called}\n        r += {GROUP}\n"
+        blocks = (
+            f"    while r + {BLOCK_ROWS} <= sizes[{ROWS}]:\n{prefetches * (not self.kernel.wide)}"
+            f"        {self.name}_{BLOCK_ROWS}{called}\n        r += {BLOCK_ROWS}\n"
         )
         return (
             f"cdef void {self.name}_kernel(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t r = 0, k\n{groups if self.kernel.stats else ''}"
+            f"    cdef Py_ssize_t r = 0, k\n{blocks if self.kernel.stats else ''}"
             f"    while r < sizes[{ROWS}]:\n        {self.name}_1{called}\n        r += 1"
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from fastopt.specs.scaling import COLUMNS, ROWS, SCALING_KERNELS, STEP, ScalingKernel
+from fastopt.specs.scaling import COLUMNS, ROWS, SCALING_KERNELS, SHARED_BY_COLUMNS, STEP, ScalingKernel
 
 from ..parse import Function, parse_functions
 from ..scaling import element
@@ -32,7 +32,7 @@ def _row(kernel: ScalingKernel, function: Function) -> str:
     Not of several rows, as in Cython: they might overlap the columns' values in so many ways that LLVM does not look,
     and makes no vector instructions (200,000 x 64, two threads: 17 ms, not 4.8).
     """
-    uniform = [name for name in function.scalars if kernel.by_row or kernel.uniform(name)]
+    uniform = [name for name in function.scalars if kernel.by_row or name in SHARED_BY_COLUMNS]
     lines = [f"{name} = {name}_{'' if name in uniform else '[i_]'}" for name in function.scalars]
     made = element(kernel, function, "float64(x_[i_])" if kernel.wide else "x_[i_]")
     lines += [f"{', '.join(kernel.stats) or 'x_[i_]'} = {made}"]
@@ -50,9 +50,9 @@ def _whole(kernel: ScalingKernel, function: Function, dtype: str) -> str:
     given = []
     for i, name in enumerate(function.scalars, 1):
         along = "rows_" if kernel.by_row else "columns_"
-        length = "1" if kernel.uniform(name) else along
+        length = "1" if name in SHARED_BY_COLUMNS else along
         lines += [f"{name}_ = carray(arrays_[{i}], {length}, {real})"]
-        index = "[r_]" if kernel.by_row else "[0]" if kernel.uniform(name) else ""
+        index = "[r_]" if kernel.by_row else "[0]" if name in SHARED_BY_COLUMNS else ""
         given += [f"{name}_{index}"]
     lines += ["for r_ in range(rows_):", f"    row_(columns_, x_[r_ * step_ :], {', '.join(given)})"]
     return f"@tile_kernel_of\ndef kernel(arrays_, sizes_):\n{textwrap.indent(chr(10).join(lines), '    ')}\n"
