@@ -11,13 +11,13 @@ from fastopt.backends.protocol import HostBackend
 from fastopt.common.messages import brief
 from fastopt.engine.core import devices
 from fastopt.errors import BackendUnavailable
-from fastopt.specs.backends import MODULES, NAMES
+from fastopt.specs.backends import BACKENDS, MODULES
 
 
 def find_backend(name: str) -> ModuleType:
     """Return a backend's module, or raise what says why there is none and what to do."""
     if name not in MODULES:
-        raise ValueError(f"backend is {brief(name)}; expected None or one of {', '.join(map(repr, NAMES))}")
+        raise ValueError(f"backend is {brief(name)}; expected None or one of {', '.join(map(repr, BACKENDS))}")
     try:
         return import_module(MODULES[name])
     except BackendUnavailable:

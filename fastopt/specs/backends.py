@@ -6,4 +6,4 @@ from __future__ import annotations
 MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba", "cuda": "fastopt.backends.cuda"}
 
 #: All of them: "reference" computes the plain formulas of fastopt/reference/ with NumPy.
-NAMES = (*MODULES, "reference")
+BACKENDS = (*MODULES, "reference")

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastopt.common.messages import brief
 from fastopt.engine.core.hyperparameters import whole
-from fastopt.specs.backends import NAMES
+from fastopt.specs.backends import BACKENDS
 
 
 def check_backend(given: Any) -> None:
@@ -15,8 +15,8 @@ def check_backend(given: Any) -> None:
         return
     if not isinstance(given, str):
         raise TypeError(f"backend is {brief(given)}, a {type(given).__name__}; expected None or a string")
-    if given not in NAMES:
-        raise ValueError(f"backend is {brief(given)}; expected None or one of {', '.join(map(repr, NAMES))}")
+    if given not in BACKENDS:
+        raise ValueError(f"backend is {brief(given)}; expected None or one of {', '.join(map(repr, BACKENDS))}")
 
 
 def check_num_threads(given: Any) -> None:
