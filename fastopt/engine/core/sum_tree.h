@@ -1,6 +1,6 @@
 /* The fixed tree of a sum. Whatever the layout of the memory and the number of threads, terms are added in this
- * order, so that the bits of a result never change. These numbers are a part of the results: they are not for
- * tuning.
+ * order, so that the bits of a result never change. The numbers here, and GROUP, LANES and PART of
+ * fastopt/specs/sums.py, are a part of the results: they are not for tuning.
  *
  * A sum over space (or, without space, over a group's channels) has parts of PART elements. In a part, element i
  * belongs to lane i % LANES. A lane adds GROUP terms in their own type, and then adds that to its sum, which is

@@ -1,5 +1,7 @@
-/* Every threshold and block size of the engine, with the measurement that it follows from. None of them changes a
- * bit of a result: those that would are in sum_tree.h. Where a comment names no processor, none was recorded.
+/* The thresholds and block sizes of the engine, with the measurement that each follows from. None of them changes a
+ * bit of a result: those that would are in sum_tree.h and fastopt/specs/sums.py. STRIPE, which the writers of kernels
+ * need too, is in fastopt/specs/norms.py; sizes that only kernels have are in fastopt/codegen, beside the loops that
+ * they belong to. Where a comment names no processor, none was recorded.
  *
  * The sizes of caches are constants. The C library gives the third-level cache of a whole socket (384 MiB where the
  * cores of a virtual machine share 32), so that it is no measure of what a process can use. */
