@@ -86,7 +86,9 @@ def preamble(storage: str) -> str:
     if STORAGE[storage].compute == storage:
         return PREAMBLE.format(stripe=STRIPE, c_element="real_t", element="real", loaded="(x)", stored="(x)")
     loaded, stored = f"from_{storage}(x)", f"to_{storage}(x)"
-    return PREAMBLE.format(stripe=STRIPE, c_element="uint16_t", element="unsigned short", loaded=loaded, stored=stored)
+    element = f"{STORAGE[storage].bits}_t"
+    text = PREAMBLE.format(stripe=STRIPE, c_element=element, element=element, loaded=loaded, stored=stored)
+    return f"from libc.stdint cimport {element}\n\n{text}"
 
 
 def pointer(name: str) -> str:

@@ -21,7 +21,7 @@ from numpy cimport ndarray, npy_intp
 from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport HOST, Intake, array_t
 from fastopt.engine.update.job cimport (
-    BFLOAT16, FLOAT16, FLOAT32, FLOAT64, LARGEST_CHUNK, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
+    FLOAT64, LARGEST_CHUNK, STORAGES, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
     number_units, plan_job, thread_scratch_t, run_units, storage,
     storage_size, task_t, view_t,
 )
@@ -148,7 +148,7 @@ cdef int check_arrays(const rule_t *rule, const fastopt_tensor *tensor) noexcept
     if tensor.arrays == NULL or tensor.storages == NULL:
         return FASTOPT_NULL_POINTER
     for i in range(rule.seen.narrays):
-        if tensor.storages[i] not in (FLOAT32, FLOAT64, FLOAT16, BFLOAT16):
+        if not 0 <= tensor.storages[i] < STORAGES:
             return FASTOPT_UNKNOWN_STORAGE
     for i in range(rule.seen.narrays if tensor.count else 0):
         if tensor.arrays[i] == NULL:
@@ -267,7 +267,7 @@ cdef const char *message(int error) noexcept nogil:
     if error == FASTOPT_NEGATIVE_SIZE:
         return "a number of elements, tensors or threads is negative"
     if error == FASTOPT_UNKNOWN_STORAGE:
-        return "a storage is none of float32, float64, float16 and bfloat16"
+        return "a storage is not one of fastopt_storage"
     if error == FASTOPT_MISALIGNED:
         return "an array is not aligned to its elements"
     if error == FASTOPT_OVERLAP:

@@ -12,6 +12,7 @@ cdef extern from "core/kernel.h" nogil:
         FLOAT64
         FLOAT16
         BFLOAT16
+        STORAGES
     int MAX_ARRAYS
     int MAX_SCALARS
     Py_ssize_t storage_size(storage)
