@@ -7,10 +7,15 @@ from typing import IO, Any, TypeAlias
 
 import numpy as np
 
+from fastopt.specs.dtypes import STORAGES
+
 Values: TypeAlias = np.ndarray[Any, Any]
 
 #: Arrays by the names that they have in files.
 Arrays: TypeAlias = dict[str, Values]
+
+#: What holds the numbers of storage types that NumPy lacks, by their names.
+BITS = {storage.name: np.dtype(storage.bits) for storage in STORAGES if storage.bits}
 
 #: Bytes that are read or written at once.
 PART = 1 << 20
@@ -18,7 +23,8 @@ PART = 1 << 20
 
 def dtype_of(array: Values) -> np.dtype[Any]:
     """Return the dtype of an array in files: NumPy knows no bfloat16, which is stored as uint16 as nothing else is."""
-    return np.dtype(np.uint16) if array.dtype.name == "bfloat16" else array.dtype
+    dtype: np.dtype[Any] = array.dtype
+    return BITS.get(dtype.name, dtype)
 
 
 def parts_of(array: Values) -> Iterator[bytes]:
