@@ -16,8 +16,8 @@ class Loop:
     kernel: TileKernel
     variant: int
     function: Function
-    #: True if the arrays store bfloat16, which has no non-temporal stores.
-    bfloat16: bool = False
+    #: True if the arrays store another type than the compute type. Kernels of it have no non-temporal stores.
+    converts: bool = False
 
     @property
     def name(self) -> str:
@@ -69,10 +69,10 @@ class Loop:
         return tuple(zip(self.function.scalars, self.kernel.along, strict=True))
 
 
-def loops(functions: dict[str, Function], bfloat16: bool = False) -> list[Loop]:
+def loops(functions: dict[str, Function], converts: bool = False) -> list[Loop]:
     """Return every kernel in each of its variants."""
     return [
-        Loop(kernel, variant, functions[kernel.function], bfloat16)
+        Loop(kernel, variant, functions[kernel.function], converts)
         for kernel in TILE_KERNELS
         for variant in kernel.variants
     ]

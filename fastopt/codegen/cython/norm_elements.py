@@ -25,7 +25,7 @@ def elements(loop: Loop) -> str:
     parts = [_row(loop)]
     if strips:
         parts += [_strip(loop, nontemporal=False)]
-    if not loop.bfloat16:
+    if not loop.converts:
         parts += [_nontemporal(loop)]
         parts += [_strip(loop, nontemporal=True)] * strips
     return "\n\n".join(parts) + (
@@ -40,7 +40,7 @@ def elements(loop: Loop) -> str:
 def _store(loop: Loop, nontemporal: str, plain: str, given: str, indent: int) -> str:
     """The call of the loop with non-temporal stores, if the kernel is asked for these, or else of the one without."""
     called = f"{loop.name}_{plain}({given})\n"
-    if not loop.bfloat16:
+    if not loop.converts:
         called = f"if sizes[{NONTEMPORAL}]:\n    {loop.name}_{nontemporal}({given})\nelse:\n    {called}"
     return textwrap.indent(called, " " * indent)
 
