@@ -49,6 +49,7 @@ from tests.contracts.families import CALLS
 pretend_cpu_limit(3)
 call = next(call for call in CALLS if call.family == {family!r})
 stop, arrays = threading.Event(), [call.make(call.large[0], "f4") for _ in range(3)]
+call.run(arrays[0])  # what it imports, no other thread does meanwhile: Python's locks of imports stay locked in a child
 def work(mine):
     while not stop.is_set():
         call.run(mine)
