@@ -51,7 +51,7 @@ def test_mixed_precision(generation):
 @shapes
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_function_that_a_users_rule_may_call(shape, dtype):
-    rule = of_every_function.update
+    rule = of_every_function._spec.only
     kernel = cuda.Kernel(rule.rule, 0, (dtype,) * len(rule.arrays), dtype, SHAPES[shape])
     assert (".f64" in check(kernel, (9, 0), most_registers=128)) == (dtype == "float64")
 
@@ -118,7 +118,7 @@ def test_machine_code_is_kept(tmp_path, monkeypatch):
     assert name.encode() in binary
     assert cuda.machine_code(kernel, (9, 0)) == (binary, name)
     assert len(linked) == 1
-    for other, generation in ((kernel, (8, 0)), (kernel._replace(form=0), (9, 0)), (kernel_of("momentum"), (9, 0))):
+    for other, generation in ((kernel, (8, 0)), (kernel._replace(variant=0), (9, 0)), (kernel_of("momentum"), (9, 0))):
         assert cuda.machine_code(other, generation)[0] != binary
     assert len(linked) == 4
     (kept,) = (path for path in (tmp_path / "cache").iterdir() if binary in path.read_bytes())
@@ -163,7 +163,7 @@ def users(param, grad, m, /, lr, beta=0.9, weight_decay=0.01):
 
 @shapes
 def test_a_rule_of_a_users(shape):
-    kernel = cuda.Kernel(users.update.rule, 0, ("float32",) * 3, "float32", SHAPES[shape])
+    kernel = cuda.Kernel(users._spec.only.rule, 0, ("float32",) * 3, "float32", SHAPES[shape])
     assert ".f64" not in check(kernel, (9, 0))
 
 
