@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import Cython
 import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
@@ -124,8 +125,15 @@ def engine_modules() -> list[Extension]:
 if __name__ == "__main__":  # Cython's processes may read this file again
     write(GENERATED / "fastopt_specs.h", c_specs())
     kernels = kernel_modules()
+    # C files that were made with another NumPy (pip builds with the newest) do not fit the headers of this one.
+    versions, stamp = f"Cython {Cython.__version__}, NumPy {numpy.__version__}", ROOT / "build" / "cython" / "versions"
     modules = cythonize(
-        [*kernels, *engine_modules(), interface_module()], nthreads=JOBS, build_dir="build/cython", language_level=3
+        [*kernels, *engine_modules(), interface_module()],
+        nthreads=JOBS,
+        force=not stamp.exists() or stamp.read_text() != versions,
+        build_dir="build/cython",
+        language_level=3,
     )
+    write(stamp, versions)
     c_files = [module.sources[0] for module in modules[: len(kernels)]]
     setup(ext_modules=[*kernel_libraries(c_files), *modules[len(kernels) :]], cmdclass={"build_ext": Build})
