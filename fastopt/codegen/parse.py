@@ -52,7 +52,7 @@ class Function:
 
 
 def source_of(rule: Callable[..., object]) -> str:
-    """Return the text that a rule stands in, together with the functions of its variants."""
+    """Return the source text that has the rule and the functions of its variants."""
     own: str | None = getattr(rule, "rule_source", None)  # a user's
     if own is None:
         return inspect.getsource(sys.modules[rule.__module__])

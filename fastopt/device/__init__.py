@@ -4,8 +4,8 @@ It is to a device what the engine is to the host's memory. Intake (``engine/core
 then
 
 * `update`, `norm`, `scaling` and `random` plan a family's kernels and launch them;
-* `select` chooses the machine (`machine` says what one is): `driver` calls CUDA, `simulator` stands in for it where
-  Numba simulates a device;
+* `select` chooses the machine (`machine` says what one is): `driver` calls CUDA, and `simulator` takes its place
+  where Numba simulates a device;
 * `ordering` puts kernels in order with what the arrays' producers do on their `streams`;
 * `table` keeps the pointers of a list of tensors on the device, `arrays` makes results, `axes` and `norm_axes` say
   where elements are, `coefficients` computes coefficients of numbers on the device;

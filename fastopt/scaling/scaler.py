@@ -1,4 +1,4 @@
-"""What all scalers share: fitting, merging, and how their state is told and taken over."""
+"""What all scalers share: fitting, merging, and saving and restoring their state."""
 
 from __future__ import annotations
 

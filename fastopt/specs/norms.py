@@ -167,7 +167,7 @@ class NormSpec(NamedTuple):
     backward: str
 
 
-#: A position is the kind that the engine is told.
+#: In the order of the engine's numbers of kinds.
 NORMS = tuple(
     NormSpec(name, f"{name}_norm_forward", f"{name}_norm_backward") for name in ("batch", "instance", "group", "layer")
 )

@@ -1,6 +1,6 @@
 """The registry of updates: one declaration for each, which everything else reads.
 
-A declaration stands with its coefficients, its reference and its public function in ``fastopt/updates/``. The
+Each file of ``fastopt/updates/`` has declarations, with their coefficients, references and public functions. The
 public functions, `fastopt.optim`, `fastopt.torch`, `fastopt.numba`, `fastopt.kernel`, the C API, tests and benchmarks
 learn from it which variants, state and names an update has.
 """
@@ -126,7 +126,7 @@ class UpdateSpec(Variants):
 
     @property
     def function(self) -> Callable[..., None]:
-        """The public function, which stands in the module of its coefficients."""
+        """The public function, which is in the same module as the coefficients."""
         prepare = next(iter(self.updates.values())).prepare
         function: Callable[..., None] = getattr(sys.modules[prepare.__module__], self.name)
         return function

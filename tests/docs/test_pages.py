@@ -191,7 +191,7 @@ def test_programs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_the_page_on_batch_norm_shows_the_rules() -> None:
-    """What it shows of rules/norm.py is what stands there."""
+    """The page shows functions of rules/norm.py as they are."""
     rules = (ROOT / "fastopt" / "rules" / "norm.py").read_text()
     shown = [b.text for b in blocks_of(ROOT / "docs" / "batch-norm.md") if not b.is_complete]
     assert shown

@@ -22,7 +22,7 @@ def norm_module(source: str, storage: str) -> str:
     parts = [header("fastopt/rules/norm.py", "fastopt/codegen/cython/norm.py", dtype), preamble(storage)]
     parts += [_inline(each, each.name, "real") for each in functions.values()]
     every = loops(functions, storage != dtype)
-    if dtype == "float64":  # what is evaluated in float64 is what is not: one kernel has both names
+    if dtype == "float64":  # a wide kernel would equal the other one, so one kernel has both names
         names = {loop: loop.name.removeprefix("wide_") for loop in every}
         every = [loop for loop in every if not loop.kernel.wide]
     else:

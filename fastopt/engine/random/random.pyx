@@ -121,7 +121,7 @@ cdef class RandomCall(Call):
         return 0
 
     cdef object work(self, const scalars_t *converted, Py_ssize_t count):
-        """What the CUDA dispatch is told to make; ``converted`` is NULL for a copy."""
+        """Describe the work for the CUDA dispatch; ``converted`` is NULL for a copy."""
         cdef Py_ssize_t i
         Work = devices.dispatch("random").Work
         if converted == NULL:
