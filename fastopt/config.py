@@ -25,11 +25,7 @@ def config() -> dict[str, dict[str, str]]:
     except BackendUnavailable:
         devices = {"cuda": "none, or none that can be used"}
     return {
-        "fastopt": {
-            "version": VERSION,
-            "folder": os.path.dirname(__file__),
-            "kernel cache": cache_state(),
-        },
+        "fastopt": {"version": VERSION, "folder": os.path.dirname(__file__), "kernel cache": cache_state()},
         "python": {"version": platform.python_version(), "compiled by": platform.python_compiler()},
         "packages": {name: _version_of(name) for name in PACKAGES},
         "processor": _processor(),

@@ -68,13 +68,7 @@ True
 """
 
 from fastopt.init.distributions import normal_, truncated_normal_, uniform_
-from fastopt.init.scaled import (
-    he_normal_,
-    he_uniform_,
-    lecun_normal_,
-    xavier_normal_,
-    xavier_uniform_,
-)
+from fastopt.init.scaled import he_normal_, he_uniform_, lecun_normal_, xavier_normal_, xavier_uniform_
 
 __all__ = [
     "he_normal_",

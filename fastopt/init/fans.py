@@ -5,21 +5,18 @@ from __future__ import annotations
 from math import prod
 from typing import Literal, SupportsIndex, TypeAlias
 
-from fastopt.common.messages import brief
 from fastopt.common.types import Array
 from fastopt.engine.core.hyperparameters import whole
 from fastopt.engine.core.intake import as_numpy
+from fastopt.engine.core.options import one_of
 
 #: Which axes of a weight are inputs and outputs: PyTorch's order, or Keras'.
 Layout: TypeAlias = Literal["torch", "keras"]
 
-LAYOUTS = ("torch", "keras")
-
 
 def fans(param: Array, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None) -> tuple[int, int]:
     """Return fan_in and fan_out: those that are given, else those of param's shape."""
-    if not isinstance(layout, str) or layout not in LAYOUTS:
-        raise ValueError(f"layout is {brief(layout)}; expected 'torch' or 'keras'")
+    one_of("layout", layout, "torch", "keras")
     given = [
         None if fan is None else whole(name, fan, "None or a whole number, 1 or more")
         for name, fan in (("fan_in", fan_in), ("fan_out", fan_out))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, SupportsIndex
 
-from fastopt.common.messages import brief
 from fastopt.common.types import Array, Backend, Real, Result, Stream
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag
+from fastopt.engine.core.options import one_of
 from fastopt.engine.random.random import drop
 
 _of_dropout = Hyperparameters("p")
@@ -15,8 +15,7 @@ _of_dropout = Hyperparameters("p")
 def _probability_and_scale(p: Real, mode: str, training: bool) -> tuple[float, float]:
     """Return with which probability elements are dropped, and what is left is multiplied by."""
     (probability,) = _of_dropout(p)
-    if not isinstance(mode, str) or mode not in ("inverted", "test-time"):
-        raise ValueError(f"mode is {brief(mode)}; expected 'inverted' or 'test-time'")
+    one_of("mode", mode, "inverted", "test-time")
     training = flag("training", training)
     if probability == 1 and (training or mode == "test-time"):
         return 1.0, 1.0
@@ -132,11 +131,7 @@ def dropout_backward(
     ----------
     dy : array of float16, bfloat16, float32 or float64
         Read; any strides, and the shape that x had, for elements are known by their place.
-    p : float in [0, 1]
-        As in `dropout_forward`.
-    seed, offset : int
-        As in `dropout_forward`.
-    mode, training : optional
+    p, seed, offset, mode, training
         As in `dropout_forward`.
     out : array, optional
         Written and returned; of dy's shape, any dtype and strides, where dy is. It may be dy itself; else it overlaps

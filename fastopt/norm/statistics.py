@@ -67,12 +67,7 @@ class DatasetStatistics(Guarded, Display):
     _instead = dict.fromkeys(("count", "mean", "m2"), "call update or merge")
 
     def __init__(
-        self,
-        channels: int,
-        *,
-        axis: SupportsIndex = 1,
-        backend: Backend = None,
-        num_threads: int | None = None,
+        self, channels: int, *, axis: SupportsIndex = 1, backend: Backend = None, num_threads: int | None = None
     ):
         channels = length("channels", channels)
         check_axis(axis)

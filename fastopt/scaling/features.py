@@ -125,11 +125,7 @@ class MeanNormalizer(Scaler):
     _options = ("nan",)
 
     def __init__(
-        self,
-        *,
-        nan: Literal["refuse", "ignore"] = "refuse",
-        backend: Backend = None,
-        num_threads: int | None = None,
+        self, *, nan: Literal["refuse", "ignore"] = "refuse", backend: Backend = None, num_threads: int | None = None
     ) -> None:
         super().__init__(nan, backend, num_threads)
 
@@ -248,11 +244,7 @@ class MaxAbsScaler(Scaler):
     _options = ("nan",)
 
     def __init__(
-        self,
-        *,
-        nan: Literal["refuse", "ignore"] = "refuse",
-        backend: Backend = None,
-        num_threads: int | None = None,
+        self, *, nan: Literal["refuse", "ignore"] = "refuse", backend: Backend = None, num_threads: int | None = None
     ) -> None:
         super().__init__(nan, backend, num_threads)
 

@@ -12,7 +12,7 @@ from fastopt.common.display import Display, keywords
 from fastopt.common.guarded import Check, Guarded, unchecked
 from fastopt.common.messages import brief
 from fastopt.common.types import Array, Backend, Result, Stream
-from fastopt.engine.core.options import check_backend, check_num_threads
+from fastopt.engine.core.options import check_backend, check_num_threads, one_of
 from fastopt.engine.scaling import scaling as columns
 from fastopt.errors import NotFittedError
 from fastopt.scaling.statistics import ColumnStatistics, Values
@@ -156,13 +156,6 @@ def _told(option: Any) -> Any:
 
 def _plain(given: Any) -> Any:
     return given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
-
-
-def one_of(name: str, given: Any, *choices: str) -> Any:
-    """Return an option that is one of some strings; or raise."""
-    if not isinstance(given, str) or given not in choices:
-        raise ValueError(f"{name} is {brief(given)}; expected {' or '.join(map(repr, choices))}")
-    return given
 
 
 class Scaler(Fitted):

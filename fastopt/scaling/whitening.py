@@ -10,8 +10,9 @@ import numpy as np
 from fastopt.common.guarded import Check, unchecked
 from fastopt.common.types import Array, Real, Result, Stream
 from fastopt.engine.core.hyperparameters import Hyperparameters, whole
+from fastopt.engine.core.options import one_of
 from fastopt.engine.scaling import scaling as columns
-from fastopt.scaling.scaler import Fitted, one_of
+from fastopt.scaling.scaler import Fitted
 from fastopt.scaling.statistics import LEAST_VARIANCE, CrossProducts, Values
 
 _check_eps = Hyperparameters("eps")

@@ -33,24 +33,12 @@ TypeError
 """
 
 from fastopt.schedules.cycles import cosine_restarts, one_cycle
-from fastopt.schedules.decays import (
-    constant,
-    cosine,
-    exponential,
-    inverse_sqrt,
-    inverse_time,
-    linear,
-    polynomial,
-    step,
-)
+from fastopt.schedules.decays import constant, cosine, exponential, inverse_sqrt, inverse_time, linear, polynomial, step
 from fastopt.schedules.joined import per_epoch, piecewise, sequence, warmup
 from fastopt.schedules.plateau import ReduceOnPlateau
 from fastopt.schedules.schedule import Schedule
 
-for _each in (
-    constant, cosine, cosine_restarts, exponential, inverse_sqrt, inverse_time, linear, one_cycle, per_epoch, piecewise,
-    polynomial, sequence, step, warmup,
-):  # fmt: skip
+for _each in set(Schedule.__subclasses__()) - {ReduceOnPlateau}:
     for _name in ("__setattr__", "__delattr__"):
         setattr(_each, _name, Schedule._refuse)
 

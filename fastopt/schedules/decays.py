@@ -234,12 +234,8 @@ def linear(lr: float, steps: int, final: float = 0.0) -> polynomial:
 
     Parameters
     ----------
-    lr : float >= 0
-        Learning rate of the first step.
-    steps : int >= 1
-        After how many updates it is final, and stays so.
-    final : float >= 0
-        Learning rate of step ``steps + 1`` and of all that follow; above lr, too.
+    lr, steps, final
+        See `polynomial`.
 
     Notes
     -----
@@ -264,12 +260,8 @@ class cosine(Schedule):
 
     Parameters
     ----------
-    lr : float >= 0
-        Learning rate of the first step.
-    steps : int >= 1
-        After how many updates it is final, and stays so.
-    final : float >= 0
-        Learning rate of step ``steps + 1`` and of all that follow; above lr, too.
+    lr, steps, final
+        See `polynomial`.
 
     Notes
     -----

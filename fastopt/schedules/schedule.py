@@ -14,6 +14,7 @@ from fastopt.coefficients.ranges import ABOVE_ZERO, FRACTION_BELOW_ONE, NOT_NEGA
 from fastopt.common.display import Display
 from fastopt.common.messages import brief
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag, whole
+from fastopt.engine.core.options import one_of
 
 #: What an optimizer takes as ``lr``, besides a number: a schedule, or any other function of the step.
 Rate: TypeAlias = Callable[[int], float]
@@ -25,7 +26,7 @@ LAST_STEP = 2**63 - 1
 class Schedule(Display, ABC):
     """A learning rate for each step: a function that can be compared, printed and pickled.
 
-    Subclasses are dataclasses. Their fields are checked, each by its row of `ARGUMENTS`, when they are made.
+    Subclasses are dataclasses. Their fields are checked, each by its entry of `ARGUMENTS`, when they are made.
     """
 
     def __post_init__(self) -> None:
@@ -62,13 +63,8 @@ def _whole(lowest: int) -> Check:
     return lambda name, given: whole(name, given, expected, lowest=lowest)
 
 
-def _one_of(*choices: object) -> Check:
-    def check(name: str, given: Any) -> Any:
-        if not any(given is choice or (isinstance(given, str) and given == choice) for choice in choices):
-            raise ValueError(f"{name} is {brief(given)}; expected {' or '.join(map(repr, choices))}")
-        return given
-
-    return check
+def _one_of(*choices: str) -> Check:
+    return lambda name, given: one_of(name, given, *choices)
 
 
 def _function(name: str, given: Any) -> Any:
@@ -97,38 +93,22 @@ def _rising(name: str, given: Any) -> tuple[int, ...]:
 
 
 _rate = _number(NOT_NEGATIVE)
-_length = _whole(1)
-_count = _whole(0)
 
-#: One row for each argument, wherever it occurs: a function of name and value that returns the value as it is kept.
+#: For each argument, wherever it occurs, a function of name and value that returns the value as it is kept.
 ARGUMENTS: dict[str, Check] = {
+    **dict.fromkeys(("eps", "final", "lr", "min_lr", "rate", "start", "threshold"), _rate),
+    **dict.fromkeys(("div_factor", "final_div_factor", "power"), _number(ABOVE_ZERO)),
+    **dict.fromkeys(("factor", "pct_start"), _number(FRACTION_BELOW_ONE)),
+    **dict.fromkeys(("every", "growth", "steps"), _whole(1)),
+    **dict.fromkeys(("cooldown", "cooldown_counter", "num_bad_epochs", "patience"), _whole(0)),
     "anneal": _one_of("cosine", "linear"),
     "best": _number((-inf, inf, "a number, or an infinity")),
     "boundaries": _rising,
-    "cooldown": _count,
-    "cooldown_counter": _count,
-    "div_factor": _number(ABOVE_ZERO),
-    "eps": _rate,
-    "every": _length,
-    "factor": _number(FRACTION_BELOW_ONE),
-    "final": _rate,
-    "final_div_factor": _number(ABOVE_ZERO),
     "gamma": _number((float_info.min, 1.0, "a number above 0, at most 1")),
-    "growth": _length,
-    "lr": _rate,
-    "min_lr": _rate,
     "mode": _one_of("min", "max"),
-    "num_bad_epochs": _count,
-    "patience": _count,
-    "pct_start": _number(FRACTION_BELOW_ONE),
-    "power": _number(ABOVE_ZERO),
-    "rate": _rate,
     "rates": _each(_rate),
     "schedule": _function,
     "schedules": _each(_function),
-    "start": _rate,
-    "steps": _length,
     "three_phase": flag,
-    "threshold": _rate,
     "threshold_mode": _one_of("rel", "abs"),
 }

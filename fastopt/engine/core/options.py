@@ -19,6 +19,13 @@ def check_backend(given: Any) -> None:
         raise ValueError(f"backend is {brief(given)}; expected None or one of {', '.join(map(repr, BACKENDS))}")
 
 
+def one_of(name: str, given: Any, *choices: str) -> Any:
+    """Return an option that is one of some strings; or raise."""
+    if not isinstance(given, str) or given not in choices:
+        raise ValueError(f"{name} is {brief(given)}; expected {' or '.join(map(repr, choices))}")
+    return given
+
+
 def check_num_threads(given: Any) -> None:
     """Raise for what is no number of threads."""
     if given is not None:
