@@ -56,8 +56,8 @@ class MinMaxScaler(Scaler):
     array([1., 2., 5.])
     """
 
-    _options = ("feature_range", "nan")
-    _assignable = Scaler._assignable | dict.fromkeys(("feature_range",), unchecked)
+    _options = ("feature_range", *Scaler._options)
+    _assignable = Scaler._assignable | {"feature_range": unchecked}
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class MinMaxScaler(Scaler):
         backend: Backend = None,
         num_threads: int | None = None,
     ) -> None:
-        super().__init__(nan, backend, num_threads)
+        super().__init__(nan=nan, backend=backend, num_threads=num_threads)
         self.feature_range = feature_range
 
     @property
@@ -122,13 +122,6 @@ class MeanNormalizer(Scaler):
     array([-0.4, -0.2,  0.6])
     """
 
-    _options = ("nan",)
-
-    def __init__(
-        self, *, nan: Literal["refuse", "ignore"] = "refuse", backend: Backend = None, num_threads: int | None = None
-    ) -> None:
-        super().__init__(nan, backend, num_threads)
-
     def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
         seen = self._seen()
         divisor: Any = seen.max.astype(real) - seen.min.astype(real)
@@ -180,7 +173,7 @@ class StandardScaler(Scaler):
     (array([-2., -1.,  0.,  3.]), array([3., 3.]), array([3.5, 0. ]))
     """
 
-    _options = ("with_mean", "with_std", "unbiased", "nan")
+    _options = ("with_mean", "with_std", "unbiased", *Scaler._options)
     _assignable = Scaler._assignable | dict.fromkeys(("with_mean", "with_std", "unbiased"), flag)
 
     def __init__(
@@ -193,7 +186,7 @@ class StandardScaler(Scaler):
         backend: Backend = None,
         num_threads: int | None = None,
     ) -> None:
-        super().__init__(nan, backend, num_threads)
+        super().__init__(nan=nan, backend=backend, num_threads=num_threads)
         self.with_mean = with_mean
         self.with_std = with_std
         self.unbiased = unbiased
@@ -240,13 +233,6 @@ class MaxAbsScaler(Scaler):
     >>> x[:, 0]
     array([ 0.25, -1.  ], dtype=float32)
     """
-
-    _options = ("nan",)
-
-    def __init__(
-        self, *, nan: Literal["refuse", "ignore"] = "refuse", backend: Backend = None, num_threads: int | None = None
-    ) -> None:
-        super().__init__(nan, backend, num_threads)
 
     def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:
         return 0.0, self._max_abs(), 1.0, 0.0

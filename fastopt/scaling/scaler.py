@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -15,15 +15,16 @@ from fastopt.common.types import Array, Backend, Result, Stream
 from fastopt.engine.core.options import check_backend, check_num_threads, one_of
 from fastopt.engine.scaling import scaling as columns
 from fastopt.errors import NotFittedError
-from fastopt.scaling.statistics import ColumnStatistics, Values
+from fastopt.scaling.statistics import ColumnStatistics, CrossProducts, Values
 
 #: The arguments of the rule `scale`.
 SCALES = ("centre", "divisor", "factor", "shift")
 
-_Self = TypeVar("_Self", bound="Fitted")
+_Self = TypeVar("_Self", bound="Fitted[Any]")
+_Statistics = TypeVar("_Statistics", bound=ColumnStatistics | CrossProducts)
 
 
-class Fitted(Guarded, Display, ABC):
+class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
     """Something that is fitted to data, in one place or in several."""
 
     #: The class of what is known of the data.
@@ -60,8 +61,7 @@ class Fitted(Guarded, Display, ABC):
     @property
     def n_features(self) -> int:
         """How many features there are."""
-        features: int = self._fitted().features
-        return features
+        return self._seen().mean.size
 
     def fit(self: _Self, x: Array, *, stream: Stream = None) -> _Self:
         """Forget what was fitted, and fit x; return the scaler. With an error, nothing has changed."""
@@ -101,12 +101,14 @@ class Fitted(Guarded, Display, ABC):
         Values are numbers, bools, strings and arrays of numbers: ``np.savez(file, **state)`` saves them. An argument
         that is None is left out.
         """
-        statistics = {} if self._statistics is None else vars(self._statistics)
-        state: dict[str, Any] = {"scaler": type(self).__name__}
         options = {name: getattr(self, name) for name in self._options}
-        state.update((name, _told(value)) for name, value in options.items() if value is not None)
-        state.update((name, array.copy()) for name, array in statistics.items())
-        return state
+        told = {name: np.array(value) if isinstance(value, tuple) else value for name, value in options.items()}
+        statistics = {} if self._statistics is None else vars(self._statistics)
+        return {
+            "scaler": type(self).__name__,
+            **{name: value for name, value in told.items() if value is not None},
+            **{name: array.copy() for name, array in statistics.items()},
+        }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Become what `state_dict` told of; it must be of the same class. With an error, nothing has changed.
@@ -133,14 +135,35 @@ class Fitted(Guarded, Display, ABC):
         own = {"num_threads", "backend"}
         vars(self).update({name: value for name, value in vars(loaded).items() if name not in own})
 
+    def transform_(self, x: Array, *, stream: Stream = None) -> None:
+        """Transform x in place: samples by features, of any float dtype, in any layout."""
+        self._run(x, None, True, False, stream)
+
+    def inverse_transform_(self, x: Array, *, stream: Stream = None) -> None:
+        """Undo `transform_` in place, up to rounding."""
+        self._run(x, None, True, True, stream)
+
+    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
+        """Transform x, which is only read, into ``out``, or a new array of the same dtype; return it."""
+        return self._run(x, out, False, False, stream)
+
+    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
+        """Undo `transform`, up to rounding and left out components: into ``out``, or a new array; return it."""
+        return self._run(x, out, False, True, stream)
+
     @abstractmethod
-    def _gather(self, x: Array, features: int | None, stream: Stream) -> Any:
+    def _gather(self, x: Array, features: int | None, stream: Stream) -> _Statistics:
         """Return what is known of x."""
 
-    def _fitted(self) -> Any:
+    @abstractmethod
+    def _run(self, x: Array, out: Array | None, in_place: bool, inverse: bool, stream: Stream) -> Result:
+        """Transform x, or undo it."""
+
+    def _seen(self) -> _Statistics:
         if self._statistics is None:
             raise NotFittedError(f"this {type(self).__name__} was not fitted; expected fit or partial_fit before")
-        return self._statistics
+        seen: _Statistics = self._statistics
+        return seen
 
 
 def _loaded(name: str, given: Any) -> Values:
@@ -150,30 +173,26 @@ def _loaded(name: str, given: Any) -> Values:
     return np.array(array)
 
 
-def _told(option: Any) -> Any:
-    return np.array(option) if isinstance(option, tuple) else option
-
-
 def _plain(given: Any) -> Any:
     return given.item() if isinstance(given, np.ndarray) and given.ndim == 0 else given
 
 
-class Scaler(Fitted):
+class Scaler(Fitted[ColumnStatistics]):
     """A scaler whose features have nothing to do with each other: ``(x - centre) / divisor * factor + shift``."""
 
     _kind = ColumnStatistics
-    _assignable: ClassVar[dict[str, Check]] = {
-        "num_threads": unchecked,
+    _options: ClassVar[tuple[str, ...]] = ("nan",)
+    _assignable = Fitted._assignable | {
         "backend": unchecked,
         "nan": lambda name, given: one_of(name, given, "refuse", "ignore"),
     }
 
-    _statistics: ColumnStatistics | None
-
     #: The rule's arguments when they were last made (40 us), of what, and for which compute type.
     _made: tuple[object, tuple[object, ...], list[Values]] | None = None
 
-    def __init__(self, nan: Literal["refuse", "ignore"], backend: Backend, num_threads: int | None) -> None:
+    def __init__(
+        self, *, nan: Literal["refuse", "ignore"] = "refuse", backend: Backend = None, num_threads: int | None = None
+    ) -> None:
         super().__init__(num_threads)
         self.nan = nan
         check_backend(backend)
@@ -187,8 +206,7 @@ class Scaler(Fitted):
     @property
     def count(self) -> Values:
         """How many values of each feature were seen, NaN left out."""
-        count: Values = self._seen().count.copy()
-        return count
+        return np.array(self._seen().count)
 
     @property
     def mean(self) -> Values:
@@ -217,10 +235,6 @@ class Scaler(Fitted):
         seen = self._seen()
         return np.where(seen.count > 0, seen.max, np.nan)
 
-    def _seen(self) -> ColumnStatistics:
-        seen: ColumnStatistics = self._fitted()
-        return seen
-
     def _gather(self, x: Array, features: int | None, stream: Stream) -> ColumnStatistics:
         count, mean, m2, lowest, highest = columns.column_stats(
             x, features, self.nan == "refuse", self.backend, self.num_threads, stream
@@ -230,27 +244,9 @@ class Scaler(Fitted):
 
     # ---- Scaling
 
-    def transform_(self, x: Array, *, stream: Stream = None) -> None:
-        """Scale x in place: samples by features, of any float dtype, in any layout."""
-        self._run(x, None, True, self._scales, stream)
-
-    def inverse_transform_(self, x: Array, *, stream: Stream = None) -> None:
-        """Undo `transform_` in place, up to rounding."""
-        self._run(x, None, True, self._inverse_scales, stream)
-
-    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
-        """Scale x, which is only read, into ``out``, or a new array of the same dtype; return it."""
-        return self._run(x, out, False, self._scales, stream)
-
-    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
-        """Undo `transform`, up to rounding: into ``out``, or a new array; return it."""
-        return self._run(x, out, False, self._inverse_scales, stream)
-
-    def _run(self, x: Array, out: Array | None, in_place: bool, scales_of: Any, stream: Stream) -> Result:
-        refuse = self.nan == "refuse"
-        return columns.scale(
-            x, out, in_place, self.n_features, scales_of, refuse, self.backend, self.num_threads, stream
-        )  # fmt: skip
+    def _run(self, x: Array, out: Array | None, in_place: bool, inverse: bool, stream: Stream) -> Result:
+        scales, refuse = self._inverse_scales if inverse else self._scales, self.nan == "refuse"
+        return columns.scale(x, out, in_place, self.n_features, scales, refuse, self.backend, self.num_threads, stream)
 
     @abstractmethod
     def _constants(self, real: type) -> tuple[Any, Any, Any, Any]:

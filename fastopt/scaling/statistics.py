@@ -29,11 +29,6 @@ class ColumnStatistics:
     min: Values
     max: Values
 
-    @property
-    def features(self) -> int:
-        """How many features there are."""
-        return self.mean.size
-
     def merged(self, other: ColumnStatistics) -> ColumnStatistics:
         """Return the statistics of both together, by Chan, Golub and LeVeque: without a second look at the values."""
         count = self.count + other.count
@@ -49,7 +44,7 @@ class ColumnStatistics:
 
     def check(self) -> None:
         """Raise for what no values have. Sums may have overflown: where a mean has, its squares have."""
-        _check_shapes(self, (self.features,))
+        _check_shapes(self, (self.mean.size,))
         _refuse("count", self.count, ~_is_whole(self.count), "a whole number, 0 or more")
         _refuse("m2", self.m2, self.m2 < 0, "0 or more")
         seen = self.count > 0
@@ -71,11 +66,6 @@ class CrossProducts:
     mean: Values
     products: Values
 
-    @property
-    def features(self) -> int:
-        """How many features there are."""
-        return self.mean.size
-
     def merged(self, other: CrossProducts) -> CrossProducts:
         """Return those of both together."""
         count = self.count + other.count
@@ -87,7 +77,7 @@ class CrossProducts:
 
     def check(self) -> None:
         """Raise for what no samples have."""
-        _check_shapes(self, (self.features,), count=(), products=(self.features, self.features))
+        _check_shapes(self, (self.mean.size,), count=(), products=(self.mean.size, self.mean.size))
         _refuse("count", self.count, ~_is_whole(self.count) | (self.count == 0), "a whole number, 1 or more")
         squares = np.diag(self.products)
         _refuse("products", squares, squares < 0, "0 or more, by itself")

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from functools import reduce
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from fastopt.common.guarded import Check, unchecked
 from fastopt.common.types import Array, Real, Result, Stream
 from fastopt.engine.core.hyperparameters import Hyperparameters, whole
 from fastopt.engine.core.options import one_of
@@ -25,7 +24,7 @@ BLOCK = 1 << 18
 ROUNDING = 4
 
 
-class Whitener(Fitted):
+class Whitener(Fitted[CrossProducts]):
     """To features that are uncorrelated, each of variance 1.
 
         y = W (x - mean)         with the covariance's eigenvectors U (columns) and eigenvalues s:
@@ -75,15 +74,11 @@ class Whitener(Fitted):
 
     _kind = CrossProducts
     _options = ("method", "n_components", "eps")
-    _assignable: ClassVar[dict[str, Check]] = {
-        "num_threads": unchecked,
-        "eps": lambda name, given: _check_eps(given)[0],
-    }
+    _assignable = Fitted._assignable | {"eps": lambda name, given: _check_eps(given)[0]}
     _instead = Fitted._instead | dict.fromkeys(
         ("method", "n_components"), "make another Whitener with it, and merge this one into that"
     )
     _optional = ("n_components",)
-    _statistics: CrossProducts | None
 
     def __init__(
         self,
@@ -112,18 +107,12 @@ class Whitener(Fitted):
     @property
     def mean(self) -> Values:
         """The mean of each feature."""
-        mean: Values = self._seen().mean.copy()
-        return mean
+        return np.array(self._seen().mean)
 
     @property
     def covariance(self) -> Values:
         """The covariance of the features; of one sample, zeros."""
-        seen = self._seen()
-        return seen.products / max(self.count - 1, 1)
-
-    def _seen(self) -> CrossProducts:
-        seen: CrossProducts = self._fitted()
-        return seen
+        return self._seen().products / max(self.count - 1, 1)
 
     def _gather(self, x: Array, features: int | None, stream: Stream) -> CrossProducts:
         array, _pins = columns.readable(x, features, self.num_threads, stream)
@@ -133,28 +122,6 @@ class Whitener(Fitted):
         return reduce(CrossProducts.merged, gathered)
 
     # ---- Whitening
-
-    def transform_(self, x: Array, *, stream: Stream = None) -> None:
-        """Whiten x in place: samples by features, of any float dtype, in any layout."""
-        self._refuse_fewer("transform")
-        self._run(x, None, True, self._seen().mean, self._matrices()[0], stream)
-
-    def inverse_transform_(self, x: Array, *, stream: Stream = None) -> None:
-        """Undo `transform_` in place, up to rounding."""
-        self._refuse_fewer("inverse_transform")
-        self._run(x, None, True, None, self._matrices()[1], stream)
-
-    def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
-        """Whiten x, which is only read, into ``out``, or a new array of the same dtype; return it."""
-        return self._run(x, out, False, self._seen().mean, self._matrices()[0], stream)
-
-    def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
-        """Undo `transform`, up to rounding and left out components: into ``out``, or a new array; return it."""
-        return self._run(x, out, False, None, self._matrices()[1], stream)
-
-    def _refuse_fewer(self, otherwise: str) -> None:
-        if self.n_components not in (None, self.n_features):
-            raise ValueError(f"n_components is {self.n_components}; expected None in place, or {otherwise} instead")
 
     def _matrices(self) -> tuple[Values, Values]:
         """Return what whitens a row by multiplication from the right, and what undoes it."""
@@ -185,16 +152,18 @@ class Whitener(Fitted):
         away, back = vectors / deviation, (vectors * deviation).T
         return (away, back) if self.method == "pca" else (away @ vectors.T, vectors @ back)
 
-    def _run(
-        self, x: Array, out: Array | None, in_place: bool, mean: Values | None, matrix: Values, stream: Stream
-    ) -> Result:
+    def _run(self, x: Array, out: Array | None, in_place: bool, inverse: bool, stream: Stream) -> Result:
+        if in_place and self.n_components not in (None, self.n_features):
+            otherwise = "inverse_transform" if inverse else "transform"
+            raise ValueError(f"n_components is {self.n_components}; expected None in place, or {otherwise} instead")
+        mean, matrix = self._seen().mean, self._matrices()[inverse]
         features, made_features = matrix.shape
         source, target, written, _pins = columns.matrices(
             x, out, in_place, features, made_features, self.num_threads, stream
         )
         for rows in _blocks(source, target.shape[1]):
             block = columns.as_float(source[rows])
-            made = (block - mean) @ matrix if mean is not None else block @ matrix + self._seen().mean
+            made = block @ matrix + mean if inverse else (block - mean) @ matrix
             with np.errstate(over="ignore"):  # what is too large for float16 becomes infinite
                 target[rows] = made
         return written
