@@ -28,15 +28,8 @@ by ``layout``:
 and ``fan_in=`` and ``fan_out=``, whole numbers of 1 or more, take their place: for shapes that follow neither, groups
 of channels, or transposed convolutions. A shape with fewer than two axes has no fans; an empty array needs none.
 
-**backend** says who compiled the kernel: ``"cython"`` (the build; what None means for host arrays), ``"numba"`` (now;
-the same bits) or ``"cuda"`` (for arrays on a device, which have no other). ``"reference"`` is the plain formula in
-float64, for checks, and slow.
-
-**num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
-the process may use, and one where the array is small.
-
-**stream** is the CUDA stream of device arrays, as for updates (`fastopt.updates`). A call returns when its kernel is in
-the stream, and nothing waits.
+**backend, num_threads, stream** are those of updates: see `fastopt.updates`. A call returns when its kernel is in the
+stream, and nothing waits.
 
 Raises
 ------

@@ -37,16 +37,12 @@ def normal_(
         Mean.
     std : float >= 0
         Standard deviation.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
-    ValueError
-        If std is negative, or mean or std is not finite.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As in all of `fastopt.init`.
 
     Notes
@@ -97,25 +93,20 @@ def truncated_normal_(
         Standard deviation of the distribution before it is truncated; truncated at 2, it has 0.88 of it.
     bound : float > 0
         Where it is truncated, in standard deviations to either side.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
-    ValueError
-        If std is negative, bound not above 0, or a number not finite.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As in all of `fastopt.init`.
 
     Notes
     -----
     The truncation is exact: z is a quantile of the truncated distribution itself. No range of values is clipped, so
     that no value is more frequent than its neighbours; and nothing is drawn again, so that an element's value stays its
-    own.
-    The bounds hold for param as it is stored: what rounding would put beyond one becomes the nearest number within it,
-    of param's type. PyTorch's bounds are absolute, from -2 to 2 unless given, and its std 1; Keras truncates at two
+    own. The bounds hold for param as it is stored: what rounding would put beyond one becomes the nearest number within
+    it, of param's type. PyTorch's bounds are absolute, from -2 to 2 unless given, and its std 1; Keras truncates at two
     standard deviations, and its std is 0.05.
 
     References
@@ -155,9 +146,7 @@ def uniform_(
         Updated; any shape.
     low, high : float
         From where to where.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises

@@ -7,33 +7,22 @@ from typing import Literal, SupportsIndex
 
 from fastopt.common.messages import brief
 from fastopt.common.types import Array, Backend, Stream
+from fastopt.engine.core.options import one_of
 from fastopt.engine.random.random import fill
 from fastopt.init.fans import Layout, fan_in_of, fans
 from fastopt.specs.random import NORMAL, UNIFORM
 
 
-def _fill_normal(
-    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None,
-    stream: Stream,
-) -> None:  # fmt: skip
-    fill(NORMAL, param, (0.0, std, inf), seed, offset, backend, num_threads, stream)
-
-
-def _fill_uniform(
-    param: Array, std: float, seed: SupportsIndex, offset: SupportsIndex, backend: Backend, num_threads: int | None,
-    stream: Stream,
-) -> None:  # fmt: skip
-    """Fill with numbers of that standard deviation."""
+def _limits(std: float) -> tuple[float, float]:
+    """Return the limits between which uniform numbers have that standard deviation."""
     limit = sqrt(3) * std
-    fill(UNIFORM, param, (-limit, limit), seed, offset, backend, num_threads, stream)
+    return -limit, limit
 
 
 def _xavier_std(
     param: Array, mode: str, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None
 ) -> float:
-    if not isinstance(mode, str) or mode not in ("average", "fan_in"):
-        raise ValueError(f"mode is {brief(mode)}; expected 'average' or 'fan_in'")
-    if mode == "average":
+    if one_of("mode", mode, "average", "fan_in") == "average":
         return sqrt(2 / sum(fans(param, layout, fan_in, fan_out)))
     if fan_out is not None:
         raise ValueError(f"fan_out is {brief(fan_out)}; expected None, since mode is 'fan_in'")
@@ -59,20 +48,12 @@ def lecun_normal_(
     ----------
     param : array of float16, bfloat16, float32 or float64
         Updated; of two axes or more, unless fans are given.
-    layout : {"torch", "keras"}
-        Which axes of param are inputs and outputs: see `fastopt.init`.
-    fan_in : int >= 1, optional
-        In the place of that which follows from param's shape.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    layout, fan_in, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
-    ValueError
-        If layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As in all of `fastopt.init`.
 
     Notes
@@ -93,7 +74,8 @@ def lecun_normal_(
     >>> round(float(weight.std()), 3)
     0.05
     """
-    _fill_normal(param, sqrt(1 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads, stream)
+    std = sqrt(1 / fan_in_of(param, layout, fan_in))
+    fill(NORMAL, param, (0.0, std, inf), seed, offset, backend, num_threads, stream)
 
 
 def xavier_normal_(
@@ -121,20 +103,12 @@ def xavier_normal_(
         Updated; of two axes or more, unless fans are given.
     mode : {"average", "fan_in"}
         What the scale follows from: the mean of both fans, or fan_in alone.
-    layout : {"torch", "keras"}
-        Which axes of param are inputs and outputs: see `fastopt.init`.
-    fan_in, fan_out : int >= 1, optional
-        In the place of those that follow from param's shape.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    layout, fan_in, fan_out, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
-    ValueError
-        If mode or layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As in all of `fastopt.init`.
 
     Notes
@@ -156,7 +130,8 @@ def xavier_normal_(
     >>> round(float(weight.std()), 2)
     0.05
     """
-    _fill_normal(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads, stream)
+    std = _xavier_std(param, mode, layout, fan_in, fan_out)
+    fill(NORMAL, param, (0.0, std, inf), seed, offset, backend, num_threads, stream)
 
 
 def xavier_uniform_(
@@ -184,20 +159,12 @@ def xavier_uniform_(
         Updated; of two axes or more, unless fans are given.
     mode : {"average", "fan_in"}
         What the scale follows from: the mean of both fans, or fan_in alone.
-    layout : {"torch", "keras"}
-        Which axes of param are inputs and outputs: see `fastopt.init`.
-    fan_in, fan_out : int >= 1, optional
-        In the place of those that follow from param's shape.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    layout, fan_in, fan_out, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
-    ValueError
-        If mode or layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As in all of `fastopt.init`.
 
     Notes
@@ -219,7 +186,8 @@ def xavier_uniform_(
     >>> bool(abs(weight).max() <= 0.1), round(float(weight.std()), 3)
     (True, 0.058)
     """
-    _fill_uniform(param, _xavier_std(param, mode, layout, fan_in, fan_out), seed, offset, backend, num_threads, stream)
+    std = _xavier_std(param, mode, layout, fan_in, fan_out)
+    fill(UNIFORM, param, _limits(std), seed, offset, backend, num_threads, stream)
 
 
 def he_normal_(
@@ -241,20 +209,12 @@ def he_normal_(
     ----------
     param : array of float16, bfloat16, float32 or float64
         Updated; of two axes or more, unless fans are given.
-    layout : {"torch", "keras"}
-        Which axes of param are inputs and outputs: see `fastopt.init`.
-    fan_in : int >= 1, optional
-        In the place of that which follows from param's shape.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    layout, fan_in, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
-    ValueError
-        If layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As in all of `fastopt.init`.
 
     Notes
@@ -276,7 +236,8 @@ def he_normal_(
     >>> round(float(weight.std()), 2)
     0.05
     """
-    _fill_normal(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads, stream)
+    std = sqrt(2 / fan_in_of(param, layout, fan_in))
+    fill(NORMAL, param, (0.0, std, inf), seed, offset, backend, num_threads, stream)
 
 
 def he_uniform_(
@@ -298,20 +259,12 @@ def he_uniform_(
     ----------
     param : array of float16, bfloat16, float32 or float64
         Updated; of two axes or more, unless fans are given.
-    layout : {"torch", "keras"}
-        Which axes of param are inputs and outputs: see `fastopt.init`.
-    fan_in : int >= 1, optional
-        In the place of that which follows from param's shape.
-    seed, offset : int
-        What the numbers follow from: see `fastopt.init`.
-    backend, num_threads, stream : optional
+    layout, fan_in, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
-    ValueError
-        If layout is unknown, a fan is below 1, or param has too few axes for a fan that is not given.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As in all of `fastopt.init`.
 
     Notes
@@ -333,4 +286,5 @@ def he_uniform_(
     >>> bool(abs(weight).max() <= 0.2)
     True
     """
-    _fill_uniform(param, sqrt(2 / fan_in_of(param, layout, fan_in)), seed, offset, backend, num_threads, stream)
+    std = sqrt(2 / fan_in_of(param, layout, fan_in))
+    fill(UNIFORM, param, _limits(std), seed, offset, backend, num_threads, stream)
