@@ -42,9 +42,7 @@ def residual_add(
 
     Raises
     ------
-    ValueError
-        If shapes differ, or out overlaps an array that it is not.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -105,9 +103,7 @@ def residual_add_backward(
 
     Raises
     ------
-    ValueError
-        If y is missing with an activation, shapes differ, or out overlaps an array that it is not.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes

@@ -57,17 +57,11 @@ for every number of threads, memory layout and instruction set. In float32 the v
 3e-5 at worst. A mean that is large beside the standard deviation costs y nothing. Backward takes it as it was rounded:
 in float32, a mean of a million standard deviations makes x_hat wrong by up to 0.03. See docs/numerics.md.
 
-**backend** says who compiled the kernel: ``"cython"`` (the build; also what None means) or ``"numba"`` (now; the same
-bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. For arrays on a
-CUDA device it is ``"cuda"``, which None means there: the same bits again.
-
-**num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
-the process may use, and one where the arrays are small.
-
-**stream** is the CUDA stream of device arrays, as for updates (`fastopt.updates`). A call returns when all of it is in
-the stream: nothing is copied to the host, and nothing waits. New results are on the device, of the kind that x is: of
-PyTorch, CuPy or Numba, or else an object with ``__cuda_array_interface__``, whose memory is given back in the order of
-the stream that it was made on. bfloat16 results that are not PyTorch's ask for ``out``.
+**backend, num_threads, stream** are those of updates: see `fastopt.updates`. All backends but ``"reference"`` give the
+same bits. A call for device arrays returns when all of it is in the stream: nothing is copied to the host, and nothing
+waits. New results are on the device, of the kind that x is: of PyTorch, CuPy or Numba, or else an object with
+``__cuda_array_interface__``, whose memory is given back in the order of the stream that it was made on. bfloat16
+results that are not PyTorch's ask for ``out``.
 
 Raises
 ------

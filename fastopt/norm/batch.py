@@ -69,10 +69,7 @@ def batch_norm_forward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is that of the samples, momentum is outside [0, 1], eps negative, or one running
-        statistic given without the other.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -187,9 +184,7 @@ def batch_norm_backward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is that of the samples, or y is missing.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -199,8 +194,7 @@ def batch_norm_backward(
 
     References
     ----------
-    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
-    Shift", 2015, section 3. The derivation is in docs/batch-norm.md.
+    As `batch_norm_forward`, section 3. The derivation is in docs/batch-norm.md.
 
     Examples
     --------
@@ -265,9 +259,7 @@ def batch_norm_inference(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is that of the samples, or eps is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -276,8 +268,7 @@ def batch_norm_inference(
 
     References
     ----------
-    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
-    Shift", 2015, Algorithm 2.
+    As `batch_norm_forward`, Algorithm 2.
 
     Examples
     --------
@@ -369,9 +360,7 @@ def batch_norm_backward_inference(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is that of the samples, eps is negative, or y is missing.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -381,8 +370,7 @@ def batch_norm_backward_inference(
 
     References
     ----------
-    S. Ioffe and C. Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate
-    Shift", 2015, Algorithm 2, line 11: y is linear in x.
+    As `batch_norm_forward`, Algorithm 2, line 11: y is linear in x.
 
     Examples
     --------

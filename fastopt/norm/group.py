@@ -59,9 +59,7 @@ def group_norm_forward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, groups does not divide the channels, axis is that of the samples, or eps is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -165,9 +163,7 @@ def group_norm_backward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, groups does not divide the channels, axis is that of the samples, or y is missing.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -176,7 +172,7 @@ def group_norm_backward(
 
     References
     ----------
-    Y. Wu and K. He, "Group Normalization", 2018. The derivation is in docs/batch-norm.md.
+    As `group_norm_forward`. The derivation is in docs/batch-norm.md.
 
     Examples
     --------

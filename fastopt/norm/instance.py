@@ -56,9 +56,7 @@ def instance_norm_forward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is that of the samples, or eps is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -161,9 +159,7 @@ def instance_norm_backward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is that of the samples, or y is missing.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -172,8 +168,7 @@ def instance_norm_backward(
 
     References
     ----------
-    D. Ulyanov, A. Vedaldi and V. Lempitsky, "Instance Normalization: The Missing Ingredient for Fast Stylization",
-    2016. The derivation is in docs/batch-norm.md.
+    As `instance_norm_forward`. The derivation is in docs/batch-norm.md.
 
     Examples
     --------

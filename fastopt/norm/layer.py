@@ -56,9 +56,7 @@ def layer_norm_forward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is none of x's, or eps is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -161,9 +159,7 @@ def layer_norm_backward(
 
     Raises
     ------
-    ValueError
-        If shapes don't agree, axis is none of x's, or y is missing.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every norm: see `fastopt.norm`.
 
     Notes
@@ -172,7 +168,7 @@ def layer_norm_backward(
 
     References
     ----------
-    J. L. Ba, J. R. Kiros and G. E. Hinton, "Layer Normalization", 2016. The derivation is in docs/batch-norm.md.
+    As `layer_norm_forward`. The derivation is in docs/batch-norm.md.
 
     Examples
     --------

@@ -12,11 +12,13 @@ from fastopt.common.display import Display, keywords
 from fastopt.common.guarded import Check, Guarded, unchecked
 from fastopt.common.messages import brief
 from fastopt.common.types import Activation, Array, Backend, Real, Result
-from fastopt.engine.core.hyperparameters import flag
+from fastopt.engine.core.hyperparameters import Hyperparameters, flag
 from fastopt.engine.core.options import check_backend, check_num_threads
 from fastopt.engine.norm import norm
-from fastopt.norm.options import check_activation, check_axis, check_groups, check_numbers, dtype_of, length, lengths
+from fastopt.norm.options import check_activation, check_axis, check_groups, dtype_of, length, lengths
 from fastopt.norm.statistics import DatasetStatistics
+
+_check_numbers = Hyperparameters("momentum", "eps")
 
 _Self = TypeVar("_Self", bound="Norm")
 _Values = NDArray[Any]
@@ -88,7 +90,7 @@ class Norm(Guarded, Display):
         backend: Backend,
         num_threads: int | None,
     ):
-        check_numbers(self.momentum, eps)
+        _check_numbers(self.momentum, eps)
         check_axis(axis)
         check_activation(activation)
         check_backend(backend)
@@ -332,10 +334,8 @@ class LayerNorm(Norm):
         That of weight and bias: the length of x's last axis, or the lengths of its last axes.
     eps, activation, backend, num_threads
         See `fastopt.layer_norm_forward`.
-    affine : bool
-        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
-    dtype : dtype
-        Of weight and bias.
+    affine, dtype
+        See `BatchNorm`.
 
     Examples
     --------
@@ -376,10 +376,8 @@ class InstanceNorm(Norm):
         How many channels x has.
     eps, axis, activation, backend, num_threads
         See `fastopt.instance_norm_forward`.
-    affine : bool
-        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
-    dtype : dtype
-        Of weight and bias.
+    affine, dtype
+        See `BatchNorm`.
 
     Examples
     --------
@@ -422,10 +420,8 @@ class GroupNorm(Norm):
         How many groups they make; channels is a multiple of it.
     eps, axis, activation, backend, num_threads
         See `fastopt.group_norm_forward`.
-    affine : bool
-        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
-    dtype : dtype
-        Of weight and bias.
+    affine, dtype
+        See `BatchNorm`.
 
     Examples
     --------

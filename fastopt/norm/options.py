@@ -8,15 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastopt.common.messages import brief
-from fastopt.engine.core.hyperparameters import Hyperparameters, whole
+from fastopt.engine.core.hyperparameters import whole
 from fastopt.specs.dtypes import NAMES
-
-_momentum_and_eps = Hyperparameters("momentum", "eps")
-
-
-def check_numbers(momentum: Any, eps: Any) -> None:
-    """Raise for a number that is out of its range."""
-    _momentum_and_eps(momentum, eps)
 
 
 def check_axis(given: Any) -> None:
