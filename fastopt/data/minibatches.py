@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
-from operator import attrgetter
 from typing import Any, Generic, Literal, SupportsIndex, TypedDict, TypeVar, overload
 
 import numpy as np
@@ -32,11 +31,6 @@ SAMPLES = "arrays, or a number of samples from 1 to 2**59"
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
 
 
-def _reading(name: str) -> Any:
-    """Return a property that tells an attribute, which type checkers are to take for the attribute itself."""
-    return property(attrgetter(name))
-
-
 class MiniBatches(Guarded, Display, Generic[Batch]):
     """Epochs of mini-batches, which `fastopt.minibatches` makes: each pass over the object is the next epoch.
 
@@ -62,8 +56,8 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
     (3, [4, 4, 2])
     """
 
-    _instead = dict.fromkeys(("epoch", "seed"), "call load_state_dict") | dict.fromkeys(
-        ("samples", "batch_size", "shuffle", "drop_last"), "fastopt.minibatches makes others"
+    _instead = dict.fromkeys(FIXED, "fastopt.minibatches makes others") | dict.fromkeys(
+        ("epoch", "seed"), "call load_state_dict"
     )
 
     def __init__(
@@ -78,17 +72,17 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         copy: bool,
         num_threads: int | None,
     ):
-        self._batch_size = whole("batch_size", batch_size, "a whole number from 1 to 2**63 - 1")
-        self._seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
-        self._shuffle = flag("shuffle", shuffle)
-        self._drop_last = flag("drop_last", drop_last)
-        self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
+        self.batch_size = whole("batch_size", batch_size, "a whole number from 1 to 2**63 - 1")
+        self.seed = secrets.randbits(64) if seed is None else whole("seed", seed, SEED, 2**64 - 1, 0)
+        self.shuffle = flag("shuffle", shuffle)
+        self.drop_last = flag("drop_last", drop_last)
+        self.epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
         self._indices_only = flag("indices_only", indices_only)
         self._copy = flag("copy", copy)
         check_num_threads(num_threads)
         self._num_threads = num_threads
         self._names = tuple(arrays[0]) if len(arrays) == 1 and isinstance(arrays[0], Mapping) else None
-        self._arrays, self._samples, self._pins = _checked(arrays, self._indices_only)
+        self._arrays, self.samples, self._pins = _checked(arrays, self._indices_only)
         if self.drop_last and self.samples < self.batch_size:
             raise ValueError(
                 f"batch_size is {self.batch_size}; expected at most {self.samples}, the number of samples, "
@@ -99,13 +93,6 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         #: Where the next batch comes from, and the pass that is under way, if any.
         self._position = (self.epoch, 0)
         self._pass: object = None
-
-    samples: int = _reading("_samples")
-    batch_size: int = _reading("_batch_size")
-    seed: int = _reading("_seed")
-    epoch: int = _reading("_epoch")
-    shuffle: bool = _reading("_shuffle")
-    drop_last: bool = _reading("_drop_last")
 
     def _parts(self) -> list[str]:
         options = {name: getattr(self, name) for name in ("batch_size", "shuffle", "drop_last", "seed", "epoch")}
@@ -129,7 +116,7 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         if self._pass is not None:
             self._leave()
         epoch, first = self._position
-        self._epoch = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
+        vars(self)["epoch"] = whole("epoch", epoch, EPOCH, 2**56 - 1, 0)
         this_pass = self._pass = object()
         size, batches = self.batch_size, len(self)
         try:
@@ -219,8 +206,7 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         epoch = whole("epoch", state["epoch"], "a whole number from 0 to 2**56", 2**56, 0)  # 2**56: none is left
         last = len(self) - 1
         batch = whole("batch", state["batch"], f"a whole number from 0 to {last}", last, 0)
-        self._seed, self._epoch = seed, epoch
-        self._pass, self._position = None, (epoch, batch)
+        vars(self).update(seed=seed, epoch=epoch, _pass=None, _position=(epoch, batch))
 
 
 class _Options(TypedDict, total=False):
