@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Callable, Mapping
 from functools import update_wrapper
+from inspect import Parameter, Signature
 from types import FunctionType
 from typing import Any, TypeAlias, overload
 
@@ -27,9 +28,12 @@ from fastopt.specs.updates import UpdateSpec
 #: From hyperparameters to a rule's scalars: by name, or in order.
 Prepare: TypeAlias = Callable[..., Mapping[str, float] | tuple[float, ...]]
 
+#: What the text of a rule calls, by name.
+PRIMITIVES = {name: getattr(primitives, name) for name in primitives.__all__}
+
 #: What a user may call in a rule, and which primitive that is: as fastopt has it, or as others do.
 FUNCTIONS: dict[Any, str] = {
-    **{getattr(primitives, name): name for name in primitives.__all__},
+    **{function: name for name, function in PRIMITIVES.items()},
     **dict.fromkeys((math.sqrt, np.sqrt), "sqrt"),
     **dict.fromkeys((abs, math.fabs, np.fabs, np.abs), "fabs"),
     np.sign: "sign",
@@ -68,7 +72,7 @@ class Rule(Guarded, Display):
         self.name = self._read.name
         self.arrays = self._read.arrays
         own = _parameters(prepare) if prepare is not None else self._read.defaults
-        #: The defaults of hyperparameters; `inspect.Parameter.empty` where there is none.
+        #: The defaults of hyperparameters; `Parameter.empty` where there is none.
         self.defaults: dict[str, Any] = {**own, **{name: value for name, value in SHARED.items() if name not in own}}
         self.hyperparameters = tuple(self.defaults)
         if len(self.hyperparameters) > MOST_HYPERPARAMETERS:
@@ -76,10 +80,16 @@ class Rule(Guarded, Display):
                 f"{self._read.where}: rule {self.name!r} has {len(self.hyperparameters)} hyperparameters, weight_decay "
                 f"and grad_scale among them; expected at most {MOST_HYPERPARAMETERS}"
             )
-        self.__signature__ = self._signature()
+        keyword = {**self.defaults, **dict.fromkeys(("backend", "num_threads", "stream"))}
+        self.__signature__ = Signature(
+            [Parameter(name, Parameter.POSITIONAL_ONLY) for name in self.arrays]
+            + [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in keyword.items()]
+        )
         # A weight_decay of the rule's own is not coupled to the gradient, too.
         self._coupled = "weight_decay" not in own
-        self._check = Hyperparameters(*self.hyperparameters, ranges=_ranges(self.hyperparameters))
+        # A user's hyperparameters are finite; what every update has, has its own range.
+        ranges = {name: RANGES[name] if name in SHARED else ANY for name in self.hyperparameters}
+        self._check = Hyperparameters(*self.hyperparameters, ranges=ranges)
         self._spec = UpdateSpec(self.name, _compiled(self._read), self._scalars_function(), backend=BACKEND)
 
     def __repr__(self) -> str:
@@ -140,26 +150,13 @@ class Rule(Guarded, Display):
         optimizer: Optimizer = kind(params, {name: values[name] for name in own}, **{"backend": None, **options})
         return optimizer
 
-    def _signature(self) -> inspect.Signature:
-        """Return how a call looks."""
-        keyword = {**self.defaults, **dict.fromkeys(("backend", "num_threads", "stream"))}
-        return inspect.Signature(
-            [
-                *(inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in self.arrays),
-                *(
-                    inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value)
-                    for name, value in keyword.items()
-                ),
-            ]
-        )
-
     def _named(self, given: dict[str, Any]) -> dict[str, Any]:
         if foreign := [name for name in given if name not in self.defaults]:
             raise TypeError(
                 f"{brief(foreign[0])} is no hyperparameter of {self.name}; expected {', '.join(self.hyperparameters)}"
             )
         values = {**self.defaults, **given}
-        if missing := [name for name, value in values.items() if value is inspect.Parameter.empty]:
+        if missing := [name for name, value in values.items() if value is Parameter.empty]:
             raise TypeError(
                 f"{self.name} needs {', '.join(missing)}, which {'has' if len(missing) == 1 else 'have'} no default"
             )
@@ -195,10 +192,8 @@ class Rule(Guarded, Display):
 
 def _with_primitives(function: Any) -> Callable[..., Any]:
     """The same function; primitives that its module does not have by their names are fastopt's."""
-    known = {name: getattr(primitives, name) for name in primitives.__all__}
-    return FunctionType(
-        function.__code__, {**known, **function.__globals__}, function.__name__, None, function.__closure__
-    )
+    names = {**PRIMITIVES, **function.__globals__}
+    return FunctionType(function.__code__, names, function.__name__, None, function.__closure__)
 
 
 def _parameters(prepare: Prepare) -> dict[str, Any]:
@@ -216,14 +211,9 @@ def _parameters(prepare: Prepare) -> dict[str, Any]:
     return {each.name: each.default for each in parameters}
 
 
-def _ranges(names: tuple[str, ...]) -> dict[str, Any]:
-    """A user's hyperparameters are finite; what every update has, has its own range."""
-    return {name: RANGES[name] if name in SHARED else ANY for name in names}
-
-
 def _compiled(read: UserRule) -> Callable[..., Any]:
     """The rule as a Python function that carries its source, for whoever compiles it."""
-    scope: dict[str, Any] = {name: getattr(primitives, name) for name in primitives.__all__}
+    scope: dict[str, Any] = dict(PRIMITIVES)
     exec(read.text, scope)
     function: Any = scope[read.name]
     function.rule_source = read.text

@@ -53,11 +53,7 @@ def batch_norm_forward(
         False: running_var takes var as it is, without the factor M / (M - 1).
     residual : array, optional
         Read; of x's shape. Added to y.
-    activation : "relu", optional
-        Applied to y last.
-    out : array or tuple, optional
-        Written and returned: the array for y, or the arrays for all results.
-    backend, num_threads, stream : optional
+    activation, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -164,13 +160,7 @@ def batch_norm_backward(
         The channels' axis: any but 0.
     y : array, optional
         Read; what forward returned. Needed if there is an activation.
-    activation : "relu", optional
-        What was applied to y.
-    residual : bool
-        True: return dresidual too.
-    out : array or tuple, optional
-        Written and returned: the array for dx, or the arrays for all results.
-    backend, num_threads, stream : optional
+    activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -245,11 +235,7 @@ def batch_norm_inference(
         The channels' axis: any but 0.
     residual : array, optional
         Read; of x's shape. Added to y.
-    activation : "relu", optional
-        Applied to y last.
-    out : array, optional
-        Written and returned: the array for y.
-    backend, num_threads, stream : optional
+    activation, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -340,13 +326,7 @@ def batch_norm_backward_inference(
         The channels' axis: any but 0.
     y : array, optional
         Read; what forward returned. Needed if there is an activation.
-    activation : "relu", optional
-        What was applied to y.
-    residual : bool
-        True: return dresidual too.
-    out : array or tuple, optional
-        Written and returned: the array for dx, or the arrays for all results.
-    backend, num_threads, stream : optional
+    activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns

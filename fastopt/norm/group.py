@@ -43,11 +43,7 @@ def group_norm_forward(
         Added to the variance.
     residual : array, optional
         Read; of x's shape. Added to y.
-    activation : "relu", optional
-        Applied to y last.
-    out : array or tuple, optional
-        Written and returned: the array for y, or the arrays for all results.
-    backend, num_threads, stream : optional
+    activation, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
@@ -143,13 +139,7 @@ def group_norm_backward(
         The channels' axis: any but 0.
     y : array, optional
         Read; what forward returned. Needed if there is an activation.
-    activation : "relu", optional
-        What was applied to y.
-    residual : bool
-        True: return dresidual too.
-    out : array or tuple, optional
-        Written and returned: the array for dx, or the arrays for all results.
-    backend, num_threads, stream : optional
+    activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
     Returns
