@@ -28,7 +28,11 @@ def config() -> dict[str, dict[str, str]]:
         "fastopt": {"version": VERSION, "folder": os.path.dirname(__file__), "kernel cache": cache_state()},
         "python": {"version": platform.python_version(), "compiled by": platform.python_compiler()},
         "packages": {name: _version_of(name) for name in PACKAGES},
-        "processor": _processor(),
+        "processor": {
+            "machine": platform.machine(),
+            "kernels for": cython.ISA + " (FASTOPT_ISA)" * bool(os.environ.get("FASTOPT_ISA")),
+            "usable": ", ".join(cython.built_isas()),
+        },
         "threads": _threads(),
         "backends": {name: _backend(name) for name in MODULES},
         "devices": devices,
@@ -60,25 +64,15 @@ def _version_of(package: str) -> str:
         return "not installed"
 
 
-def _processor() -> dict[str, str]:
-    forced = " (FASTOPT_ISA)" if os.environ.get("FASTOPT_ISA") else ""
-    return {
-        "machine": platform.machine(),
-        "kernels for": f"{cython.ISA}{forced}",
-        "usable": ", ".join(cython.built_isas()),
-    }
-
-
 def _threads() -> dict[str, str]:
     known: dict[str, Any] = limits()
-    said = [name for name in ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS") if os.environ.get(name)]
+    variables = ("FASTOPT_NUM_THREADS", "OMP_NUM_THREADS")
+    said = [name for name in variables if os.environ.get(name)]
     affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     quota = known["cgroup_quota"]
     return {
         "of a call": str(get_num_threads()),
-        "environment": f"{said[0]}={os.environ[said[0]]}"
-        if said
-        else "FASTOPT_NUM_THREADS and OMP_NUM_THREADS are unset",
+        "environment": f"{said[0]}={os.environ[said[0]]}" if said else f"{' and '.join(variables)} are unset",
         "affinity": f"{affinity} of {os.cpu_count()} processors",
         "cgroup": "no quota" if quota is None else f"{quota:g} processors",
         "started": str(known["started"]),

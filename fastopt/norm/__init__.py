@@ -50,12 +50,10 @@ strides, and overlap no other array.
 number (1.2e-38 in float32). An empty set has a mean of 0 and a variance of 0. NaN and infinity spread over their own
 set and no further. A negative variance, which only a caller can give, makes NaN.
 
-**Statistics** are sums of differences from the first value of the set, and of their squares. Where that value is more
-than 4 standard deviations from the mean, or float32 squares overflow, a second round computes every term in float64;
-float64 data always have one, around their mean. Only the shape decides the order of additions: the bits are the same
-for every number of threads, memory layout and instruction set. In float32 the variance is right to about 1e-8, and to
-3e-5 at worst. A mean that is large beside the standard deviation costs y nothing. Backward takes it as it was rounded:
-in float32, a mean of a million standard deviations makes x_hat wrong by up to 0.03. See docs/numerics.md.
+**Statistics** have the same bits for every number of threads, memory layout and instruction set: only the shape decides
+the order of additions. In float32 the variance is right to about 1e-8, and to 3e-5 at worst. A mean that is large
+beside the standard deviation costs y nothing. Backward takes it as it was rounded: in float32, a mean of a million
+standard deviations makes x_hat wrong by up to 0.03. docs/numerics.md says how sums are computed.
 
 **backend, num_threads, stream** are those of updates: see `fastopt.updates`. All backends but ``"reference"`` give the
 same bits. A call for device arrays returns when all of it is in the stream: nothing is copied to the host, and nothing

@@ -67,21 +67,16 @@ def text_of(spec: UpdateSpec, parameter: Parameter, kind: Any) -> str:
     if kind is None or (default is None and _is_none(kind)):
         return repr(NUMBERS.get(default, default))
     if name in spec.choices:
-        return _choice(name, kind, spec.choices[name])
+        value = getattr(kind, "literal_value", getattr(kind, "value", None))
+        if value not in spec.choices[name]:
+            raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, spec.choices[name]))}, written out")
+        return repr(NUMBERS[value])
     if isinstance(kind, types.Omitted):  # the default of one of the user's arguments, which Numba converts by itself
         return name
     kinds, expected, text = KINDS[parameter.annotation]
     if not isinstance(kind, kinds):
         raise TypingError(f"{name} is {kind}; expected {expected}")
     return text.format(name)
-
-
-def _choice(name: str, kind: Any, choices: tuple[str, ...]) -> str:
-    """The number of a string, which must be known now."""
-    value = getattr(kind, "literal_value", getattr(kind, "value", None))
-    if value not in choices:
-        raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, choices))}, written out")
-    return repr(NUMBERS[value])
 
 
 def check_arrays(arrays: dict[str, Any]) -> None:
@@ -134,13 +129,8 @@ def stand_in(
     lines = calls[0]
     if condition:
         lines = [f"if {condition}:", *_indented(calls[0]), "else:", *_indented(calls[1])]
-    text = call_module(
-        spec.name,
-        [f"{name}=None" for name in parameters],
-        {name: kind.layout in "CF" for name, kind in arrays},
-        flat,
-        lines,
-    )
+    are_runs = {name: kind.layout in "CF" for name, kind in arrays}
+    text = call_module(spec.name, [f"{name}=None" for name in parameters], are_runs, flat, lines)
     made: Callable[..., None] = module(text, **names)[spec.name]
     return made
 

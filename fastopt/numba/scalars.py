@@ -7,7 +7,7 @@ raises.
 from __future__ import annotations
 
 from collections.abc import Callable
-from types import CodeType, FunctionType
+from types import FunctionType
 from typing import Any
 
 from llvmlite import ir
@@ -70,7 +70,9 @@ def _register(function: Any) -> None:
             names[name] = module(check_module(checks))["check"]
         elif isinstance(value, FunctionType) and value.__module__ in MODULES:
             _register(value)
-    compiled = FunctionType(_with_numbers(function.__code__), names, function.__name__, function.__defaults__)
+    constants = (NUMBERS.get(each, each) if type(each) is str else each for each in function.__code__.co_consts)
+    code = function.__code__.replace(co_consts=tuple(constants))
+    compiled = FunctionType(code, names, function.__name__, function.__defaults__)
     of_this_version(compiled)
     overload(function, jit_options=OPTIONS, strict=False)(lambda *types, **named: compiled)
 
@@ -82,13 +84,6 @@ _registered: set[Any] = set()
 def _range_of(name: str, checked: Hyperparameters) -> tuple[Any, Any, str]:
     allowed = STEP if name == "step" else checked.ranges[name]
     return (None, None, "") if allowed is FLAG else allowed
-
-
-def _with_numbers(code: CodeType) -> CodeType:
-    """The code, its choices being numbers."""
-    return code.replace(
-        co_consts=tuple(NUMBERS.get(each, each) if type(each) is str else each for each in code.co_consts)
-    )
 
 
 def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., Any]:
