@@ -5,9 +5,7 @@ What all of these share
 **In place.** param is the caller's own array; all of it is written, and None is returned. Nothing is written before
 everything is checked.
 
-**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one), the buffer
-protocol or ``__cuda_array_interface__``, in the host's memory or on a CUDA device: float16, bfloat16, float32 or
-float64, of any shape and strides.
+**Arrays** are of the kinds that updates take (`fastopt.updates`), of any shape and strides.
 
 **The same values everywhere.** An element's value follows from seed, offset and its place in C order, and from nothing
 else: not from strides, threads, instruction set, backend or device, nor from what was drawn before. 16-bit arrays have

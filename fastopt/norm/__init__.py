@@ -32,12 +32,10 @@ not three. Either may be left out (None). With an activation, backward needs ``y
 0 where y <= 0. ``residual=True`` asks for a fourth result: dresidual, the gradient of the residual, which is that dy.
 relu(NaN) is NaN.
 
-**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one), the buffer
-protocol or ``__cuda_array_interface__``: all in the host's memory, or all on one CUDA device. Each is float16, bfloat16
-(of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and may have any strides. A call
-computes in float32, or in float64 if one of its arrays is float64. Sums add up eight terms in that type and all else in
-float64, and what follows from them is float64; a result is rounded once more if its array stores fewer bits. x has two
-axes or more; in layer norm, one or more. Nothing is written but running statistics and results.
+**Arrays** are of the kinds that updates take (`fastopt.updates`), each of its own dtype. A call computes in float32, or
+in float64 if one of its arrays is float64. Sums add up eight terms in that type and all else in float64, and what
+follows from them is float64; a result is rounded once more if its array stores fewer bits. x has two axes or more; in
+layer norm, one or more. Nothing is written but running statistics and results.
 
 **weight, bias** of None count as ones and zeros; their gradients are returned nonetheless.
 
