@@ -174,8 +174,7 @@ def xavier_uniform_(
 
     References
     ----------
-    X. Glorot and Y. Bengio, "Understanding the difficulty of training deep feedforward neural networks", 2010,
-    equations 12 and 16.
+    As `xavier_normal_`, equations 12 and 16.
 
     Examples
     --------
@@ -274,8 +273,7 @@ def he_uniform_(
 
     References
     ----------
-    K. He, X. Zhang, S. Ren and J. Sun, "Delving Deep into Rectifiers: Surpassing Human-Level Performance on ImageNet
-    Classification", 2015, equation 10.
+    As `he_normal_`.
 
     Examples
     --------

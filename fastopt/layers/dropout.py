@@ -156,8 +156,7 @@ def dropout_backward(
 
     References
     ----------
-    N. Srivastava, G. Hinton, A. Krizhevsky, I. Sutskever and R. Salakhutdinov, "Dropout: A Simple Way to Prevent Neural
-    Networks from Overfitting", 2014, section 5.1.
+    As `dropout_forward`, section 5.1.
 
     Examples
     --------

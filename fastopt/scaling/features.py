@@ -157,8 +157,8 @@ class StandardScaler(Scaler):
 
     References
     ----------
-    Y. LeCun, L. Bottou, G. Orr and K.-R. Mueller, "Efficient BackProp", 1998, section 4.3. By the standard deviation:
-    to divide by the variance is a slip that is met with.
+    Y. LeCun, L. Bottou, G. Orr and K.-R. Mueller, "Efficient BackProp", 1998, section 4.3. To divide by the variance
+    instead is a common mistake.
 
     Examples
     --------
