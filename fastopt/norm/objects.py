@@ -18,7 +18,8 @@ from fastopt.engine.norm import norm
 from fastopt.norm.options import check_activation, check_axis, check_groups, dtype_of, length, lengths
 from fastopt.norm.statistics import DatasetStatistics
 
-_check_numbers = Hyperparameters("momentum", "eps")
+_check_eps = Hyperparameters("eps")
+_check_momentum = Hyperparameters("momentum")
 
 _Self = TypeVar("_Self", bound="Norm")
 _Values = NDArray[Any]
@@ -70,14 +71,9 @@ class Norm(Guarded, Display):
     #: The arguments beside the shape and dtype, for `repr`.
     _options: ClassVar[tuple[str, ...]] = ("eps", "axis", "affine", "activation", "backend", "num_threads")
 
-    _internal: ClassVar[tuple[str, ...]] = ("groups", "kind", "momentum", "running_mean", "running_var", "unbiased")
+    _internal: ClassVar[tuple[str, ...]] = ("groups", "kind")
 
-    # Of the norms that have them; these stand for nothing.
-    groups: SupportsIndex = 0
-    running_mean: _Values | None = None
-    running_var: _Values | None = None
-    momentum: Real = 0.0
-    unbiased: bool = True
+    groups: SupportsIndex = 0  # but for group norm
 
     def __init__(
         self,
@@ -90,7 +86,7 @@ class Norm(Guarded, Display):
         backend: Backend,
         num_threads: int | None,
     ):
-        _check_numbers(self.momentum, eps)
+        _check_eps(eps)
         check_axis(axis)
         check_activation(activation)
         check_backend(backend)
@@ -196,8 +192,8 @@ class Norm(Guarded, Display):
 
     def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Result, Result, Result]:
         return norm.forward(
-            self.kind, x, self.weight, self.bias, self.running_mean, self.running_var, residual, out, self.axis,
-            self.groups, self.momentum, self.eps, self.unbiased, self.activation, self.backend, self.num_threads,
+            self.kind, x, self.weight, self.bias, None, None, residual, out, self.axis,
+            self.groups, 0.0, self.eps, True, self.activation, self.backend, self.num_threads,
         )  # fmt: skip
 
     def _backward(self, dy: Array, out: Any) -> tuple[Result, ...]:
@@ -258,9 +254,6 @@ class BatchNorm(Norm):
 
     kind = norm.BATCH
     _options = ("momentum", "eps", "axis", "affine", "unbiased", "activation", "backend", "num_threads")
-    _internal = ("groups", "kind")
-    running_mean: _Values
-    running_var: _Values
 
     def __init__(
         self,
@@ -276,11 +269,12 @@ class BatchNorm(Norm):
         backend: Backend = None,
         num_threads: int | None = None,
     ):
+        _check_momentum(momentum)
         self.momentum = momentum
         self.unbiased = flag("unbiased", unbiased)
         super().__init__(length("channels", channels), axis, eps, affine, activation, dtype, backend, num_threads)
-        self.running_mean = np.zeros_like(self.dweight)
-        self.running_var = np.ones_like(self.dweight)
+        self.running_mean: _Values = np.zeros_like(self.dweight)
+        self.running_var: _Values = np.ones_like(self.dweight)
         self.batches_seen: NDArray[np.int64] = np.zeros((), np.int64)
         self._used_batch = True
 
@@ -304,7 +298,10 @@ class BatchNorm(Norm):
 
     def _forward(self, x: Array, residual: Array | None, out: Any) -> tuple[Result, Result, Result]:
         if self.training:
-            results = super()._forward(x, residual, out)
+            results = norm.forward(
+                norm.BATCH, x, self.weight, self.bias, self.running_mean, self.running_var, residual, out, self.axis,
+                0, self.momentum, self.eps, self.unbiased, self.activation, self.backend, self.num_threads,
+            )  # fmt: skip
             self.batches_seen[...] += 1
         else:
             y, mean, rstd = out
@@ -436,7 +433,7 @@ class GroupNorm(Norm):
 
     kind = norm.GROUP
     _options = ("groups", *Norm._options)
-    _internal = ("kind", "momentum", "running_mean", "running_var", "unbiased")
+    _internal = ("kind",)
 
     def __init__(
         self,
