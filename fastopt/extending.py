@@ -127,7 +127,9 @@ class Rule(Guarded, Display):
         scale, decay, _, *scalars = self._scalars(*self._values(given))
         own = scalars[: len(self._read.scalars)]
         written = [i for i, name in enumerate(self.arrays) if name != "grad"]
-        function = _with_primitives(self.function)
+        # Primitives that its module does not have by their names are fastopt's.
+        names, code = {**PRIMITIVES, **self.function.__globals__}, self.function.__code__
+        function = FunctionType(code, names, self.name, None, self.function.__closure__)
         for place in np.ndindex(np.shape(arrays[0])):
             values = [float(array[place]) for array in arrays]
             values[1] = scale * values[1] + (decay * values[0] if decay else 0.0)
@@ -188,12 +190,6 @@ class Rule(Guarded, Display):
                     f"prepare of {self.name} gives {', '.join(own) or 'none'}; expected {', '.join(self._read.scalars)}"
                 )
         return scale, decay, 0.0, *(float(own[name]) for name in self._read.scalars), *self._read.literals.values()
-
-
-def _with_primitives(function: Any) -> Callable[..., Any]:
-    """The same function; primitives that its module does not have by their names are fastopt's."""
-    names = {**PRIMITIVES, **function.__globals__}
-    return FunctionType(function.__code__, names, function.__name__, None, function.__closure__)
 
 
 def _parameters(prepare: Prepare) -> dict[str, Any]:

@@ -24,8 +24,8 @@ memory, or of a CUDA device's (`Whitener`: of the host's only).
 ``transform(x, out=None)``, ``inverse_transform(x, out=None)``
     Read x, and return ``out``, or a new array of x's dtype and memory order; on a device, of x's kind.
 ``state_dict()``, ``load_state_dict(state)``
-    Numbers, bools, strings and arrays, which ``np.savez`` saves, and from which a scaler goes on elsewhere with the
-    same bits.
+    Numbers, bools, strings and arrays, which ``np.savez(file, **state)`` saves, and from which a scaler goes on
+    elsewhere with the same bits.
 
 **Parameters**
 

@@ -96,11 +96,7 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides what is computed: arguments, and copies of what was fitted.
-
-        Values are numbers, bools, strings and arrays of numbers: ``np.savez(file, **state)`` saves them. An argument
-        that is None is left out.
-        """
+        """Return all that decides what is computed: arguments that are not None, and copies of what was fitted."""
         options = {name: getattr(self, name) for name in self._options}
         told = {name: np.array(value) if isinstance(value, tuple) else value for name, value in options.items()}
         statistics = {} if self._statistics is None else vars(self._statistics)
