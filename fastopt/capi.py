@@ -78,7 +78,7 @@ class Kernel(Guarded, Display):
         values = {**fixed, **bound.arguments}
         self._refuse_other_rule(values)
         given = tuple(values[name] for name in names)
-        scalars = convert(self._update, self._update.prepare(*given), self.dtype.name, given)
+        scalars = convert(self._update, self._update.prepare(given), self.dtype.name, given)
         self._check_form(scalars)
         return scalars
 

@@ -20,7 +20,6 @@ from fastopt.common.display import Display
 from fastopt.common.guarded import Guarded
 from fastopt.common.messages import brief
 from fastopt.common.types import Array, Backend, Params, Real, Stream
-from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.run import run
 from fastopt.optim.optimizer import Optimizer
 from fastopt.specs.updates import UpdateSpec
@@ -89,8 +88,9 @@ class Rule(Guarded, Display):
         self._coupled = "weight_decay" not in own
         # A user's hyperparameters are finite; what every update has, has its own range.
         ranges = {name: RANGES[name] if name in SHARED else ANY for name in self.hyperparameters}
-        self._check = Hyperparameters(*self.hyperparameters, ranges=ranges)
-        self._spec = UpdateSpec(self.name, _compiled(self._read), self._scalars_function(), backend=BACKEND)
+        self._spec = UpdateSpec(
+            self.name, _compiled(self._read), self._scalars_function(), ranges=ranges, backend=BACKEND
+        )
 
     def __repr__(self) -> str:
         return f"<rule {self.name}{self.__signature__}>"
@@ -124,7 +124,7 @@ class Rule(Guarded, Display):
         if odd := [i for i, array in enumerate(arrays) if np.shape(array) != np.shape(arrays[0])]:
             shape, expected = np.shape(arrays[odd[0]]), np.shape(arrays[0])
             raise ValueError(f"{self.arrays[odd[0]]} has shape {shape}; expected {expected}, param's")
-        scale, decay, _, *scalars = self._scalars(*self._values(given))
+        scale, decay, _, *scalars = self._spec.only.prepare(self._values(given))
         own = scalars[: len(self._read.scalars)]
         written = [i for i, name in enumerate(self.arrays) if name != "grad"]
         # Primitives that its module does not have by their names are fastopt's.
@@ -176,8 +176,8 @@ class Rule(Guarded, Display):
         return function
 
     def _scalars(self, *values: Any) -> tuple[float, ...]:
-        """From hyperparameters to coefficients: the shared ones, the rule's, and the literals."""
-        checked = dict(zip(self.hyperparameters, self._check(*values), strict=True))
+        """From hyperparameters, checked, to coefficients: the shared ones, the rule's, and the literals."""
+        checked = dict(zip(self.hyperparameters, values, strict=True))
         scale = checked.pop("grad_scale")
         decay = checked.pop("weight_decay") if self._coupled else 0.0
         own: Any = checked

@@ -18,6 +18,9 @@ FRACTION_BELOW_ONE: Range = (0.0, nextafter(1.0, 0.0), "a number from 0 to below
 #: Of what is True or False, and no number.
 FLAG: Range = (0.0, 1.0, "True or False")
 
+#: Of what is neither a number nor a flag: the function of coefficients looks at it.
+OTHER: Range = (0.0, 0.0, "")
+
 RANGES: dict[str, Range] = {
     "alpha": NOT_NEGATIVE,
     "amsgrad": FLAG,
@@ -36,6 +39,7 @@ RANGES: dict[str, Range] = {
     "eps_inside_sqrt": FLAG,
     "eta_minus": (float_info.min, nextafter(1.0, 0.0), "a number between 0 and 1"),
     "eta_plus": (nextafter(1.0, 2.0), float_info.max, "a finite number above 1"),
+    "form": OTHER,
     "grad_scale": ANY,
     "high": ANY,
     "lambd": NOT_NEGATIVE,
@@ -55,5 +59,6 @@ RANGES: dict[str, Range] = {
     "step_min": NOT_NEGATIVE,
     "t0": NOT_NEGATIVE,
     "trust_coefficient": NOT_NEGATIVE,
+    "warmup": OTHER,
     "weight_decay": NOT_NEGATIVE,
 }

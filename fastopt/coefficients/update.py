@@ -1,8 +1,8 @@
 """What the coefficients of several updates have in common, and those of the average of parameters.
 
-An update's own function of coefficients stands with the update, in ``fastopt/updates/``. It checks the hyperparameters
-and returns, in float64, the scalars of a kernel: ``grad_scale``, the coupled ``weight_decay``, the decoupled ``decay``
-(lr * weight_decay, as a rule), and then the rule's others, in the order of its signature in
+An update's own function of coefficients stands with the update, in ``fastopt/updates/``. Of hyperparameters that have
+been checked, it returns in float64 the scalars of a kernel: ``grad_scale``, the coupled ``weight_decay``, the decoupled
+``decay`` (lr * weight_decay, as a rule), and then the rule's others, in the order of its signature in
 ``fastopt/rules/update.py``. ``step`` counts from 1.
 
 Numba compiles these functions too, for `fastopt.numba`: they unpack no stars and format no messages.
@@ -11,7 +11,6 @@ Numba compiles these functions too, for `fastopt.numba`: they unpack no stars an
 from __future__ import annotations
 
 from fastopt.common.messages import brief
-from fastopt.engine.core.hyperparameters import Hyperparameters
 
 #: What eps = 0 becomes where it is added to something other than a root: 0 / 0 is then 0. An `eps` that is added to a
 #: root needs nothing here: the engine sees to it.
@@ -23,10 +22,6 @@ def refuse(name, value, expected, bound=None):
     raise ValueError(f"{name} is {brief(value)}; expected {expected}{'' if bound is None else f', which is {bound}'}")
 
 
-_average = Hyperparameters("decay")
-
-
 def average(decay):
     """The coefficients of the average of parameters that `fastopt.optim` keeps."""
-    (decay,) = _average(decay)
     return 1.0, 0.0, 0.0, decay, 1.0 - decay

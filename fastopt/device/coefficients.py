@@ -16,6 +16,7 @@ from fastopt.coefficients.ranges import FLAG
 from fastopt.device.machine import Memory
 from fastopt.device.select import machine
 from fastopt.engine.core.hyperparameters import Hyperparameters, is_on_device
+from fastopt.engine.update.update import Update
 
 #: The functions of `math` that the device computes as well.
 FUNCTIONS = ("exp", "log", "log1p", "sqrt")
@@ -43,18 +44,18 @@ class Trace(NamedTuple):
     constants: tuple[float, ...]
 
 
-def trace(prepare: Callable[..., tuple[Any, ...]], hyperparameters: tuple[Any, ...]) -> tuple[tuple[Any, ...], Trace]:
-    """Call ``prepare`` with hyperparameters some of which are on the device.
+def trace(update: Update, hyperparameters: tuple[Any, ...]) -> tuple[tuple[Any, ...], Trace]:
+    """Compute the scalars of an update from hyperparameters some of which are on the device.
 
     Return the scalars, with 1.0 for those that only the device knows, and how it computes them. What can't be written
     down, such as a choice that depends on the number, is a TypeError.
     """
-    names = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
-    given = {name: value for name, value in zip(names, hyperparameters, strict=True) if is_on_device(value)}
+    by_name = dict(zip(update.hyperparameters, hyperparameters, strict=True))
+    given = {name: value for name, value in by_name.items() if is_on_device(value)}
     numbers = [number_of(value, name) for name, value in given.items()]
     constants: list[float] = []
     known = {number.name: _Traced(number.name, constants, number.name) for number in numbers}
-    traced = _for_tracing(prepare)(*map(known.get, names, hyperparameters))
+    traced = _for_tracing(update.coefficients)(*_checked(update.check, {**by_name, **known}))
     texts = tuple(each.text if isinstance(each, _Traced) else None for each in traced)
     scalars = tuple(1.0 if isinstance(each, _Traced) else each for each in traced)
     return scalars, Trace(tuple(numbers), tuple(given.values()), texts, tuple(constants))
@@ -148,33 +149,29 @@ def _written(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
     return call
 
 
-def _unchecked(hyperparameters: Hyperparameters) -> Callable[..., Any]:
+def _checked(check: Hyperparameters, values: dict[str, Any]) -> list[Any]:
     """Check what the host knows; numbers on the device may be anything."""
-    ranges = {"step": (1,), **hyperparameters.ranges}
-
-    def check(*values: Any) -> list[Any]:
-        legal = [
-            ranges[name][0] if isinstance(value, _Traced) and ranges[name] is not FLAG else value
-            for name, value in zip(hyperparameters.names, values, strict=True)
-        ]
-        checked = hyperparameters(*legal)
-        return [given if isinstance(given, _Traced) else value for given, value in zip(values, checked, strict=True)]
-
-    return check
+    ranges = {"step": (1,), **check.ranges}
+    legal = [
+        ranges[name][0] if isinstance(value, _Traced) and ranges[name] is not FLAG else value
+        for name, value in values.items()
+    ]
+    return [
+        given if isinstance(given, _Traced) else value
+        for given, value in zip(values.values(), check(*legal), strict=True)
+    ]
 
 
-def _for_tracing(prepare: Callable[..., Any]) -> Callable[..., Any]:
+def _for_tracing(coefficients: Callable[..., Any]) -> Callable[..., Any]:
     """The function as it stands, but for what it calls: that takes traced numbers."""
-    names = dict(prepare.__globals__)
-    for name, value in prepare.__globals__.items():
-        if isinstance(value, Hyperparameters):
-            names[name] = _unchecked(value)
-        elif isinstance(value, FunctionType) and value.__module__ == prepare.__module__:
+    names = dict(coefficients.__globals__)
+    for name, value in coefficients.__globals__.items():
+        if isinstance(value, FunctionType) and value.__module__ == coefficients.__module__:
             names[name] = FunctionType(value.__code__, names, name, value.__defaults__)
         elif name in FUNCTIONS:
             names[name] = _written(name, value)
-    names.update(max=_written("max", max), float=lambda value: value if isinstance(value, _Traced) else float(value))
-    return FunctionType(prepare.__code__, names, prepare.__name__, prepare.__defaults__)
+    names["max"] = _written("max", max)
+    return FunctionType(coefficients.__code__, names, coefficients.__name__, coefficients.__defaults__)
 
 
 # ---- On the device

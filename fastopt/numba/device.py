@@ -59,7 +59,7 @@ def coefficients(public: Callable[..., None], dtype: str = "float32", /, **optio
     (np.float32(1.0), np.float32(0.25), np.float32(0.0), np.float32(0.5))
     """
     update, hyperparameters = called(public, options)
-    values = zip(update.scalars, update.prepare(*hyperparameters), strict=True)
+    values = zip(update.scalars, update.prepare(hyperparameters), strict=True)
     real = getattr(np, dtype)
     return tuple(real(ROUNDINGS[dtype][rounding_of(name)](float(value))) for name, value in values)
 

@@ -15,7 +15,7 @@ from fastopt.rules import update as rules
 from fastopt.specs.updates import UPDATES
 
 #: The modules that have functions of coefficients.
-MODULES = sorted({update.prepare.__module__ for spec in UPDATES.values() for update in spec.updates.values()})
+MODULES = sorted({update.coefficients.__module__ for spec in UPDATES.values() for update in spec.updates.values()})
 
 _SOURCES = [rules, primitives, shared, ranges, *(sys.modules[name] for name in MODULES)]
 

@@ -18,7 +18,7 @@ from fastopt.codegen.parse import source_of
 from fastopt.engine.update.update import Update
 from fastopt.numba.modules import module
 from fastopt.numba.rounding import ROUNDINGS
-from fastopt.numba.scalars import NUMBERS, varying
+from fastopt.numba.scalars import NUMBERS, prepare_of, varying
 from fastopt.specs.updates import UpdateSpec
 
 #: What of a public function means nothing here: how it runs, the user's function says.
@@ -123,7 +123,7 @@ def stand_in(
     names, calls = {**ROUNDINGS[dtype], "varying": varying, "condition": spec.condition}, []
     for i, update in enumerate(runs):
         names[f"run_{i}"] = loop_of(update.rule, dtype, ndim)
-        names[f"prepare_{i}"] = update.prepare
+        names[f"prepare_{i}"] = prepare_of(update)
         handed_on = [texts[name] for name in update.hyperparameters]
         calls.append(call_lines(f"run_{i}", f"prepare_{i}", update.arrays, handed_on, update.scalars))
     lines = calls[0]

@@ -1,12 +1,12 @@
 """The functions of coefficients, compiled by Numba from the code that Python runs.
 
-Only what they call is another: the check of hyperparameters, compiled from `fastopt.coefficients.ranges`, and what
-raises.
+Only what raises is another: the check of hyperparameters, compiled from `fastopt.coefficients.ranges`, and messages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -15,11 +15,13 @@ from numba.extending import intrinsic, overload
 
 from fastopt.backends.numba.compiler import OPTIONS
 from fastopt.codegen.numba.calls import check_module
-from fastopt.coefficients.ranges import FLAG
+from fastopt.coefficients.ranges import FLAG, OTHER
 from fastopt.coefficients.update import refuse
 from fastopt.engine.core.hyperparameters import Hyperparameters, whole
+from fastopt.engine.update.update import Update
 from fastopt.numba.modules import MODULES, VERSION, module
 from fastopt.specs.updates import UPDATES
+from fastopt.updates.adam import nadam_mu
 
 #: The numbers that are compiled in the place of hyperparameters that are strings: to compare strings, Numba would
 #: compile for two seconds more.
@@ -52,9 +54,10 @@ def register_coefficients() -> None:
     """Let functions that Numba compiles call those that compute coefficients, and those that choose a variant."""
     for spec in UPDATES.values():
         for update in spec.updates.values():
-            _register(update.prepare)
+            _register(update.coefficients)
         if callable(spec.condition):
             _register(spec.condition)
+    _register(nadam_mu)
 
 
 def _register(function: Any) -> None:
@@ -66,8 +69,7 @@ def _register(function: Any) -> None:
     for name in function.__code__.co_names:
         value = names.get(name)
         if isinstance(value, Hyperparameters):
-            checks = [(each, *_range_of(each, value)) for each in value.names]
-            names[name] = module(check_module(checks))["check"]
+            names[name] = _check(value)
         elif isinstance(value, FunctionType) and value.__module__ in MODULES:
             _register(value)
     constants = (NUMBERS.get(each, each) if type(each) is str else each for each in function.__code__.co_consts)
@@ -81,9 +83,22 @@ def _register(function: Any) -> None:
 _registered: set[Any] = set()
 
 
-def _range_of(name: str, checked: Hyperparameters) -> tuple[Any, Any, str]:
-    allowed = STEP if name == "step" else checked.ranges[name]
-    return (None, None, "") if allowed is FLAG else allowed
+@cache
+def prepare_of(update: Update) -> Any:
+    """Return what checks an update's hyperparameters and computes the coefficients."""
+    return _check(update.check, update.coefficients)
+
+
+def _check(hyperparameters: Hyperparameters, then: Any = None) -> Any:
+    """A function that checks hyperparameters and returns them, or what ``then`` makes of them."""
+    checks = [(name, *_range_of(name, hyperparameters)) for name in hyperparameters.names]
+    name = then.__name__ if then else ""
+    return module(check_module(checks, name), **{name: then})["check"]
+
+
+def _range_of(name: str, hyperparameters: Hyperparameters) -> tuple[Any, Any, str]:
+    allowed = STEP if name == "step" else hyperparameters.ranges[name]
+    return (None, None, "") if allowed in (FLAG, OTHER) else allowed
 
 
 def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., Any]:

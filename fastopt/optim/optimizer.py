@@ -110,7 +110,7 @@ class Optimizer(Guarded, Display):
         self._by_name = any(isinstance(name, str) for name in self._names)
         for number in range(len(self.groups)):
             update, values = self.choose(number, 1, 1.0)
-            update.prepare(*values)  # raises what is wrong with the hyperparameters
+            update.prepare(values)  # raises what is wrong with the hyperparameters
         tensors = [
             self._tensor(number, name, param, state_dtype)
             for number, group in enumerate(self.groups)

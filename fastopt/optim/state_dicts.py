@@ -303,7 +303,7 @@ def _try(optimizer: Stateful, hyperparameters: list[dict[str, Any]], steps: np.n
         first = mine.stop
         for count in set(steps[mine].tolist()) or {0}:
             update, values = trial.choose(number, count + 1, 1.0)
-            update.prepare(*values)
+            update.prepare(values)
             for name, arrays in zip(group.names, states[mine], strict=True):
                 kinds = tuple(kind for kind in arrays if kind not in OF_OPTIONS)
                 if kinds != update.arrays[2:]:

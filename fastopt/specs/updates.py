@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
 from fastopt.coefficients import update as coefficients_of_updates
+from fastopt.coefficients.ranges import Range
 from fastopt.engine.update.update import Update, Variants
 from fastopt.rules import update as rules_of_updates
 
@@ -62,11 +63,14 @@ class UpdateSpec(Variants):
         Of ``fastopt/rules/update.py``: one for each variant.
     coefficients : function, or dict of functions by `Key`
         From the hyperparameters to the coefficients: ``grad_scale``, the coupled ``weight_decay``, the decoupled
-        ``decay``, then the rule's own in the order of its signature. Its parameters are the update's hyperparameters.
+        ``decay``, then the rule's own in the order of its signature. Its parameters are the update's hyperparameters:
+        it is called with floats (``step`` is an int) that are within their ranges.
     reference : function, optional
         The plain formula, called with the arrays and the hyperparameters by name.
     state : tuple of State, optional
         All arrays after grad, in the order of the public function. If left out, the rule's, starting from zeros.
+    ranges : dict, optional
+        The ranges of hyperparameters that ``fastopt/coefficients/ranges.py`` lacks, or that differ here.
     condition : str or function, optional
         What chooses between the variants True and False: a hyperparameter that is a flag, or a function of some
         hyperparameters.
@@ -92,6 +96,7 @@ class UpdateSpec(Variants):
         reference: Callable[..., None] | None = None,
         *,
         state: tuple[State, ...] = (),
+        ranges: dict[str, Range] | None = None,
         condition: str | Callable[..., bool] | None = None,
         choices: Mapping[str, tuple[str, ...]] | None = None,
         decoupled: bool | str = False,
@@ -101,9 +106,10 @@ class UpdateSpec(Variants):
         backend: str = "cython",
     ):
         by_key: Mapping[Key, Rule] = {(): rules} if callable(rules) else rules
-        prepare = dict.fromkeys(by_key, coefficients) if callable(coefficients) else coefficients
+        computed = dict.fromkeys(by_key, coefficients) if callable(coefficients) else coefficients
         updates = {
-            key: Update(rule, prepare[key], reference, scale=scale, backend=backend) for key, rule in by_key.items()
+            key: Update(rule, computed[key], reference, ranges=ranges, scale=scale, backend=backend)
+            for key, rule in by_key.items()
         }
         longest = max(updates.values(), key=lambda update: len(update.arrays))
         state = state or tuple(map(State, longest.arrays[2:]))
@@ -127,8 +133,8 @@ class UpdateSpec(Variants):
     @property
     def function(self) -> Callable[..., None]:
         """The public function, which is in the same module as the coefficients."""
-        prepare = next(iter(self.updates.values())).prepare
-        function: Callable[..., None] = getattr(sys.modules[prepare.__module__], self.name)
+        coefficients = next(iter(self.updates.values())).coefficients
+        function: Callable[..., None] = getattr(sys.modules[coefficients.__module__], self.name)
         return function
 
     @cached_property

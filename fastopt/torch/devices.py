@@ -48,7 +48,7 @@ def prepare(calls: Sequence[Call]) -> None:
         raise RuntimeError("a CUDA graph is being captured; expected none: it would keep the numbers of this one step")
     for call in calls:
         with suppress(NumberOnDevice):  # a learning rate: the device will look at it
-            call.update.prepare(*call.hyperparameters)
+            call.update.prepare(call.hyperparameters)
 
 
 def run(calls: Sequence[Call]) -> None:

@@ -72,7 +72,7 @@ class Optimizer(torch.optim.Optimizer, Display):
             if isinstance(values, tuple) and len(values) != count:
                 raise ValueError(f"{theirs} is {values}; expected {count} numbers")
         update, values = self.update(defaults, 1, tensors.number(defaults["lr"]), 1.0, 1.0)
-        update.prepare(*values)
+        update.prepare(values)
         return defaults
 
     # ---- The step

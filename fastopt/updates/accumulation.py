@@ -12,21 +12,20 @@ from fastopt.specs.updates import declare
 __all__ = ["accumulate"]
 
 
-_accumulate = Hyperparameters("alpha", "beta", ranges={"alpha": ANY, "beta": ANY})
+_beta = Hyperparameters("beta", ranges={"beta": ANY})
 
 
 def _accumulate_coefficients(alpha, beta):
-    alpha, beta = _accumulate(alpha, beta)
     return alpha, 0.0, 0.0, beta
 
 
 def _accumulate_anew_coefficients(alpha, beta):
-    return _accumulate_coefficients(alpha, beta)[:3]
+    return alpha, 0.0, 0.0
 
 
 def goes_on(beta: Real) -> bool:
     """True if a sum goes on from what there is, False if it starts anew."""
-    return bool(_accumulate(1.0, beta)[1] != 0.0)
+    return bool(_beta(beta)[0] != 0.0)
 
 
 def _accumulate_reference(acc, grad, *, alpha, beta):
@@ -39,6 +38,7 @@ ACCUMULATE = declare(
     {True: rules.accumulate, False: rules.accumulate_anew},
     coefficients={True: _accumulate_coefficients, False: _accumulate_anew_coefficients},
     reference=_accumulate_reference,
+    ranges={"alpha": ANY, "beta": ANY},
     condition=goes_on,
     scale="alpha",
 )

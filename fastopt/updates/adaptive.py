@@ -8,7 +8,6 @@ import numpy as np
 
 from fastopt.coefficients.update import TINY, refuse
 from fastopt.common.types import Array, Backend, Real, Stream
-from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.run import run
 from fastopt.reference.update import gradient
 from fastopt.rules import update as rules
@@ -19,11 +18,8 @@ __all__ = ["adadelta", "adagrad", "rmsprop"]
 
 # ---- Adagrad
 
-_adagrad = Hyperparameters("step", "lr", "lr_decay", "eps", "weight_decay", "grad_scale")
-
 
 def _adagrad_coefficients(step, lr, lr_decay, eps, weight_decay, grad_scale):
-    step, lr, lr_decay, eps, weight_decay, grad_scale = _adagrad(step, lr, lr_decay, eps, weight_decay, grad_scale)
     return grad_scale, weight_decay, 0.0, lr / (1.0 + (step - 1) * lr_decay), eps
 
 
@@ -117,20 +113,14 @@ def adagrad(
 
 # ---- RMSprop
 
-_rmsprop = Hyperparameters("lr", "decay", "eps", "eps_inside_sqrt", "momentum", "weight_decay", "grad_scale")
-
 
 def _rmsprop_coefficients(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
-    scalars = _rmsprop_momentum_coefficients(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale)
-    if scalars[-1]:
-        refuse("momentum", scalars[-1], "0, since velocity is None")
-    return scalars[:-1]
+    if momentum:
+        refuse("momentum", momentum, "0, since velocity is None")
+    return _rmsprop_momentum_coefficients(lr, decay, eps, eps_inside_sqrt, 0.0, weight_decay, grad_scale)[:-1]
 
 
 def _rmsprop_momentum_coefficients(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
-    lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale = _rmsprop(
-        lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale
-    )
     inside, outside = (eps, 0.0) if eps_inside_sqrt and eps else (0.0, eps)
     return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, inside, outside, momentum
 
@@ -270,11 +260,8 @@ def rmsprop(
 
 # ---- Adadelta
 
-_adadelta = Hyperparameters("lr", "decay", "eps", "weight_decay", "grad_scale")
-
 
 def _adadelta_coefficients(lr, decay, eps, weight_decay, grad_scale):
-    lr, decay, eps, weight_decay, grad_scale = _adadelta(lr, decay, eps, weight_decay, grad_scale)
     return grad_scale, weight_decay, 0.0, lr, decay, 1.0 - decay, eps or TINY
 
 

@@ -7,7 +7,6 @@ from typing import Literal, SupportsIndex
 
 from fastopt.coefficients.update import refuse
 from fastopt.common.types import Array, Backend, Real, Stream
-from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.run import run
 from fastopt.reference.update import gradient
 from fastopt.rules import update as rules
@@ -18,11 +17,8 @@ __all__ = ["asgd", "momentum", "sgd"]
 
 # ---- Gradient descent
 
-_sgd = Hyperparameters("lr", "weight_decay", "grad_scale")
-
 
 def _sgd_coefficients(lr, weight_decay, grad_scale):
-    lr, weight_decay, grad_scale = _sgd(lr, weight_decay, grad_scale)
     return grad_scale, weight_decay, 0.0, lr
 
 
@@ -99,13 +95,8 @@ def sgd(
 
 # ---- Momentum
 
-_momentum = Hyperparameters("lr", "momentum", "dampening", "nesterov", "weight_decay", "grad_scale")
-
 
 def _momentum_coefficients(lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
-    lr, momentum, dampening, nesterov, weight_decay, grad_scale = _momentum(
-        lr, momentum, dampening, nesterov, weight_decay, grad_scale
-    )
     if dampening and (nesterov or form != "sum"):
         refuse("dampening", dampening, "0 unless form is 'sum' and nesterov is off")
     if form == "sum":
@@ -232,11 +223,8 @@ def momentum(
 
 # ---- Averaged gradient descent
 
-_asgd = Hyperparameters("step", "lr", "lambd", "alpha", "t0", "weight_decay", "grad_scale")
-
 
 def _asgd_coefficients(step, lr, lambd, alpha, t0, weight_decay, grad_scale):
-    step, lr, lambd, alpha, t0, weight_decay, grad_scale = _asgd(step, lr, lambd, alpha, t0, weight_decay, grad_scale)
     eta = lr * exp(-alpha * log1p(lambd * lr * (step - 1)))
     mu = 1.0 / max(1.0, step - 1 - t0)
     return grad_scale, weight_decay, lambd * eta, eta, 0.0 if mu == 1.0 else 1.0, mu

@@ -6,7 +6,6 @@ import numpy as np
 
 from fastopt.coefficients.update import refuse
 from fastopt.common.types import Array, Backend, Real, Stream
-from fastopt.engine.core.hyperparameters import Hyperparameters
 from fastopt.engine.update.run import run
 from fastopt.reference.update import decay_weights, gradient
 from fastopt.rules import update as rules
@@ -17,11 +16,8 @@ __all__ = ["lion", "rprop", "signum"]
 
 # ---- Signum
 
-_signum = Hyperparameters("lr", "beta", "weight_decay", "grad_scale")
-
 
 def _signum_coefficients(lr, beta, weight_decay, grad_scale):
-    lr, beta, weight_decay, grad_scale = _signum(lr, beta, weight_decay, grad_scale)
     return grad_scale, 0.0, lr * weight_decay, lr, beta, 1.0 - beta
 
 
@@ -107,11 +103,8 @@ def signum(
 
 # ---- Lion
 
-_lion = Hyperparameters("lr", "beta1", "beta2", "weight_decay", "grad_scale")
-
 
 def _lion_coefficients(lr, beta1, beta2, weight_decay, grad_scale):
-    lr, beta1, beta2, weight_decay, grad_scale = _lion(lr, beta1, beta2, weight_decay, grad_scale)
     return grad_scale, 0.0, lr * weight_decay, lr, beta1, 1.0 - beta1, beta2, 1.0 - beta2
 
 
@@ -199,13 +192,8 @@ def lion(
 
 # ---- Rprop
 
-_rprop = Hyperparameters("eta_minus", "eta_plus", "step_min", "step_max", "weight_decay", "grad_scale")
-
 
 def _rprop_coefficients(eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale):
-    eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale = _rprop(
-        eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale
-    )
     if step_min > step_max:
         refuse("step_min", step_min, "at most step_max", step_max)
     return grad_scale, weight_decay, 0.0, eta_plus, eta_minus, step_min, step_max, 0.0, 1.0

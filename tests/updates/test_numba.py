@@ -11,7 +11,7 @@ from numba.core.errors import TypingError
 
 import fastopt
 import fastopt.numba
-from fastopt.numba.scalars import NUMBERS
+from fastopt.numba.scalars import NUMBERS, prepare_of
 from fastopt.specs.updates import UPDATES
 from tests.cases import BY_NAME, CASES
 from tests.support import assert_same_bits, copies, f_order, reversed_axes, run_python, sliced
@@ -87,11 +87,11 @@ def test_coefficients(case):
     texts = [
         name if name in changing else repr(NUMBERS.get(options[name], options[name])) for name in update.hyperparameters
     ]
-    names = {"prepare": update.prepare}
+    names = {"prepare": prepare_of(update)}
     compiled = numba.njit(eval(f"lambda {', '.join(changing)}: prepare({', '.join(texts)})", names))
     for number in (7, 1000, 2**24 + 1):
-        values = [{**options, **case.of_step(number)}[name] for name in update.hyperparameters]
-        assert compiled(*(float(case.of_step(number)[name]) for name in changing)) == update.prepare(*values)
+        values = tuple({**options, **case.of_step(number)}[name] for name in update.hyperparameters)
+        assert compiled(*(float(case.of_step(number)[name]) for name in changing)) == update.prepare(values)
 
 
 def test_a_step_that_is_a_constant_2():

@@ -99,10 +99,11 @@ def rounding_of(scalar: str) -> str:
     return "not_vanishing" if scalar == "grad_scale" else "rounded"
 
 
-def check_module(checks: Sequence[tuple[str, object, object, str]]) -> str:
+def check_module(checks: Sequence[tuple[str, object, object, str]], then: str = "") -> str:
     """Return the text of a module whose ``check`` raises for a number out of its range, and returns all as floats.
 
-    A check is a name, the lowest and the highest value, and what is expected; a flag has no lowest.
+    A check is a name, the lowest and the highest value, and what is expected; a flag has no lowest. With ``then``, it
+    returns what the function of this name makes of all.
     """
     names = [name for name, *_ in checks]
     lines = []
@@ -113,7 +114,7 @@ def check_module(checks: Sequence[tuple[str, object, object, str]]) -> str:
             continue
         refusal = f"{name} is out of range; expected {expected}"
         lines += _refusal(f"not ({lowest!r} <= {name} <= {highest!r})", refusal)
-    return f"{CHECK_HEADER}\n\n{_function('compiled', 'check', names, [*lines, f'return ({results})'])}"
+    return f"{CHECK_HEADER}\n\n{_function('compiled', 'check', names, [*lines, f'return {then}({results})'])}"
 
 
 def _refusal(condition: str, message: str) -> list[str]:

@@ -6,13 +6,13 @@ import operator
 import numpy
 
 from fastopt.common.messages import brief
-from fastopt.coefficients.ranges import FLAG, RANGES
+from fastopt.coefficients.ranges import FLAG, OTHER, RANGES
 
 cdef object LAST_STEP = 2**63 - 1
 
 
 cdef class Hyperparameters:
-    """Checks the values of hyperparameters with these names; returns floats (``step`` as an int, flags as bools).
+    """Checks the values of hyperparameters with these names; returns floats (``step`` as an int, flags as bools, others as they are).
 
     ``ranges`` has those of names that RANGES lacks, or that differ here.
     """
@@ -24,6 +24,7 @@ cdef class Hyperparameters:
     cdef double lowest[16]
     cdef double highest[16]
     cdef bint is_flag[16]
+    cdef bint is_other[16]
 
     def __init__(self, *names, dict ranges=None):
         self.ranges = ranges = RANGES if ranges is None else {**RANGES, **ranges}
@@ -36,6 +37,7 @@ cdef class Hyperparameters:
             if i != self.step:
                 self.lowest[i], self.highest[i], _ = ranges[name]
             self.is_flag[i] = i != self.step and ranges[name] is FLAG
+            self.is_other[i] = i != self.step and ranges[name] is OTHER
 
     def __call__(self, *values):
         cdef Py_ssize_t i
@@ -53,6 +55,8 @@ cdef class Hyperparameters:
                 if type(given) is bool:
                     continue
                 number = flag(self.names[i], given)
+            elif self.is_other[i]:
+                continue
             else:
                 value = given if type(given) is float else real(self.names[i], given, self.ranges)
                 if not (self.lowest[i] <= value <= self.highest[i]):

@@ -330,7 +330,7 @@ cdef class Plan:
         for is_float64 in range(2):
             kernel = load_kernel("cython", "update", AVERAGE.rule.__name__, COMPUTE_TYPES[is_float64])
             self.average_kernels[is_float64] = <kernel_t>kernel
-        return self.convert_average(AVERAGE.prepare(decay), decay)
+        return self.convert_average(AVERAGE.prepare((decay,)), decay)
 
     cdef int convert_average(self, tuple scalars, decay) except -1:
         cdef int is_float64
@@ -395,7 +395,7 @@ cdef class Plan:
             See `Plan`; None leaves it as it is.
         """
         cdef Py_ssize_t i
-        cdef tuple scalars = None if average_decay is None else AVERAGE.prepare(average_decay)
+        cdef tuple scalars = None if average_decay is None else AVERAGE.prepare((average_decay,))
         cdef uint64_t new_seed = self.seed if seed is None else seed
         cdef list before = [dict(written) for written, _ in dicts]  # what goes may have a finaliser: it goes at the end
         self.seed, self.step_count = new_seed, step_count
@@ -759,7 +759,7 @@ cdef class Plan:
                 f"the hyperparameters of {self.labels[tensor - self.tensors]} ask for the state {asked}; expected those that "
                 f"the optimizer was made for, whose state is {made}"
             )
-        scalars = update.prepare(*hyperparameters)
+        scalars = update.prepare(hyperparameters)
         work.group, work.step, work.is_float64, work.noisy = tensor.group, step, tensor.is_float64, tensor.noisy
         work.average, work.copy, work.grad_scale = tensor.average, tensor.copy, scalars[0]
         work.lr = learning_rate_of(update, hyperparameters) if self.ngroups else NAN
@@ -780,7 +780,7 @@ cdef class Plan:
     cdef int add_direction(self, work_t *work, Update update, tuple hyperparameters) except -1:
         """What measures the direction: the rule with a learning rate of 1, param's decay left to the measurement."""
         lr = update.hyperparameters.index("lr")
-        scalars = update.prepare(*hyperparameters[:lr], 1.0, *hyperparameters[lr + 1 :])
+        scalars = update.prepare((*hyperparameters[:lr], 1.0, *hyperparameters[lr + 1 :]))
         work.weight_decay = scalars[2]
         scalars = (*scalars[:2], 0.0, *scalars[3:])
         convert_scalars(update, scalars, work.is_float64, &work.direction_scalars, hyperparameters)

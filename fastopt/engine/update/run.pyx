@@ -63,7 +63,7 @@ cdef int run_all(
     cdef int wanted
     trace = None
     try:
-        scalars = update.prepare(*hyperparameters)
+        scalars = update.prepare(hyperparameters)
     except NumberOnDevice:
         scalars, trace = traced(update, hyperparameters)
     wanted = threads_wanted(num_threads)
@@ -80,7 +80,7 @@ cdef int run_all(
 
 cdef tuple traced(Update update, tuple hyperparameters):
     """Coefficients where a number is on the device, and how the device computes those that follow from it."""
-    return devices.dispatch("coefficients").trace(update.prepare, hyperparameters)
+    return devices.dispatch("coefficients").trace(update, hyperparameters)
 
 
 cdef int run_checked(
@@ -94,7 +94,7 @@ cdef int run_checked(
         run_on_device(update, intake, given, scalars, &converted, trace, backend, stream)
         return wrote_all_but(given, update.grad, intake.narrays)
     if trace is not None:
-        update.prepare(*hyperparameters)  # raises what names the number
+        update.prepare(hyperparameters)  # raises what names the number
     expect_at(HOST, update.arrays[0], backend, stream)
     if backend is None:
         run_tensors(update, intake, scalars, &converted, wanted)

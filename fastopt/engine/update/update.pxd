@@ -14,19 +14,21 @@ cdef struct rounding_t:
 
 cdef class Update:
     cdef readonly object rule
-    cdef readonly object prepare
+    cdef readonly object coefficients
     cdef readonly object reference
     cdef readonly str scale
     cdef readonly str backend
     cdef readonly tuple arrays
     cdef readonly tuple scalars
     cdef readonly tuple hyperparameters
+    cdef readonly object check
     cdef dict siblings
     cdef int grad
     cdef rounding_t rounding
     cdef kernel_t kernels[2][4]
     cdef const codec_t *codecs[2]
 
+    cpdef tuple prepare(self, tuple hyperparameters)
     cdef Update on(self, backend)
     cdef int load(self, bint is_float64, int variant) except -1
 

@@ -1,24 +1,29 @@
 from collections.abc import Callable
 from typing import Any
 
+from fastopt.engine.core.hyperparameters import Hyperparameters
+
 class Update:
     rule: Callable[..., Any]
-    prepare: Callable[..., tuple[float, ...]]
+    coefficients: Callable[..., tuple[float, ...]]
     reference: Callable[..., None] | None
     scale: str
     backend: str
     arrays: tuple[str, ...]
     scalars: tuple[str, ...]
     hyperparameters: tuple[str, ...]
+    check: Hyperparameters
     def __init__(
         self,
         rule: Callable[..., Any],
-        prepare: Callable[..., Any],
+        coefficients: Callable[..., Any],
         reference: Callable[..., None] | None = None,
         *,
+        ranges: dict[str, Any] | None = None,
         scale: str = "grad_scale",
         backend: str = "cython",
     ) -> None: ...
+    def prepare(self, hyperparameters: tuple[Any, ...]) -> tuple[float, ...]: ...
 
 class Variants:
     updates: dict[Any, Update]

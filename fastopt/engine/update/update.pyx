@@ -22,26 +22,31 @@ cdef class Update:
     ----------
     rule : function
         From ``fastopt/rules/update.py``.
-    prepare : function
+    coefficients : function
         From the hyperparameters to the coefficients: ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own.
     reference : function, optional
-        The plain formula, called with the rule's arrays and prepare's hyperparameters by name.
+        The plain formula, called with the rule's arrays and the hyperparameters by name.
+    ranges : dict, optional
+        Ranges of hyperparameters that `RANGES` lacks, or that differ here.
     scale : str
         The hyperparameter that scales grad, as the public function has it.
     """
 
-    def __init__(self, rule, prepare, reference=None, *, str scale="grad_scale", str backend="cython"):
+    def __init__(
+        self, rule, coefficients, reference=None, *, dict ranges=None, str scale="grad_scale", str backend="cython"
+    ):
         code = rule.__code__
         names = code.co_varnames[: code.co_argcount]
         self.rule = rule
-        self.prepare = prepare
+        self.coefficients = coefficients
         self.reference = reference
         self.scale = scale
         self.backend = backend
         self.arrays = names[: code.co_posonlyargcount]
         own_scalars = [name for name in names[code.co_posonlyargcount :] if name not in SHARED_SCALARS]
         self.scalars = (*SHARED_SCALARS, *own_scalars)
-        self.hyperparameters = prepare.__code__.co_varnames[: prepare.__code__.co_argcount]
+        self.hyperparameters = coefficients.__code__.co_varnames[: coefficients.__code__.co_argcount]
+        self.check = Hyperparameters(*self.hyperparameters, ranges=ranges)
         self.siblings = {backend: self}
         self.grad = self.arrays.index("grad")
         if len(self.arrays) > MAX_ARRAYS or len(self.scalars) > MAX_SCALARS:
@@ -53,12 +58,18 @@ cdef class Update:
     def __repr__(self):
         return f"Update({self.rule.__name__}, backend={self.backend!r})"
 
+    cpdef tuple prepare(self, tuple hyperparameters):
+        """Check the hyperparameters; return the coefficients."""
+        return self.coefficients(*self.check(*hyperparameters))
+
     cdef Update on(self, backend):
         """The same update on another backend."""
         check_backend_type(backend)
         if backend not in self.siblings:
             find_host_backend(backend, self.arrays[0])
-            self.siblings[backend] = Update(self.rule, self.prepare, self.reference, scale=self.scale, backend=backend)
+            self.siblings[backend] = Update(
+                self.rule, self.coefficients, self.reference, ranges=self.check.ranges, scale=self.scale, backend=backend
+            )
         return self.siblings[backend]
 
     cdef int load(self, bint is_float64, int variant) except -1:
@@ -182,7 +193,7 @@ cdef tuple origin_of(Update update, bint is_float64, tuple hyperparameters):
             continue
         for other in (0.5, 1.5):  # one of them is in any range
             try:
-                scalars = update.prepare(*hyperparameters[:at], other, *hyperparameters[at + 1 :])
+                scalars = update.prepare((*hyperparameters[:at], other, *hyperparameters[at + 1 :]))
             except (TypeError, ValueError):
                 continue
             for i in range(len(scalars)):
