@@ -24,7 +24,7 @@ VERSION = 2
 KINDS = {".npz": file_npz, ".safetensors": file_safetensors}
 
 
-def save(optimizer: state_dicts.Stateful, path: str | os.PathLike[str]) -> None:
+def save(optimizer: state_dicts.Optimizer, path: str | os.PathLike[str]) -> None:
     """Write an optimizer's state to a file, whose ending says of which kind."""
     path = os.fspath(path)
     kind = _kind(path)
@@ -33,7 +33,7 @@ def save(optimizer: state_dicts.Stateful, path: str | os.PathLike[str]) -> None:
         kind.write(file, metadata, arrays)
 
 
-def load(optimizer: state_dicts.Stateful, path: str | os.PathLike[str]) -> None:
+def load(optimizer: state_dicts.Optimizer, path: str | os.PathLike[str]) -> None:
     """Read an optimizer's state from a file; with an error, nothing has changed."""
     path = os.fspath(path)
     kind = _kind(path)

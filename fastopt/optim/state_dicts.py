@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Collection, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -15,31 +15,11 @@ from fastopt.engine.core.pins import pinned
 from fastopt.optim.groups import Group
 
 if TYPE_CHECKING:
-    from fastopt.engine.update.plan import Plan
     from fastopt.optim.mu_products import MuProducts
 
 
-class Stateful(Protocol):
-    """What a state dict holds of an optimizer (`fastopt.optim.Optimizer`)."""
-
-    groups: list[Group]
-    master_weights: bool
-    stochastic_rounding: int | None
-    _plan: Plan
-    _state: Any
-
-    @property
-    def step_count(self) -> int:
-        """The number of steps made."""
-
-    @property
-    def steps(self) -> Any:
-        """The number of updates of each parameter."""
-
-    @property
-    def ema_decay(self) -> float | None:
-        """The decay of the averages."""
-
+#: A `fastopt.optim.Optimizer`, whose module imports this one.
+Optimizer: TypeAlias = Any
 
 #: The arrays of a parameter's state that belong to options; the others are its rule's.
 OF_OPTIONS = ("master", "ema")
@@ -79,7 +59,7 @@ def by_name(state: Any) -> Iterable[tuple[str | int, Any]]:
 # ---- From an optimizer
 
 
-def view(optimizer: Stateful) -> dict[str, Any]:
+def view(optimizer: Optimizer) -> dict[str, Any]:
     """Return the state dict with the optimizer's own arrays in it, which the next step writes."""
     state = {
         "optimizer": type(optimizer).__name__,
@@ -96,7 +76,7 @@ def view(optimizer: Stateful) -> dict[str, Any]:
     return state
 
 
-def take(optimizer: Stateful) -> dict[str, Any]:
+def take(optimizer: Optimizer) -> dict[str, Any]:
     """Return the state dict."""
     state = view(optimizer)
     copies = {
@@ -117,7 +97,7 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _products(optimizer: Stateful) -> MuProducts | None:
+def _products(optimizer: Optimizer) -> MuProducts | None:
     """The products of mu that NAdam has and others have not."""
     return getattr(optimizer, "_products", None)
 
@@ -125,7 +105,7 @@ def _products(optimizer: Stateful) -> MuProducts | None:
 # ---- Into an optimizer
 
 
-def give(optimizer: Stateful, state: Any) -> None:
+def give(optimizer: Optimizer, state: Any) -> None:
     """Write what `take` returned into the optimizer's own arrays, all or, with an error, nothing."""
     own = view(optimizer)
     if not isinstance(state, Mapping):
@@ -288,7 +268,7 @@ def _checked_products(given: Any, counts: list[int]) -> list[float]:
     return list(given)
 
 
-def _try(optimizer: Stateful, hyperparameters: list[dict[str, Any]], steps: np.ndarray[Any, Any]) -> None:
+def _try(optimizer: Optimizer, hyperparameters: list[dict[str, Any]], steps: np.ndarray[Any, Any]) -> None:
     """Raise what the next step would raise of these hyperparameters; functions of the step are not called."""
     trial: Any = object.__new__(type(optimizer))  # not a copy: there is none of an optimizer
     vars(trial).update(vars(optimizer))

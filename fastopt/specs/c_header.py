@@ -4,37 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
+from . import norms
 from .dtypes import STORAGES
-from .norms import (
-    AHEAD,
-    ARRAYS,
-    LAYOUTS,
-    NONTEMPORAL,
-    OPS,
-    PARAMETER,
-    SIZES,
-    SLOTS,
-    STEP,
-    STRIPE,
-    SUM,
-    SUM_STEP,
-    TILE_COLUMNS,
-    TILE_KERNELS,
-    TILE_ROWS,
-    VARIANTS,
-    WORK,
-    Reduction,
-)
+from .norms import LAYOUTS, OPS, TILE_KERNELS, VARIANTS, Reduction
 from .random import PURPOSES
 from .scaling import SCALES, SCALING_KERNELS, STATISTICS
 from .sums import GROUP, LANES, PART
 
-#: A position among a norm kernel's arrays, and among its sizes.
-SLOT = {"ARRAYS": len(ARRAYS), "PARAMETER": PARAMETER, "SUM": SUM, "WORK": WORK, "SLOTS": SLOTS}
+#: The positions among a norm kernel's arrays, after those with a name, and among its sizes.
+SLOT = {"ARRAYS": len(norms.ARRAYS), **{name: getattr(norms, name) for name in ("PARAMETER", "SUM", "WORK", "SLOTS")}}
 SIZE = {
-    "TILE_ROWS": TILE_ROWS, "TILE_COLUMNS": TILE_COLUMNS, "STEP": STEP, "SUM_STEP": SUM_STEP,
-    "NONTEMPORAL": NONTEMPORAL, "AHEAD": AHEAD, "SIZES": SIZES,
-}  # fmt: skip
+    name: getattr(norms, name)
+    for name in ("TILE_ROWS", "TILE_COLUMNS", "STEP", "SUM_STEP", "NONTEMPORAL", "AHEAD", "SIZES")
+}
 
 
 def c_specs() -> str:
@@ -52,8 +34,8 @@ def c_specs() -> str:
         "/* The fixed tree of a sum (specs/sums.py). */",
         _constants({"GROUP": GROUP, "LANES": LANES, "PART": PART}),
         "/* Norms (specs/norms.py): a kernel's arrays and sizes, kernels and their variants, layouts and passes. */",
-        _constants({"STRIPE": STRIPE}),
-        _enum("slot", [*map(str.upper, ARRAYS), *_numbered(SLOT)]),
+        _constants({"STRIPE": norms.STRIPE}),
+        _enum("slot", [*map(str.upper, norms.ARRAYS), *_numbered(SLOT)]),
         _enum("size", _numbered(SIZE)),
         _enum("tile_kernel", [kernel.name.upper() for kernel in TILE_KERNELS], "TILE_KERNELS"),
         _constants({"NO_KERNEL": len(TILE_KERNELS)}),

@@ -45,10 +45,6 @@ class Adam(_Adam, torch.optim.Adam):
     foreach, capturable, differentiable, fused : optional
         See `fastopt.torch`.
 
-    Notes
-    -----
-    As torch.optim.Adam.
-
     Examples
     --------
     >>> import torch
@@ -86,10 +82,6 @@ class AdamW(_Adam, torch.optim.AdamW):
     foreach, capturable, differentiable, fused : optional
         See `fastopt.torch`.
 
-    Notes
-    -----
-    As torch.optim.AdamW.
-
     Examples
     --------
     >>> import torch
@@ -124,10 +116,6 @@ class Adamax(Optimizer, torch.optim.Adamax):
         Follow the gradient, rather than its negative.
     foreach, differentiable, capturable : optional
         See `fastopt.torch`.
-
-    Notes
-    -----
-    As torch.optim.Adamax.
 
     Examples
     --------
@@ -214,10 +202,6 @@ class RAdam(Optimizer, torch.optim.RAdam):
         Follow the gradient, rather than its negative.
     foreach, capturable, differentiable : optional
         See `fastopt.torch`.
-
-    Notes
-    -----
-    As torch.optim.RAdam.
 
     Examples
     --------

@@ -120,10 +120,6 @@ class Adadelta(Optimizer, torch.optim.Adadelta):
     foreach, capturable, differentiable : optional
         See `fastopt.torch`.
 
-    Notes
-    -----
-    As torch.optim.Adadelta.
-
     Examples
     --------
     >>> import torch

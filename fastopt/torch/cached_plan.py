@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import chain
-from typing import Any, ClassVar, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,32 +17,6 @@ from fastopt.torch.fingerprint import fingerprint, is_negated
 from fastopt.torch.numbers import Numbers
 
 
-class PlannedOptimizer(Protocol):
-    """What a plan reads of an optimizer (`fastopt.torch.optimizer.Optimizer`)."""
-
-    param_groups: list[dict[str, Any]]
-    counted: ClassVar[bool]
-    product: ClassVar[str | None]
-
-    @property
-    def state(self) -> Any:
-        """The state of each parameter."""
-
-    def factor(self, group: dict[str, Any], step: int) -> float:
-        """Return what a step multiplies the state's product by."""
-
-    def start(self, name: str) -> float:
-        """Return what an array of the state starts from."""
-
-    def arrays(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """Return the names in the state of the arrays of a group's rule, in its order."""
-
-    def update(
-        self, group: dict[str, Any], step: int, lr: Any, grad_scale: float, product: float
-    ) -> tuple[Update, tuple[Any, ...]]:
-        """Return a group's update for one step, and its hyperparameters."""
-
-
 class Disagreement(Exception):
     """Parameters that were to share their scalars have come to need others."""
 
@@ -52,7 +26,7 @@ class CachedPlan:
 
     Parameters
     ----------
-    optimizer : PlannedOptimizer
+    optimizer : fastopt.torch.optimizer.Optimizer
         Nothing of it is written before `keep`.
     params, grads : list of torch.Tensor
         Of all groups.
@@ -60,7 +34,7 @@ class CachedPlan:
         What has been planned last.
     """
 
-    def __init__(self, optimizer: PlannedOptimizer, params: list[Any], grads: list[Any], before: CachedPlan | None):
+    def __init__(self, optimizer: Any, params: list[Any], grads: list[Any], before: CachedPlan | None):
         groups = optimizer.param_groups
         known = set() if before is None else {id(param) for param in before.chosen}
         places = [(number, i) for number, group in enumerate(groups) for i in range(len(group["params"]))]
@@ -82,7 +56,7 @@ class CachedPlan:
         if self.on_host < len(self.chosen):
             devices.check(self.arrays[self.on_host :], self.labels[self.on_host :])
 
-    def _take_state(self, optimizer: PlannedOptimizer, numbers: list[int]) -> None:
+    def _take_state(self, optimizer: Any, numbers: list[int]) -> None:
         """Find each parameter's state, or make it; find out which parameters share their scalars."""
         states = [optimizer.state.get(param, {}) for param in self.chosen]
         #: Each parameter's arrays but for the gradient, as the rule has them.
@@ -151,7 +125,7 @@ class CachedPlan:
 
     # ---- At every step
 
-    def is_current(self, optimizer: PlannedOptimizer, params: list[Any], grads: list[Any]) -> bool:
+    def is_current(self, optimizer: Any, params: list[Any], grads: list[Any]) -> bool:
         """Return whether all is as it was, but for the gradients."""
         return (
             same_objects(params, self.params)
@@ -163,7 +137,7 @@ class CachedPlan:
             and not is_negated(self.chosen)
         )
 
-    def step(self, optimizer: PlannedOptimizer, grads: list[Any], grad_scale: float) -> None:
+    def step(self, optimizer: Any, grads: list[Any], grad_scale: float) -> None:
         """Update all parameters that have gradients, or raise with nothing written: ``begun`` says which."""
         self.begun = False
         if sum(held.read() for held in self.numbers.values()):
@@ -226,7 +200,7 @@ class CachedPlan:
         return calls
 
     def choose(
-        self, optimizer: PlannedOptimizer, share: int, step: int, grad_scale: float, on_device: bool = False
+        self, optimizer: Any, share: int, step: int, grad_scale: float, on_device: bool = False
     ) -> tuple[Update, tuple[Any, ...]]:
         """Return the update of those that share scalars, and its hyperparameters."""
         group = optimizer.param_groups[self.shares[share][0]]
@@ -246,7 +220,7 @@ class CachedPlan:
 
     # ---- After the first step
 
-    def keep(self, optimizer: PlannedOptimizer) -> None:
+    def keep(self, optimizer: Any) -> None:
         """Put into the optimizer's state what has been made for it, and remember what stands there."""
         for param, entries in zip(self.chosen, self.entries, strict=True):
             if entries:
@@ -254,14 +228,14 @@ class CachedPlan:
         self.values = _values(optimizer)
 
 
-def _values(optimizer: PlannedOptimizer) -> list[Any]:
+def _values(optimizer: Any) -> list[Any]:
     """All that the state holds of parameters; under other keys, anything may stand."""
     return list(
         chain.from_iterable(map(dict.values, [kept for kept in optimizer.state.values() if type(kept) is dict]))
     )
 
 
-def _names(optimizer: PlannedOptimizer) -> list[tuple[int, tuple[str, ...]]]:
+def _names(optimizer: Any) -> list[tuple[int, tuple[str, ...]]]:
     """How many parameters each group has, and the names of its state's arrays."""
     return [(len(group["params"]), optimizer.arrays(group)) for group in optimizer.param_groups]
 

@@ -72,9 +72,7 @@ def accumulate(
 
     Raises
     ------
-    ValueError
-        If alpha or beta is not finite, or grad has another shape than acc.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes

@@ -122,9 +122,7 @@ def adam(
 
     Raises
     ------
-    ValueError
-        If step is below 1, a beta outside [0, 1), or lr, eps or weight_decay negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -230,9 +228,7 @@ def adamw(
 
     Raises
     ------
-    ValueError
-        If a beta is outside [0, 1), step below 1, or lr, eps or weight_decay negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -329,9 +325,7 @@ def adamax(
 
     Raises
     ------
-    ValueError
-        If lr, eps or weight_decay is negative, step below 1, or a beta outside [0, 1).
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -667,9 +661,7 @@ def radam(
 
     Raises
     ------
-    ValueError
-        If step is below 1, lr, eps or weight_decay negative, or a beta outside [0, 1).
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -769,9 +761,7 @@ def adabelief(
 
     Raises
     ------
-    ValueError
-        If step is below 1, a beta outside [0, 1), or a value that can't be negative is.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -880,9 +870,7 @@ def yogi(
 
     Raises
     ------
-    ValueError
-        If step is below 1, a beta outside [0, 1), or lr, eps or weight_decay negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -1146,9 +1134,7 @@ def adan(
 
     Raises
     ------
-    ValueError
-        If step is below 1, a beta outside [0, 1), or lr, eps or weight_decay negative or not finite.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes

@@ -84,9 +84,7 @@ def adagrad(
 
     Raises
     ------
-    ValueError
-        If step is below 1, or lr, lr_decay, eps or weight_decay is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -327,9 +325,7 @@ def adadelta(
 
     Raises
     ------
-    ValueError
-        If decay is outside [0, 1], or lr, eps or weight_decay is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes

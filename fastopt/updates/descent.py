@@ -67,9 +67,7 @@ def sgd(
 
     Raises
     ------
-    ValueError
-        If lr or weight_decay is negative or not finite, or grad has another shape than param.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -295,9 +293,7 @@ def asgd(
 
     Raises
     ------
-    ValueError
-        If step is below 1, or lr, lambd, alpha, t0 or weight_decay is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes

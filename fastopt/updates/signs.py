@@ -75,9 +75,7 @@ def signum(
 
     Raises
     ------
-    ValueError
-        If beta is outside [0, 1), or lr or weight_decay is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
@@ -165,9 +163,7 @@ def lion(
 
     Raises
     ------
-    ValueError
-        If a beta is outside [0, 1), or lr or weight_decay is negative.
-    TypeError, BackendUnavailable
+    ValueError, TypeError, BackendUnavailable
         As every update: see `fastopt.updates`.
 
     Notes
