@@ -11,7 +11,11 @@ from fastopt.specs.updates import UPDATES
 from tests.cases import CASES as CASES_OF_UPDATES
 from tests.cases import Case
 
-CLASSES = {name: getattr(optim, spec.optimizer) for name, spec in UPDATES.items() if spec.optimizer}
+CLASSES = {
+    each.spec.name: each
+    for each in map(vars(optim).get, optim.__all__)
+    if hasattr(each, "spec") and each.__module__ != optim.layerwise.__name__
+}
 
 #: What updates parameters.
 CASES = [case for case in CASES_OF_UPDATES if case.update.__name__ in CLASSES]

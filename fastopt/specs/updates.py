@@ -25,9 +25,6 @@ Key: TypeAlias = tuple[str, ...] | bool
 Rule: TypeAlias = Callable[..., Any]
 Coefficients: TypeAlias = Callable[..., tuple[float, ...]]
 
-#: Where `TorchNames` finds beta1 and beta2 in most classes of PyTorch.
-BETAS = {"beta1": ("betas", 0), "beta2": ("betas", 1)}
-
 
 class State(NamedTuple):
     """An array of an update's state."""
@@ -39,17 +36,6 @@ class State(NamedTuple):
     start: float | str = 0.0
     #: The hyperparameter of the optimizer that asks for it; "" if every variant has it.
     option: str = ""
-
-
-class TorchNames:
-    """How PyTorch names an update: the class, and by our name each state and hyperparameter that it calls otherwise.
-
-    A pair ``(name, i)`` is element i of the group's tuple of that name.
-    """
-
-    def __init__(self, optimizer: str, **names: str | tuple[str, int]):
-        self.optimizer = optimizer
-        self.names = names
 
 
 class UpdateSpec(Variants):
@@ -80,10 +66,8 @@ class UpdateSpec(Variants):
         Whether weight decay is decoupled; a string names the flag that says so.
     scale : str
         The hyperparameter that scales grad.
-    optimizer : str
-        The class in `fastopt.optim`; "" if there is none.
-    torch : TorchNames, optional
-        The class in `fastopt.torch`.
+    torch_names : dict, optional
+        What PyTorch calls hyperparameters and states, if neither as we do nor as `fastopt.torch.optimizer.NAMES` says.
     backend : str
         The backend that compiles it, unless a call says otherwise.
     """
@@ -101,8 +85,7 @@ class UpdateSpec(Variants):
         choices: Mapping[str, tuple[str, ...]] | None = None,
         decoupled: bool | str = False,
         scale: str = "grad_scale",
-        optimizer: str = "",
-        torch: TorchNames | None = None,
+        torch_names: Mapping[str, str] | None = None,
         backend: str = "cython",
     ):
         by_key: Mapping[Key, Rule] = {(): rules} if callable(rules) else rules
@@ -122,8 +105,7 @@ class UpdateSpec(Variants):
         self.state = state
         self.choices = choices or {}
         self.decoupled = decoupled
-        self.optimizer = optimizer
-        self.torch = torch
+        self.torch_names = torch_names or {}
         #: What state starts from, where it is not zero; a string names a hyperparameter.
         self.starts = {each.name: each.start for each in state if each.start}
 

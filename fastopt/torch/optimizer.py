@@ -17,6 +17,13 @@ from fastopt.torch.cached_plan import CachedPlan, Disagreement
 
 Group = dict[str, Any]
 
+#: What PyTorch calls states whose names differ from ours; and the hyperparameters that stand in a tuple, "betas".
+NAMES = {
+    "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq", "u": "exp_inf", "velocity": "momentum_buffer",
+    "square_sum": "sum", "delta_avg": "acc_delta",
+}  # fmt: skip
+BETAS = ("beta1", "beta2")
+
 
 class Optimizer(torch.optim.Optimizer, Display):
     """PyTorch's optimizer, but for the step: see `fastopt.torch`."""
@@ -143,20 +150,20 @@ class Optimizer(torch.optim.Optimizer, Display):
 @cache
 def _states(spec: UpdateSpec) -> tuple[tuple[str, str], ...]:
     """By PyTorch's names, each array of the state and the hyperparameter that asks for it, or ""."""
-    return tuple((_theirs(spec, state.name)[0], state.option) for state in spec.state)
+    return tuple((name_of(spec, state.name)[0], state.option) for state in spec.state)
 
 
 @cache
 def _hyperparameters(spec: UpdateSpec) -> tuple[tuple[str, str, int | None, Any], ...]:
     """Of each hyperparameter, the name, PyTorch's, the place in a tuple, and what it is where a group lacks it."""
-    return tuple((name, *_theirs(spec, name), spec.defaults[name]) for name in spec.hyperparameters)
+    return tuple((name, *name_of(spec, name), spec.defaults[name]) for name in spec.hyperparameters)
 
 
-def _theirs(spec: UpdateSpec, name: str) -> tuple[str, int | None]:
+def name_of(spec: UpdateSpec, name: str) -> tuple[str, int | None]:
     """Return what PyTorch calls a hyperparameter or state, and its place in a tuple."""
-    names: Any = spec.torch.names if spec.torch else {}
-    theirs: Any = names.get(name, name)
-    return (theirs, None) if isinstance(theirs, str) else theirs
+    if name in BETAS:
+        return "betas", BETAS.index(name)
+    return {**NAMES, **spec.torch_names}.get(name, name), None
 
 
 #: Why an argument of PyTorch's can't be True.

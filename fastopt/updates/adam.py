@@ -13,7 +13,7 @@ from fastopt.engine.core.hyperparameters import Hyperparameters, whole
 from fastopt.engine.update.run import run
 from fastopt.reference.update import decay_weights, gradient
 from fastopt.rules import update as rules
-from fastopt.specs.updates import BETAS, State, TorchNames, declare
+from fastopt.specs.updates import State, declare
 
 __all__ = ["adabelief", "adam", "adamax", "adamw", "adan", "ademamix", "nadam", "nadam_mu", "radam", "yogi"]
 
@@ -64,8 +64,6 @@ ADAM = declare(
     coefficients=_adam_coefficients,
     reference=_adam_reference,
     state=(M, V, V_MAX),
-    optimizer="Adam",
-    torch=TorchNames("Adam", **BETAS, m="exp_avg", v="exp_avg_sq", v_max="max_exp_avg_sq"),
 )
 
 
@@ -173,8 +171,6 @@ ADAMW = declare(
     reference=_adamw_reference,
     state=(M, V, V_MAX),
     decoupled=True,
-    optimizer="AdamW",
-    torch=TorchNames("AdamW", **BETAS, m="exp_avg", v="exp_avg_sq", v_max="max_exp_avg_sq"),
 )
 
 
@@ -275,8 +271,6 @@ ADAMAX = declare(
     coefficients=_adamax_coefficients,
     reference=_adamax_reference,
     state=(M, State("u", nonnegative=True)),
-    optimizer="Adamax",
-    torch=TorchNames("Adamax", **BETAS, m="exp_avg", u="exp_inf"),
 )
 
 
@@ -443,8 +437,6 @@ NADAM = declare(
     reference=_nadam_reference,
     state=(M, V),
     decoupled="decoupled_weight_decay",
-    optimizer="NAdam",
-    torch=TorchNames("NAdam", **BETAS, m="exp_avg", v="exp_avg_sq"),
 )
 
 
@@ -599,8 +591,6 @@ RADAM = declare(
     condition=radam_is_rectified,
     state=(M, V),
     decoupled="decoupled_weight_decay",
-    optimizer="RAdam",
-    torch=TorchNames("RAdam", **BETAS, m="exp_avg", v="exp_avg_sq"),
 )
 
 
@@ -710,7 +700,6 @@ ADABELIEF = declare(
     reference=_adabelief_reference,
     state=(M, State("s", nonnegative=True)),
     decoupled=True,
-    optimizer="AdaBelief",
 )
 
 
@@ -814,7 +803,6 @@ YOGI = declare(
     reference=_yogi_reference,
     state=(M, State("v", nonnegative=True, start=1e-6)),
     decoupled=True,
-    optimizer="Yogi",
 )
 
 
@@ -948,7 +936,6 @@ ADEMAMIX = declare(
     reference=_ademamix_reference,
     state=(State("m1"), State("m2"), V),
     decoupled=True,
-    optimizer="AdEMAMix",
 )
 
 
@@ -1077,7 +1064,6 @@ ADAN = declare(
     reference=_adan_reference,
     state=(M, State("v"), State("n", nonnegative=True), State("prev_grad")),
     decoupled=True,
-    optimizer="Adan",
 )
 
 

@@ -11,7 +11,7 @@ from fastopt.common.types import Array, Backend, Real, Stream
 from fastopt.engine.update.run import run
 from fastopt.reference.update import gradient
 from fastopt.rules import update as rules
-from fastopt.specs.updates import State, TorchNames, declare
+from fastopt.specs.updates import State, declare
 
 __all__ = ["adadelta", "adagrad", "rmsprop"]
 
@@ -37,8 +37,6 @@ ADAGRAD = declare(
     coefficients=_adagrad_coefficients,
     reference=_adagrad_reference,
     state=(State("square_sum", nonnegative=True),),
-    optimizer="Adagrad",
-    torch=TorchNames("Adagrad", square_sum="sum"),
 )
 
 
@@ -164,8 +162,7 @@ RMSPROP = declare(
         State("grad_avg", option="centered"),
         State("velocity", option="momentum"),
     ),
-    optimizer="RMSprop",
-    torch=TorchNames("RMSprop", decay="alpha", velocity="momentum_buffer"),
+    torch_names={"decay": "alpha"},
 )
 
 
@@ -278,8 +275,7 @@ ADADELTA = declare(
     coefficients=_adadelta_coefficients,
     reference=_adadelta_reference,
     state=(State("square_avg", nonnegative=True), State("delta_avg", nonnegative=True)),
-    optimizer="Adadelta",
-    torch=TorchNames("Adadelta", decay="rho", delta_avg="acc_delta"),
+    torch_names={"decay": "rho"},
 )
 
 

@@ -10,7 +10,7 @@ from fastopt.common.types import Array, Backend, Real, Stream
 from fastopt.engine.update.run import run
 from fastopt.reference.update import gradient
 from fastopt.rules import update as rules
-from fastopt.specs.updates import TorchNames, declare
+from fastopt.specs.updates import declare
 
 __all__ = ["asgd", "momentum", "sgd"]
 
@@ -28,14 +28,7 @@ def _sgd_reference(param, grad, *, lr, weight_decay, grad_scale):
     param -= lr * g
 
 
-SGD = declare(
-    "sgd",
-    rules.sgd,
-    coefficients=_sgd_coefficients,
-    reference=_sgd_reference,
-    optimizer="SGD",
-    torch=TorchNames("SGD"),
-)
+SGD = declare("sgd", rules.sgd, coefficients=_sgd_coefficients, reference=_sgd_reference)
 
 
 def sgd(
@@ -131,8 +124,6 @@ MOMENTUM = declare(
     reference=_momentum_reference,
     condition="nesterov",
     choices={"form": ("sum", "average", "step")},
-    optimizer="Momentum",
-    torch=TorchNames("SGD", velocity="momentum_buffer"),
 )
 
 
@@ -237,13 +228,7 @@ def _asgd_reference(param, grad, average, *, step, lr, lambd, alpha, t0, weight_
     average[...] = average + mu * (param - average) if mu < 1 else param
 
 
-ASGD = declare(
-    "asgd",
-    rules.asgd,
-    coefficients=_asgd_coefficients,
-    reference=_asgd_reference,
-    optimizer="ASGD",
-)
+ASGD = declare("asgd", rules.asgd, coefficients=_asgd_coefficients, reference=_asgd_reference)
 
 
 def asgd(

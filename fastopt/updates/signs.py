@@ -9,7 +9,7 @@ from fastopt.common.types import Array, Backend, Real, Stream
 from fastopt.engine.update.run import run
 from fastopt.reference.update import decay_weights, gradient
 from fastopt.rules import update as rules
-from fastopt.specs.updates import BETAS, State, TorchNames, declare
+from fastopt.specs.updates import State, declare
 
 __all__ = ["lion", "rprop", "signum"]
 
@@ -29,14 +29,7 @@ def _signum_reference(param, grad, m, *, lr, beta, weight_decay, grad_scale):
     param -= lr * np.sign(m)
 
 
-SIGNUM = declare(
-    "signum",
-    rules.signum,
-    coefficients=_signum_coefficients,
-    reference=_signum_reference,
-    decoupled=True,
-    optimizer="Signum",
-)
+SIGNUM = declare("signum", rules.signum, coefficients=_signum_coefficients, reference=_signum_reference, decoupled=True)
 
 
 def signum(
@@ -115,15 +108,7 @@ def _lion_reference(param, grad, m, *, lr, beta1, beta2, weight_decay, grad_scal
     m[...] = beta2 * m + (1 - beta2) * g
 
 
-LION = declare(
-    "lion",
-    rules.lion,
-    coefficients=_lion_coefficients,
-    reference=_lion_reference,
-    decoupled=True,
-    optimizer="Lion",
-    torch=TorchNames("Lion", **BETAS, m="exp_avg"),
-)
+LION = declare("lion", rules.lion, coefficients=_lion_coefficients, reference=_lion_reference, decoupled=True)
 
 
 def lion(
@@ -216,7 +201,6 @@ RPROP = declare(
     coefficients=_rprop_coefficients,
     reference=_rprop_reference,
     state=(State("prev_grad"), State("step_size", nonnegative=True, start="lr")),
-    optimizer="Rprop",
 )
 
 

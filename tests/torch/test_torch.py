@@ -16,12 +16,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastopt import optim
 from tests.docs.test_pages import ROOT, blocks_of
+from tests.optim_cases import CLASSES
 from tests.peers import peer
 
 torch = peer("torch")
 ours = importlib.import_module("fastopt.torch")
+name_of = importlib.import_module("fastopt.torch.optimizer").name_of
 
 # Relative to the largest element of a tensor: 20 steps in float32 differ by 1.1e-5 at most, measured; a wrong
 # convention (the first velocity dampened, say) by more than 1e-3.
@@ -154,14 +155,12 @@ def test_steps_are_those_of_our_optimizers(name: str) -> None:
     optimizer = getattr(ours, name)([tensor], lr=0.1, weight_decay=0.01)
     (group,) = optimizer.param_groups
     spec = optimizer.spec_of(group)
-    theirs = getattr(optim, spec.optimizer)
+    theirs = CLASSES[spec.name]
     values = {}
     for hyperparameter in inspect.signature(theirs).parameters:
-        key = spec.torch.names.get(hyperparameter, hyperparameter)
-        if isinstance(key, tuple):
-            values[hyperparameter] = group[key[0]][key[1]]
-        elif key in group and key != "params":
-            values[hyperparameter] = group[key]
+        key, i = name_of(spec, hyperparameter)
+        if key in group and key != "params":
+            values[hyperparameter] = group[key] if i is None else group[key][i]
     assert {"lr", "weight_decay"} <= set(values)
     other = theirs([param], **values)
     for step in range(5):
