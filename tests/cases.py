@@ -55,7 +55,7 @@ class Case:
     ) -> dict[str, np.ndarray]:
         """Return arrays in the middle of a training (state of plausible size), or with the state of its start."""
         rng = np.random.default_rng(seed)
-        nonnegative = {state.name for state in UPDATES[self.update.__name__].state if state.nonnegative}
+        nonnegative = UPDATES[self.update.__name__].nonnegative
         arrays = {name: np.array(rng.standard_normal(shape)).astype(dtype) for name in (self.target, "grad")}
         for name in self.state:
             if zero_state:

@@ -26,9 +26,9 @@ def make(case: Case, params: Any, **options: Any) -> optim.Optimizer:
     given = dict(case.fixed)
     spec = UPDATES[case.update.__name__]
     given |= {
-        state.option: True
-        for state in spec.state
-        if state.option and state.name in case.state and state.option not in spec.hyperparameters
+        option: True
+        for name, option in spec.options.items()
+        if name in case.state and option not in spec.hyperparameters
     }
     if case.name == "rprop":
         given["lr"] = case.start["step_size"]

@@ -73,7 +73,7 @@ def called(public: Callable[..., None], options: dict[str, Any]) -> tuple[Update
     bound = inspect.Signature(hyperparameters).bind(**options)
     bound.apply_defaults()
     values = bound.arguments
-    asked = {state.option: given[state.name] for state in spec.state if state.option}
+    asked = {option: given[name] for name, option in spec.options.items()}
     return spec.update_for({**values, **asked}), tuple(values[name] for name in spec.hyperparameters)
 
 

@@ -26,18 +26,6 @@ Rule: TypeAlias = Callable[..., Any]
 Coefficients: TypeAlias = Callable[..., tuple[float, ...]]
 
 
-class State(NamedTuple):
-    """An array of an update's state."""
-
-    name: str
-    #: True if it holds squares or magnitudes.
-    nonnegative: bool = False
-    #: What it starts from: a number, or the name of a hyperparameter of the optimizer.
-    start: float | str = 0.0
-    #: The hyperparameter of the optimizer that asks for it; "" if every variant has it.
-    option: str = ""
-
-
 class UpdateSpec(Variants):
     """What an update is.
 
@@ -53,8 +41,12 @@ class UpdateSpec(Variants):
         it is called with floats (``step`` is an int) that are within their ranges.
     reference : function, optional
         The plain formula, called with the arrays and the hyperparameters by name.
-    state : tuple of State, optional
-        All arrays after grad, in the order of the public function. If left out, the rule's, starting from zeros.
+    nonnegative : tuple of str
+        The state that holds squares or magnitudes.
+    starts : dict, optional
+        What state starts from, where it is not zero: a number, or the name of a hyperparameter of the optimizer.
+    options : dict, optional
+        For each state that not every variant has, the hyperparameter of the optimizer that asks for it.
     ranges : dict, optional
         The ranges of hyperparameters that ``fastopt/coefficients/ranges.py`` lacks, or that differ here.
     condition : str or function, optional
@@ -79,7 +71,9 @@ class UpdateSpec(Variants):
         coefficients: Coefficients | Mapping[Key, Coefficients],
         reference: Callable[..., None] | None = None,
         *,
-        state: tuple[State, ...] = (),
+        nonnegative: tuple[str, ...] = (),
+        starts: Mapping[str, float | str] | None = None,
+        options: Mapping[str, str] | None = None,
         ranges: dict[str, Range] | None = None,
         condition: str | Callable[..., bool] | None = None,
         choices: Mapping[str, tuple[str, ...]] | None = None,
@@ -95,19 +89,17 @@ class UpdateSpec(Variants):
             for key, rule in by_key.items()
         }
         longest = max(updates.values(), key=lambda update: len(update.arrays))
-        state = state or tuple(map(State, longest.arrays[2:]))
-        if tuple(each.name for each in state) != longest.arrays[2:]:
-            raise ValueError(f"state of {name} is {state}; expected {', '.join(longest.arrays[2:])}")
-        super().__init__(updates, condition, tuple((each.name, each.option) for each in state if each.option))
+        self.state = longest.arrays[2:]
+        self.nonnegative, self.starts, self.options = nonnegative, starts or {}, options or {}
+        if unknown := {*nonnegative, *self.starts, *self.options}.difference(self.state):
+            raise ValueError(f"{name} has no state {', '.join(unknown)}; expected {', '.join(self.state)}")
+        super().__init__(updates, condition, tuple(self.options.items()))
         self.name = name
         #: The plain formula; None for what has no public function.
         self.reference: Any = reference
-        self.state = state
         self.choices = choices or {}
         self.decoupled = decoupled
         self.torch_names = torch_names or {}
-        #: What state starts from, where it is not zero; a string names a hyperparameter.
-        self.starts = {each.name: each.start for each in state if each.start}
 
     def __repr__(self) -> str:
         return f"<update {self.name}>"
@@ -131,19 +123,18 @@ class UpdateSpec(Variants):
     def flags(self) -> frozenset[str]:
         """The hyperparameters of function and optimizer that are True or False."""
         flags = [name for name, default in self.defaults.items() if isinstance(default, bool)]
-        options = [each.option for each in self.state if each.option not in ("", *self.hyperparameters)]
-        return frozenset([*flags, *options])
+        return frozenset([*flags, *(name for name in self.options.values() if name not in self.hyperparameters)])
 
 
 #: All updates that have a public function, by its name.
 UPDATES: dict[str, UpdateSpec] = {}
 
 
-def declare(name: str, rules: Any, **declaration: Any) -> UpdateSpec:
+def declare(name: str, *functions: Any, **options: Any) -> UpdateSpec:
     """Return a new `UpdateSpec`, which becomes part of the registry."""
     if name in UPDATES:
         raise ValueError(f"{name} is declared twice")
-    spec = UPDATES[name] = UpdateSpec(name, rules, **declaration)
+    spec = UPDATES[name] = UpdateSpec(name, *functions, **options)
     return spec
 
 

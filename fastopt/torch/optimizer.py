@@ -150,7 +150,7 @@ class Optimizer(torch.optim.Optimizer, Display):
 @cache
 def _states(spec: UpdateSpec) -> tuple[tuple[str, str], ...]:
     """By PyTorch's names, each array of the state and the hyperparameter that asks for it, or ""."""
-    return tuple((name_of(spec, state.name)[0], state.option) for state in spec.state)
+    return tuple((name_of(spec, name)[0], spec.options.get(name, "")) for name in spec.state)
 
 
 @cache

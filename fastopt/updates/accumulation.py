@@ -36,8 +36,8 @@ def _accumulate_reference(acc, grad, *, alpha, beta):
 ACCUMULATE = declare(
     "accumulate",
     {True: rules.accumulate, False: rules.accumulate_anew},
-    coefficients={True: _accumulate_coefficients, False: _accumulate_anew_coefficients},
-    reference=_accumulate_reference,
+    {True: _accumulate_coefficients, False: _accumulate_anew_coefficients},
+    _accumulate_reference,
     ranges={"alpha": ANY, "beta": ANY},
     condition=goes_on,
     scale="alpha",

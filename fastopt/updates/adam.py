@@ -13,7 +13,7 @@ from fastopt.engine.core.hyperparameters import Hyperparameters, whole
 from fastopt.engine.update.run import run
 from fastopt.reference.update import decay_weights, gradient
 from fastopt.rules import update as rules
-from fastopt.specs.updates import State, declare
+from fastopt.specs.updates import declare
 
 __all__ = ["adabelief", "adam", "adamax", "adamw", "adan", "ademamix", "nadam", "nadam_mu", "radam", "yogi"]
 
@@ -53,17 +53,13 @@ def _adam_reference(
     param -= lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
-#: What Adam and its relatives average: the gradient, its square, and with AMSGrad the largest average of squares.
-M = State("m")
-V = State("v", nonnegative=True)
-V_MAX = State("v_max", nonnegative=True, option="amsgrad")
-
 ADAM = declare(
     "adam",
     {(): rules.adam, ("v_max",): rules.amsgrad},
-    coefficients=_adam_coefficients,
-    reference=_adam_reference,
-    state=(M, V, V_MAX),
+    _adam_coefficients,
+    _adam_reference,
+    nonnegative=("v", "v_max"),
+    options={"v_max": "amsgrad"},
 )
 
 
@@ -167,9 +163,10 @@ def _adamw_reference(param, grad, m, v, v_max=None, *, step, lr, beta1, beta2, e
 ADAMW = declare(
     "adamw",
     {(): rules.adam, ("v_max",): rules.amsgrad},
-    coefficients=_adamw_coefficients,
-    reference=_adamw_reference,
-    state=(M, V, V_MAX),
+    _adamw_coefficients,
+    _adamw_reference,
+    nonnegative=("v", "v_max"),
+    options={"v_max": "amsgrad"},
     decoupled=True,
 )
 
@@ -265,13 +262,7 @@ def _adamax_reference(param, grad, m, u, *, step, lr, beta1, beta2, eps, weight_
     param -= lr * m_hat / u
 
 
-ADAMAX = declare(
-    "adamax",
-    rules.adamax,
-    coefficients=_adamax_coefficients,
-    reference=_adamax_reference,
-    state=(M, State("u", nonnegative=True)),
-)
+ADAMAX = declare("adamax", rules.adamax, _adamax_coefficients, _adamax_reference, nonnegative=("u",))
 
 
 def adamax(
@@ -431,12 +422,7 @@ def _nadam_reference(
 
 
 NADAM = declare(
-    "nadam",
-    rules.nadam,
-    coefficients=_nadam_coefficients,
-    reference=_nadam_reference,
-    state=(M, V),
-    decoupled="decoupled_weight_decay",
+    "nadam", rules.nadam, _nadam_coefficients, _nadam_reference, nonnegative=("v",), decoupled="decoupled_weight_decay"
 )
 
 
@@ -586,10 +572,10 @@ def _radam_reference(
 RADAM = declare(
     "radam",
     {True: rules.radam, False: rules.radam_unrectified},
-    coefficients={True: _radam_coefficients, False: _radam_unrectified_coefficients},
-    reference=_radam_reference,
+    {True: _radam_coefficients, False: _radam_unrectified_coefficients},
+    _radam_reference,
     condition=radam_is_rectified,
-    state=(M, V),
+    nonnegative=("v",),
     decoupled="decoupled_weight_decay",
 )
 
@@ -694,12 +680,7 @@ def _adabelief_reference(param, grad, m, s, *, step, lr, beta1, beta2, eps, weig
 
 
 ADABELIEF = declare(
-    "adabelief",
-    rules.adabelief,
-    coefficients=_adabelief_coefficients,
-    reference=_adabelief_reference,
-    state=(M, State("s", nonnegative=True)),
-    decoupled=True,
+    "adabelief", rules.adabelief, _adabelief_coefficients, _adabelief_reference, nonnegative=("s",), decoupled=True
 )
 
 
@@ -797,12 +778,7 @@ def _yogi_reference(param, grad, m, v, *, step, lr, beta1, beta2, eps, bias_corr
 
 
 YOGI = declare(
-    "yogi",
-    rules.yogi,
-    coefficients=_yogi_coefficients,
-    reference=_yogi_reference,
-    state=(M, State("v", nonnegative=True, start=1e-6)),
-    decoupled=True,
+    "yogi", rules.yogi, _yogi_coefficients, _yogi_reference, nonnegative=("v",), starts={"v": 1e-6}, decoupled=True
 )
 
 
@@ -930,12 +906,7 @@ def _ademamix_reference(
 
 
 ADEMAMIX = declare(
-    "ademamix",
-    rules.ademamix,
-    coefficients=_ademamix_coefficients,
-    reference=_ademamix_reference,
-    state=(State("m1"), State("m2"), V),
-    decoupled=True,
+    "ademamix", rules.ademamix, _ademamix_coefficients, _ademamix_reference, nonnegative=("v",), decoupled=True
 )
 
 
@@ -1057,14 +1028,7 @@ def _adan_reference(param, grad, m, v, n, prev_grad, *, step, lr, beta1, beta2, 
     prev_grad[...] = g
 
 
-ADAN = declare(
-    "adan",
-    rules.adan,
-    coefficients=_adan_coefficients,
-    reference=_adan_reference,
-    state=(M, State("v"), State("n", nonnegative=True), State("prev_grad")),
-    decoupled=True,
-)
+ADAN = declare("adan", rules.adan, _adan_coefficients, _adan_reference, nonnegative=("n",), decoupled=True)
 
 
 def adan(

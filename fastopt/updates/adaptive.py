@@ -11,7 +11,7 @@ from fastopt.common.types import Array, Backend, Real, Stream
 from fastopt.engine.update.run import run
 from fastopt.reference.update import gradient
 from fastopt.rules import update as rules
-from fastopt.specs.updates import State, declare
+from fastopt.specs.updates import declare
 
 __all__ = ["adadelta", "adagrad", "rmsprop"]
 
@@ -31,13 +31,7 @@ def _adagrad_reference(param, grad, square_sum, *, step, lr, lr_decay, eps, weig
     param -= lr_t * g / (np.sqrt(square_sum) + eps)
 
 
-ADAGRAD = declare(
-    "adagrad",
-    rules.adagrad,
-    coefficients=_adagrad_coefficients,
-    reference=_adagrad_reference,
-    state=(State("square_sum", nonnegative=True),),
-)
+ADAGRAD = declare("adagrad", rules.adagrad, _adagrad_coefficients, _adagrad_reference, nonnegative=("square_sum",))
 
 
 def adagrad(
@@ -150,18 +144,15 @@ RMSPROP = declare(
         ("velocity",): rules.rmsprop_momentum,
         ("grad_avg", "velocity"): rules.rmsprop_centered_momentum,
     },
-    coefficients={
+    {
         (): _rmsprop_coefficients,
         ("grad_avg",): _rmsprop_coefficients,
         ("velocity",): _rmsprop_momentum_coefficients,
         ("grad_avg", "velocity"): _rmsprop_momentum_coefficients,
     },
-    reference=_rmsprop_reference,
-    state=(
-        State("square_avg", nonnegative=True),
-        State("grad_avg", option="centered"),
-        State("velocity", option="momentum"),
-    ),
+    _rmsprop_reference,
+    nonnegative=("square_avg",),
+    options={"grad_avg": "centered", "velocity": "momentum"},
     torch_names={"decay": "alpha"},
 )
 
@@ -272,9 +263,9 @@ def _adadelta_reference(param, grad, square_avg, delta_avg, *, lr, decay, eps, w
 ADADELTA = declare(
     "adadelta",
     rules.adadelta,
-    coefficients=_adadelta_coefficients,
-    reference=_adadelta_reference,
-    state=(State("square_avg", nonnegative=True), State("delta_avg", nonnegative=True)),
+    _adadelta_coefficients,
+    _adadelta_reference,
+    nonnegative=("square_avg", "delta_avg"),
     torch_names={"decay": "rho"},
 )
 

@@ -28,7 +28,7 @@ def _sgd_reference(param, grad, *, lr, weight_decay, grad_scale):
     param -= lr * g
 
 
-SGD = declare("sgd", rules.sgd, coefficients=_sgd_coefficients, reference=_sgd_reference)
+SGD = declare("sgd", rules.sgd, _sgd_coefficients, _sgd_reference)
 
 
 def sgd(
@@ -120,8 +120,8 @@ def _momentum_reference(param, grad, velocity, *, lr, momentum, dampening, neste
 MOMENTUM = declare(
     "momentum",
     {False: rules.momentum, True: rules.nesterov},
-    coefficients=_momentum_coefficients,
-    reference=_momentum_reference,
+    _momentum_coefficients,
+    _momentum_reference,
     condition="nesterov",
     choices={"form": ("sum", "average", "step")},
 )
@@ -228,7 +228,7 @@ def _asgd_reference(param, grad, average, *, step, lr, lambd, alpha, t0, weight_
     average[...] = average + mu * (param - average) if mu < 1 else param
 
 
-ASGD = declare("asgd", rules.asgd, coefficients=_asgd_coefficients, reference=_asgd_reference)
+ASGD = declare("asgd", rules.asgd, _asgd_coefficients, _asgd_reference)
 
 
 def asgd(

@@ -9,7 +9,7 @@ from fastopt.common.types import Array, Backend, Real, Stream
 from fastopt.engine.update.run import run
 from fastopt.reference.update import decay_weights, gradient
 from fastopt.rules import update as rules
-from fastopt.specs.updates import State, declare
+from fastopt.specs.updates import declare
 
 __all__ = ["lion", "rprop", "signum"]
 
@@ -29,7 +29,7 @@ def _signum_reference(param, grad, m, *, lr, beta, weight_decay, grad_scale):
     param -= lr * np.sign(m)
 
 
-SIGNUM = declare("signum", rules.signum, coefficients=_signum_coefficients, reference=_signum_reference, decoupled=True)
+SIGNUM = declare("signum", rules.signum, _signum_coefficients, _signum_reference, decoupled=True)
 
 
 def signum(
@@ -108,7 +108,7 @@ def _lion_reference(param, grad, m, *, lr, beta1, beta2, weight_decay, grad_scal
     m[...] = beta2 * m + (1 - beta2) * g
 
 
-LION = declare("lion", rules.lion, coefficients=_lion_coefficients, reference=_lion_reference, decoupled=True)
+LION = declare("lion", rules.lion, _lion_coefficients, _lion_reference, decoupled=True)
 
 
 def lion(
@@ -196,11 +196,7 @@ def _rprop_reference(
 
 
 RPROP = declare(
-    "rprop",
-    rules.rprop,
-    coefficients=_rprop_coefficients,
-    reference=_rprop_reference,
-    state=(State("prev_grad"), State("step_size", nonnegative=True, start="lr")),
+    "rprop", rules.rprop, _rprop_coefficients, _rprop_reference, nonnegative=("step_size",), starts={"step_size": "lr"}
 )
 
 
