@@ -1,4 +1,4 @@
-"""What the coefficients of several updates have in common, and those of the average of parameters.
+"""What the coefficients of several updates have in common.
 
 An update's own function of coefficients stands with the update, in ``fastopt/updates/``. Of hyperparameters that have
 been checked, it returns in float64 the scalars of a kernel: ``grad_scale``, the coupled ``weight_decay``, the decoupled
@@ -20,8 +20,3 @@ TINY = 2.2250738585072014e-308
 def refuse(name, value, expected, bound=None):
     """Raise what names a hyperparameter; ``bound`` is the value of what is expected, where that has a name only."""
     raise ValueError(f"{name} is {brief(value)}; expected {expected}{'' if bound is None else f', which is {bound}'}")
-
-
-def average(decay):
-    """The coefficients of the average of parameters that `fastopt.optim` keeps."""
-    return 1.0, 0.0, 0.0, decay, 1.0 - decay

@@ -72,7 +72,7 @@ def view(optimizer: Optimizer) -> dict[str, Any]:
         "ema_decay": optimizer.ema_decay,
     }
     if _products(optimizer) is not None:
-        state["mu_products"] = optimizer.mu_products  # type: ignore[attr-defined]
+        state["mu_products"] = optimizer.mu_products
     return state
 
 

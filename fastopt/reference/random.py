@@ -24,12 +24,8 @@ def philox(counter: Words, key: Words) -> Words:
     half = np.uint64(32)
     for _ in range(10):
         product0, product1 = c0 * np.uint64(0xD2511F53), c2 * np.uint64(0xCD9E8D57)
-        c0, c1, c2, c3 = (
-            (product1 >> half) ^ c1 ^ key0,
-            product1 & WORD,
-            (product0 >> half) ^ c3 ^ key1,
-            product0 & WORD,
-        )
+        c0, c1 = (product1 >> half) ^ c1 ^ key0, product1 & WORD
+        c2, c3 = (product0 >> half) ^ c3 ^ key1, product0 & WORD
         key0, key1 = (key0 + np.uint64(0x9E3779B9)) & WORD, (key1 + np.uint64(0xBB67AE85)) & WORD
     return np.stack([c0, c1, c2, c3], -1)
 

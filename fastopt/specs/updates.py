@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
 
-from fastopt.coefficients import update as coefficients_of_updates
 from fastopt.coefficients.ranges import Range
 from fastopt.engine.update.update import Update, Variants
 from fastopt.rules import update as rules_of_updates
@@ -138,8 +137,12 @@ def declare(name: str, *functions: Any, **options: Any) -> UpdateSpec:
     return spec
 
 
+def _average_coefficients(decay: float) -> tuple[float, ...]:
+    return 1.0, 0.0, 0.0, decay, 1.0 - decay
+
+
 #: The average of parameters that optimizers keep: an update without a public function.
-AVERAGE = UpdateSpec("average", rules_of_updates.average, coefficients_of_updates.average)
+AVERAGE = UpdateSpec("average", rules_of_updates.average, _average_coefficients)
 
 
 class Variant(NamedTuple):

@@ -216,7 +216,9 @@ class CachedPlan:
         lr = group["lr"]
         if not (on_device and isinstance(lr, torch.Tensor) and tensors.is_on_device(lr)):
             lr = tensors.number(lr)
-        return optimizer.update(group, step, lr, -grad_scale if group["maximize"] else grad_scale, product)
+        scale = -grad_scale if group["maximize"] else grad_scale
+        chosen: tuple[Update, tuple[Any, ...]] = optimizer.update(group, step, lr, scale, product)
+        return chosen
 
     # ---- After the first step
 
