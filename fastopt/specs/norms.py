@@ -157,17 +157,5 @@ OPS = {
     ),
 }
 
-
-class NormSpec(NamedTuple):
-    """A norm: its plain formulas in fastopt/reference/norm.py, and how it is called."""
-
-    name: str
-    #: The functions of the reference.
-    forward: str
-    backward: str
-
-
-#: In the order of the engine's numbers of kinds.
-NORMS = tuple(
-    NormSpec(name, f"{name}_norm_forward", f"{name}_norm_backward") for name in ("batch", "instance", "group", "layer")
-)
+#: The norms, in the order of the engine's numbers of kinds.
+NORMS = ("batch", "instance", "group", "layer")

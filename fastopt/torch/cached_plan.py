@@ -51,8 +51,18 @@ class CachedPlan:
         self.grad_labels = [f"grad of {name}" for name in self.labels]
         self.names = _names(optimizer)
         self._take_state(optimizer, [places[i][0] for i in found])
-        self._remember()
-        self._plan_host()
+        #: What `is_current` compares.
+        self.kept = list(chain.from_iterable(self.arrays))
+        self.fingerprint = fingerprint(self.kept)
+        self.values: list[Any] = []
+        #: How the gradients of the last step stood, if all were there.
+        self.seen: Any = None
+        on_host = zip(self.labels[: self.on_host], self.share, self.arrays, strict=False)
+        self.plan = Plan(
+            [Tensor(name, int(share), tuple(tensor.detach() for tensor in arrays)) for name, share, arrays in on_host],
+            of_torch=True,
+        )
+        self._count_on()
         if self.on_host < len(self.chosen):
             devices.check(self.arrays[self.on_host :], self.labels[self.on_host :])
 
@@ -97,24 +107,6 @@ class CachedPlan:
              **dict(zip(self.names[number][1], self.arrays[i][1:], strict=True))}
             for i, number in enumerate(numbers)
         ]  # fmt: skip
-
-    def _remember(self) -> None:
-        """Keep what `is_current` compares."""
-        self.kept = list(chain.from_iterable(self.arrays))
-        self.fingerprint = fingerprint(self.kept)
-        self.values: list[Any] = []
-        #: How the gradients of the last step stood, if all were there.
-        self.seen: Any = None
-
-    def _plan_host(self) -> None:
-        self.plan = Plan(
-            [
-                Tensor(name, int(share), tuple(tensor.detach() for tensor in arrays))
-                for name, share, arrays in zip(self.labels[: self.on_host], self.share, self.arrays, strict=False)
-            ],
-            of_torch=True,
-        )
-        self._count_on()
 
     def _count_on(self) -> None:
         """Let the plan go on from the state's counts."""
@@ -227,14 +219,9 @@ class CachedPlan:
         for param, entries in zip(self.chosen, self.entries, strict=True):
             if entries:
                 optimizer.state[param].update(entries)
-        self.values = _values(optimizer)
-
-
-def _values(optimizer: Any) -> list[Any]:
-    """All that the state holds of parameters; under other keys, anything may stand."""
-    return list(
-        chain.from_iterable(map(dict.values, [kept for kept in optimizer.state.values() if type(kept) is dict]))
-    )
+        # All that the state holds of parameters: under other keys, anything may stand.
+        states = [kept for kept in optimizer.state.values() if type(kept) is dict]
+        self.values = list(chain.from_iterable(map(dict.values, states)))
 
 
 def _names(optimizer: Any) -> list[tuple[int, tuple[str, ...]]]:

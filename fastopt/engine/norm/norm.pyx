@@ -167,8 +167,8 @@ cdef enum:
     LAYER_KIND = 3
     ADDITION_KIND = 4  # no norm
 
-REFERENCE_FORWARD = tuple([getattr(norm_reference, norm.forward) for norm in NORMS])
-REFERENCE_BACKWARD = tuple([getattr(norm_reference, norm.backward) for norm in NORMS])
+REFERENCE_FORWARD = tuple([getattr(norm_reference, f"{norm}_norm_forward") for norm in NORMS])
+REFERENCE_BACKWARD = tuple([getattr(norm_reference, f"{norm}_norm_backward") for norm in NORMS])
 
 
 @cython.final
