@@ -11,7 +11,7 @@ from collections.abc import Callable
 from types import FunctionType
 from typing import Any, NamedTuple
 
-from fastopt.backends.cuda import ScalarsKernel
+from fastopt.codegen.cuda.update import Scalars
 from fastopt.coefficients.ranges import FLAG
 from fastopt.device.machine import Memory
 from fastopt.device.select import machine
@@ -185,7 +185,7 @@ def compute(found: Trace, scalars: tuple[float, ...], dtype: str, device: int, s
     """
     values = tuple(value for value, text in zip(scalars, found.texts, strict=True) if text is None)
     numbers = tuple((number.name, number.storage) for number in found.numbers)
-    kernel = ScalarsKernel(found.texts, numbers, len(found.constants), dtype)
+    kernel = Scalars(found.texts, numbers, len(found.constants), dtype)
     memory = machine().allocate(device, stream, 8 * len(scalars))
     pointers = [machine().pointer(number.address, number.storage, 1) for number in found.numbers]
     out = machine().pointer(memory.address, dtype, len(scalars))

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from cuda.bindings import driver as cu
 
-from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, DeviceKernel, WordsKernel, machine_code, packing
-from fastopt.codegen.cuda.update import WORDS
+from fastopt.backends.cuda import INSTALL, NUMBA_CUDA, DeviceKernel, machine_code, packing
+from fastopt.codegen.cuda.update import WORDS, Words
 from fastopt.device.streams import LEGACY
 from fastopt.errors import BackendUnavailable
 
@@ -96,7 +96,7 @@ class Driver:
         memory = self.allocate(device, stream, 8 * len(words))
         for begin in range(0, len(words), WORDS):
             part = [memory.address + 8 * begin, *words[begin : begin + WORDS]]
-            self.launch(WordsKernel(), device, stream, 1, 1, part)
+            self.launch(Words(), device, stream, 1, 1, part)
         return memory
 
     def fetch(self, device: int, stream: int, address: int, storage: str, elements: int) -> np.ndarray[Any, Any]:

@@ -14,8 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from fastopt.backends.cuda import WrittenKernel
-from fastopt.codegen.cuda.norm import THREADS, Array
+from fastopt.codegen.cuda.norm import THREADS, Array, NormKernel
 from fastopt.codegen.cuda.norm_elements import ColumnElements, Elements
 from fastopt.codegen.cuda.norm_statistics import Fixed, Gradients, Moments, Totals
 from fastopt.codegen.cuda.norm_sums import Sums
@@ -49,7 +48,7 @@ class Pointer(NamedTuple):
 class Launch(NamedTuple):
     """A kernel, and all that it is given, but for addresses and numbers."""
 
-    kernel: WrittenKernel
+    kernel: NormKernel
     blocks: int
     threads: int
     pointers: tuple[Pointer, ...]
@@ -218,7 +217,7 @@ class _Planner(NormAxes):
         arrays += [Array(each.name, each.storage, along=False) for each in own]
         variant = 0 if function == "deviations" else self.norm.variant & 1
         mapping = "columns" if columns else "line"
-        writer = Sums(function, variant, tuple(arrays), self.norm.dtype, len(rows), len(reduced), mapping, wide)
+        writer = Sums(tuple(arrays), self.norm.dtype, len(rows), function, variant, len(reduced), mapping, wide)
         self.add(writer, every, rows, reduced, {**words, **words_of("w", reduced, names, LANES)}, blocks, threads)
 
     def sum_up_features(self) -> None:
@@ -234,9 +233,8 @@ class _Planner(NormAxes):
         self.need("features_second", "float64", count(rows) * parts)
         threads = machine().threads(THREADS // 4, 4)
         arrays = tuple(Array(each.name, each.storage) for each in every)
-        writer = Sums(
-            "gradient_terms", self.norm.variant & 1, arrays, self.norm.dtype, len(rows), len(reduced), "single"
-        )
+        variant = self.norm.variant & 1
+        writer = Sums(arrays, self.norm.dtype, len(rows), "gradient_terms", variant, len(reduced), "single")
         self.feature_parts = parts
         self.add(
             writer, every, rows, reduced, {**words, **words_of("w", reduced, names, 1)},
@@ -341,8 +339,8 @@ class _Planner(NormAxes):
         down = alike and len(along) > len(arrays)
         kind = ColumnElements if down else Elements
         writer = kind(
-            function, self.norm.variant, _arrays(arrays), tuple(map(array_of, parameters)), self.norm.dtype, len(rows),
-            contiguous,
+            _arrays(arrays), self.norm.dtype, len(rows), function, self.norm.variant,
+            tuple(map(array_of, parameters)), contiguous,
         )  # fmt: skip
         if down:
             self.go_down(writer, every, rows, column)
@@ -383,14 +381,13 @@ class _Planner(NormAxes):
     # ---- Launches
 
     def add(
-        self, writer: Sums | Elements | Moments | Gradients | Fixed | Totals, operands: Sequence[_Operand],
+        self, writer: NormKernel, operands: Sequence[_Operand],
         rows: Sequence[Axis], along: Sequence[Axis], words: Mapping[str, int], blocks: int, threads: int,
         scratch: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         """Add a launch: name every argument, and put them in order."""
         if not blocks:
             return
-        kernel = WrittenKernel(writer)
         known = {**words, **words_of("r", rows, [each.name for each in operands])}
         by_name = {each.name: each for each in operands}
         pointers = []
@@ -407,12 +404,12 @@ class _Planner(NormAxes):
             else:
                 offset, storage, elements = self.scratch[(scratch or {}).get(name, name)]
                 pointers.append(Pointer("", offset, storage, elements))
-        if 8 * (len(kernel.signature)) > MAX_ARGUMENTS:
+        if 8 * len(writer.signature) > MAX_ARGUMENTS:
             axes = len(self.norm.labels)
             raise BackendUnavailable(f"x has {axes} axes, too many that don't merge for kernels in this version")
         blocks = min(blocks, BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device))
         ordered = tuple(known[name] % ADDRESSES for name in writer.words)
-        self.launches.append(Launch(kernel, blocks, threads, tuple(pointers), ordered, tuple(writer.scalars)))
+        self.launches.append(Launch(writer, blocks, threads, tuple(pointers), ordered, writer.scalars))
 
 
 def _renamed(axes: Iterable[Axis], operands: Iterable[_Operand]) -> list[Axis]:

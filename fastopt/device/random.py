@@ -6,7 +6,6 @@ import inspect
 from functools import cache
 from typing import Any, NamedTuple
 
-from fastopt.backends.cuda import RandomKernel
 from fastopt.backends.cuda.vectors import alignment
 from fastopt.codegen.cuda.random import COPY, FOUR, Random
 from fastopt.codegen.cuda.update import LINEAR
@@ -74,7 +73,7 @@ def _launch(work: Work, views: dict[str, View], device: int, stream: int) -> Non
         words[f"{name}_start"] = below
         lowest = view.address - below * SIZES[view.storage]
         pointers.append(machine().pointer(lowest, stored[name], below + above + 1))
-    ordered = [words[name] % ADDRESSES for name in kernel.writer.words]
+    ordered = [words[name] % ADDRESSES for name in kernel.words]
     threads = machine().threads(THREADS, 4)
     blocks = min(-(-turns // threads), BLOCKS_PER_PROCESSOR * machine().processors(device))
     machine().launch(kernel, device, stream, blocks, threads, [*pointers, *ordered, *work.scalars])
@@ -91,6 +90,6 @@ def _axes(views: dict[str, View]) -> list[Axis]:
 
 
 @cache
-def _kernel(rule: str | None, storages: tuple[str, ...], dtype: str, axes: int) -> RandomKernel:
+def _kernel(rule: str | None, storages: tuple[str, ...], dtype: str, axes: int) -> Random:
     function = COPY if rule is None else random_rules_of(inspect.getsource(random_rules), dtype)[rule]
-    return RandomKernel(Random(function, storages, storages[-1] if rule is None else dtype, axes))
+    return Random(function, storages, storages[-1] if rule is None else dtype, axes)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from fastopt.backends.cuda import WrittenKernel
 from fastopt.codegen.cuda.norm import THREADS
 from fastopt.codegen.cuda.scaling import SCALED, VALUES, ColumnStats, First, Join, NonfiniteProbe, Scale
 from fastopt.device.arrays import new
@@ -177,7 +176,6 @@ class _Call:
 
     def launch(self, writer: Any, blocks: int, words: dict[str, int], *numbers: _Numbers, threads: int = 0) -> None:
         """Launch a kernel, with as many blocks as there is work for and the device runs at a time."""
-        kernel = WrittenKernel(writer)
         own = iter(numbers)
         pointers = [
             self.pointers[name] if name in self.pointers else next(own).pointer() for name, _ in writer.pointers
@@ -186,5 +184,5 @@ class _Call:
         ordered = [every[name] % ADDRESSES for name in writer.words]
         threads = machine().threads(threads, 4) if threads else self.threads
         machine().launch(
-            kernel, self.device, self.stream, min(blocks, self.most_blocks), threads, [*pointers, *ordered]
+            writer, self.device, self.stream, min(blocks, self.most_blocks), threads, [*pointers, *ordered]
         )  # fmt: skip

@@ -93,9 +93,10 @@ class Simulator:
     def launch(self, kernel: DeviceKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
         """Few blocks, one by one."""
-        real, scalars = getattr(np, kernel.scalar_type), len(arguments) - kernel.scalars
-        given = [np.uint64(each) if isinstance(each, int) else each for each in arguments[:scalars]]
-        given += [real(each) for each in arguments[scalars:]]
+        given = [
+            each if name.endswith("*") else np.dtype(_TYPES[name]).type(each)
+            for each, name in zip(arguments, kernel.signature, strict=True)
+        ]
         with _one_at_a_time, warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)  # strides wrap around, and kernels do not warn of NaN
             cuda.jit(function(kernel))[min(blocks, 2), threads](*given)

@@ -1,6 +1,6 @@
 """Tables of a list's pointers, on the device, that stay there for as long as the pointers stay.
 
-They come as arguments of launches (`fastopt.backends.cuda.WordsKernel`). Memory of the host's, from which a device
+They come as arguments of launches (`fastopt.codegen.cuda.update.Words`). Memory of the host's, from which a device
 copies later, would have to be kept until it has; and where a graph captured the copy, for ever.
 """
 

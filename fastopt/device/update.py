@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from fastopt.backends.cuda import Kernel
-from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, unroll
+from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, Kernel, unroll
 from fastopt.device.coefficients import Trace, compute
 from fastopt.device.ordering import joined
 from fastopt.device.select import machine

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastopt import dropout_backward, dropout_forward, init
-from fastopt.backends.cuda import RandomKernel, function
+from fastopt.backends.cuda import function
 from fastopt.backends.cuda.random import draw, draw_one
 from fastopt.codegen.cuda.random import Random
 from fastopt.codegen.cuda.update import LINEAR
@@ -87,7 +87,7 @@ class Written(dict):
 def test_elements_beyond_32_bits(axes, whole):
     """A kernel itself, by a thread that has counter 2^39 or so; or an element as far on, by its row and column."""
     rule = random_rules_of(inspect.getsource(random_rules), "float64")["uniform_float64"]
-    kernel = function(RandomKernel(Random(rule, ("float64",), "float64", axes)))
+    kernel = function(Random(rule, ("float64",), "float64", axes))
     here = {"blockIdx": 2**31 - 5, "blockDim": 256, "threadIdx": 77, "gridDim": 2**31 - 1}
     thread = SimpleNamespace(**{name: SimpleNamespace(x=x) for name, x in here.items()})
     kernel = FunctionType(kernel.__code__, {**kernel.__globals__, "cuda": thread})

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt.backends.cuda import SIMULATED, Kernel
-from fastopt.codegen.cuda.update import CHUNK, LIST
+from fastopt.backends.cuda import SIMULATED
+from fastopt.codegen.cuda.update import CHUNK, LIST, Kernel
 from fastopt.device import update as launch
 from fastopt.device.select import machine
 from fastopt.engine.update.run import run_many

@@ -8,8 +8,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from fastopt.codegen.cuda.norm_elements import Elements
+from fastopt.codegen.cuda.norm_sums import Sums
 from fastopt.specs.sums import GROUP
-from tests.device.ptx import assert_wide_indices, check, cuda, generations, ptx_of
+from tests.device.ptx import assert_wide_indices, check, generations, ptx_of
 from tests.peers import peer
 
 norm_plan = peer("fastopt.device.norm_plan")
@@ -69,7 +71,7 @@ def operations(text):
 
 def most_registers(kernel, generation):
     """As many as leave a multiprocessor 1,024 threads; docs/cuda.md tells of the exceptions."""
-    if getattr(kernel.writer, "mapping", "") == "single":
+    if getattr(kernel, "mapping", "") == "single":
         return 80 if generation < (10, 0) else 130
     return 64 if kernel.dtype == "float32" else 80
 
@@ -77,14 +79,14 @@ def most_registers(kernel, generation):
 @cache
 def check_norm(kernel, generation):
     text = check(kernel, generation, most_registers(kernel, generation))
-    storages = {storage for _, storage in kernel.writer.pointers}
+    storages = {storage for _, storage in kernel.pointers}
     if storages <= {"float32", "float64"}:  # of others, bits are taken apart in 32
         assert_wide_indices(text)
     if kernel.dtype == "float64":
         return
-    if isinstance(kernel.writer, cuda.Elements):
+    if isinstance(kernel, Elements):
         assert ".f64" not in text, f"float64 in {kernel.name}"
-    elif isinstance(kernel.writer, cuda.Sums) and not kernel.writer.wide:
+    elif isinstance(kernel, Sums) and not kernel.wide:
         assert operations(text) == {"add"}, f"more float64 in {kernel.name} than sums of groups"
 
 
@@ -144,12 +146,12 @@ def test_each_element_is_loaded_and_stored_once(where, direction, fused):
     for kernel in kernels(where, direction, fused):
         text = ptx_of(kernel, (9, 0))
         loaded, stored = (len(re.findall(rf"\b{what}\.global", text)) for what in ("ld", "st"))
-        if isinstance(kernel.writer, cuda.Elements):
+        if isinstance(kernel, Elements):
             times = stored / (elements * stores)
             assert times in (1, 2)
             assert loaded == times * (own + elements * loads)
-        elif isinstance(kernel.writer, cuda.Sums) and not kernel.writer.wide:
-            along = sum(each.along for each in kernel.writer.arrays)
-            rest = 7 if kernel.writer.mapping == "single" else 1
-            assert loaded == len(kernel.writer.arrays) - along + (GROUP + rest) * along
-            assert stored == 2 + (kernel.writer.function == "deviations")
+        elif isinstance(kernel, Sums) and not kernel.wide:
+            along = sum(each.along for each in kernel.arrays)
+            rest = 7 if kernel.mapping == "single" else 1
+            assert loaded == len(kernel.arrays) - along + (GROUP + rest) * along
+            assert stored == 2 + (kernel.function == "deviations")

@@ -10,7 +10,7 @@ from numba import types
 
 import fastopt
 import fastopt.numba
-from fastopt.codegen.cuda.update import LINEAR, LIST, WORDS, unroll
+from fastopt.codegen.cuda.update import LINEAR, LIST, WORDS, Kernel, Scalars, Words, unroll
 from fastopt.codegen.parse import SHARED_SCALARS, parse_functions, rules_of
 from fastopt.rules import update as rules
 from tests.device.ptx import check, contractible, cuda, generations, ptx_of
@@ -26,7 +26,7 @@ every_rule = pytest.mark.parametrize("rule", RULES)
 
 def kernel_of(rule, shape="linear", dtype="float32", storages=None):
     function = RULES[rule]
-    return cuda.Kernel(
+    return Kernel(
         getattr(rules, rule),
         len(function.variants) - 1,
         storages or (dtype,) * len(function.arrays),
@@ -52,7 +52,7 @@ def test_mixed_precision(generation):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_every_function_that_a_users_rule_may_call(shape, dtype):
     rule = of_every_function._spec.only
-    kernel = cuda.Kernel(rule.rule, 0, (dtype,) * len(rule.arrays), dtype, SHAPES[shape])
+    kernel = Kernel(rule.rule, 0, (dtype,) * len(rule.arrays), dtype, SHAPES[shape])
     assert (".f64" in check(kernel, (9, 0), most_registers=128)) == (dtype == "float64")
 
 
@@ -139,7 +139,7 @@ def test_scalars_from_memory(generation):
     text = check(kernel_of("adam")._replace(from_memory=True), generation)
     assert ".f64" not in text
     texts = (None, None, None, "(lr / (c0 - (c1 ** step)))", *[None] * 4, "(c2 / sqrt((c3 - (c4 ** step))))", None)
-    kernel = cuda.ScalarsKernel(texts, (("lr", "float32"), ("step", "int64")), 5, "float32")
+    kernel = Scalars(texts, (("lr", "float32"), ("step", "int64")), 5, "float32")
     text = ptx_of(kernel, generation)
     assert "div.rn.f64" in text
     assert ".local" not in text
@@ -149,7 +149,7 @@ def test_scalars_from_memory(generation):
 @generations
 def test_words_become_memory(generation):
     """Each is stored, by itself or beside others, and nothing is read but arguments."""
-    text = check(cuda.WordsKernel(), generation)
+    text = check(Words(), generation)
     assert sum(int(width or 1) for width in re.findall(r"\bst\.global(?:\.v(\d))?\.[bu]64", text)) == WORDS
     assert not re.search(r"\bld\.(?!param)", text)
 
@@ -163,7 +163,7 @@ def users(param, grad, m, /, lr, beta=0.9, weight_decay=0.01):
 
 @shapes
 def test_a_rule_of_a_users(shape):
-    kernel = cuda.Kernel(users._spec.only.rule, 0, ("float32",) * 3, "float32", SHAPES[shape])
+    kernel = Kernel(users._spec.only.rule, 0, ("float32",) * 3, "float32", SHAPES[shape])
     assert ".f64" not in check(kernel, (9, 0))
 
 

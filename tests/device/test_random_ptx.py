@@ -32,7 +32,7 @@ PRODUCTS = 20
 def kernel_of(rule, dtype, axes, storage=None):
     function = RULES[rule, dtype]
     arrays = 1 + sum(name not in BITS for name in function.arrays)
-    return cuda.RandomKernel(Random(function, (storage or dtype,) * arrays, dtype, axes))
+    return Random(function, (storage or dtype,) * arrays, dtype, axes)
 
 
 @generations
@@ -43,7 +43,7 @@ def test_every_kernel(rule, dtype, axes, generation):
     text = check(kernel, generation, MOST_REGISTERS.get(rule, 64))
     assert (".f64" in text) == (dtype == "float64")
     assert (("div.rn.ftz.f32" in text) or ("div.rn.f64" in text)) == rule.startswith("normal")
-    assert_products(text, PRODUCTS * len(kernel.writer.bits), axes)
+    assert_products(text, PRODUCTS * len(kernel.bits), axes)
 
 
 def assert_products(text, drawn, axes):
@@ -68,7 +68,7 @@ def test_16_bits(rule, axes, storage):
 @pytest.mark.parametrize("storage", ["float16", "float32", "float64"])
 def test_a_copy_computes_nothing(storage, axes):
     """No operation on numbers: any could make a NaN quiet, or flush what is subnormal."""
-    text = check(cuda.RandomKernel(Random(COPY, (storage, storage), storage, axes)), (9, 0))
+    text = check(Random(COPY, (storage, storage), storage, axes), (9, 0))
     operations = re.findall(r"^\s*(\w+)(?:\.\w+)*\.f(?:16|32|64)\b", text, re.M)
     assert set(operations) <= {"ld", "st", "mov"}
 

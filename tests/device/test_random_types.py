@@ -15,6 +15,7 @@ from numba.extending import intrinsic
 
 from fastopt import dropout_forward
 from fastopt.backends.numba.reinterpretation import reinterpretation
+from fastopt.codegen.cuda.kernel import NUMBERS
 from fastopt.codegen.cuda.random import Random
 from fastopt.codegen.cuda.update import LINEAR
 from fastopt.codegen.random import random_rules_of
@@ -66,12 +67,13 @@ def kernel_of(monkeypatch):
 
     def make(rule, dtype, axes):
         function = random_rules_of(inspect.getsource(random_rules), dtype)[rule]
-        kernel = cuda.RandomKernel(Random(function, (dtype,) * (2 if rule == "dropout" else 1), dtype, axes))
+        kernel = Random(function, (dtype,) * (2 if rule == "dropout" else 1), dtype, axes)
         text = kernel.text()
         for there, here in THREAD.items():
             text = text.replace(there, here)
         draw, draw_one = random._draws()
-        names = {**kernel.names(), "draw": draw, "draw_one": draw_one, "index": np.uint64, "min": min}
+        names = {name: np.uint64(each) for name, each in {**NUMBERS, **kernel.numbers}.items() if isinstance(each, int)}
+        names.update(random.primitives(dtype), draw=draw, draw_one=draw_one, index=np.uint64, min=min)
         names.update(load_four=load_four, store_four=store_four)
         exec(text, names)
         return compiled(names["kernel"])

@@ -33,7 +33,7 @@ stored = pytest.mark.parametrize(("storage", "dtype"), STORED, ids=[storage for 
 
 
 def kernel_of(kind, storage="float32", dtype="float32"):
-    return cuda.WrittenKernel(KINDS[kind](storage, dtype))
+    return KINDS[kind](storage, dtype)
 
 
 @generations

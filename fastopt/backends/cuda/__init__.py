@@ -8,21 +8,13 @@ import re
 import sys
 from collections.abc import Callable
 from functools import cache
-from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, NamedTuple, Protocol
+from typing import Any, TypeAlias
 
 from fastopt.backends.disk_cache import kept
-from fastopt.codegen.cuda.norm import NAMES, THREADS
-from fastopt.codegen.cuda.norm_elements import Elements
-from fastopt.codegen.cuda.norm_statistics import NAMES64, Fixed, Gradients, Moments, Totals
-from fastopt.codegen.cuda.norm_sums import Sums
-from fastopt.codegen.cuda.random import NAMES as RANDOM_NAMES
-from fastopt.codegen.cuda.random import Random
-from fastopt.codegen.cuda.scaling import NAMES as COLUMN_NAMES
-from fastopt.codegen.cuda.scaling import ColumnStats, First, Join, NonfiniteProbe, Scale
-from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, WORDS, cuda_module, scalars_module, unroll, words_module
-from fastopt.codegen.parse import SHARED_SCALARS, VARIANTS, source_of
+from fastopt.codegen.cuda.kernel import NUMBERS, Written
+from fastopt.codegen.cuda.norm import THREADS
+from fastopt.codegen.cuda.update import Kernel
 from fastopt.common.version import VERSION
 from fastopt.errors import BackendUnavailable
 from fastopt.specs.dtypes import STORAGES
@@ -61,284 +53,31 @@ DIALECTS = ((7, 5), (10, 0))
 SOURCES = (sys.modules[__name__], cuda_random, cuda_target, cuda_vectors, reinterpretation, typed_random)
 
 
-class DeviceKernel(Protocol):
-    """What can be compiled, loaded and launched: it says which kernel it is, and is hashable."""
-
-    @property
-    def dtype(self) -> str:
-        """The compute type."""
-
-    @property
-    def scalars(self) -> int:
-        """How many numbers it takes."""
-
-    @property
-    def scalar_type(self) -> str:
-        """What those are."""
-
-    @property
-    def signature(self) -> list[Any]:
-        """The Numba types of its arguments: pointers, words, numbers."""
-
-    @property
-    def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
-
-    def text(self) -> str:
-        """Return the Python module that has it."""
-
-    def names(self) -> dict[str, Any]:
-        """Return what the text refers to, beside primitives and codecs."""
-
-    def __hash__(self) -> int: ...
-
-
-class Kernel(NamedTuple):
-    """Which kernel: of which rule, in which variant, over what, where elements are (`fastopt.codegen.cuda.update`)."""
-
-    rule: Callable[..., Any]
-    variant: int
-    storages: tuple[str, ...]
-    dtype: str
-    axes: int
-    #: Coefficients are on the device: one pointer to them all.
-    from_memory: bool = False
-
-    @property
-    def scalars(self) -> int:
-        """How many coefficients it takes."""
-        if self.from_memory:
-            return 0
-        names = inspect.signature(self.rule).parameters.values()
-        own = [each.name for each in names if each.kind is not each.POSITIONAL_ONLY]
-        return len({*SHARED_SCALARS, *own})
-
-    @property
-    def signature(self) -> list[Any]:
-        """The Numba types of its arguments: pointers, sizes, scalars."""
-        pointers = [types.CPointer(_STORED[storage]) for storage in self.storages]
-        words = [types.uint64]
-        if self.axes == LIST:
-            pointers = [types.CPointer(pointer) for pointer in pointers]
-            words = [types.CPointer(types.uint64)] * 2 + words * 2
-        elif self.axes != LINEAR:
-            words += [types.uint64] * (self.axes - 1 + len(pointers) * (self.axes + 1))
-        real = getattr(types, self.dtype)
-        return [*pointers, *words, *([types.CPointer(real)] if self.from_memory else [real] * self.scalars)]
-
-    @property
-    def scalar_type(self) -> str:
-        """What the coefficients are: of the compute type."""
-        return self.dtype
-
-    @property
-    def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
-        return self.rule.__name__
-
-    def text(self) -> str:
-        """The Python module that has it."""
-        source = source_of(self.rule)
-        return cuda_module(
-            source, self.rule.__name__, VARIANTS[self.variant], self.storages, self.dtype, self.axes, self.from_memory
-        )
-
-    def names(self) -> dict[str, Any]:
-        """What the text refers to, beside primitives and codecs."""
-        unrolled = np.uint64(unroll(len(self.storages)))
-        return {"unroll": unrolled, "chunk": np.uint64(CHUNK), "none": np.uint64(0), "single": np.uint64(1)}
-
-
-class ScalarsKernel(NamedTuple):
-    """The kernel that computes an update's scalars from numbers on the device (`fastopt.device.coefficients`)."""
-
-    #: Of each scalar: an expression, or None where the host knows it.
-    texts: tuple[str | None, ...]
-    #: The names of the numbers, and what they are stored as.
-    numbers: tuple[tuple[str, str], ...]
-    constants: int
-    dtype: str
-
-    @property
-    def scalars(self) -> int:
-        """How many values and constants it takes."""
-        return self.texts.count(None) + self.constants
-
-    @property
-    def scalar_type(self) -> str:
-        """What those are."""
-        return "float64"
-
-    @property
-    def signature(self) -> list[Any]:
-        """The Numba types of its arguments: the numbers, where scalars go, values and constants."""
-        pointers = [types.CPointer(getattr(types, storage)) for _, storage in (*self.numbers, ("", self.dtype))]
-        return [*pointers, *[types.float64] * self.scalars]
-
-    @property
-    def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
-        return "scalars"
-
-    def text(self) -> str:
-        """The Python module that has it."""
-        return scalars_module([name for name, _ in self.numbers], self.texts, self.constants)
-
-    def names(self) -> dict[str, Any]:
-        """What the text refers to."""
-        functions = {name: getattr(math, name) for name in ("exp", "log", "log1p", "sqrt")}
-        return {**functions, "max": max, "real": getattr(np, self.dtype), "real64": np.float64, "first": np.uint64(0)}
-
-
-class WordsKernel(NamedTuple):
-    """The kernel that writes its arguments into memory: what a launch brings along is copied with it."""
-
-    words: int = WORDS
-
-    @property
-    def dtype(self) -> str:
-        """Nothing is computed."""
-        return "float32"
-
-    @property
-    def scalars(self) -> int:
-        """It takes no numbers."""
-        return 0
-
-    @property
-    def scalar_type(self) -> str:
-        """What those would be."""
-        return "float32"
-
-    @property
-    def signature(self) -> list[Any]:
-        """The Numba types of its arguments: where they go, and they."""
-        return [types.CPointer(types.uint64), *[types.uint64] * self.words]
-
-    @property
-    def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
-        return "words"
-
-    def text(self) -> str:
-        """The Python module that has it."""
-        return words_module(self.words)
-
-    def names(self) -> dict[str, Any]:
-        """What the text refers to."""
-        return {}
-
-
-class WrittenKernel(NamedTuple):
-    """Which kernel of a norm or of feature scaling: what writes its text knows all about it.
-
-    See `fastopt.codegen.cuda.norm` and `fastopt.codegen.cuda.scaling`.
-    """
-
-    writer: Sums | Elements | Moments | Gradients | Fixed | Totals | Scale | NonfiniteProbe | First | ColumnStats | Join
-
-    @property
-    def dtype(self) -> str:
-        """The compute type."""
-        return self.writer.dtype
-
-    @property
-    def scalars(self) -> int:
-        """How many numbers it takes."""
-        return len(self.writer.scalars)
-
-    @property
-    def scalar_type(self) -> str:
-        """What those are."""
-        return "float64"
-
-    @property
-    def signature(self) -> list[Any]:
-        """The Numba types of its arguments: pointers, sizes, numbers."""
-        pointers = [types.CPointer(_STORED[storage]) for _, storage in self.writer.pointers]
-        return [*pointers, *[types.uint64] * len(self.writer.words), *[types.float64] * self.scalars]
-
-    @property
-    def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
-        return getattr(self.writer, "function", type(self.writer).__name__.lower())
-
-    def text(self) -> str:
-        """The Python module that has it."""
-        return self.writer.text(inspect.getsource(import_module(f"fastopt.rules.{self.writer.rules}")))
-
-    def names(self) -> dict[str, Any]:
-        """What the text refers to, beside primitives and codecs."""
-        real = getattr(np, self.dtype)
-        names = {name: np.uint64(number) for name, number in {**NAMES, **COLUMN_NAMES}.items()}
-        names.update({name: np.float64(number) for name, number in NAMES64.items()}, infinite64=np.float64(math.inf))
-        names.update(real=real, one=real(1), unknown=real(math.nan))
-        names.update(real64=np.float64, zero64=np.float64(0), one64=np.float64(1))
-        unrolled = np.uint64(getattr(self.writer, "unroll", 1))
-        return {**names, "sqrt64": np.sqrt if SIMULATED else math.sqrt, "threads": THREADS, "unrolled": unrolled}
-
-
-class RandomKernel(NamedTuple):
-    """Which kernel of random bits: what writes its text knows all about it (`fastopt.codegen.cuda.random`)."""
-
-    writer: Random
-
-    @property
-    def dtype(self) -> str:
-        """The compute type."""
-        return self.writer.dtype
-
-    @property
-    def scalars(self) -> int:
-        """How many coefficients it takes."""
-        return len(self.writer.rule.scalars)
-
-    @property
-    def scalar_type(self) -> str:
-        """What those are: of the compute type."""
-        return self.dtype
-
-    @property
-    def signature(self) -> list[Any]:
-        """The Numba types of its arguments: pointers, sizes and counters, scalars."""
-        pointers = [types.CPointer(_STORED[storage]) for storage in self.writer.storages]
-        scalars = [getattr(types, self.dtype)] * self.scalars
-        return [*pointers, *[types.uint64] * len(self.writer.words), *scalars]
-
-    @property
-    def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
-        return self.writer.rule.name
-
-    def text(self) -> str:
-        """The Python module that has it."""
-        return self.writer.text()
-
-    def names(self) -> dict[str, Any]:
-        """What the text refers to, beside codecs."""
-        names: dict[str, Any] = {name: np.uint64(number) for name, number in RANDOM_NAMES.items()}
-        names.update(load_four=cuda_vectors.load_four, store_four=cuda_vectors.store_four)
-        if self.writer.bits:
-            names.update(cuda_random.primitives(self.dtype), draw=cuda_random.draw, draw_one=cuda_random.draw_one)
-        return names
-
+#: What can be compiled, loaded and launched.
+DeviceKernel: TypeAlias = Kernel | Written
 
 #: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
-_STORED = {**{storage.name: getattr(types, storage.memory) for storage in STORAGES}, "word": types.uint64}
+_STORED = {**{storage.name: storage.memory for storage in STORAGES}, "word": "uint64"}
+
+
+def numba_types(kernel: DeviceKernel) -> list[Any]:
+    """Return the Numba types of a kernel's arguments."""
+    return list(map(_numba_type, kernel.signature))
+
+
+def _numba_type(name: str) -> Any:
+    return types.CPointer(_numba_type(name[:-1])) if name.endswith("*") else getattr(types, _STORED.get(name, name))
 
 
 def packing(kernel: DeviceKernel) -> str:
     """Return how its arguments stand one behind the other, as the `struct` module has it: words, then numbers."""
-    number = "f" if kernel.scalar_type == "float32" else "d"
-    return f"={len(kernel.signature) - kernel.scalars}Q{kernel.scalars}{number}"
+    return "=" + "".join({"float32": "f", "float64": "d"}.get(name, "Q") for name in kernel.signature)
 
 
 @cache
 def function(kernel: DeviceKernel) -> Callable[..., None]:
     """Return the kernel as the Python function that Numba compiles, or simulates."""
-    names = {**_primitives(kernel.dtype), **_codecs(kernel.dtype)}
-    names.update(cuda=cuda, inlined=inlined, index=np.uint64, min=min)
-    names.update(kernel.names())
+    names = _names(kernel)
     exec(compile(kernel.text(), f"<fastopt {kernel.name} for CUDA>", "exec"), names)
     kernel_function: Callable[..., None] = names["kernel"]
     return kernel_function
@@ -360,12 +99,10 @@ def _named(binary: bytes) -> tuple[bytes, str]:
 
 def _covered(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> list[str]:
     """All that machine code depends on."""
-    constants = sorted((name, repr(value)) for name, value in kernel.names().items() if not callable(value))
-    return [
-        kernel.text(), kernel.dtype, str(kernel.signature), str(constants), str(compute_capability),
-        str(_options(kernel)), *map(inspect.getsource, SOURCES),
-        VERSION, NUMBA_CUDA, numba.__version__, LINKER,
-    ]  # fmt: skip
+    constants = sorted((name, repr(value)) for name, value in _names(kernel).items() if not callable(value))
+    what = (kernel.dtype, kernel.signature, constants, compute_capability, _options(kernel))
+    sources = map(inspect.getsource, SOURCES)
+    return [kernel.text(), *map(str, what), *sources, VERSION, NUMBA_CUDA, numba.__version__, LINKER]
 
 
 def ptx(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> str:
@@ -407,14 +144,34 @@ def link(kernel: DeviceKernel, compute_capability: tuple[int, int], *more: str) 
 
 @cache
 def _compiled(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> bytes:
-    signature = types.void(*kernel.signature)
-    code, _ = cuda.compile(
-        function(kernel), signature, device=False, abi="numba", cc=compute_capability, output="ltoir"
-    )
-    return bytes(code)
+    signature = types.void(*numba_types(kernel))
+    options = {"device": False, "abi": "numba", "cc": compute_capability, "output": "ltoir"}
+    return bytes(cuda.compile(function(kernel), signature, **options)[0])
 
 
-# ---- What the text of a kernel may call
+# ---- What the text of a kernel may refer to
+
+
+def _names(kernel: DeviceKernel) -> dict[str, Any]:
+    numbers = {**NUMBERS, **kernel.numbers}.items()
+    return {
+        **_functions(kernel.dtype), "threads": THREADS,
+        **{name: np.uint64(number) if isinstance(number, int) else np.float64(number) for name, number in numbers},
+    }  # fmt: skip
+
+
+@cache
+def _functions(dtype: str) -> dict[str, Any]:
+    """All that is the same in every kernel of a compute type, and numbers of that type."""
+    real = getattr(np, dtype)
+    return {
+        "cuda": cuda, "inlined": inlined, "index": np.uint64, "real": real, "real64": np.float64,
+        "zero": real(0), "one": real(1), "unknown": real(math.nan), "min": min, "max": max,
+        "exp": math.exp, "log": math.log, "log1p": math.log1p, "sqrt64": np.sqrt if SIMULATED else math.sqrt,
+        "load_four": cuda_vectors.load_four, "store_four": cuda_vectors.store_four,
+        "draw": cuda_random.draw, "draw_one": cuda_random.draw_one,
+        **_primitives(dtype), **_codecs(dtype), **cuda_random.primitives(dtype),
+    }  # fmt: skip
 
 
 def _primitives(dtype: str) -> dict[str, Any]:
@@ -433,7 +190,7 @@ def _primitives(dtype: str) -> dict[str, Any]:
 
     # On the device, math.sqrt and math.fabs of a float32 are float32; in Python they would not be.
     functions = {"sqrt": np.sqrt, "fabs": np.fabs} if SIMULATED else {"sqrt": math.sqrt, "fabs": math.fabs}
-    return {"sign": inlined(sign), "relu": inlined(relu), "gate": inlined(gate), "zero": zero, **functions}
+    return {"sign": inlined(sign), "relu": inlined(relu), "gate": inlined(gate), **functions}
 
 
 def _codecs(dtype: str) -> dict[str, Any]:

@@ -2,33 +2,55 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
-from ..norm import Loop
-from .norm import HEADER, Array, indent, inlined, loaded, loop_of, stored
+from .kernel import framed
+from .norm import NUMBERS, Array, LoopKernel
 from .places import advance, digits, extents, find, steps, strides
 from .update import unroll
 
+ROWS = """\
+thread = index(cuda.threadIdx.x)
+height = index(cuda.blockDim.x) // width
+unit = index(cuda.blockIdx.x) * height + thread // width
+while unit < units:
+    j0 = unit % chunks * width * unrolled + thread % width
+    {columns}
+    row = unit // chunks
+    if j0 < columns:
+        {row}
+        {elements}
+    unit += index(cuda.gridDim.x) * height
+"""
+
+COLUMNS = """\
+thread = index(cuda.threadIdx.x)
+height = index(cuda.blockDim.x) // width
+unit = index(cuda.blockIdx.x)
+while unit < units:
+    j = unit % chunks * width + thread % width
+    i0 = unit // chunks * span + thread // width
+    end = min(unit // chunks * span + span, length)
+    if j < columns:
+        {column}
+        while i0 < end:
+            {rows}
+            {elements}
+            i0 += height * unrolled
+    unit += index(cuda.gridDim.x)
+"""
+
 
 @dataclass(frozen=True)
-class Elements:
+class Elements(LoopKernel):
     """A kernel that computes results from elements and parameters, a thread some columns of a row.
 
     ``parameters`` are the function's, in order; for one that has no array there is a number, by its name.
     """
 
-    function: str
-    variant: int
-    arrays: tuple[Array, ...]
     parameters: tuple[Array | str, ...]
-    dtype: str
-    rows: int
     contiguous: bool
-
-    #: The module whose functions it runs.
-    rules: ClassVar[str] = "norm"
-    scalars: ClassVar[tuple[str, ...]] = ()
 
     @property
     def all_arrays(self) -> tuple[Array, ...]:
@@ -36,13 +58,7 @@ class Elements:
         return self.arrays + tuple(each for each in self.parameters if isinstance(each, Array))
 
     @property
-    def pointers(self) -> list[tuple[str, str]]:
-        """Names of the pointers, and what is there."""
-        return [(each.name, each.storage) for each in self.all_arrays]
-
-    @property
     def words(self) -> list[str]:
-        """Names of the indices and sizes."""
         words = ["units", "chunks", "width", "columns", *extents("r", self.rows)]
         for each in self.all_arrays:
             words += [f"{each.name}_start", *strides(each.name, "r", self.rows)]
@@ -54,54 +70,36 @@ class Elements:
         """Elements of a row that a thread has at a time: few where each has parameters of its own (89 registers)."""
         return 1 if sum(each.along for each in self.all_arrays) > 6 else unroll(len(self.arrays))
 
-    def text(self, source: str) -> str:
-        """The module."""
-        loop, functions = loop_of(source, self.function, self.variant)
-        called = [loop.gradient if loop.backward else loop.finish, self.function]
-        arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words])
-        kernel = f"def kernel({arguments}):\n{self._body(loop)}"
-        return "\n\n".join([HEADER, *(inlined(name, functions[name]) for name in called), kernel])
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        return {**NUMBERS, "unrolled": self.unroll}
 
-    def _body(self, loop: Loop) -> str:
+    @property
+    def called(self) -> tuple[str, ...]:
+        return self.loop.gradient if self.loop.backward else self.loop.finish, self.function
+
+    def body(self) -> list[str]:
         """A unit is a row's elements that some threads have at a time."""
-        return (
-            indent([
-                "thread = index(cuda.threadIdx.x)",
-                "height = index(cuda.blockDim.x) // width",
-                "unit = index(cuda.blockIdx.x) * height + thread // width",
-                "while unit < units:",
-                "    j0 = unit % chunks * width * unrolled + thread % width",
-                *(f"    j{k} = j{k - 1} + width" for k in range(1, self.unroll)),
-                "    row = unit // chunks",
-                "    if j0 < columns:",
-            ], 1)
-            + indent([*self._row(), *self._elements(loop)], 3)
-            + indent(["    unit += index(cuda.gridDim.x) * height"], 1)
-        )  # fmt: skip
+        columns = [f"j{k} = j{k - 1} + width" for k in range(1, self.unroll)]
+        row = self.find_row()
+        row += [f"{each.name} = {self.load(each, f'{each.name}_row')}" for each in self.all_arrays if not each.along]
+        return framed(ROWS, columns=columns, row=row, elements=self._elements())
 
-    def _row(self) -> list[str]:
-        """Where a row begins, and what is one value for all of it."""
-        every = self.all_arrays
-        lines = find("row", "r", self.rows, [(each.name, f"{each.name}_row", f"{each.name}_start") for each in every])
-        lines += [f"{each.name} = {loaded(each, f'{each.name}_row', self.dtype)}" for each in every if not each.along]
-        return lines
-
-    def _elements(self, loop: Loop) -> list[str]:
+    def _elements(self) -> list[str]:
         """All loads, then all arithmetic, then all stores: each but the first has a condition of its own."""
-        read = [each for each in self._along_row() if each.name not in loop.written]
+        read = [each for each in self._along_row() if each.name not in self.loop.written]
         lines: list[str] = []
         for k in range(self.unroll):
-            loads = [f"{each.name}_{k} = {loaded(each, self._place(each, k), self.dtype)}" for each in read]
+            loads = [f"{each.name}_{k} = {self.load(each, self._place(each, k))}" for each in read]
             if k:
                 lines += [f"{each.name}_{k} = zero" for each in read]
             lines += [*self._if_there(k, loads), *self._next(k)]
         for k in range(self.unroll):
-            lines += self._element(loop, k)
+            lines += self._element(k)
         for k in range(self.unroll):
-            written = [each for each in self.arrays if each.name in loop.written]
             values = {"out": f"out_{k}", "dresidual": f"gradient_{k}"}
-            stores = [stored(each, self._place(each, k), values[each.name], self.dtype) for each in written]
-            lines += self._if_there(k, stores)
+            written = [each for each in self.arrays if each.name in self.loop.written]
+            lines += self._if_there(k, [self.store(each, self._place(each, k), values[each.name]) for each in written])
         return lines
 
     def _along_row(self) -> list[Array]:
@@ -118,8 +116,9 @@ class Elements:
     def _place(self, array: Array, k: int) -> str:
         return f"{array.name}_row + j{k}" + ("" if self.contiguous else f" * {array.name}_column")
 
-    def _element(self, loop: Loop, k: int) -> list[str]:
+    def _element(self, k: int) -> list[str]:
         """What is done with a thread's k-th element."""
+        loop = self.loop
         names = {name: f"{name}_{k}" for name in loop.read}
         values = [self._parameter(each, k) for each in self.parameters]
         lines = []
@@ -146,7 +145,6 @@ class ColumnElements(Elements):
 
     @property
     def words(self) -> list[str]:
-        """Names of the indices and sizes."""
         words = ["units", "chunks", "width", "columns", "length", "span", *extents("w", self.rows), *digits(self.rows)]
         for each in self.all_arrays:
             words += [f"{each.name}_start"] + [f"{each.name}_column"] * (not self.contiguous)
@@ -159,33 +157,17 @@ class ColumnElements(Elements):
         """Elements of a column that a thread has at a time."""
         return unroll(len(self.arrays))
 
-    def _body(self, loop: Loop) -> str:
+    def body(self) -> list[str]:
         """A unit is some columns of a span of rows, which threads below each other take in turn."""
-        column = "j" if self.contiguous else "j * {0}_column"
-        begins = [
-            (each.name, f"{each.name}_at", f"{each.name}_start + {column.format(each.name)}") for each in self.arrays
-        ]
+        starts = {
+            each: f"{each.name}_start + j" + ("" if self.contiguous else f" * {each.name}_column")
+            for each in self.all_arrays
+        }
         own = [each for each in self.parameters if isinstance(each, Array)]
-        loads = [
-            f"{each.name} = {loaded(each, f'{each.name}_start + {column.format(each.name)}', self.dtype)}"
-            for each in own
-        ]
-        return (
-            indent([
-                "thread = index(cuda.threadIdx.x)",
-                "height = index(cuda.blockDim.x) // width",
-                "unit = index(cuda.blockIdx.x)",
-                "while unit < units:",
-                "    j = unit % chunks * width + thread % width",
-                "    i0 = unit // chunks * span + thread // width",
-                "    end = min(unit // chunks * span + span, length)",
-                "    if j < columns:",
-            ], 1)
-            + indent([*loads, *find("i0", "w", self.rows, begins), "while i0 < end:"], 3)
-            + indent([f"i{k} = i{k - 1} + height" for k in range(1, self.unroll)], 4)
-            + indent([*self._elements(loop), "i0 += height * unrolled"], 4)
-            + indent(["    unit += index(cuda.gridDim.x)"], 1)
-        )  # fmt: skip
+        column = [f"{each.name} = {self.load(each, starts[each])}" for each in own]
+        column += find("i0", "w", self.rows, [(each.name, f"{each.name}_at", starts[each]) for each in self.arrays])
+        rows = [f"i{k} = i{k - 1} + height" for k in range(1, self.unroll)]
+        return framed(COLUMNS, column=column, rows=rows, elements=self._elements())
 
     def _if_there(self, k: int, lines: list[str]) -> list[str]:
         return [f"if i{k} < end:", *(f"    {line}" for line in lines)] if k else lines

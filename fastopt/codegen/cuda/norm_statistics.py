@@ -10,12 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from .norm import HEADER, LEAVE_UNLESS_ASKED, Array, indent, loaded, stored
-from .places import extents, find, strides
-
-#: Numbers in float64 that the text goes by: the first pass's centre is so many standard deviations from the mean at
-#: most, squared; and below this variance squares of float32 deviations might be subnormal, and so lost.
-NAMES64 = {"farthest": 16.0, "least_variance": 2.0**-96, "huge": 1.7976931348623157e308, "waiting": -1.0}
+from .kernel import PLACE, PLACES, framed
+from .norm import LEAVE_UNLESS_ASKED, Array, NormKernel
+from .places import extents
 
 #: From a variance to rstd: with eps = 0, values that are all equal would have 0 * inf.
 RSTD_OF = """\
@@ -42,116 +39,137 @@ def updated(running, batch, momentum, keep, largest):
     return value
 """
 
+#: A thread has a row.
+ONE_BY_ONE = """\
+row = {place}
+while row < rows:
+    {find_row}
+    {lines}
+    row += {places}
+"""
+
+#: A team has a row, if it is ``asked`` for: lines for a channel, whose sums are a and b, and for the end.
+TEAMS = """\
+firsts = cuda.shared.array(threads, real64)
+seconds = cuda.shared.array(threads, real64)
+thread = index(cuda.threadIdx.x)
+member = thread % team
+teams = index(cuda.blockDim.x) // team
+count = channels * parts
+base = index(cuda.blockIdx.x) * teams
+while base < rows:
+    row = base + thread // team
+    asked = {asked}
+    first = zero64
+    second = zero64
+    a = zero64
+    b = zero64
+    channel = none
+    part = none
+    at = none
+    while at < count:
+        if asked and at + member < count:
+            firsts[thread] = first_[row * count + at + member]
+            seconds[thread] = second_[row * count + at + member]
+        cuda.syncthreads()
+        if asked and member == none:
+            k = none
+            while k < team and at + k < count:
+                a += firsts[thread + k]
+                b += seconds[thread + k]
+                part += single
+                if part == parts:
+                    {channel}
+                    a = zero64
+                    b = zero64
+                    part = none
+                    channel += single
+                k += single
+        cuda.syncthreads()
+        at += team
+    if asked and member == none:
+        {finish}
+    base += index(cuda.gridDim.x) * teams
+"""
+
+#: From a statistic's sums to its mean and variance, and whether those are good.
+MOMENTS = """\
+{find_row}
+mean = zero64
+lost = zero64  # the mean rounded to float64, less the mean
+var = zero64
+good = True
+if values > none:
+    squares = second - first * (first * per_value)
+    centre = {centre}
+    moved = first * per_value
+    mean = centre + moved
+    back = mean - centre
+    lost = (back - moved) + ((mean - back) - centre)
+    var = (zero64 if squares < zero64 else squares) * per_value
+    {judge}
+rstd = rstd_of(var + eps, least)
+means_[row] = mean
+waits_[row] = rstd if good else waiting
+if good:
+    {final}
+else:
+    asked_[none] = waiting  # whoever writes it, it is the same
+"""
+
+TOTALS = """\
+first = zero64
+second = zero64
+k = none
+while k < terms:
+    first += first_[row * row_step + k * term_step]
+    second += second_[row * row_step + k * term_step]
+    k += single
+{dbias}
+{dweight}
+"""
+
+#: The sums of all that a team fetches, and the parameters of `normalise`.
+SUMS = [("first", "float64"), ("second", "float64")]
+PARAMETERS = ("rounded", "scale", "shift")
+
 
 @dataclass(frozen=True)
-class _Statistics:
+class _Statistics(NormKernel):
     """What these kernels have in common: arrays of a value for each row, and numbers in float64."""
 
-    arrays: tuple[Array, ...]
-    dtype: str
-    rows: int
-
-    #: The module that their like are of.
-    rules: ClassVar[str] = "norm"
-
-    #: Sizes and numbers that they are given.
     own_words: ClassVar[tuple[str, ...]] = ("rows",)
-    scalars: ClassVar[tuple[str, ...]] = ()
 
     @property
     def own_pointers(self) -> list[tuple[str, str]]:
-        """Names of the pointers to scratch memory, and what is there."""
-        return []
+        """Pointers to scratch memory."""
+        return SUMS
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
-        """Names of the pointers, and what is there."""
-        return [*((each.name, each.storage) for each in self.arrays), *self.own_pointers]
+        return [*super().pointers, *self.own_pointers]
 
     @property
     def words(self) -> list[str]:
-        """Names of the indices and sizes."""
-        words = [*self.own_words, *extents("r", self.rows)]
-        for each in self.arrays:
-            words += [f"{each.name}_start", *strides(each.name, "r", self.rows)]
-        return words
+        return [*self.own_words, *extents("r", self.rows), *self.places()]
 
-    def module(self, *parts: str, body: str) -> str:
-        """The text, with the functions that it calls."""
-        arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words, *self.scalars])
-        return "\n\n".join([HEADER, *parts, f"def kernel({arguments}):\n{body}"])
+    def parameters(self, *names: str) -> list[tuple[str, str]]:
+        return [(name, self.dtype) for name in names]
 
-    def places(self) -> list[str]:
-        """Where this row's values are."""
-        return find(
-            "row", "r", self.rows, [(each.name, f"{each.name}_row", f"{each.name}_start") for each in self.arrays]
-        )
-
-    def read(self, name: str) -> str:
-        """The row's value in an array, in float64."""
+    def array(self, name: str) -> Array:
         (array,) = (each for each in self.arrays if each.name == name)
-        return f"real64({loaded(array, f'{name}_row', self.dtype)})"
+        return array
+
+    def read(self, name: str, place: str = "") -> str:
+        """The row's value in an array, in float64."""
+        return f"real64({self.load(self.array(name), place or f'{name}_row')})"
 
     def write(self, name: str, value: str) -> str:
         """A line that rounds a float64 to the compute type, and then to what the array stores."""
-        (array,) = (each for each in self.arrays if each.name == name)
-        return stored(array, f"{name}_row", f"real({value})", self.dtype)
+        return self.store(self.array(name), f"{name}_row", f"real({value})")
 
-    def one_by_one(self, lines: list[str]) -> str:
-        """A thread has a row."""
-        return (
-            indent([
-                "row = index(cuda.blockIdx.x) * index(cuda.blockDim.x) + index(cuda.threadIdx.x)",
-                "while row < rows:",
-            ], 1)
-            + indent([*self.places(), *lines], 2)
-            + indent(["row += index(cuda.gridDim.x) * index(cuda.blockDim.x)"], 2)
-        )  # fmt: skip
-
-    def collect(self, asked: str, channel: list[str], finish: list[str]) -> str:
-        """A team has a row, if it is ``asked`` for: lines for a channel, whose sums are a and b, and for the end."""
-        return (
-            indent([
-                "firsts = cuda.shared.array(threads, real64)",
-                "seconds = cuda.shared.array(threads, real64)",
-                "thread = index(cuda.threadIdx.x)",
-                "member = thread % team",
-                "teams = index(cuda.blockDim.x) // team",
-                "count = channels * parts",
-                "base = index(cuda.blockIdx.x) * teams",
-                "while base < rows:",
-                "    row = base + thread // team",
-                f"    asked = {asked}",
-                "    first = zero64",
-                "    second = zero64",
-                "    a = zero64",
-                "    b = zero64",
-                "    channel = none",
-                "    part = none",
-                "    at = none",
-                "    while at < count:",
-                "        if asked and at + member < count:",
-                "            firsts[thread] = first_[row * count + at + member]",
-                "            seconds[thread] = second_[row * count + at + member]",
-                "        cuda.syncthreads()",
-                "        if asked and member == none:",
-                "            k = none",
-                "            while k < team and at + k < count:",
-                "                a += firsts[thread + k]",
-                "                b += seconds[thread + k]",
-                "                part += single",
-                "                if part == parts:",
-            ], 1)
-            + indent([*channel, "a = zero64", "b = zero64", "part = none", "channel += single"], 6)
-            + indent([
-                "                k += single",
-                "        cuda.syncthreads()",
-                "        at += team",
-                "    if asked and member == none:",
-            ], 1)
-            + indent(finish or ["part = none"], 3)
-            + indent(["    base += index(cuda.gridDim.x) * teams"], 1)
-        )  # fmt: skip
+    def one_by_one(self, lines: list[str]) -> list[str]:
+        return framed(ONE_BY_ONE, place=PLACE, places=PLACES, find_row=self.find_row(), lines=lines)
 
 
 @dataclass(frozen=True)
@@ -160,53 +178,22 @@ class Moments(_Statistics):
 
     second_pass: bool
 
-    own_words: ClassVar[tuple[str, ...]] = ("rows", "channels", "parts", "team", "values", "updates_var")
-    scalars: ClassVar[tuple[str, ...]] = (
-        "per_value",
-        "eps",
-        "least",
-        "momentum",
-        "keep",
-        "factor",
-        "largest_mean",
-        "largest_var",
-    )
+    own_words = ("rows", "channels", "parts", "team", "values", "updates_var")
+    helpers = (RSTD_OF, UPDATED)
+    scalars = ("per_value", "eps", "least", "momentum", "keep", "factor", "largest_mean", "largest_var")
 
     @property
     def own_pointers(self) -> list[tuple[str, str]]:
-        """Sums, statistics between the passes, parameters."""
-        parameters = [(name, self.dtype) for name in ("rounded", "scale", "shift")]
-        return [(name, "float64") for name in ("asked", "first", "second", "means", "waits")] + parameters
+        passes = [(name, "float64") for name in ("asked", "first", "second", "means", "waits")]
+        return [*passes, *self.parameters(*PARAMETERS)]
 
-    def text(self, source: str) -> str:
-        """The module."""
+    def body(self) -> list[str]:
+        finish = framed(
+            MOMENTS, find_row=self.find_row(), centre=self.read("centre"), judge=self._judge(), final=self._final()
+        )
+        leave = LEAVE_UNLESS_ASKED * self.second_pass
         asked = "row < rows" + " and waits_[row] < zero64" * self.second_pass
-        finish = [
-            *self.places(),
-            "mean = zero64",
-            "lost = zero64",  # the mean rounded to float64, less the mean
-            "var = zero64",
-            "good = True",
-            "if values > none:",
-            "    squares = second - first * (first * per_value)",
-            f"    centre = {self.read('centre')}",
-            "    moved = first * per_value",
-            "    mean = centre + moved",
-            "    back = mean - centre",
-            "    lost = (back - moved) + ((mean - back) - centre)",
-            "    var = (zero64 if squares < zero64 else squares) * per_value",
-            *(f"    {line}" for line in self._judge()),
-            "rstd = rstd_of(var + eps, least)",
-            "means_[row] = mean",
-            "waits_[row] = rstd if good else waiting",
-            "if good:",
-            *(f"    {line}" for line in self._final()),
-            "else:",
-            "    asked_[none] = waiting",  # whoever writes it, it is the same
-        ]
-        leave = indent(LEAVE_UNLESS_ASKED * self.second_pass, 1)
-        body = leave + self.collect(asked, ["first += a", "second += b"], finish)
-        return self.module(RSTD_OF, UPDATED, body=body)
+        return [*leave, *framed(TEAMS, asked=asked, channel=["first += a", "second += b"], finish=finish)]
 
     def _judge(self) -> list[str]:
         """Whether a second pass can improve it."""
@@ -228,19 +215,11 @@ class Moments(_Statistics):
             self.write("mean", "mean"),
             self.write("rstd", "rstd"),
         ]
-        if not any(each.name == "running_mean" for each in self.arrays):
-            return lines
-        mean, var = (
-            f"updated({self.read(f'running_{what}')}, {batch}, momentum, keep, largest_{what})"
-            for what, batch in (("mean", "mean"), ("var", "factor * var"))
-        )
-        return [
-            *lines,
-            "if values > none:",
-            f"    {self.write('running_mean', mean)}",
-            "if updates_var > none:",
-            f"    {self.write('running_var', var)}",
-        ]
+        if any(each.name == "running_mean" for each in self.arrays):
+            for what, batch, condition in (("mean", "mean", "values"), ("var", "factor * var", "updates_var")):
+                moved = f"updated({self.read(f'running_{what}')}, {batch}, momentum, keep, largest_{what})"
+                lines += [f"if {condition} > none:", f"    {self.write(f'running_{what}', moved)}"]
+        return lines
 
 
 @dataclass(frozen=True)
@@ -253,87 +232,63 @@ class Gradients(_Statistics):
     weighted: bool
     fixed: bool
 
-    own_words: ClassVar[tuple[str, ...]] = ("rows", "channels", "parts", "team")
-    scalars: ClassVar[tuple[str, ...]] = ("per_value",)
+    own_words = ("rows", "channels", "parts", "team")
+    scalars = ("per_value",)
 
     @property
     def words(self) -> list[str]:
-        """Names of the indices and sizes."""
         return super().words + ["weight_channel"] * self.weighted
 
     @property
     def own_pointers(self) -> list[tuple[str, str]]:
-        """Sums, parameters."""
-        parameters = [] if self.fixed else [("slope", self.dtype), ("offset", self.dtype)]
-        return [("first", "float64"), ("second", "float64"), *parameters]
+        return SUMS if self.fixed else [*SUMS, *self.parameters("slope", "offset")]
 
-    def text(self, source: str) -> str:
-        """The module."""
-        channel = [
-            "first_[(row * channels + channel) * parts] = a",
-            "second_[(row * channels + channel) * parts] = b",
-        ]
-        finish = []
+    def body(self) -> list[str]:
+        sums = {"first": "a", "second": "b"}
+        channel = [f"{name}_[(row * channels + channel) * parts] = {value}" for name, value in sums.items()]
+        finish = ["part = none"]
         if not self.fixed:
-            if self.weighted:
-                (weight,) = (each for each in self.arrays if each.name == "weight")
-                weight_of = loaded(weight, "weight_row + channel * weight_channel", self.dtype)
-                channel += [*self.places(), f"weight = real64({weight_of})"]
             factor = "weight * " * self.weighted
-            channel += [f"first += {factor}a", f"second += {factor}b"]
+            if self.weighted:
+                weight = self.read("weight", "weight_row + channel * weight_channel")
+                channel += [*self.find_row(), f"weight = {weight}"]
+            channel += [f"{name} += {factor}{value}" for name, value in sums.items()]
             finish = [
-                *self.places(),
+                *self.find_row(),
                 "offset_[row] = real(first * per_value)",
                 f"slope_[row] = real({self.read('rstd')} * (second * per_value))",
             ]
-        return self.module(body=self.collect("row < rows", channel, finish))
+        return framed(TEAMS, asked="row < rows", channel=channel, finish=finish)
 
 
 @dataclass(frozen=True)
 class Fixed(_Statistics):
     """From a given mean and variance to the parameters of what is computed with them."""
 
-    scalars: ClassVar[tuple[str, ...]] = ("eps", "least")
+    helpers = (RSTD_OF,)
+    scalars = ("eps", "least")
 
     @property
     def own_pointers(self) -> list[tuple[str, str]]:
-        """Parameters."""
-        return [(name, self.dtype) for name in ("rounded", "scale", "shift")]
+        return self.parameters(*PARAMETERS)
 
-    def text(self, source: str) -> str:
-        """The module."""
-        lines = [
+    def body(self) -> list[str]:
+        return self.one_by_one([
             f"mean = {self.read('mean')}",
             f"rstd = rstd_of({self.read('var')} + eps, least)",
             "rounded_[row] = real(mean)",
             "scale_[row] = real(rstd)",
             "shift_[row] = real((real64(real(mean)) - mean) * rstd)",
-        ]
-        return self.module(RSTD_OF, body=self.one_by_one(lines))
+        ])  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Totals(_Statistics):
     """The gradients of weight and bias: sums of a channel, added up over outer indices or parts. Rows are channels."""
 
-    own_words: ClassVar[tuple[str, ...]] = ("rows", "terms", "term_step", "row_step")
+    own_words = ("rows", "terms", "term_step", "row_step")
 
-    @property
-    def own_pointers(self) -> list[tuple[str, str]]:
-        """Sums."""
-        return [("first", "float64"), ("second", "float64")]
-
-    def text(self, source: str) -> str:
-        """The module."""
-        lines = [
-            "first = zero64",
-            "second = zero64",
-            "k = none",
-            "while k < terms:",
-            "    first += first_[row * row_step + k * term_step]",
-            "    second += second_[row * row_step + k * term_step]",
-            "    k += single",
-            self.write("dbias", "first"),
-            self.write("dweight", "second"),
-        ]
-        return self.module(body=self.one_by_one(lines))
+    def body(self) -> list[str]:
+        return self.one_by_one(
+            framed(TOTALS, dbias=self.write("dbias", "first"), dweight=self.write("dweight", "second"))
+        )

@@ -4,38 +4,40 @@ Of four elements that stand together in C order, whose bits are one counter's wo
 the kernel of arrays that are one contiguous run in that order. Elsewhere a thread finds an element along a number of
 axes, and draws four words for the one that it uses.
 
-As in codegen/cuda/update.py, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists
-are globals. The kernels' own names end in an underscore, or in one and a digit, or are those of `cuda_places`: no name
-of a rule is.
+The kernels' own names end in an underscore, or in one and a digit, or are those of `places`: no name of a rule is.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastopt.specs.random import BITS
 
 from ..parse import Function
+from .kernel import PLACE, PLACES, Written, framed, loaded, stored
 from .places import extents, find, strides
 from .update import LINEAR
 
 #: Elements whose bits are one counter's.
 FOUR = 4
 
-#: Numbers that the text goes by.
-NAMES = {"none": 0, "single": 1, "four": FOUR}
-
 #: What makes an array of another with the same bits, whatever they mean: no arithmetic, which would change some.
 COPY = Function("copied", ("x",), (), (), "return x")
 
-HEADER = '''\
-"""Generated from fastopt/rules/random.py by fastopt/codegen/cuda/random.py: change those, not this."""
-'''
+#: Threads take turns.
+TURNS = """\
+{variable} = {place}
+stride_ = {places}
+while {variable} < {count}:
+    {loop}
+    {variable} += stride_
+"""
 
 
 @dataclass(frozen=True)
-class Random:
+class Random(Written):
     """A kernel of a rule over arrays stored like this; ``axes`` may be LINEAR.
 
     What is written comes last: the simulator copies every array, and back in this order, and two may be one.
@@ -45,6 +47,12 @@ class Random:
     storages: tuple[str, ...]
     dtype: str
     axes: int
+
+    rules = "random"
+
+    @property
+    def name(self) -> str:
+        return self.rule.name
 
     @property
     def bits(self) -> tuple[str, ...]:
@@ -57,26 +65,38 @@ class Random:
         return tuple(name for name in self.rule.arrays if name not in BITS)
 
     @property
-    def arrays(self) -> tuple[str, ...]:
-        """All arrays: pointers to them have an underscore behind the name."""
-        return (*self.read, "out")
+    def pointers(self) -> list[tuple[str, str]]:
+        return list(zip((*self.read, "out"), self.storages, strict=True))
 
     @property
     def words(self) -> list[str]:
-        """Names of the indices, sizes and counters: a tweak is the third word of a counter and the fourth."""
+        """Indices, sizes and counters: a tweak is the third word of a counter and the fourth."""
         if self.axes == LINEAR:
             places = ["counters_", "whole_"]
         else:
             places = extents("r", self.axes) + strides("place", "r", self.axes)
-            for name in self.arrays:
+            for name, _ in self.pointers:
                 places += [f"{name}_start", *strides(name, "r", self.axes)]
         return ["count_", *places, *(["seed_"] if self.bits else []), *(f"{name}_tweak_" for name in self.bits)]
 
-    def text(self) -> str:
-        """The module."""
-        arguments = ", ".join([*(f"{name}_" for name in self.arrays), *self.words, *self.rule.scalars])
-        lines = self._linear() if self.axes == LINEAR else self._strided()
-        return f"{HEADER}\n\ndef kernel({arguments}):\n" + "".join(f"    {line}\n" for line in lines)
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        return self.rule.scalars
+
+    @property
+    def scalar_type(self) -> str:
+        return self.dtype
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        return {"four": FOUR}
+
+    def body(self) -> list[str]:
+        if self.axes == LINEAR:
+            variable, count, loop = "c_", "counters_", self._linear()
+        else:
+            variable, count, loop = "i_", "count_", self._strided()
+        return framed(TURNS, variable=variable, count=count, loop=loop, place=PLACE, places=PLACES)
 
     def _linear(self) -> list[str]:
         """Threads take turns at counters; the elements of whole ones go by fours, if they are aligned."""
@@ -94,33 +114,21 @@ class Random:
         loop += ["if c_ < whole_:", f"    store_four(out_, i_0, {', '.join(f'out_{k}' for k in every)})", "else:"]
         loop += ["    out_[i_0] = out_0"]
         loop += [f"    {line}" for k in every[1:] for line in (f"if i_{k} < count_:", f"    out_[i_{k}] = out_{k}")]
-        return self._turns("c_", "counters_", loop)
+        return loop
 
     def _strided(self) -> list[str]:
         """Threads take turns at elements, in the order of the axes."""
-        places = [(name, f"{name}_at_", f"{name}_start") for name in self.arrays]
+        places = [(name, f"{name}_at_", f"{name}_start") for name, _ in self.pointers]
         loop = find("i_", "r", self.axes, [*places, ("place", "place_", "none")])
         loop += [f"{name}_0 = {name}_[{name}_at_]" for name in self.read]
         loop += [f"{name}_0 = draw_one(place_, {name}_tweak_, seed_)" for name in self.bits]
-        loop += [*self._element(0), "out_[out_at_] = out_0"]
-        return self._turns("i_", "count_", loop)
-
-    def _turns(self, variable: str, count: str, loop: list[str]) -> list[str]:
-        return [
-            f"{variable} = index(cuda.blockIdx.x) * index(cuda.blockDim.x) + index(cuda.threadIdx.x)",
-            "stride_ = index(cuda.gridDim.x) * index(cuda.blockDim.x)",
-            f"while {variable} < {count}:",
-            *(f"    {line}" for line in [*loop, f"{variable} += stride_"]),
-        ]
+        return [*loop, *self._element(0), "out_[out_at_] = out_0"]
 
     def _element(self, k: int) -> list[str]:
         """The rule's body for a thread's k-th element, from what is stored to what will be."""
         *read, out = self.storages
         lines = [f"{name} = {name}_{k}" for name in self.bits]
         for name, storage in zip(self.read, read, strict=True):
-            lines += [f"{name} = {self._converted('load', storage, f'{name}_{k}')}"]
+            lines += [f"{name} = {loaded(f'{name}_{k}', storage, self.dtype)}"]
         lines += re.sub(r"^return ", "number_ = ", self.rule.body, flags=re.M).splitlines()
-        return [*lines, f"out_{k} = {self._converted('store', out, 'number_')}"]
-
-    def _converted(self, how: str, storage: str, value: str) -> str:
-        return value if storage == self.dtype else f"{how}_{storage}({value})"
+        return [*lines, f"out_{k} = {stored('number_', out, self.dtype)}"]

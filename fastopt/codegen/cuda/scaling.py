@@ -2,43 +2,106 @@
 
 A thread has a feature and goes along its samples: the feature's values stay in registers. What it gathers is the fixed
 tree of ``engine/scaling/scaling.h``, and so has the host's bits.
-
-As in codegen/cuda/update.py, indices are 64 bits and unsigned, and there is no number in the text: what `NAMES` lists
-are globals.
 """
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from fastopt.specs.scaling import STATISTICS
 
-from ..parse import Function, parse_functions
-from .norm import Array, indent, inlined, loaded, stored
+from .kernel import PLACE, PLACES, Written, framed, loaded, stored
 
 #: Elements that a thread asks for before it uses the first. Of joined parts an element is five float64: 4 of them take
 #: 66 registers on 10.0.
 SCALED, GATHERED, JOINED = 4, 8, 3
 
-#: Numbers that the text goes by.
-NAMES = {"scaled": SCALED, "gathered": GATHERED, "joined": JOINED}
-
 #: What is gathered of a feature, as the rule names it.
 VALUES = STATISTICS
-
-HEADER = '''\
-"""Generated from fastopt/rules/scaling.py by fastopt/codegen/cuda/scaling.py: change those, not this."""
-'''
 
 #: What a feature begins with, of which nothing has been gathered; and so what adds nothing.
 EMPTY = {name: {"lowest": "infinite64", "highest": "-infinite64"}.get(name, "zero64") for name in VALUES}
 
-#: A thread's place among all, and how many there are.
-PLACE = "index(cuda.blockIdx.x) * index(cuda.blockDim.x) + index(cuda.threadIdx.x)"
-PLACES = "index(cuda.gridDim.x) * index(cuda.blockDim.x)"
+#: Lines for a feature, for some of its samples, i0 and those behind it, and for the end.
+ALONG = """\
+height = index(cuda.blockDim.x) // width
+thread = index(cuda.threadIdx.x)
+unit = index(cuda.blockIdx.x)
+while unit < units:
+    feature = unit % chunks * width + thread % width
+    i0 = unit // chunks * span + thread // width
+    end = min(unit // chunks * span + span, samples)
+    if feature < features:
+        {before}
+        {places}
+        while i0 < end:
+            {some}
+            i0 += height * scaled
+        {after}
+    unit += index(cuda.gridDim.x)
+"""
+
+FIRST = """\
+founds = cuda.shared.array(threads, index)
+thread = index(cuda.threadIdx.x)
+feature = index(cuda.blockIdx.x)
+while feature < features:
+    at = x_start + feature * x_feature
+    base = none
+    first = samples
+    while base < samples and first == samples:
+        mine = samples
+        if base + thread < samples:
+            x = {mine}
+            if x - x {compared} zero:
+                mine = base + thread
+        founds[thread] = mine
+        cuda.syncthreads()
+        k = none
+        while k < index(cuda.blockDim.x):
+            first = min(first, founds[k])
+            k += single
+        cuda.syncthreads()
+        base += index(cuda.blockDim.x)
+    if thread == none:
+        value = zero64
+        if first < samples:
+            value = real64({found})
+        values_[feature] = value
+        samples_found_[feature] = first
+    feature += index(cuda.gridDim.x)
+"""
+
+COLUMN_STATS = """\
+unit = {place}
+while unit < parts * features:
+    feature = unit % features
+    i0 = unit // features * part
+    end = min(i0 + part, samples)
+    at = x_start + i0 * x_sample + feature * x_feature
+    centre = centres_[feature]
+    {empty}
+    while i0 < end:
+        {some}
+        i0 += gathered
+    {store}
+    unit += {places}
+"""
+
+JOIN = """\
+feature = {place}
+while feature < features:
+    {empty}
+    at = feature
+    part0 = none
+    while part0 < parts:
+        {some}
+        part0 += joined
+    {store}
+    feature += {places}
+"""
 
 
 def _asked(count: int, index: str, step: str, end: str, load: Callable[[int], list[str]],
@@ -62,83 +125,61 @@ def _one_by_one(place: str, step: str, pattern: str) -> list[str]:
     return lines[:-1]
 
 
+def _empty(k: int | str = "") -> list[str]:
+    return [f"{name}{k} = {value}" for name, value in EMPTY.items()]
+
+
 @dataclass(frozen=True)
-class _Columns(ABC):
+class _Columns(Written):
     """What these kernels have in common: arrays of samples by features, and values of features."""
 
     #: Of x, then of what is written: how each is stored.
     storages: tuple[str, ...]
     dtype: str
 
-    #: The module whose functions they run.
-    rules: ClassVar[str] = "scaling"
-    scalars: ClassVar[tuple[str, ...]] = ()
+    rules = "scaling"
     own_words: ClassVar[tuple[str, ...]] = ()
 
     @property
-    def tables(self) -> tuple[Array, ...]:
-        """Arrays of samples by features."""
-        return tuple(Array(name, storage) for name, storage in zip(("x", "out"), self.storages, strict=False))
-
-    @property
-    @abstractmethod
-    def pointers(self) -> list[tuple[str, str]]:
-        """Names of the pointers, and what is there; what is written comes last, as the simulator wants it."""
+    def tables(self) -> tuple[str, ...]:
+        """The arrays of samples by features."""
+        return ("x", "out")[: len(self.storages)]
 
     @property
     def words(self) -> list[str]:
-        """Names of the indices and sizes."""
-        places = [f"{table.name}_{what}" for table in self.tables for what in ("start", "sample", "feature")]
+        places = [f"{table}_{what}" for table in self.tables for what in ("start", "sample", "feature")]
         return ["samples", "features", *self.own_words, *places]
 
-    def module(self, lines: list[str], *functions: Function) -> str:
-        """The text."""
-        arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words])
-        parts = [inlined(function.name, function) for function in functions]
-        return "\n\n".join([HEADER, *parts, f"def kernel({arguments}):\n{indent(lines, 1)}"])
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        return {"scaled": SCALED, "gathered": GATHERED, "joined": JOINED}
 
     def value(self, at: str) -> str:
         """An element of x, in the compute type."""
-        return loaded(self.tables[0], at, self.dtype)
+        return loaded(f"x_[{at}]", self.storages[0], self.dtype)
 
 
 @dataclass(frozen=True)
 class _Along(_Columns):
     """Kernels whose blocks have ``width`` neighbouring features of a span of samples."""
 
-    own_words: ClassVar[tuple[str, ...]] = ("units", "chunks", "width", "span")
+    own_words = ("units", "chunks", "width", "span")
 
     def along(self, before: list[str], some: list[str], after: list[str]) -> list[str]:
-        """Lines for a feature, for some of its samples, i0 and those behind it, and for the end."""
-        names = [table.name for table in self.tables]
-        return [
-            "height = index(cuda.blockDim.x) // width",
-            "thread = index(cuda.threadIdx.x)",
-            "unit = index(cuda.blockIdx.x)",
-            "while unit < units:",
-            "    feature = unit % chunks * width + thread % width",
-            "    i0 = unit // chunks * span + thread // width",
-            "    end = min(unit // chunks * span + span, samples)",
-            "    if feature < features:",
-            *(f"        {line}" for line in before),
-            *(f"        {name}_feature0 = {name}_start + feature * {name}_feature" for name in names),
-            "        while i0 < end:",
-            *(f"            {line}" for line in [*some, "i0 += height * scaled"]),
-            *(f"        {line}" for line in after),
-            "    unit += index(cuda.gridDim.x)",
-        ]  # fmt: skip
-
-    def loads(self) -> list[str]:
-        """All of a thread's elements."""
-        return _asked(
+        """Lines for a feature, for a thread's elements of it, all of which are asked for at first, and for the end."""
+        places = [f"{name}_feature0 = {name}_start + feature * {name}_feature" for name in self.tables]
+        loads = _asked(
             SCALED, "i", "height", "end",
             lambda k: [f"x{k} = {self.value(f'x_feature0 + i{k} * x_sample')}"], lambda k: [f"x{k} = zero"],
         )  # fmt: skip
+        return framed(ALONG, before=before, places=places, some=[*loads, *some], after=after)
 
 
 @dataclass(frozen=True)
 class Scale(_Along):
     """Scales x into out, which may be x."""
+
+    called = ("scale",)
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
@@ -146,37 +187,30 @@ class Scale(_Along):
         x, out = self.storages
         return [("x", x), ("scales", self.dtype), ("out", out)]
 
-    def text(self, source: str) -> str:
-        """The module."""
-        scale = parse_functions(source)["scale"]
-        before = ["at = feature"]
-        for name in scale.scalars:
+    def body(self) -> list[str]:
+        before, stores = ["at = feature"], []
+        for name in self.functions["scale"].scalars:
             before += [f"{name} = scales_[at]", "at += features"]
-        stores = []
         for k in range(SCALED):
-            made = f"scale({', '.join([f'x{k}', *scale.scalars])})"
-            store = stored(self.tables[1], f"out_feature0 + i{k} * out_sample", made, self.dtype)
+            made = f"scale({', '.join([f'x{k}', *self.functions['scale'].scalars])})"
+            store = f"out_[out_feature0 + i{k} * out_sample] = {stored(made, self.storages[1], self.dtype)}"
             stores += [f"if i{k} < end:", f"    {store}"] if k else [store]
-        return self.module(self.along(before, [*self.loads(), *stores], []), scale)
+        return self.along(before, stores, [])
 
 
 @dataclass(frozen=True)
 class NonfiniteProbe(_Along):
-    """Says whether some x is not finite: a word, 0 before, then is 1."""
+    """Says whether some x is not finite: a word, 0 before, then is 1, whichever thread writes it."""
+
+    called = ("nonfinite_probe",)
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
-        """x; the word."""
         return [("x", self.storages[0]), ("word", "word")]
 
-    def text(self, source: str) -> str:
-        """The module."""
-        probe = parse_functions(source)["nonfinite_probe"]
-        some = [*self.loads(), *(f"nonfinite = nonfinite_probe(x{k}, nonfinite)" for k in range(SCALED))]
-        # Whichever thread writes, it is the same.
-        return self.module(
-            self.along(["nonfinite = zero"], some, ["if nonfinite != zero:", "    word_[none] = single"]), probe
-        )
+    def body(self) -> list[str]:
+        some = [f"nonfinite = nonfinite_probe(x{k}, nonfinite)" for k in range(SCALED)]
+        return self.along(["nonfinite = zero"], some, ["if nonfinite != zero:", "    word_[none] = single"])
 
 
 @dataclass(frozen=True)
@@ -190,111 +224,57 @@ class First(_Columns):
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
-        """x; the samples; the values."""
         return [("x", self.storages[0]), ("samples_found", "word"), ("values", "float64")]
 
-    def text(self, source: str) -> str:
-        """The module."""
-        return self.module([
-            "founds = cuda.shared.array(threads, index)",
-            "thread = index(cuda.threadIdx.x)",
-            "feature = index(cuda.blockIdx.x)",
-            "while feature < features:",
-            "    at = x_start + feature * x_feature",
-            "    base = none",
-            "    first = samples",
-            "    while base < samples and first == samples:",
-            "        mine = samples",
-            "        if base + thread < samples:",
-            f"            x = {self.value('at + (base + thread) * x_sample')}",
-            f"            if x - x {'==' if self.finite else '!='} zero:",
-            "                mine = base + thread",
-            "        founds[thread] = mine",
-            "        cuda.syncthreads()",
-            "        k = none",
-            "        while k < index(cuda.blockDim.x):",
-            "            first = min(first, founds[k])",
-            "            k += single",
-            "        cuda.syncthreads()",
-            "        base += index(cuda.blockDim.x)",
-            "    if thread == none:",
-            "        value = zero64",
-            "        if first < samples:",
-            f"            value = real64({self.value('at + first * x_sample')})",
-            "        values_[feature] = value",
-            "        samples_found_[feature] = first",
-            "    feature += index(cuda.gridDim.x)",
-        ])  # fmt: skip
+    def body(self) -> list[str]:
+        mine, found = (self.value(f"at + {index} * x_sample") for index in ("(base + thread)", "first"))
+        return framed(FIRST, mine=mine, found=found, compared="==" if self.finite else "!=")
 
 
 @dataclass(frozen=True)
 class ColumnStats(_Columns):
     """Gathers each feature's parts: a thread has one, from its first sample to its last."""
 
-    own_words: ClassVar[tuple[str, ...]] = ("part", "parts")
+    called = ("column_stats",)
+    own_words = ("part", "parts")
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
         """x; the features' centres; of each value of the rule, those of all parts."""
         return [("x", self.storages[0]), ("centres", "float64"), ("partials", "float64")]
 
-    def text(self, source: str) -> str:
-        """The module."""
-        stats = parse_functions(source)["column_stats"]
-        scalars = ", ".join("one64" if name == "one" else name for name in stats.scalars)
+    def body(self) -> list[str]:
+        scalars = ", ".join("one64" if name == "one" else name for name in self.functions["column_stats"].scalars)
         some = _asked(
             GATHERED, "i", "single", "end",
             lambda k: [f"x{k} = {self.value('at')}", "at += x_sample"],
             lambda k: [f"x{k} = unknown"],  # a NaN counts for nothing
         )  # fmt: skip
         some += [f"{', '.join(VALUES)} = column_stats(real64(x{k}), {scalars})" for k in range(GATHERED)]
-        return self.module([
-            f"unit = {PLACE}",
-            "while unit < parts * features:",
-            "    feature = unit % features",
-            "    i0 = unit // features * part",
-            "    end = min(i0 + part, samples)",
-            "    at = x_start + i0 * x_sample + feature * x_feature",
-            "    centre = centres_[feature]",
-            *(f"    {name} = {value}" for name, value in EMPTY.items()),
-            "    while i0 < end:",
-            *(f"        {line}" for line in [*some, "i0 += gathered"]),
-            *(f"    {line}" for line in _one_by_one("unit", "parts * features", "partials_[place] = {0}")),
-            f"    unit += {PLACES}",
-        ], stats)  # fmt: skip
+        store = _one_by_one("unit", "parts * features", "partials_[place] = {0}")
+        return framed(COLUMN_STATS, place=PLACE, places=PLACES, empty=_empty(), some=some, store=store)
 
 
 @dataclass(frozen=True)
 class Join(_Columns):
     """Adds up each feature's parts in order: a thread has a feature. One kernel, whatever x is stored as."""
 
-    own_words: ClassVar[tuple[str, ...]] = ("parts",)
+    own_words = ("parts",)
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
         """Of each value of the rule, those of all parts; and those of the features."""
         return [("partials", "float64"), ("values", "float64")]
 
-    def text(self, source: str) -> str:
-        """The module."""
+    def body(self) -> list[str]:
         some = _asked(
             JOINED, "part", "single", "parts",
             lambda k: [*_one_by_one("at", "parts * features", f"{{0}}{k} = partials_[place]"), "at += features"],
-            lambda k: [f"{name}{k} = {value}" for name, value in EMPTY.items()],
+            _empty,
         )  # fmt: skip
-        for k in range(JOINED):
-            some += [_joined(name, f"{name}{k}") for name in VALUES]
-        return self.module([
-            f"feature = {PLACE}",
-            "while feature < features:",
-            *(f"    {name} = {value}" for name, value in EMPTY.items()),
-            "    at = feature",
-            "    part0 = none",
-            "    while part0 < parts:",
-            *(f"        {line}" for line in [*some, "part0 += joined"]),
-            *(f"    {line}" for line in _one_by_one("feature", "features", "values_[place] = {0}")),
-            f"    feature += {PLACES}",
-        ])  # fmt: skip
+        some += [_joined(name, f"{name}{k}") for k in range(JOINED) for name in VALUES]
+        store = _one_by_one("feature", "features", "values_[place] = {0}")
+        return framed(JOIN, place=PLACE, places=PLACES, empty=_empty(), some=some, store=store)
 
 
 def _joined(name: str, part: str) -> str:

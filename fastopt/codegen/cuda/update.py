@@ -7,18 +7,18 @@ the compiler moves back to where they are used.) Three kernels run a rule, which
 * ``LINEAR``: one tensor, each of whose arrays is one contiguous run;
 * ``LIST``: many such tensors, cut into chunks that blocks take in turn; a table of pointers is on the device;
 * a number from 1 on: one tensor of so many axes, along each of which every array has a stride of its own.
-
-Indices and sizes are 64 bits and unsigned, as ``index`` makes them: what is signed, Numba might count from the end.
-There is no number in the text, for a literal is a signed one: ``zero`` and ``unroll`` are globals of the module.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from functools import partial
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
-from ..parse import SHARED_SCALARS, Function, parse_functions
+from ..numba.update import inlined
+from ..parse import SHARED_SCALARS, VARIANTS, Function, parse_functions, source_of
+from .kernel import Written, header, loaded, stored
 
 LINEAR, LIST = 0, -1
 
@@ -27,10 +27,6 @@ CHUNK = 16384
 
 #: Words that a launch puts into memory: a kernel's arguments may have 4,096 bytes on any device, and 8 say where to.
 WORDS = 510
-
-HEADER = '''\
-"""Generated from fastopt/rules/update.py by fastopt/codegen/cuda/update.py: change those, not this."""
-'''
 
 
 def unroll(narrays: int) -> int:
@@ -42,34 +38,97 @@ def unroll(narrays: int) -> int:
     return 4 if narrays <= 3 else 2
 
 
-def cuda_module(
-    source: str, rule: str, variant: tuple[str, str], storages: Sequence[str], dtype: str, axes: int, from_memory: bool
-) -> str:
-    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its variants over arrays stored like this.
+class Kernel(NamedTuple):
+    """Which kernel: of which rule, in which variant, over what, where elements are."""
 
-    Its scalars are arguments, or, from memory, one pointer to all of them.
-    """
-    functions = parse_functions(source)
-    gradient, descent = (functions[name] for name in variant)
-    parts = [HEADER, _inlined("gradient", gradient), _inlined("descend", descent), _inlined("rule_", functions[rule])]
-    writer = _Writer(_told_apart(functions[rule]), storages, dtype, from_memory)
-    kernel = {LINEAR: writer.linear, LIST: writer.list}.get(axes, partial(writer.strided, axes))
-    return "\n\n".join([*parts, kernel()])
+    rule: Callable[..., Any]
+    variant: int
+    storages: tuple[str, ...]
+    dtype: str
+    axes: int
+    #: Scalars are no arguments, but on the device: one pointer to them all.
+    from_memory: bool = False
+
+    @property
+    def name(self) -> str:
+        """What it is, for whoever reads a traceback."""
+        return self.rule.__name__
+
+    @property
+    def signature(self) -> list[str]:
+        """What its arguments are, as of `Written.signature`."""
+        pointers, words = [f"{storage}*" for storage in self.storages], ["word"]
+        if self.axes == LIST:
+            pointers, words = [f"{pointer}*" for pointer in pointers], ["word*", "word*", "word", "word"]
+        elif self.axes != LINEAR:
+            words *= self.axes + len(pointers) * (self.axes + 1)
+        if self.from_memory:
+            return [*pointers, *words, f"{self.dtype}*"]
+        parameters = inspect.signature(self.rule).parameters.values()
+        own = [each.name for each in parameters if each.kind is not each.POSITIONAL_ONLY]
+        return [*pointers, *words, *[self.dtype] * len({*SHARED_SCALARS, *own})]
+
+    @property
+    def numbers(self) -> Mapping[str, float]:
+        """Numbers that its text goes by."""
+        return {"unroll": unroll(len(self.storages)), "chunk": CHUNK}
+
+    def text(self) -> str:
+        """The Python module that has it, as ``kernel``."""
+        functions = parse_functions(source_of(self.rule))
+        rule = functions[self.rule.__name__]
+        gradient, descent = (functions[name] for name in VARIANTS[self.variant])
+        writer = _Writer(_told_apart(rule), self)
+        kernel = {LINEAR: writer.linear, LIST: writer.list}.get(self.axes, writer.strided)
+        own = inlined("gradient", gradient), inlined("descend", descent), inlined("rule_", rule)
+        return "\n\n".join([header("update"), *own, kernel()])
 
 
-def scalars_module(numbers: Sequence[str], texts: Sequence[str | None], constants: int) -> str:
-    """Return the text of a module whose ``kernel`` writes an update's scalars: expressions of numbers, or values."""
-    values = [f"v{i}" for i, text in enumerate(texts) if text is None]
-    arguments = [*(f"{name}_" for name in numbers), "_scalars", *values, *(f"c{i}" for i in range(constants))]
-    lines = [f"{name} = real64({name}_[first])" for name in numbers]
-    lines += [f"_scalars[{i}] = real({text or f'v{i}'})" for i, text in enumerate(texts)]
-    return f"def kernel({', '.join(arguments)}):\n" + "".join(f"    {line}\n" for line in lines)
+@dataclass(frozen=True)
+class Scalars(Written):
+    """The kernel that computes an update's scalars from numbers on the device (`fastopt.device.coefficients`)."""
+
+    #: Of each scalar: an expression, or None where the host knows it.
+    texts: tuple[str | None, ...]
+    #: The names of the numbers, and what they are stored as.
+    given: tuple[tuple[str, str], ...]
+    constants: int
+    dtype: str
+
+    rules = "update"
+
+    @property
+    def pointers(self) -> list[tuple[str, str]]:
+        return [*self.given, ("scalars", self.dtype)]
+
+    @property
+    def scalars(self) -> tuple[str, ...]:
+        values = [f"v{i}" for i, text in enumerate(self.texts) if text is None]
+        return *values, *(f"c{i}" for i in range(self.constants))
+
+    def body(self) -> list[str]:
+        lines = [f"{name} = real64({name}_[none])" for name, _ in self.given]
+        return lines + [f"scalars_[{i}] = real({text or f'v{i}'})" for i, text in enumerate(self.texts)]
 
 
-def words_module(words: int) -> str:
-    """Return the text of a module whose ``kernel`` writes so many arguments into memory, one behind the other."""
-    arguments = ", ".join(f"w{i}" for i in range(words))
-    return f"def kernel(_words, {arguments}):\n" + "".join(f"    _words[{i}] = w{i}\n" for i in range(words))
+@dataclass(frozen=True)
+class Words(Written):
+    """The kernel that writes its arguments into memory: what a launch brings along is copied with it."""
+
+    dtype: str = "float32"  # of nothing
+
+    rules = "update"
+
+    @property
+    def pointers(self) -> list[tuple[str, str]]:
+        return [("words", "word")]
+
+    @property
+    def words(self) -> list[str]:
+        return [f"w{i}" for i in range(WORDS)]
+
+    def body(self) -> list[str]:
+        return [f"words_[{i}] = {word}" for i, word in enumerate(self.words)]
 
 
 def _told_apart(rule: Function) -> Function:
@@ -78,22 +137,16 @@ def _told_apart(rule: Function) -> Function:
     return replace(rule, arrays=(*rule.arrays[:2], *state))
 
 
-def _inlined(name: str, function: Function) -> str:
-    body = "".join(f"    {line}\n" for line in function.body.splitlines())
-    return f"@inlined\ndef {name}({', '.join(function.arrays + function.scalars)}):\n{body}"
-
-
 class _Writer:
     """Writes the kernels of one rule. Their own names begin or end with an underscore: no name of a rule does."""
 
-    def __init__(self, rule: Function, storages: Sequence[str], dtype: str, from_memory: bool):
-        self.rule = rule
-        self.storage = dict(zip(rule.arrays, storages, strict=True))
-        self.dtype = dtype
+    def __init__(self, rule: Function, kernel: Kernel):
+        self.rule, self.kernel = rule, kernel
+        self.storage = dict(zip(rule.arrays, kernel.storages, strict=True))
         names = SHARED_SCALARS + rule.own_scalars
-        read = "".join(f"    {name} = _scalars[{i}]\n" for i, name in enumerate(names) if from_memory)
+        read = "".join(f"    {name} = _scalars[{i}]\n" for i, name in enumerate(names) if kernel.from_memory)
         #: The last of what a kernel takes, and its first lines.
-        self.scalars_given = f", {'_scalars' if from_memory else ', '.join(names)}):\n{read}"
+        self.scalars_given = f", {'_scalars' if kernel.from_memory else ', '.join(names)}):\n{read}"
 
     def linear(self) -> str:
         """One tensor: blocks take turns at runs of ``unroll`` elements a thread."""
@@ -134,8 +187,9 @@ class _Writer:
             f"        _c += index(cuda.gridDim.x)\n"
         )
 
-    def strided(self, ndim: int) -> str:
+    def strided(self) -> str:
         """One tensor, whose elements are found axis by axis."""
+        ndim = self.kernel.axes
         strides = [f"{name}_{what}_" for name in self.rule.arrays for what in ("start", *map(str, range(ndim)))]
         extents = [f"_extent{axis}" for axis in range(1, ndim)]
         lines = ["_rest = _i", *(f"{name}_at_ = {name}_start_" for name in self.rule.arrays)]
@@ -180,14 +234,10 @@ class _Writer:
         return f"{results} = rule_({', '.join([*values.values(), *self.rule.scalars])})"
 
     def _loaded(self, name: str, at: str) -> str:
-        """An element in the compute type."""
-        storage = self.storage[name]
-        element = f"{name}_[{at}]"
-        return element if storage == self.dtype else f"load_{storage}({element})"
+        return loaded(f"{name}_[{at}]", self.storage[name], self.kernel.dtype)
 
     def _store(self, name: str, at: str, value: str) -> str:
-        storage = self.storage[name]
-        return f"{name}_[{at}] = {value if storage == self.dtype else f'store_{storage}({value})'}"
+        return f"{name}_[{at}] = {stored(value, self.storage[name], self.kernel.dtype)}"
 
     def _each(self, pattern: str) -> str:
         return ", ".join(pattern.format(name) for name in self.rule.arrays)
