@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from contextlib import nullcontext
+from math import prod
 from typing import Any
 
 from fastopt.device.select import machine
@@ -18,16 +20,11 @@ class DeviceArray:
     """
 
     def __init__(self, device: int, stream: int, storage: str, shape: tuple[int, ...], strides: tuple[int, ...]):
-        size = SIZES[storage]
-        elements = 1
-        for extent in shape:
-            elements *= extent
+        size = prod(shape) * SIZES[storage]
         self.shape = shape
-        self.view = View(storage, 0, shape, strides)
         self._stream = stream
-        self._memory = machine().allocate(device, stream, elements * size) if elements else None
-        if self._memory is not None:
-            self.view = self.view._replace(address=self._memory.address)
+        self._memory = machine().allocate(device, stream, size) if size else None
+        self.view = View(storage, self._memory.address if self._memory else 0, shape, strides)
 
     @property
     def __cuda_array_interface__(self) -> dict[str, Any]:
@@ -55,14 +52,15 @@ def new(
     if is_tensor(like):
         array = _tensor(storage, shape, kept, device, stream)
         return array, View(storage, array.data_ptr(), shape, kept)
-    if type(like).__module__.partition(".")[0] == "cupy" and STORAGE[storage].typestr:
+    producer = type(like).__module__.partition(".")[0]
+    if producer == "cupy" and STORAGE[storage].typestr:
         array = _cupy_array(storage, shape, kept, device, stream)
         return array, View(storage, int(array.data.ptr), shape, kept)
     if STORAGE[storage].typestr is None:
         what = f"a {type(like).__name__} whose bfloat16 comes through DLPack"
         raise TypeError(f"{name} is None; expected an array for it in out, since {like_name} is {what}")
     array = DeviceArray(device, stream, storage, shape, kept)
-    return _as_numbas(array) if type(like).__module__.partition(".")[0] == "numba" else array, array.view
+    return _as_numbas(array) if producer == "numba" else array, array.view
 
 
 def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
@@ -85,9 +83,8 @@ def _tensor(storage: str, shape: tuple[int, ...], strides: tuple[int, ...], devi
     torch = sys.modules["torch"]
     where = torch.device("cuda", device)
     current = int(torch.cuda.current_stream(device).cuda_stream) or LEGACY
-    if stream == current:
-        return torch.empty_strided(shape, strides, dtype=getattr(torch, storage), device=where)
-    with torch.cuda.stream(torch.cuda.ExternalStream(stream, device=where)):  # PyTorch keeps memory by streams
+    other = torch.cuda.stream(torch.cuda.ExternalStream(stream, device=where)) if stream != current else nullcontext()
+    with other:  # PyTorch keeps memory by streams
         return torch.empty_strided(shape, strides, dtype=getattr(torch, storage), device=where)
 
 

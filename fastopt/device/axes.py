@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from math import prod
 from typing import NamedTuple, TypeAlias
+
+from fastopt.device.machine import Argument
+from fastopt.device.select import machine
+from fastopt.specs.dtypes import SIZES
 
 #: What is below zero is given to kernels modulo so much.
 ADDRESSES = 1 << 64
@@ -38,16 +43,20 @@ def merged(axes: Iterable[Axis], arrays: Sequence[str]) -> list[Axis]:
 
 def count(axes: Iterable[Axis]) -> int:
     """How many elements there are."""
-    number = 1
-    for axis in axes:
-        number *= axis.extent
-    return number
+    return prod(axis.extent for axis in axes)
 
 
-def reach(axes: Sequence[Axis], array: str) -> tuple[int, int]:
-    """How far an array's elements stand below element 0, and above it."""
-    ends = [(axis.extent - 1) * axis.stride(array) for axis in axes]
-    return -sum(min(0, end) for end in ends), sum(max(0, end) for end in ends)
+def reach(shape: Iterable[int], strides: Iterable[int]) -> tuple[int, int]:
+    """How far below element 0 an array's lowest is, and how many places there are from there to its highest."""
+    ends = [(extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)]
+    below = -sum(min(0, end) for end in ends)
+    return below, below + sum(max(0, end) for end in ends) + 1
+
+
+def pointer_to(address: int, storage: str, shape: Iterable[int], strides: Iterable[int]) -> tuple[Argument, int]:
+    """Return a kernel's argument that points to an array's lowest element, and how far element 0 is from there."""
+    below, places = reach(shape, strides)
+    return machine().pointer(address - below * SIZES[storage], storage, places), below
 
 
 def row_major(axes: Sequence[Axis], name: str) -> list[Axis]:
@@ -64,17 +73,11 @@ def words_of(letter: str, axes: Sequence[Axis], arrays: Sequence[str], step: int
     words = {f"extent_{letter}{k}": axis.extent for k, axis in enumerate(axes)}
     for each in arrays:
         words.update({f"{each}_{letter}{k}": axis.stride(each) for k, axis in enumerate(axes)})
-    if step:
-        words.update(_steps(axes, arrays, step))
-    return words
-
-
-def _steps(axes: Sequence[Axis], arrays: Sequence[str], step: int) -> dict[str, int]:
-    """A step of so many elements, axis by axis."""
-    words, digits, rest = {}, [0] * len(axes), step
+    if not step:
+        return words
+    digits = [step] * len(axes)  # of a step of so many elements, axis by axis
     for k in range(len(axes) - 1, 0, -1):
-        rest, digits[k] = divmod(rest, axes[k].extent)
-    digits[0] = rest
+        digits[k - 1], digits[k] = divmod(digits[k], axes[k].extent)
     words.update({f"digit_w{k}": digit for k, digit in enumerate(digits)})
     for each in arrays:
         words[f"{each}_step"] = sum(digit * axis.stride(each) for digit, axis in zip(digits, axes, strict=True))

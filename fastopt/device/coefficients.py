@@ -79,6 +79,12 @@ def number_of(value: Any, name: str) -> Number:
 # ---- Writing down
 
 
+def _operator(symbol: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """An operator with a traced number on its left, and on its right."""
+    pattern = f"({{}} {symbol} {{}})"
+    return lambda self, other: self._write(pattern, self, other), lambda self, other: self._write(pattern, other, self)
+
+
 class _Traced:
     """A number that only the device knows, as an expression of others; constants in it are c0, c1, ..."""
 
@@ -95,17 +101,10 @@ class _Traced:
                 self.constants.append(float(operand))
         return _Traced(pattern.format(*texts), self.constants, self.origin)
 
-    def __add__(self, other: Any) -> Any:
-        return self._write("({} + {})", self, other)
-
-    def __radd__(self, other: Any) -> Any:
-        return self._write("({} + {})", other, self)
-
-    def __sub__(self, other: Any) -> Any:
-        return self._write("({} - {})", self, other)
-
-    def __rsub__(self, other: Any) -> Any:
-        return self._write("({} - {})", other, self)
+    __add__, __radd__ = _operator("+")
+    __sub__, __rsub__ = _operator("-")
+    __truediv__, __rtruediv__ = _operator("/")
+    __pow__, __rpow__ = _operator("**")
 
     def __mul__(self, other: Any) -> Any:
         # A weight decay of 0 stays one: the kernel without it is another.
@@ -113,18 +112,6 @@ class _Traced:
 
     def __rmul__(self, other: Any) -> Any:
         return self._write("({} * {})", other, self) if other else 0.0
-
-    def __truediv__(self, other: Any) -> Any:
-        return self._write("({} / {})", self, other)
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return self._write("({} / {})", other, self)
-
-    def __pow__(self, other: Any) -> Any:
-        return self._write("({} ** {})", self, other)
-
-    def __rpow__(self, other: Any) -> Any:
-        return self._write("({} ** {})", other, self)
 
     def __neg__(self) -> Any:
         return self._write("(-{})", self)

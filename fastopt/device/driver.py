@@ -47,7 +47,6 @@ class Driver:
         self.devices = [_Device(number) for number in range(call(cu.cuDeviceGetCount))]
 
     def names(self) -> list[str]:
-        """As the driver calls them, with their compute capabilities; no context is made."""
         return [device.name for device in self.devices]
 
     def device_of(self, address: int) -> int:
@@ -58,16 +57,13 @@ class Driver:
         return int(ordinal)
 
     def current_device(self) -> int:
-        """That of the current context; device 0 if there is none."""
         context = call(cu.cuCtxGetCurrent)
         return int(call(cu.cuCtxGetDevice)) if int(context) else 0
 
     def processors(self, device: int) -> int:
-        """As the device says."""
         return self.devices[device].processors
 
     def threads(self, wanted: int, least: int) -> int:
-        """As many as wanted."""
         return wanted
 
     def allocate(self, device: int, stream: int, size: int) -> _Owned:
@@ -75,7 +71,6 @@ class Driver:
         return _Owned(self.devices[device], stream, size)
 
     def pointer(self, address: int, storage: str, elements: int) -> int:
-        """The address."""
         return address
 
     def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
@@ -100,7 +95,6 @@ class Driver:
         return memory
 
     def fetch(self, device: int, stream: int, address: int, storage: str, elements: int) -> np.ndarray[Any, Any]:
-        """Of a device, the only calls that wait."""
         numbers = np.empty(elements, "u8" if storage == "word" else storage)
         with self.devices[device].current():
             call(cu.cuMemcpyDtoHAsync, numbers.ctypes.data, address, numbers.nbytes, stream)
@@ -124,7 +118,6 @@ class Driver:
 
     def launch(self, kernel: DeviceKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
-        """Copy the arguments into a buffer, as the kernel's parameters stand, and launch."""
         used = self.devices[device]
         function, layout = used.kernel(kernel)
         with used.current():
@@ -155,7 +148,6 @@ class _Device:
 
     @property
     def name(self) -> str:
-        """The model, and the compute capability."""
         model = call(cu.cuDeviceGetName, 100, self.number).split(b"\0")[0].decode()
         return f"{model}, compute capability {'.'.join(map(str, self.compute_capability))}"
 
@@ -164,7 +156,6 @@ class _Device:
         return int(call(cu.cuDeviceGetAttribute, attribute, self.handle))
 
     def current(self) -> _Current:
-        """Return what makes the device's context current for a while."""
         return _Current(self.context)
 
     def kernel(self, kernel: DeviceKernel) -> tuple[Any, struct.Struct]:

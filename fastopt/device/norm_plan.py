@@ -90,9 +90,7 @@ class _Planner(NormAxes):
 
     def plan(self) -> Plan:
         """Put the launches together."""
-        {"forward": self.forward, "inference": self.inference, "backward": self.backward,
-         "backward_inference": self.backward_inference, "addition": self.addition,
-         "addition_backward": self.addition_backward}[self.norm.direction]()  # fmt: skip
+        getattr(self, self.norm.direction)()
         return Plan(tuple(self.launches), self.scratch_used, self.values)
 
     def forward(self) -> None:
@@ -195,8 +193,8 @@ class _Planner(NormAxes):
         reads = [*map(self.operand, read), *weight]
         every = [*reads, *own]
         names = [each.name for each in every]
-        rows = merged(_renamed(self.statistics if self.samples else [*self.outer, *self.channels], every), names)
-        reduced = merged(_renamed(self.members if self.samples else self.space, reads), names)
+        rows = _merged(self.statistics if self.samples else [*self.outer, *self.channels], every)
+        reduced = _merged(self.members if self.samples else self.space, every)
         columns = not self.samples and self.runs_across()
         words = {
             "rows": count(rows), "parts": self.parts, "part": PART, "length": count(reduced),
@@ -224,8 +222,7 @@ class _Planner(NormAxes):
         """Samples: sum up every part of a feature's samples, for dweight and dbias."""
         every = [self.operand(name) for name in ("dy", "x", *self.gate(), "mean", "rstd")]
         names = [each.name for each in every]
-        rows = merged(_renamed(self.channels, every), names)
-        reduced = merged(_renamed(self.outer, every), names)
+        rows, reduced = _merged(self.channels, every), _merged(self.outer, every)
         part = -(-max(16, -(-count(reduced) // 64)) // GROUP) * GROUP
         parts = -(-count(reduced) // part)
         words = {"rows": count(rows), "parts": parts, "part": part, "length": count(reduced)}
@@ -247,7 +244,7 @@ class _Planner(NormAxes):
         """Mean and rstd, running statistics, parameters."""
         names = ["mean", "rstd", *(name for name in ("running_mean", "running_var") if name in self.given)]
         every = [centre, *map(self.operand, names)]
-        rows = merged(_renamed(self.statistics, every), [each.name for each in every])
+        rows = _merged(self.statistics, every)
         words = {**self.team_words(rows), "values": self.values if self.elements else 0}
         words["updates_var"] = int(self.updates_var())
         writer = Moments(_arrays(every), self.norm.dtype, len(rows), second_pass)
@@ -262,7 +259,7 @@ class _Planner(NormAxes):
         weighted = not self.samples and not is_fixed and "weight" in self.given
         every = [] if is_fixed else [self.operand("rstd")]
         every += [self.operand("weight")] if weighted else []
-        rows = merged(_renamed(self.statistics, every), [each.name for each in every])
+        rows = _merged(self.statistics, every)
         words = self.team_words(rows)
         reached = []
         if weighted:
@@ -289,7 +286,7 @@ class _Planner(NormAxes):
         """Parameters of given statistics."""
         self.need_parameters("rounded", "scale", "shift")
         every = [self.operand("mean"), self.operand("var")]
-        rows = merged(_renamed(self.statistics, every), ["mean", "var"])
+        rows = _merged(self.statistics, every)
         threads = machine().threads(THREADS // 2, 4)
         writer = Fixed(_arrays(every), self.norm.dtype, len(rows))
         self.add(writer, every, rows, [], {"rows": count(rows)}, -(-count(rows) // threads), threads)
@@ -297,7 +294,7 @@ class _Planner(NormAxes):
     def totals(self) -> None:
         """The gradients of weight and bias, from sums of every outer index, or of every part of them."""
         every = [self.operand("dweight"), self.operand("dbias")]
-        rows = merged(_renamed(self.channels, every), ["dweight", "dbias"])
+        rows = _merged(self.channels, every)
         words = {"rows": count(rows), "terms": 0, "term_step": 0, "row_step": 0}
         sums = {}
         if not self.elements:
@@ -325,9 +322,8 @@ class _Planner(NormAxes):
             return
         arrays = [self.operand(name) for name in self.shaped_like_x(function)]
         every = [*arrays, *(each for each in parameters if isinstance(each, _Operand))]
-        names = [each.name for each in every]
-        axes = _renamed([*self.outer, *self.channels, *self.space], every)
-        axes = merged(sorted(axes, key=lambda axis: -abs(axis.stride(names[0]))), names)
+        axes = [*self.outer, *self.channels, *self.space]
+        axes = _merged(sorted(axes, key=lambda axis: -abs(axis.stride(arrays[0].base))), every)
         rows, column = axes[:-1] or [Axis(1, {})], axes[-1]
 
         def array_of(each: _Operand | str) -> Array | str:
@@ -342,33 +338,26 @@ class _Planner(NormAxes):
             _arrays(arrays), self.norm.dtype, len(rows), function, self.norm.variant,
             tuple(map(array_of, parameters)), contiguous,
         )  # fmt: skip
-        if down:
-            self.go_down(writer, every, rows, column)
-        else:
-            self.go_along(writer, every, rows, column)
-
-    def go_along(self, writer: Elements, every: Sequence[_Operand], rows: Sequence[Axis], column: Axis) -> None:
-        """A thread has some elements of a row."""
         threads = machine().threads(THREADS, 4)
-        width = _width(column.extent, writer.unroll, threads)
-        chunks = -(-column.extent // (width * writer.unroll))
+        together = 1 if down else writer.unroll  # elements of a row that a thread has at a time
+        width = _width(column.extent, together, threads)
+        chunks = -(-column.extent // (width * together))
         words = {"units": count(rows) * chunks, "chunks": chunks, "width": width, "columns": column.extent}
         words.update({f"{each.name}_column": column.stride(each.name) for each in every})
-        self.add(writer, every, rows, [column], words, -(-words["units"] * width // threads), threads)
-
-    def go_down(self, writer: Elements, every: Sequence[_Operand], rows: Sequence[Axis], column: Axis) -> None:
-        """A thread has the elements of a column in some rows: in so many that most of the device has work."""
-        threads = machine().threads(THREADS, 4)
-        width = _width(column.extent, 1, threads)
-        chunks, height = -(-column.extent // width), threads // width
-        blocks = BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device)
-        turns = -(-count(rows) * chunks // (blocks * height * writer.unroll))
+        if not down:
+            self.add(writer, every, rows, [column], words, -(-words["units"] * width // threads), threads)
+            return
+        # A thread has the elements of a column in some rows: in so many that most of the device has work.
+        height = threads // width
+        turns = -(-words["units"] // (self.most_blocks() * height * writer.unroll))
         span = height * writer.unroll * max(1, turns)
-        spans = -(-count(rows) // span)
-        words = {"units": spans * chunks, "chunks": chunks, "width": width, "columns": column.extent}
-        words.update({f"{each.name}_column": column.stride(each.name) for each in every})
         words.update(words_of("w", rows, [each.name for each in every], height), length=count(rows), span=span)
+        words.update(units=-(-count(rows) // span) * chunks)
         self.add(writer, every, [], [*rows, column], words, words["units"], threads)
+
+    def most_blocks(self) -> int:
+        """All that run at a time."""
+        return BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device)
 
     def shaped_like_x(self, function: str) -> list[str]:
         """The arrays of x's shape that a function reads and writes, in the variant that is asked for."""
@@ -394,28 +383,31 @@ class _Planner(NormAxes):
         for name, storage in writer.pointers:
             if name in by_name:
                 operand = by_name[name]
-                below, above = reach([*rows, *along], name)
+                axes = [*rows, *along]
+                below, places = reach([axis.extent for axis in axes], [axis.stride(name) for axis in axes])
                 known[f"{name}_start"] = below
                 offset = -below * SIZES[storage]
                 if operand.source.startswith("."):
                     offset += self.scratch[operand.source[1:]][0]
                 array = "" if operand.source.startswith(".") else operand.source
-                pointers.append(Pointer(array, offset, storage, below + above + 1))
+                pointers.append(Pointer(array, offset, storage, places))
             else:
                 offset, storage, elements = self.scratch[(scratch or {}).get(name, name)]
                 pointers.append(Pointer("", offset, storage, elements))
         if 8 * len(writer.signature) > MAX_ARGUMENTS:
-            axes = len(self.norm.labels)
-            raise BackendUnavailable(f"x has {axes} axes, too many that don't merge for kernels in this version")
-        blocks = min(blocks, BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device))
+            raise BackendUnavailable(
+                f"x has {len(self.norm.labels)} axes, too many that don't merge for kernels in this version"
+            )
         ordered = tuple(known[name] % ADDRESSES for name in writer.words)
-        self.launches.append(Launch(writer, blocks, threads, tuple(pointers), ordered, writer.scalars))
+        self.launches.append(
+            Launch(writer, min(blocks, self.most_blocks()), threads, tuple(pointers), ordered, writer.scalars)
+        )
 
 
-def _renamed(axes: Iterable[Axis], operands: Iterable[_Operand]) -> list[Axis]:
-    """The axes with the strides of these operands, by their own names."""
-    operands = list(operands)
-    return [Axis(axis.extent, {each.name: axis.stride(each.base) for each in operands}) for axis in axes]
+def _merged(axes: Iterable[Axis], operands: Sequence[_Operand]) -> list[Axis]:
+    """As few axes as will do, with the strides of these operands, by their own names."""
+    renamed = (Axis(axis.extent, {each.name: axis.stride(each.base) for each in operands}) for axis in axes)
+    return merged(renamed, [each.name for each in operands])
 
 
 def _arrays(operands: Iterable[_Operand]) -> tuple[Array, ...]:

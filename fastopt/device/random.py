@@ -11,7 +11,7 @@ from fastopt.codegen.cuda.random import COPY, FOUR, Random
 from fastopt.codegen.cuda.update import LINEAR
 from fastopt.codegen.random import random_rules_of
 from fastopt.device.arrays import new
-from fastopt.device.axes import ADDRESSES, Axis, count, merged, reach, row_major, words_of
+from fastopt.device.axes import ADDRESSES, Axis, count, merged, pointer_to, row_major, words_of
 from fastopt.device.ordering import joined
 from fastopt.device.select import machine
 from fastopt.device.update import BLOCKS_PER_PROCESSOR, THREADS
@@ -69,10 +69,8 @@ def _launch(work: Work, views: dict[str, View], device: int, stream: int) -> Non
         words[f"{name}_tweak_"] = work.offset | purpose << PURPOSE
     pointers = []
     for name, view in views.items():
-        below, above = reach(axes, name)
-        words[f"{name}_start"] = below
-        lowest = view.address - below * SIZES[view.storage]
-        pointers.append(machine().pointer(lowest, stored[name], below + above + 1))
+        pointer, words[f"{name}_start"] = pointer_to(view.address, stored[name], view.shape, view.strides)
+        pointers.append(pointer)
     ordered = [words[name] % ADDRESSES for name in kernel.words]
     threads = machine().threads(THREADS, 4)
     blocks = min(-(-turns // threads), BLOCKS_PER_PROCESSOR * machine().processors(device))

@@ -12,14 +12,13 @@ import numpy as np
 from fastopt.codegen.cuda.norm import THREADS
 from fastopt.codegen.cuda.scaling import SCALED, VALUES, ColumnStats, First, Join, NonfiniteProbe, Scale
 from fastopt.device.arrays import new
-from fastopt.device.axes import ADDRESSES, Axis, reach
+from fastopt.device.axes import ADDRESSES, pointer_to
 from fastopt.device.machine import Argument, Memory
 from fastopt.device.ordering import joined
 from fastopt.device.select import machine
 from fastopt.device.update import BLOCKS_PER_PROCESSOR
 from fastopt.engine.core.devices import View
 from fastopt.engine.scaling.scaling import refined_centres
-from fastopt.specs.dtypes import SIZES
 
 #: A sample, a feature and its value there.
 Place = tuple[int, int, float]
@@ -112,12 +111,9 @@ class _Call:
         self.words = {"samples": self.samples, "features": self.features}
         self.pointers = {}
         for name, view in self.views.items():
-            axes = [Axis(extent, {name: step}) for extent, step in zip(view.shape, view.strides, strict=True)]
-            below, above = reach(axes, name)
-            self.words[f"{name}_start"] = below
+            pointer, start = pointer_to(view.address, view.storage, view.shape, view.strides)
+            self.pointers[name], self.words[f"{name}_start"] = pointer, start
             self.words[f"{name}_sample"], self.words[f"{name}_feature"] = view.strides
-            lowest = view.address - below * SIZES[view.storage]
-            self.pointers[name] = machine().pointer(lowest, view.storage, below + above + 1)
 
     def numbers(self, elements: int, storage: str = "float64") -> _Numbers:
         """Memory for numbers."""

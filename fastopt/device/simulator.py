@@ -16,7 +16,6 @@ from fastopt.specs.dtypes import STORAGES
 #: What memory holds: numbers of a storage type, or others.
 _TYPES = {**{storage.name: storage.memory for storage in STORAGES}, "word": "uint64"}
 
-
 #: The simulator puts itself into a kernel's globals while it runs.
 _one_at_a_time = Lock()
 
@@ -37,15 +36,12 @@ class Simulator:
     """One device, device 0, with one multiprocessor."""
 
     def names(self) -> list[str]:
-        """There is one."""
         return ["Numba's simulator"]
 
     def device_of(self, address: int) -> int:
-        """All of the memory is its own."""
         return 0
 
     def current_device(self) -> int:
-        """There is no other."""
         return 0
 
     def processors(self, device: int) -> int:
@@ -57,7 +53,6 @@ class Simulator:
         return min(wanted, least)
 
     def allocate(self, device: int, stream: int, size: int) -> _Owned:
-        """Memory of the host's."""
         return _Owned(size)
 
     def pointer(self, address: int, storage: str, elements: int) -> Any:
@@ -66,7 +61,6 @@ class Simulator:
 
     def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
               words: Sequence[Sequence[int]]) -> tuple[Any, ...]:  # fmt: skip
-        """Lists of arrays."""
         pointers = [
             [self.pointer(address, storage, count) for address, count in zip(addresses, counts, strict=True)]
             for storage, addresses, counts in columns
@@ -74,17 +68,14 @@ class Simulator:
         return *pointers, *(np.array(each, np.uint64) for each in words)
 
     def filled(self, device: int, stream: int, content: bytes) -> _Owned:
-        """Memory of the host's."""
         memory = _Owned(len(content))
         memory.bytes[:] = np.frombuffer(content, np.uint8)
         return memory
 
     def fetch(self, device: int, stream: int, address: int, storage: str, elements: int) -> Any:
-        """A copy."""
         return self.pointer(address, storage, elements).copy()
 
     def is_capturing(self, device: int, stream: int) -> bool:
-        """There are no graphs."""
         return False
 
     def wait(self, device: int, stream: int, other: int) -> None:

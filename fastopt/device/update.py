@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from fastopt.codegen.cuda.update import CHUNK, LINEAR, LIST, Kernel, unroll
+from fastopt.device.axes import ADDRESSES, pointer_to
 from fastopt.device.coefficients import Trace, compute
 from fastopt.device.ordering import joined
 from fastopt.device.select import machine
@@ -21,8 +22,6 @@ BLOCKS_PER_PROCESSOR = 8
 
 #: Axes that a kernel walks itself; of more, the outer ones are walked here, a launch for each index.
 MAX_AXES = 8
-
-ADDRESSES = 1 << 64
 
 
 class Job(NamedTuple):
@@ -47,12 +46,12 @@ def launch(
     dtype = "float64" if is_float64 else "float32"
     numbers = trace.given if trace is not None else ()
     with joined([*given, *numbers], device, stream) as used:
+        memory, taken = None, scalars
         if trace is not None:
-            scalars_there, memory = compute(trace, scalars, dtype, device, used)
-            _launch_all(_Update(rule, variant, dtype, (scalars_there,), True, device, used), jobs)
-            del memory  # is given back in the order of the stream, after the update
-        else:
-            _launch_all(_Update(rule, variant, dtype, scalars, False, device, used), jobs)
+            pointer, memory = compute(trace, scalars, dtype, device, used)
+            taken = (pointer,)
+        _launch_all(_Update(rule, variant, dtype, taken, trace is not None, device, used), jobs)
+        del memory  # is given back in the order of the stream, after the update
 
 
 def _launch_all(update: _Update, jobs: Sequence[Job]) -> None:
@@ -100,19 +99,15 @@ class _Update(NamedTuple):
 
     def linear(self, job: Job) -> None:
         """Launch the update of one tensor whose arrays are runs."""
-        pointer = machine().pointer
-        pointers = [
-            pointer(address, storage, job.elements)
-            for address, storage in zip(job.addresses, job.storages, strict=True)
-        ]
+        pointer, elements = machine().pointer, job.elements
+        pointers = [pointer(*each, elements) for each in zip(job.addresses, job.storages, strict=True)]
         self.launch(job.storages, LINEAR, job.elements, [*pointers, job.elements])
 
     def list(self, jobs: Sequence[Job]) -> None:
         """Launch the update of many such tensors at once."""
         storages = jobs[0].storages
-        arguments, chunks = table(
-            self.device, self.stream, storages, tuple([(job.addresses, job.elements) for job in jobs])
-        )
+        tensors = tuple([(job.addresses, job.elements) for job in jobs])
+        arguments, chunks = table(self.device, self.stream, storages, tensors)
         self.launch(storages, LIST, chunks * CHUNK, [*arguments, len(jobs), chunks])
 
     def strided(self, job: Job) -> None:
@@ -121,10 +116,9 @@ class _Update(NamedTuple):
         assert job.strides is not None
         pointers, starts_and_strides = [], []
         for address, storage, strides in zip(job.addresses, job.storages, job.strides, strict=True):
-            reach = [(extent - 1) * stride for extent, stride in zip(job.shape, strides, strict=True)]
-            below, above = sum(min(0, each) for each in reach), sum(max(0, each) for each in reach)
-            pointers.append(machine().pointer(address + below * SIZES[storage], storage, above - below + 1))
-            starts_and_strides += [-below, *(stride % ADDRESSES for stride in strides)]
+            pointer, start = pointer_to(address, storage, job.shape, strides)
+            pointers.append(pointer)
+            starts_and_strides += [start, *(stride % ADDRESSES for stride in strides)]
         arguments = [*pointers, job.elements, *job.shape[1:], *starts_and_strides]
         self.launch(job.storages, len(job.shape), job.elements, arguments)
 
