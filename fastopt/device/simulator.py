@@ -10,11 +10,7 @@ from typing import Any
 import numpy as np
 from numba import cuda
 
-from fastopt.backends.cuda import DeviceKernel, function
-from fastopt.specs.dtypes import STORAGES
-
-#: What memory holds: numbers of a storage type, or others.
-_TYPES = {**{storage.name: storage.memory for storage in STORAGES}, "word": "uint64"}
+from fastopt.backends.cuda import MEMORY, DeviceKernel, function
 
 #: The simulator puts itself into a kernel's globals while it runs.
 _one_at_a_time = Lock()
@@ -22,7 +18,7 @@ _one_at_a_time = Lock()
 
 class _Memory:
     def __init__(self, address: int, storage: str, elements: int):
-        typestr = np.dtype(_TYPES.get(storage, storage)).str
+        typestr = np.dtype(MEMORY.get(storage, storage)).str
         self.__array_interface__ = {"shape": (elements,), "typestr": typestr, "data": (address, False), "version": 3}
 
 
@@ -85,7 +81,7 @@ class Simulator:
                arguments: Sequence[Any]) -> None:  # fmt: skip
         """Few blocks, one by one."""
         given = [
-            each if name.endswith("*") else np.dtype(_TYPES[name]).type(each)
+            each if name.endswith("*") else np.dtype(MEMORY[name]).type(each)
             for each, name in zip(arguments, kernel.signature, strict=True)
         ]
         with _one_at_a_time, warnings.catch_warnings():

@@ -14,7 +14,7 @@ import pytest
 from numba.extending import intrinsic
 
 from fastopt import dropout_forward
-from fastopt.backends.numba.reinterpretation import reinterpretation
+from fastopt.backends.numba.typed import reinterpretation
 from fastopt.codegen.cuda.kernel import NUMBERS
 from fastopt.codegen.cuda.random import Random
 from fastopt.codegen.cuda.update import LINEAR

@@ -35,7 +35,7 @@ from fastopt.backends.cuda import target as cuda_target  # noqa: E402
 from fastopt.backends.cuda import vectors as cuda_vectors  # noqa: E402
 from fastopt.backends.cuda.target import SIMULATED as SIMULATED  # noqa: E402
 from fastopt.backends.cuda.target import inlined as inlined  # noqa: E402
-from fastopt.backends.numba import reinterpretation, typed_random  # noqa: E402
+from fastopt.backends.numba import typed  # noqa: E402
 
 #: How kernels are linked: no contraction of a * b + c, quotients and roots rounded as IEEE 754 says, and subnormal
 #: float32 numbers flushed, as the engine has it on the host. So a device's result has the same bits.
@@ -50,14 +50,14 @@ REGISTERS = ("-maxrregcount=64",)
 DIALECTS = ((7, 5), (10, 0))
 
 #: What machine code depends on beside the text of its kernel.
-SOURCES = (sys.modules[__name__], cuda_random, cuda_target, cuda_vectors, reinterpretation, typed_random)
+SOURCES = (sys.modules[__name__], cuda_random, cuda_target, cuda_vectors, typed)
 
 
 #: What can be compiled, loaded and launched.
 DeviceKernel: TypeAlias = Kernel | Written
 
-#: What a pointer to an array points to; the bits of a bfloat16 are taken apart in integers.
-_STORED = {**{storage.name: storage.memory for storage in STORAGES}, "word": "uint64"}
+#: What memory holds: numbers of a storage type, or words; the bits of a bfloat16 are taken apart in integers.
+MEMORY = {**{storage.name: storage.memory for storage in STORAGES}, "word": "uint64"}
 
 
 def numba_types(kernel: DeviceKernel) -> list[Any]:
@@ -66,7 +66,7 @@ def numba_types(kernel: DeviceKernel) -> list[Any]:
 
 
 def _numba_type(name: str) -> Any:
-    return types.CPointer(_numba_type(name[:-1])) if name.endswith("*") else getattr(types, _STORED.get(name, name))
+    return types.CPointer(_numba_type(name[:-1])) if name.endswith("*") else getattr(types, MEMORY.get(name, name))
 
 
 def packing(kernel: DeviceKernel) -> str:
@@ -176,21 +176,9 @@ def _functions(dtype: str) -> dict[str, Any]:
 
 def _primitives(dtype: str) -> dict[str, Any]:
     """The functions of fastopt/primitives.py, in one type throughout."""
-    real = getattr(np, dtype)
-    zero, one, minus_one = real(0), real(1), real(-1)
-
-    def sign(x: Any) -> Any:
-        return one if x > zero else (minus_one if x < zero else x)
-
-    def relu(x: Any) -> Any:
-        return zero if x <= zero else x
-
-    def gate(dy: Any, y: Any) -> Any:
-        return zero if y <= zero else dy
-
     # On the device, math.sqrt and math.fabs of a float32 are float32; in Python they would not be.
     functions = {"sqrt": np.sqrt, "fabs": np.fabs} if SIMULATED else {"sqrt": math.sqrt, "fabs": math.fabs}
-    return {"sign": inlined(sign), "relu": inlined(relu), "gate": inlined(gate), **functions}
+    return functions | {name: inlined(each) for name, each in typed.typed_primitives(dtype).items()}
 
 
 def _codecs(dtype: str) -> dict[str, Any]:

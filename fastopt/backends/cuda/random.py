@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastopt.backends.cuda.target import SIMULATED, inlined, reinterpretation
-from fastopt.backends.numba.typed_random import typed_primitives
+from fastopt.backends.numba.typed import random_primitives
 
 
 def primitives(dtype: str) -> dict[str, Any]:
     """Return the functions of fastopt/rules/random_primitives.py."""
-    return typed_primitives(dtype, inlined, reinterpretation)
+    return random_primitives(dtype, inlined, reinterpretation)
 
 
 # ---- Random bits, as fastopt/engine/core/philox.h and draw.c have them

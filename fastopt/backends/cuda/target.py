@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numba import config, cuda
 
-from fastopt.backends.numba.reinterpretation import reinterpretation as reinterpretation_by
+from fastopt.backends.numba.typed import reinterpretation as reinterpretation_by
 
 #: Numba runs the kernels in Python, thread by thread, where NUMBA_ENABLE_CUDASIM was set before it was imported.
 SIMULATED = bool(config.ENABLE_CUDASIM)

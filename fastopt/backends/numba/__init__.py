@@ -73,15 +73,12 @@ def _compiled(text: str) -> Any:
 def _covered(text: str) -> list[str]:
     """All that the machine code depends on: what is compiled, by whom, how, and for which processor."""
     here = Path(__file__)
-    sources = (
-        Path(primitives.__file__),
-        Path(random_primitives.__file__),
-        here,
-        *(here.with_name(f"{name}.py") for name in COMPILERS),
-    )
+    paths = (here, *(here.with_name(f"{name}.py") for name in COMPILERS))
+    sources = [inspect.getsource(module) for module in (primitives, random_primitives)]
+    sources += [path.read_text() for path in paths]  # not imported, or Numba would be
     told = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
-    return [text, *(source.read_text() for source in sources), VERSION, *VERSIONS, *processor(), *told]
+    return [text, *sources, VERSION, *VERSIONS, *processor(), *told]
 
 
 #: The modules that make machine code of a text.
-COMPILERS = ("compiler", "random", "typed_random", "reinterpretation", "object_code")
+COMPILERS = ("compiler", "typed", "object_code")

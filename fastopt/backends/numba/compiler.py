@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
-import numpy as np
-from numba import carray, float32, float64, types
-from numba.extending import overload
+from numba import carray, float32, float64, types, uint32
+from numba.extending import intrinsic, overload
 
+from fastopt.backends.numba.typed import random_primitives, reinterpretation, typed_primitives
 from fastopt.primitives import fabs, gate, relu, sign, sqrt
 
 __all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined", "kernel_of", "named_apart",
-           "random_kernel_of", "relu", "sign", "sqrt", "tile_kernel_of"]  # fmt: skip
+           "primitives", "random_kernel_of", "relu", "sign", "sqrt", "tile_kernel_of", "uint32"]  # fmt: skip
 
 #: Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms. And
 #: ``fastmath=True`` of a user's function would be handed on to those of this package that it calls.
@@ -43,35 +43,28 @@ def compiled(function: Callable[..., Any]) -> Any:
     return numba.njit(**OPTIONS)(named_apart(function))
 
 
+def _primitive(name: str, real: Any) -> Callable[..., Any]:
+    return typed_primitives("float32" if real == types.float32 else "float64")[name]
+
+
 @overload(sign)  # type: ignore[untyped-decorator]
-def _sign(x: Any) -> Callable[[Any], Any]:
-    real = np.float32 if x == types.float32 else np.float64  # a literal would make it float64 for both
-    zero, one, minus_one = real(0), real(1), real(-1)
-
-    def of_same_type(x: Any) -> Any:
-        return one if x > zero else (minus_one if x < zero else x)
-
-    return of_same_type
+def _sign(x: Any) -> Callable[..., Any]:
+    return _primitive("sign", x)
 
 
 @overload(relu)  # type: ignore[untyped-decorator]
-def _relu(x: Any) -> Callable[[Any], Any]:
-    zero = (np.float32 if x == types.float32 else np.float64)(0)
-
-    def of_same_type(x: Any) -> Any:
-        return zero if x <= zero else x
-
-    return of_same_type
+def _relu(x: Any) -> Callable[..., Any]:
+    return _primitive("relu", x)
 
 
 @overload(gate)  # type: ignore[untyped-decorator]
-def _gate(dy: Any, y: Any) -> Callable[[Any, Any], Any]:
-    zero = (np.float32 if y == types.float32 else np.float64)(0)
+def _gate(dy: Any, y: Any) -> Callable[..., Any]:
+    return _primitive("gate", y)
 
-    def of_same_type(dy: Any, y: Any) -> Any:
-        return zero if y <= zero else dy
 
-    return of_same_type
+def primitives(real: Any) -> dict[str, Any]:
+    """Return the functions of fastopt/rules/random_primitives.py."""
+    return random_primitives(real.name, numba.njit(inline="always", **OPTIONS), partial(reinterpretation, intrinsic))
 
 
 def kernel_of(dtype: str) -> Callable[[Callable[..., None]], Any]:

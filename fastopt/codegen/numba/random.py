@@ -12,8 +12,7 @@ from ..random import OUT, random_rules_of
 HEADER = '''\
 """Generated from fastopt/rules/random.py by fastopt/codegen/numba/random.py: change those, not this."""
 
-from fastopt.backends.numba.compiler import carray, compiled, float32, float64, random_kernel_of
-from fastopt.backends.numba.random import primitives, uint32
+from fastopt.backends.numba.compiler import carray, compiled, float32, float64, primitives, random_kernel_of, uint32
 
 globals().update(primitives({dtype}))
 '''

@@ -1,6 +1,6 @@
-"""What a rule of rules/random.py calls, for Numba: fastopt/rules/random_primitives.py, in one compute type throughout.
+"""What rules call, for Numba on whichever target, in one compute type throughout: a literal would make another type.
 
-A target says how a function becomes part of those that call it, and how the bits of one type become another.
+It is that of fastopt/primitives.py and, for rules/random.py, of fastopt/rules/random_primitives.py.
 """
 
 from __future__ import annotations
@@ -9,12 +9,46 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import types
 
 
-def typed_primitives(
+def typed_primitives(dtype: str) -> dict[str, Callable[..., Any]]:
+    """Return those that Numba does not know, by name."""
+    real = getattr(np, dtype)
+    zero, one, minus_one = real(0), real(1), real(-1)
+
+    def sign(x: Any) -> Any:
+        return one if x > zero else (minus_one if x < zero else x)
+
+    def relu(x: Any) -> Any:
+        return zero if x <= zero else x
+
+    def gate(dy: Any, y: Any) -> Any:
+        return zero if y <= zero else dy
+
+    return {"sign": sign, "relu": relu, "gate": gate}
+
+
+def reinterpretation(intrinsic: Callable[..., Any], given: str, wanted: str) -> Callable[[Any], Any]:
+    """Return what takes the bits of one type as those of another, by a target's own ``intrinsic``."""
+    taken, made = getattr(types, given), getattr(types, wanted)
+
+    def typed(typing_context: Any, value: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
+            return builder.bitcast(values[0], context.get_value_type(made))
+
+        return made(taken), generate
+
+    return intrinsic(typed)  # type: ignore[no-any-return]
+
+
+def random_primitives(
     dtype: str, inlined: Callable[..., Any], reinterpretation: Callable[[str, str], Callable[[Any], Any]]
 ) -> dict[str, Any]:
-    """Return the functions by name; shifts and masks are typed, for a literal would make 64 bits of 32."""
+    """Return the functions by name, of a target's way to make a function part of others, and one type's bits another's.
+
+    Shifts and masks are typed, too.
+    """
     real = getattr(np, dtype)
     word, digits, one, root_half = (
         (np.uint32, 23, 0x3F800000, 0x3F3504F3)
