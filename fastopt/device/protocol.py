@@ -40,11 +40,7 @@ def _check_places(name: str, shape: Any, strides: Any, itemsize: int) -> None:
     steps = [0] * len(shape) if strides is None else strides
     elements = math.prod(max(extent, 1) for extent in shape)
     reach = sum(abs(step) * max(extent - 1, 0) for step, extent in zip(steps, shape, strict=True))
-    if (
-        elements * itemsize > sys.maxsize
-        or reach + itemsize > sys.maxsize
-        or max(map(abs, steps), default=0) > sys.maxsize
-    ):
+    if max(elements * itemsize, reach + itemsize, *map(abs, steps)) > sys.maxsize:
         raise ValueError(
             f"{name} has shape {tuple(shape)} and strides {strides}; expected an array of less than 2**63 bytes"
         )

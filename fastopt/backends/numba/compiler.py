@@ -67,26 +67,23 @@ def primitives(real: Any) -> dict[str, Any]:
     return random_primitives(real.name, numba.njit(inline="always", **OPTIONS), partial(reinterpretation, intrinsic))
 
 
+def _compiled_as(*arguments: Any) -> Callable[[Callable[..., None]], Any]:
+    return numba.cfunc(types.void(*arguments), error_model="numpy")  # type: ignore[no-any-return]
+
+
 def kernel_of(dtype: str) -> Callable[[Callable[..., None]], Any]:
     """Return a decorator that compiles void (void **arrays, Py_ssize_t n, const dtype *scalars)."""
     real = getattr(types, dtype)
-    signature = types.void(types.CPointer(types.CPointer(real)), types.intp, types.CPointer(real))
-    return lambda function: _compile(function, signature)
+    return _compiled_as(types.CPointer(types.CPointer(real)), types.intp, types.CPointer(real))
 
 
 def random_kernel_of(real: Any) -> Callable[[Callable[..., None]], Any]:
     """Return a decorator that compiles the same of a kernel whose arrays are not all of one type."""
-    signature = types.void(types.CPointer(types.voidptr), types.intp, types.CPointer(real))
-    return lambda function: _compile(function, signature)
+    return _compiled_as(types.CPointer(types.voidptr), types.intp, types.CPointer(real))
 
 
-def tile_kernel_of(function: Callable[..., None]) -> Any:
-    """Compile void (void **arrays, const Py_ssize_t *sizes)."""
-    return _compile(function, types.void(types.CPointer(types.voidptr), types.CPointer(types.intp)))
-
-
-def _compile(function: Callable[..., None], signature: Any) -> Any:
-    return numba.cfunc(signature, error_model="numpy")(function)
+#: A decorator that compiles void (void **arrays, const Py_ssize_t *sizes).
+tile_kernel_of = _compiled_as(types.CPointer(types.voidptr), types.CPointer(types.intp))
 
 
 @cache  # which also keeps the machine code alive

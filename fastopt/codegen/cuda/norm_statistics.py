@@ -134,6 +134,15 @@ SUMS = [("first", "float64"), ("second", "float64")]
 PARAMETERS = ("rounded", "scale", "shift")
 
 
+#: The mean rounded to the compute type, less the mean.
+ROUNDING = "real64(real(mean)) - mean"
+
+
+def _parameters(rounding: str) -> list[str]:
+    shift = f"shift_[row] = real(({rounding}) * rstd)"
+    return ["rounded_[row] = real(mean)", "scale_[row] = real(rstd)", shift]
+
+
 @dataclass(frozen=True)
 class _Statistics(NormKernel):
     """What these kernels have in common: arrays of a value for each row, and numbers in float64."""
@@ -207,14 +216,8 @@ class Moments(_Statistics):
         ]
 
     def _final(self) -> list[str]:
-        rounding = "lost" if self.dtype == "float64" else "real64(real(mean)) - mean"
-        lines = [
-            "rounded_[row] = real(mean)",
-            "scale_[row] = real(rstd)",
-            f"shift_[row] = real(({rounding}) * rstd)",
-            self.write("mean", "mean"),
-            self.write("rstd", "rstd"),
-        ]
+        rounding = "lost" if self.dtype == "float64" else ROUNDING
+        lines = [*_parameters(rounding), self.write("mean", "mean"), self.write("rstd", "rstd")]
         if any(each.name == "running_mean" for each in self.arrays):
             for what, batch, condition in (("mean", "mean", "values"), ("var", "factor * var", "updates_var")):
                 moved = f"updated({self.read(f'running_{what}')}, {batch}, momentum, keep, largest_{what})"
@@ -273,13 +276,8 @@ class Fixed(_Statistics):
         return self.parameters(*PARAMETERS)
 
     def body(self) -> list[str]:
-        return self.one_by_one([
-            f"mean = {self.read('mean')}",
-            f"rstd = rstd_of({self.read('var')} + eps, least)",
-            "rounded_[row] = real(mean)",
-            "scale_[row] = real(rstd)",
-            "shift_[row] = real((real64(real(mean)) - mean) * rstd)",
-        ])  # fmt: skip
+        lines = [f"mean = {self.read('mean')}", f"rstd = rstd_of({self.read('var')} + eps, least)"]
+        return self.one_by_one([*lines, *_parameters(ROUNDING)])
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,10 @@ def unroll(narrays: int) -> int:
 
 
 class Kernel(NamedTuple):
-    """Which kernel: of which rule, in which variant, over what, where elements are."""
+    """Which kernel: of which rule, in which variant, over what, where elements are. It has the attributes of `Written`.
+
+    Not its class: of a tuple, the hash takes less time, and every launch needs it.
+    """
 
     rule: Callable[..., Any]
     variant: int
@@ -51,12 +54,10 @@ class Kernel(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
         return self.rule.__name__
 
     @property
     def signature(self) -> list[str]:
-        """What its arguments are, as of `Written.signature`."""
         pointers, words = [f"{storage}*" for storage in self.storages], ["word"]
         if self.axes == LIST:
             pointers, words = [f"{pointer}*" for pointer in pointers], ["word*", "word*", "word", "word"]
@@ -70,11 +71,9 @@ class Kernel(NamedTuple):
 
     @property
     def numbers(self) -> Mapping[str, float]:
-        """Numbers that its text goes by."""
         return {"unroll": unroll(len(self.storages)), "chunk": CHUNK}
 
     def text(self) -> str:
-        """The Python module that has it, as ``kernel``."""
         functions = parse_functions(source_of(self.rule))
         rule = functions[self.rule.__name__]
         gradient, descent = (functions[name] for name in VARIANTS[self.variant])
