@@ -266,24 +266,13 @@ static inline void stream_store(char *to, const char *from, ptrdiff_t bytes)
 {
     memcpy(to, from, (size_t)(bytes - bytes % CACHE_LINE));
 }
-#define NO_NONTEMPORAL_STORES
-#endif
-
-#if defined(NO_NONTEMPORAL_STORES)
-#define NONTEMPORAL_FLOAT32 NULL
-#define NONTEMPORAL_FLOAT64 NULL
-#elif COMPUTE_FLOAT64
-#define NONTEMPORAL_FLOAT32 NULL
-#define NONTEMPORAL_FLOAT64 store_real_nontemporal
-#else
-#define NONTEMPORAL_FLOAT32 store_real_nontemporal
-#define NONTEMPORAL_FLOAT64 NULL
+#define store_real_nontemporal NULL
 #endif
 
 /* In the order of enum storage. */
 static const codec_t codec_table[STORAGES] = {
-    [FLOAT32] = {load_float32, load_prefetched_float32, store_float32, NONTEMPORAL_FLOAT32, NULL},
-    [FLOAT64] = {load_float64, load_prefetched_float64, store_float64, NONTEMPORAL_FLOAT64, NULL},
+    [FLOAT32] = {load_float32, load_prefetched_float32, store_float32, COMPUTE_FLOAT64 ? NULL : store_real_nontemporal, NULL},
+    [FLOAT64] = {load_float64, load_prefetched_float64, store_float64, COMPUTE_FLOAT64 ? store_real_nontemporal : NULL, NULL},
     [FLOAT16] = {load_float16, load_prefetched_float16, store_float16, NULL, NULL},
     [BFLOAT16] = {load_bfloat16, load_prefetched_bfloat16, store_bfloat16, NULL, store_rounded_bfloat16},
 };
