@@ -11,7 +11,6 @@ from cpython.exc cimport PyErr_Clear
 from cpython.object cimport PyObject, PyTypeObject
 from cpython.pycapsule cimport PyCapsule_GetPointer, PyCapsule_IsValid
 from libc.stdint cimport int64_t
-from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy
 cimport numpy as cnp
 
@@ -21,6 +20,7 @@ cnp.import_array()
 
 cdef enum:
     FLOAT_CODE = 2
+    MAX_DIMS = 64
 
 cdef extern from "Python.h":
     bint PyObject_TypeCheck(object, PyTypeObject *)
@@ -123,12 +123,6 @@ cdef int increment_versions(list tensors) except -1:
 # ---- Whether tensors stand as they did
 
 
-cdef struct spot_t:
-    void *data
-    DLDataType dtype
-    int ndim
-
-
 cdef class TensorFingerprint:
     """How tensors stood in memory when this was made: their addresses, types, shapes and strides.
 
@@ -143,57 +137,45 @@ cdef class TensorFingerprint:
         One has no memory of its own that its elements could be found in.
     """
 
-    cdef Py_ssize_t count
-    cdef spot_t *spots
-    cdef int64_t *dims  # one tensor's after another's: its shape, then its strides
+    cdef bytes described  # one tensor's after another's: see `describe`
 
     def __init__(self, list tensors):
-        cdef Py_ssize_t i, ndims = 0
-        cdef DLTensor tensor
-        cdef int64_t *dims
-        self.spots = <spot_t *>malloc((len(tensors) or 1) * sizeof(spot_t))
-        if self.spots == NULL:
-            raise MemoryError
+        cdef int64_t words[3 + 2 * MAX_DIMS]
+        cdef Py_ssize_t i, size
+        cdef list parts = []
         for i in range(len(tensors)):
-            if not look(tensors[i], &tensor):
+            size = describe(tensors[i], words)
+            if size == 0:
                 raise RuntimeError(f"tensor {i} has no memory of its own")
-            self.spots[i].data, self.spots[i].dtype, self.spots[i].ndim = tensor.data, tensor.dtype, tensor.ndim
-            ndims += tensor.ndim
-        self.dims = dims = <int64_t *>malloc((2 * ndims or 1) * sizeof(int64_t))
-        if dims == NULL:
-            raise MemoryError
-        for i in range(len(tensors)):
-            if not look(tensors[i], &tensor) or tensor.ndim != self.spots[i].ndim:
-                raise RuntimeError(f"tensor {i} has been changed meanwhile")
-            memcpy(dims, tensor.shape, tensor.ndim * sizeof(int64_t))
-            memcpy(dims + tensor.ndim, tensor.strides, tensor.ndim * sizeof(int64_t))
-            dims += 2 * tensor.ndim
-        self.count = len(tensors)
-
-    def __dealloc__(self):
-        free(self.spots)
-        free(self.dims)
+            parts.append((<char *>words)[:size])
+        self.described = b"".join(parts)
 
     def holds(self, list tensors):
         """Return whether these tensors stand where those did, and look like them."""
-        cdef Py_ssize_t i
-        cdef DLTensor tensor
-        cdef spot_t *spot
-        cdef int64_t *dims = self.dims
-        cdef size_t size
-        if len(tensors) != self.count:
-            return False
-        for i in range(self.count):
-            spot = &self.spots[i]
-            if not look(tensors[i], &tensor) or tensor.data != spot.data or tensor.ndim != spot.ndim:
+        cdef int64_t words[3 + 2 * MAX_DIMS]
+        cdef const char *place = self.described
+        cdef const char *end = place + len(self.described)
+        cdef Py_ssize_t i, size
+        for i in range(len(tensors)):
+            size = describe(tensors[i], words)
+            if size == 0 or size > end - place or memcmp(words, place, size) != 0:
                 return False
-            if memcmp(&tensor.dtype, &spot.dtype, sizeof(DLDataType)) != 0:
-                return False
-            size = spot.ndim * sizeof(int64_t)
-            if memcmp(dims, tensor.shape, size) != 0 or memcmp(dims + spot.ndim, tensor.strides, size) != 0:
-                return False
-            dims += 2 * spot.ndim
-        return True
+            place += size
+        return place == end
+
+
+cdef Py_ssize_t describe(tensor, int64_t *words) noexcept:
+    """Write down how a tensor stands; return how many bytes that takes, or 0 if it can't be looked at."""
+    cdef DLTensor found
+    cdef Py_ssize_t ndim
+    if not look(tensor, &found) or found.ndim > MAX_DIMS:
+        return 0
+    ndim = found.ndim
+    words[0], words[1], words[2] = <int64_t>found.data, ndim, 0
+    memcpy(&words[2], &found.dtype, sizeof(DLDataType))
+    memcpy(&words[3], found.shape, ndim * sizeof(int64_t))
+    memcpy(&words[3 + ndim], found.strides, ndim * sizeof(int64_t))
+    return (3 + 2 * ndim) * sizeof(int64_t)
 
 
 cdef bint look(tensor, DLTensor *found) noexcept:
