@@ -45,15 +45,6 @@ SIZED_NAMES = dict(enumerate((
 cdef extern from "Python.h":
     Py_ssize_t PY_SSIZE_T_MAX
 
-cdef extern from "numpy/arrayobject.h":
-    int NPY_HALF
-    int NPY_ARRAY_WRITEABLE
-    object PyArray_New(type, int, npy_intp *, int, npy_intp *, void *, int, int, object)
-    void PyArray_UpdateFlags(cnp.ndarray, int)
-    int NPY_ARRAY_ALIGNED
-    int NPY_ARRAY_C_CONTIGUOUS
-    int NPY_ARRAY_F_CONTIGUOUS
-
 
 cdef class Owner:
     """Keeps the producer's memory alive for as long as an ndarray over it lives."""
@@ -159,7 +150,7 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
     cdef bint empty = False
     cdef uint8_t code = tensor.dtype.code, bits = tensor.dtype.bits
     if tensor.dtype.lanes == 1 and code == FLOAT_CODE and bits in (16, 32, 64):
-        number = NPY_HALF if bits == 16 else (cnp.NPY_FLOAT if bits == 32 else cnp.NPY_DOUBLE)
+        number = cnp.NPY_FLOAT16 if bits == 16 else (cnp.NPY_FLOAT if bits == 32 else cnp.NPY_DOUBLE)
     elif tensor.dtype.lanes == 1 and code == BFLOAT_CODE and bits == 16:
         number = cnp.NPY_UINT16
     elif tensor.dtype.lanes == 1 and (code, bits) in OTHER_NUMBERS:
@@ -194,13 +185,13 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
             f"{name} has no memory of its own (its storage is freed, or it is a wrapper such as DTensor or FakeTensor); "
             f"expected an array that holds its elements"
         )
-    array = PyArray_New(
+    array = cnp.PyArray_New(
         cnp.ndarray, tensor.ndim, shape, number, strides,
         <char *>strides if tensor.data == NULL else <char *>tensor.data + tensor.byte_offset,
-        0, 0 if read_only else NPY_ARRAY_WRITEABLE, None,
+        0, 0 if read_only else cnp.NPY_ARRAY_WRITEABLE, None,
     )
     cnp.set_array_base(array, owner)
-    PyArray_UpdateFlags(array, NPY_ARRAY_ALIGNED | NPY_ARRAY_C_CONTIGUOUS | NPY_ARRAY_F_CONTIGUOUS)
+    cnp.PyArray_UpdateFlags(array, cnp.NPY_ARRAY_UPDATE_ALL)
     return array, code == BFLOAT_CODE
 
 

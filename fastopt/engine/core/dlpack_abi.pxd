@@ -4,12 +4,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 
 cdef struct DLDevice:
-    int32_t device_type
-    int32_t device_id
+    int32_t device_type, device_id
 
 cdef struct DLDataType:
-    uint8_t code
-    uint8_t bits
+    uint8_t code, bits
     uint16_t lanes
 
 cdef struct DLTensor:
@@ -29,8 +27,7 @@ cdef struct DLManagedTensor:
     deleter_t deleter
 
 cdef struct DLPackVersion:
-    uint32_t major
-    uint32_t minor
+    uint32_t major, minor
 
 cdef struct DLManagedTensorVersioned:
     DLPackVersion version
@@ -51,8 +48,6 @@ cdef struct DLPackExchangeAPI:
 
 cdef enum:
     COMPLEX_CODE = 5
-
-cdef enum:
     CPU = 1
     CUDA = 2
     CUDA_HOST = 3
