@@ -171,8 +171,11 @@ size_t column_stats_bytes(const scaling_t *scaling)
     return (size_t)(1 + STATS_PER_COLUMN * parts) * (size_t)scaling->extents[FEATURE] * sizeof(double) + 1;
 }
 
-void compute_column_stats(const scaling_t *scaling, char *scratch, double *const *stats)
+void compute_column_stats(const scaling_t *scaling, void *scratch, void *const *vectors)
 {
+    double *stats[STATS_PER_COLUMN];
+    for (int i = 0; i < STATS_PER_COLUMN; i++)
+        stats[i] = vectors[i];
     column_stats_t work = {.scaling = scaling, .itemsize = storage_size(scaling->compute)};
     ptrdiff_t samples = scaling->extents[SAMPLE], features = scaling->extents[FEATURE];
     const matrix_t *x = &scaling->x;
@@ -181,7 +184,7 @@ void compute_column_stats(const scaling_t *scaling, char *scratch, double *const
     work.stripes = ceil_div(features, STATS_STRIPE);
     work.by_row = x->storage == scaling->compute && (x->strides[FEATURE] == work.itemsize || features == 1) &&
                   (x->strides[SAMPLE] >= 0 || samples == 1);
-    work.centre = (double *)scratch;
+    work.centre = scratch;
     work.sums = work.centre + features;
     float_mode_t caller = enter_float_mode();
     for (ptrdiff_t f = 0; f < features; f++)

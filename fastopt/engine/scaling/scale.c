@@ -218,7 +218,7 @@ static void repeat_scales(matrix_pass_t *pass)
             memcpy(pass->repeated[i] + n * bytes, pass->scales[i], (size_t)bytes);
 }
 
-void scale_matrix(const scaling_t *scaling, void *scratch, const void *const *scales)
+void scale_matrix(const scaling_t *scaling, void *scratch, void *const *scales)
 {
     matrix_pass_t *pass = scratch;
     if (scaling->extents[SAMPLE] == 0 || scaling->extents[FEATURE] == 0)

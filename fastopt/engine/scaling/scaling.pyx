@@ -7,11 +7,10 @@ from fastopt.specs.scaling import SCALING_KERNELS as KERNELS
 from fastopt.engine.core import devices
 from fastopt.errors import BackendUnavailable
 
-from libc.stdlib cimport free, malloc
 cimport cython
 from numpy cimport ndarray
 
-from fastopt.engine.call cimport NONE, Call, Kernels, checked, kernels_of, releases_gil
+from fastopt.engine.call cimport NONE, Call, Kernels, checked, kernels_of, leave_memory, releases_gil, take_memory
 from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport FLOAT32, FLOAT64, HOST, as_ndarray, new_like, place, shape_of, storage
 from fastopt.engine.threads.threads cimport choose_threads, parallel_for, range_fn
@@ -25,10 +24,7 @@ cdef extern from "threads/parallel_for.h" nogil:
     ctypedef void (*parallel_for_fn)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept
 
 cdef extern from "scaling/scaling.h" nogil:
-    enum:
-        SCALES
-        STATS_PER_COLUMN
-        SCALING_KERNELS
+    int STATS_PER_COLUMN, SCALING_KERNELS
     ctypedef void (*scaling_kernel_t)(void **, const Py_ssize_t *) noexcept
     ctypedef struct matrix_t:
         char *data
@@ -42,20 +38,16 @@ cdef extern from "scaling/scaling.h" nogil:
         scaling_kernel_t kernels[4]
         parallel_for_fn parallel_for
         int threads
+    ctypedef void (*scaling_fn)(const scaling_t *, void *, void **) noexcept
     size_t pass_bytes()
     bint all_finite(const scaling_t *, void *)
-    void scale_matrix(const scaling_t *, void *, const void **)
+    void scale_matrix(const scaling_t *, void *, void **) noexcept
     size_t column_stats_bytes(const scaling_t *)
     Py_ssize_t samples_per_part(Py_ssize_t)
-    void compute_column_stats(const scaling_t *, char *, double **)
+    void compute_column_stats(const scaling_t *, void *, void **) noexcept
     void finish_column_stats(Py_ssize_t, const double *, double **)
     Py_ssize_t refining_step(Py_ssize_t)
     void move_centres(Py_ssize_t, const double *, const double *, double *)
-
-
-cdef extern from "core/scratch_pool.h":
-    void *take_memory(size_t)
-    void leave_memory(void *)
 
 
 cdef tuple KERNEL_NAMES = tuple([kernel.name for kernel in KERNELS])
@@ -204,16 +196,20 @@ cdef class ScalingCall(Call):
         return devices.dispatch("scaling").scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
 
     cdef int scale(self, list scales) except -1:
-        cdef const void *pointers[4]
-        cdef int i
-        cdef void *scratch = checked(take_memory(pass_bytes()))
-        for i in range(SCALES):
-            pointers[i] = cnp.PyArray_DATA(<ndarray>scales[i])
+        return self.run(scale_matrix, pass_bytes(), scales)
+
+    cdef int run(self, scaling_fn function, size_t bytes, list vectors) except -1:
+        """Run a function of scaling.h, which takes so many bytes of scratch memory."""
+        cdef void *pointers[5]
+        cdef void *scratch = checked(take_memory(bytes))
+        cdef Py_ssize_t i
+        for i in range(len(vectors)):
+            pointers[i] = cnp.PyArray_DATA(<ndarray>vectors[i])
         if releases_gil(cnp.PyArray_SIZE(self.x), True):
             with nogil:
-                scale_matrix(&self.scaling, scratch, pointers)
+                function(&self.scaling, scratch, pointers)
         else:
-            scale_matrix(&self.scaling, scratch, pointers)
+            function(&self.scaling, scratch, pointers)
         leave_memory(scratch)
         return 0
 
@@ -224,7 +220,9 @@ cdef class ScalingCall(Call):
             from fastopt.reference import scaling as scaling_reference
 
             return scaling_reference.column_stats(as_float(self.x))
-        return self.stats_on_host()
+        vectors = [numpy.empty(self.scaling.extents[1]) for _ in range(STATS_PER_COLUMN)]
+        self.run(compute_column_stats, column_stats_bytes(&self.scaling), vectors)
+        return tuple(vectors)
 
     cdef tuple stats_on_device(self):
         cdef double *pointers[5]
@@ -238,25 +236,6 @@ cdef class ScalingCall(Call):
             pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>sums[i])
         finish_column_stats(cnp.PyArray_DIM(self.x, 1), <const double *>cnp.PyArray_DATA(centre), pointers)
         return tuple(sums)
-
-    cdef tuple stats_on_host(self):
-        cdef double *pointers[5]
-        cdef int i
-        cdef char *scratch = <char *>malloc(column_stats_bytes(&self.scaling))
-        if scratch == NULL:
-            raise MemoryError
-        try:
-            vectors = [numpy.empty(self.scaling.extents[1]) for _ in range(STATS_PER_COLUMN)]
-            for i in range(STATS_PER_COLUMN):
-                pointers[i] = <double *>cnp.PyArray_DATA(<ndarray>vectors[i])
-            if releases_gil(cnp.PyArray_SIZE(self.x), True):
-                with nogil:
-                    compute_column_stats(&self.scaling, scratch, pointers)
-            else:
-                compute_column_stats(&self.scaling, scratch, pointers)
-        finally:
-            free(scratch)
-        return tuple(vectors)
 
 
 def refined_centres(ndarray count, ndarray total, ndarray centre):
