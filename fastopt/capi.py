@@ -55,7 +55,8 @@ class Kernel(Guarded, Display):
         self.arrays = self._update.arrays
         self.scalars = self._update.scalars
         self.isa = cython.ISA
-        self.address = cython.kernel("update", name, dtype, weight_decay + 2 * decay)
+        self._form = weight_decay + 2 * decay
+        self.address = cython.kernel("update", name, dtype, self._form)
 
     def _parts(self) -> list[str]:
         options = {name: getattr(self, name) for name in ("weight_decay", "decay", "isa", "arrays")}
@@ -96,7 +97,7 @@ class Kernel(Guarded, Display):
             )
         self._check_form(scalars)
         checked = convert(self._update, tuple(scalars.tolist()), self.dtype.name)
-        run_kernel(self._update, self.address, self.dtype.name, arrays, checked)
+        run_kernel(self._update, self._form, self.dtype.name, arrays, checked)
 
     def _fixed(self) -> dict[str, bool]:
         """The flags that the choice of the kernel has decided."""

@@ -65,10 +65,13 @@ cdef class Call:
 
 
 cdef int check_backend_type(backend) except -1
-cdef int expect_host_backend(backend, str name) except -1
 cdef int refuse_bfloat16_bits(list arrays) except -1
 cdef int store_rounded(ndarray array, values) except -1
 cdef void *checked(void *memory) except NULL
+
+cdef extern from "core/scratch_pool.h":
+    void *take_memory(size_t)
+    void leave_memory(void *)
 
 
 cdef inline bint releases_gil(Py_ssize_t elements, bint is_held) noexcept:

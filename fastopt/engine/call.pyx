@@ -17,18 +17,12 @@ cimport numpy as cnp
 from numpy cimport ndarray
 
 from fastopt.engine.core.intake cimport (
-    FLOAT64, HOST, array_t, as_ndarray, check_memory, elements_of, expect_at, forget, is_unchanged, look, new_like, place,
+    FLOAT64, HOST, array_t, as_ndarray, check_memory, elements_of, expect_at, forget, is_unchanged, look, new_like, pin_from, place,
     refuse_changed, refuse_overlaps, same_places, same_shape, view_of,
 )
-from fastopt.engine.core.pins cimport owns_its_memory, pin
 from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, threads_wanted
 
 cnp.import_array()
-
-cdef extern from "core/scratch_pool.h":
-    void *take_memory(size_t)
-    void leave_memory(void *)
-
 
 # ---- Kernels
 
@@ -70,13 +64,6 @@ cdef Kernels kernels_of(str family, tuple names, backend, str dtype):
 cdef int check_backend_type(backend) except -1:
     if backend is not None and not isinstance(backend, str):
         raise TypeError(f"backend is {brief(backend)}, a {type(backend).__name__}; expected None or a string")
-    return 0
-
-
-cdef int expect_host_backend(backend, str name) except -1:
-    """Raise unless a backend, which is not the reference, runs in the host's memory, where an array is."""
-    if backend is not None:
-        find_host_backend(backend, name)
     return 0
 
 
@@ -138,13 +125,9 @@ cdef class Call:
         """
         cdef Py_ssize_t i
         self.is_held = runs_python or elements >= RELEASE_GIL_FROM
-        for i in range(len(self.arrays)):
-            if self.is_held or not owns_its_memory(<ndarray>self.arrays[i]):
-                if self.pins is None:
-                    self.pins = []
-                pin(self.pins, self.arrays[i])
-            if runs_python:
-                self.arrays[i] = view_of(<ndarray>self.arrays[i], self.stored[i], <str>self.names[i])
+        self.pins = pin_from(self.arrays, 0, self.is_held, self.pins)
+        for i in range(len(self.arrays) if runs_python else 0):
+            self.arrays[i] = view_of(<ndarray>self.arrays[i], self.stored[i], <str>self.names[i])
         return 0
 
     cdef int check(self, Py_ssize_t position) except -1:
@@ -176,8 +159,8 @@ cdef class Call:
     cdef int choose_backend(self) except -1:
         """Raise if the backend can't run where the arrays are, or the stream is of elsewhere."""
         expect_at(self.device, self.names[0], self.backend, self.stream)
-        if self.device == HOST and not self.is_reference:
-            expect_host_backend(self.backend, self.names[0])
+        if self.device == HOST and self.backend is not None and not self.is_reference:
+            find_host_backend(self.backend, self.names[0])
         return 0
 
     cdef int expect_unchanged(self) except -1:

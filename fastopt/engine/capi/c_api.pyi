@@ -10,5 +10,5 @@ def convert(
     update: Update, scalars: tuple[float, ...], dtype: str, hyperparameters: tuple[Any, ...] | None = None
 ) -> np.ndarray[Any, Any]: ...
 def run_kernel(
-    update: Update, address: int, dtype: str, arrays: tuple[Any, ...], scalars: np.ndarray[Any, Any]
+    update: Update, variant: int, dtype: str, arrays: tuple[Any, ...], scalars: np.ndarray[Any, Any]
 ) -> None: ...

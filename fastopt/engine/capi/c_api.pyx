@@ -13,19 +13,19 @@ from fastopt.specs.updates import variants_by_rule
 
 from cpython.mem cimport PyMem_Calloc
 from cpython.pycapsule cimport PyCapsule_New
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy, strcmp
+from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport strcmp
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
 from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport HOST, Intake, array_t
 from fastopt.engine.update.job cimport (
-    FLOAT64, LARGEST_CHUNK, STORAGES, codec_t, describe, job_t, layout_bytes, layout_t, list_t,
-    number_units, plan_job, thread_scratch_t, run_units, storage,
-    storage_size, task_t, view_t,
+    FLOAT64, LARGEST_CHUNK, STORAGES, codec_t, describe, job_t, list_t, number_units, plan_job, thread_scratch_t,
+    run_units, storage, storage_size, task_t, view_t,
 )
 from fastopt.engine.threads.threads cimport choose_threads, parallel_for
+from fastopt.engine.update.run cimport run_tensors
 from fastopt.engine.update.update cimport Update, convert_scalars, round_scalars, rounding_t, scalars_t
 
 cnp.import_array()
@@ -36,7 +36,19 @@ cdef extern from *:
     #include "core/kernel.h"
     _Static_assert((int)FASTOPT_FLOAT32 == FLOAT32 && (int)FASTOPT_FLOAT64 == FLOAT64 && (int)FASTOPT_FLOAT16 == FLOAT16
                    && (int)FASTOPT_BFLOAT16 == BFLOAT16, "fastopt.h and kernel.h number storages alike");
+    static const char *const MESSAGES[] = {
+        [FASTOPT_OK] = "done",
+        [FASTOPT_NULL_POINTER] = "a pointer is NULL that is needed: of a rule, scalars, tensors, arrays, storages, or data",
+        [FASTOPT_NEGATIVE_SIZE] = "a number of elements, tensors or threads is negative",
+        [FASTOPT_UNKNOWN_STORAGE] = "a storage is not one of fastopt_storage",
+        [FASTOPT_MISALIGNED] = "an array is not aligned to its elements",
+        [FASTOPT_OVERLAP] = "two arrays of one tensor share memory",
+        [FASTOPT_BAD_SCALAR] =
+            "a scalar is not finite in the compute type, grad_scale vanishes in it, or the rule has no decoupled decay",
+        [FASTOPT_NO_MEMORY] = "out of memory",
+    };
     """
+    const char *const *MESSAGES
 
 cdef extern from "fastopt.h" nogil:
     ctypedef struct fastopt_tensor:
@@ -49,15 +61,8 @@ cdef extern from "fastopt.h" nogil:
         const fastopt_rule *(*find_rule)(const char *) noexcept
         int (*run)(const fastopt_rule *, const void *, const fastopt_tensor *, Py_ssize_t, int) noexcept
         const char *(*message)(int) noexcept
-    int FASTOPT_ABI_VERSION
-    int FASTOPT_OK
-    int FASTOPT_NULL_POINTER
-    int FASTOPT_NEGATIVE_SIZE
-    int FASTOPT_UNKNOWN_STORAGE
-    int FASTOPT_MISALIGNED
-    int FASTOPT_OVERLAP
-    int FASTOPT_BAD_SCALAR
-    int FASTOPT_NO_MEMORY
+    int FASTOPT_ABI_VERSION, FASTOPT_OK, FASTOPT_NULL_POINTER, FASTOPT_NEGATIVE_SIZE, FASTOPT_UNKNOWN_STORAGE
+    int FASTOPT_MISALIGNED, FASTOPT_OVERLAP, FASTOPT_BAD_SCALAR, FASTOPT_NO_MEMORY
 
 cdef extern from "core/float_mode.h" nogil:
     ctypedef unsigned long float_mode_t
@@ -164,55 +169,34 @@ cdef int check_arrays(const rule_t *rule, const fastopt_tensor *tensor) noexcept
     return FASTOPT_OK
 
 
-cdef int plan_tensor(job_t *job, const task_t *task, const fastopt_tensor *tensor) noexcept nogil:
-    """Plan a tensor of one axis; where that needs a layout, the job has memory for it."""
+cdef bint plan_tensor(job_t *job, const task_t *task, const fastopt_tensor *tensor) noexcept nogil:
+    """Plan a tensor of one axis, or return False if there is no memory."""
     cdef view_t views[8]
     cdef npy_intp strides[8]
     cdef npy_intp count = tensor.count
-    cdef layout_t layout
-    cdef size_t size
     cdef int i
     for i in range(task.narrays):
         strides[i] = storage_size(<storage>tensor.storages[i])
         views[i] = view_t(<char *>tensor.arrays[i], &strides[i], <storage>tensor.storages[i])
-    plan_job(job, task, views, 1, &count, &layout)
-    if job.layout != NULL:
-        size = layout_bytes(&layout)
-        job.layout = <layout_t *>malloc(size)
-        if job.layout == NULL:
+    return plan_job(job, task, views, 1, &count)
+
+
+cdef int run_jobs(list_t *todo, const task_t *task, const fastopt_tensor *tensors, int threads) noexcept nogil:
+    """Plan a job for each tensor, and run all."""
+    cdef Py_ssize_t i
+    cdef char *scratch
+    for i in range(todo.njobs):
+        if not plan_tensor(&todo.jobs[i], task, &tensors[i]):
             return FASTOPT_NO_MEMORY
-        memcpy(job.layout, &layout, size)
-    return FASTOPT_OK
-
-
-cdef int run_jobs(
-    const task_t *task, job_t *jobs, const fastopt_tensor *tensors, Py_ssize_t ntensors, int threads
-) noexcept nogil:
-    """Plan all tensors and run them; the jobs' memory is the caller's."""
-    cdef list_t todo = list_t(jobs, ntensors, NULL)
-    cdef Py_ssize_t planned = 0, elements = 0, units
-    cdef int error = FASTOPT_OK
-    cdef bint is_tiled = False
-    cdef char *scratch = NULL
-    while planned < ntensors and error == FASTOPT_OK:
-        error = plan_tensor(&jobs[planned], task, &tensors[planned])
-        elements += tensors[planned].count
-        is_tiled |= jobs[planned].layout != NULL
-        planned += 1
-    threads = choose_threads(elements * task.narrays, threads)
-    if is_tiled and error == FASTOPT_OK:
-        scratch = <char *>malloc(threads * sizeof(thread_scratch_t) + 64)
-        todo.scratch = <thread_scratch_t *>(scratch + 64 - <size_t>scratch % 64)
-        if scratch == NULL:
-            error = FASTOPT_NO_MEMORY
-    if error == FASTOPT_OK:
-        units = number_units(jobs, ntensors)
-        parallel_for(run_units, &todo, units, LARGEST_CHUNK, threads)
+    number_units(todo)
+    threads = choose_threads(todo.elements, threads)
+    scratch = <char *>malloc(threads * sizeof(thread_scratch_t) + 64) if todo.is_tiled else NULL
+    if scratch == NULL and todo.is_tiled:
+        return FASTOPT_NO_MEMORY
+    todo.scratch = <thread_scratch_t *>(scratch + 64 - <size_t>scratch % 64)
+    parallel_for(run_units, todo, todo.units, LARGEST_CHUNK, threads)
     free(scratch)
-    while planned:
-        planned -= 1
-        free(jobs[planned].layout)
-    return error
+    return FASTOPT_OK
 
 
 cdef int run(
@@ -224,7 +208,7 @@ cdef int run(
     cdef scalars_t converted
     cdef task_t task
     cdef job_t own_job
-    cdef job_t *jobs = &own_job
+    cdef list_t todo = list_t(&own_job, ntensors, 0, 0, False, NULL)
     cdef float_mode_t caller
     cdef Py_ssize_t tensor, wrong
     cdef int i, error, variant
@@ -249,33 +233,22 @@ cdef int run(
     task.kernel = seen.kernels[is_float64][variant]
     task.codecs = codecs[is_float64]
     task.scalars = &converted
+    own_job.layout = NULL
     if ntensors > 1:
-        jobs = <job_t *>malloc(ntensors * sizeof(job_t))
-        if jobs == NULL:
+        todo.jobs = <job_t *>calloc(ntensors, sizeof(job_t))
+        if todo.jobs == NULL:
             return FASTOPT_NO_MEMORY
-    error = run_jobs(&task, jobs, tensors, ntensors, threads)
-    if jobs != &own_job:
-        free(jobs)
+    error = run_jobs(&todo, &task, tensors, threads)
+    for tensor in range(ntensors):
+        free(todo.jobs[tensor].layout)
+    if todo.jobs != &own_job:
+        free(todo.jobs)
     return error
 
 
 cdef const char *message(int error) noexcept nogil:
-    if error == FASTOPT_OK:
-        return "done"
-    if error == FASTOPT_NULL_POINTER:
-        return "a pointer is NULL that is needed: of a rule, scalars, tensors, arrays, storages, or data"
-    if error == FASTOPT_NEGATIVE_SIZE:
-        return "a number of elements, tensors or threads is negative"
-    if error == FASTOPT_UNKNOWN_STORAGE:
-        return "a storage is not one of fastopt_storage"
-    if error == FASTOPT_MISALIGNED:
-        return "an array is not aligned to its elements"
-    if error == FASTOPT_OVERLAP:
-        return "two arrays of one tensor share memory"
-    if error == FASTOPT_BAD_SCALAR:
-        return "a scalar is not finite in the compute type, grad_scale vanishes in it, or the rule has no decoupled decay"
-    if error == FASTOPT_NO_MEMORY:
-        return "out of memory"
+    if FASTOPT_OK <= error <= FASTOPT_NO_MEMORY:
+        return MESSAGES[error]
     return "no error of fastopt"
 
 
@@ -295,23 +268,9 @@ def convert(Update update, tuple scalars, dtype, tuple hyperparameters=None):
     )
 
 
-# A kernel over one run, as `parallel_for` is given it: one unit.
-cdef struct call_t:
-    fastopt_kernel kernel
-    void *arrays[8]
-    Py_ssize_t n
-    const void *scalars
-
-
-cdef void run_call(void *argument, int thread, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef call_t *call = <call_t *>argument
-    call.kernel(call.arrays, call.n, call.scalars)
-
-
-def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scalars):
+def run_kernel(Update update, int variant, dtype, tuple arrays, ndarray scalars):
     """Run one kernel over arrays of the compute type, each one run, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
-    cdef call_t call
     cdef array_t *array
     cdef Py_ssize_t i, axis
     intake.begin(update.arrays, update.grad, 1)
@@ -319,9 +278,6 @@ def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scala
     intake.refuse_overlaps()
     if intake.device != HOST:
         raise ValueError(f"{update.arrays[0]} is on a CUDA device; expected it in the host's memory")
-    call.n = 1
-    for i in range(intake.looked.ndim):
-        call.n *= intake.looked.dims[i]
     for i in range(len(update.arrays)):
         array = intake.array_of(0, i)
         if STORAGE_NAMES[array.stored] != dtype:
@@ -329,15 +285,7 @@ def run_kernel(Update update, size_t address, dtype, tuple arrays, ndarray scala
         if not array.straight:
             strides = tuple([array.strides[axis] for axis in range(array.ndim)])
             raise ValueError(f"{update.arrays[i]} has strides {strides}; expected one contiguous run, in C order")
-        call.arrays[i] = array.data
-    call.kernel = <fastopt_kernel>address
-    call.scalars = cnp.PyArray_DATA(scalars)
-    intake.expect_unchanged()  # last: all above may have let other code run
-    if intake.is_held:
-        with nogil:
-            parallel_for(run_call, &call, 1, 1, 1)
-    else:
-        parallel_for(run_call, &call, 1, 1, 1)
+    run_tensors(update, intake, variant, <const scalars_t *>cnp.PyArray_DATA(scalars), 1)
     wrote_all_but(arrays, update.grad, intake.narrays)
 
 

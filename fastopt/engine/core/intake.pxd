@@ -35,23 +35,19 @@ cdef class Intake:
     are not, and `expect_unchanged` must be called last, before a kernel that runs under the GIL.
     """
 
-    cdef Py_ssize_t narrays, tensors, room
+    cdef Py_ssize_t narrays, tensors
     cdef bint keeps_views  # the arrays are held beyond the call: as views, which nobody else knows
     cdef bint is_held
     cdef list pins
-    cdef array_t few_looked[8]
+    cdef array_t few[8]  # enough for one tensor: MAX_ARRAYS
+    cdef array_t *many  # where there are more
     cdef array_t *looked
     cdef tuple names
     cdef list labels  # of all arrays; None: the names
     cdef unsigned long long only_read  # bit i: the i-th array is not written
     cdef list arrays
-    cdef view_t few[8]  # enough for one tensor: MAX_ARRAYS
-    cdef view_t *views
     cdef bint has_float64
     cdef int device  # HOST, or the number of the CUDA device that all arrays are on
-
-    cdef inline view_t *views_of(self, Py_ssize_t tensor) noexcept:
-        return self.views + tensor * self.narrays
 
     cdef inline array_t *array_of(self, Py_ssize_t tensor, Py_ssize_t i) noexcept:
         return self.looked + tensor * self.narrays + i
@@ -61,7 +57,6 @@ cdef class Intake:
 
     cdef int begin(self, tuple names, int grad, Py_ssize_t tensors) except -1
     cdef int take(self, tuple arrays) except -1
-    cdef int pin_from(self, Py_ssize_t first) except -1
     cdef int expect_unchanged(self) except -1
     cdef int change_device(self, int device, str name) except -1
     cdef int refuse_overlaps(self) except -1
@@ -74,6 +69,7 @@ cdef enum:
     HOST = -1
 
 
+cdef list pin_from(list arrays, Py_ssize_t first, bint is_held, list pins)
 cdef ndarray as_ndarray(object array, str name, storage *stored, int *device)
 cdef ndarray new_like(ndarray array, storage stored, str name)
 cdef str place(int device)
@@ -95,14 +91,14 @@ cdef bint stand_between(const extent_t *a, const extent_t *b) noexcept nogil
 cdef bint may_share(const array_t *a, const array_t *b) except -1
 
 
-cdef extern from "numpy/arrayobject.h":
-    bint PyArray_ISNOTSWAPPED(ndarray) noexcept
+cdef inline view_t as_view(const array_t *looked) noexcept:
+    return view_t(looked.data, looked.strides, looked.stored)
 
 
 cdef inline bint is_plain(ndarray array, storage *stored) noexcept:
     """True, with how it is stored, if an array is of float32 or float64."""
     cdef int number = cnp.PyArray_TYPE(array)
-    if number != cnp.NPY_FLOAT and number != cnp.NPY_DOUBLE or not PyArray_ISNOTSWAPPED(array):
+    if number != cnp.NPY_FLOAT and number != cnp.NPY_DOUBLE or not cnp.PyArray_ISNOTSWAPPED(array):
         return False
     stored[0] = FLOAT32 if number == cnp.NPY_FLOAT else FLOAT64
     return True

@@ -24,14 +24,8 @@ from fastopt.specs.dtypes import FLOATS, STORAGES
 cnp.import_array()
 
 cdef extern from "numpy/arrayobject.h":
-    int NPY_HALF
-    int NPY_ARRAY_ALIGNED
-    int NPY_ARRAY_WRITEABLE
-    bint PyArray_IS_C_CONTIGUOUS(ndarray)
-    bint PyArray_IS_F_CONTIGUOUS(ndarray)
     object PyArray_NewLikeArray(ndarray, cnp.NPY_ORDER, void *, int)
     object PyArray_View(ndarray, void *, void *)
-    object PyArray_New(type, int, npy_intp *, int, npy_intp *, void *, int, int, object)
 
 cdef extern from "core/tuning.h":
     Py_ssize_t OVERLAP_WORK
@@ -55,34 +49,26 @@ cdef class Intake:
         self.names = names
         self.narrays = len(names)
         self.only_read = <unsigned long long>1 << grad if grad >= 0 else 0
-        self.tensors = 0
         self.arrays = []
-        self.has_float64 = False
         self.device = HOST
         self.is_held = tensors > 1
-        self.views, self.looked = self.few, self.few_looked
-        self.room = max(tensors, 1) * self.narrays
+        self.looked = self.few
         if tensors > 1:
-            self.views = <view_t *>malloc(self.room * sizeof(view_t))
-            self.looked = <array_t *>malloc(self.room * sizeof(array_t))
-            if self.views == NULL or self.looked == NULL:
+            self.looked = self.many = <array_t *>malloc(tensors * self.narrays * sizeof(array_t))
+            if self.many == NULL:
                 raise MemoryError
         return 0
 
     def __dealloc__(self):
         cdef Py_ssize_t i
-        for i in range(self.tensors * self.narrays if self.room else 0):
+        for i in range(self.tensors * self.narrays if self.arrays is not None else 0):
             forget(&self.looked[i])
-        if self.room and self.looked != self.few_looked:
-            free(self.looked)
-        if self.views != self.few:
-            free(self.views)
+        free(self.many)
 
     cdef int take(self, tuple arrays) except -1:
         """Check one tensor's arrays against each other, all but overlaps, and keep their views."""
         cdef ndarray array
         cdef storage stored[8]
-        cdef view_t *view = self.views_of(self.tensors)
         cdef array_t *looked = self.array_of(self.tensors, 0)
         cdef Py_ssize_t i, first = len(self.arrays)
         cdef int device
@@ -93,7 +79,9 @@ cdef class Intake:
             self.arrays.append(as_ndarray(arrays[i], self.names[i], &stored[i], &device))
             if device != self.device:
                 self.change_device(device, self.names[i])
-        self.pin_from(first)
+        if self.keeps_views or cnp.PyArray_SIZE(<ndarray>self.arrays[first]) * self.narrays >= RELEASE_GIL_FROM:
+            self.is_held = True
+        self.pins = pin_from(self.arrays, first, self.is_held, self.pins)
         self.tensors += 1
         for i in range(self.narrays):
             looked[i].dims = looked[i].few
@@ -108,21 +96,6 @@ cdef class Intake:
                     f"{self.names[i]} has shape {shape_of(&looked[i])}; expected {shape_of(looked)}, {self.names[0]}'s"
                 )
             self.has_float64 |= stored[i] == FLOAT64
-            view[i] = view_t(looked[i].data, looked[i].strides, stored[i])
-        return 0
-
-    cdef int pin_from(self, Py_ssize_t first) except -1:
-        """Pin one tensor's arrays: all of them if Python may run before the call is over, else those that own no memory."""
-        cdef Py_ssize_t i
-        cdef PyObject *array
-        if self.keeps_views or cnp.PyArray_SIZE(<ndarray>self.arrays[first]) * self.narrays >= RELEASE_GIL_FROM:
-            self.is_held = True
-        for i in range(first, len(self.arrays)):
-            array = PyList_GET_ITEM(self.arrays, i)
-            if self.is_held or not owns_its_memory(<ndarray>array):
-                if self.pins is None:
-                    self.pins = []
-                pin(self.pins, <object>array)
         return 0
 
     cdef int expect_unchanged(self) except -1:
@@ -199,6 +172,19 @@ cdef class Intake:
         return name + (f" of tensor {i // self.narrays}" if self.tensors > 1 else "")
 
 
+cdef list pin_from(list arrays, Py_ssize_t first, bint is_held, list pins):
+    """Pin these arrays: all of them if Python may run before the call is over, else those that own no memory."""
+    cdef Py_ssize_t i
+    cdef PyObject *array
+    for i in range(first, len(arrays)):
+        array = PyList_GET_ITEM(arrays, i)
+        if is_held or not owns_its_memory(<ndarray>array):
+            if pins is None:
+                pins = []
+            pin(pins, <object>array)
+    return pins
+
+
 cdef int refuse_overlaps(array_t *looked, list names, unsigned long long only_read) except -1:
     """Raise if one of these arrays shares an element with another; bit i: the i-th is only read."""
     cdef Intake intake = Intake.__new__(Intake)
@@ -220,7 +206,7 @@ cdef bint may_share(const array_t *a, const array_t *b) except -1:
 cdef ndarray stand_in(const array_t *array):
     """An ndarray with the places of another, for NumPy to compare: it lets other threads run meanwhile."""
     cdef int number = cnp.NPY_UINT16 if array.itemsize == 2 else cnp.NPY_FLOAT if array.itemsize == 4 else cnp.NPY_DOUBLE
-    return <ndarray>PyArray_New(ndarray, array.ndim, array.dims, number, array.strides, array.data, 0, 0, None)
+    return <ndarray>cnp.PyArray_New(ndarray, array.ndim, array.dims, number, array.strides, array.data, 0, 0, None)
 
 
 # ---- From any object to an ndarray over the same memory
@@ -319,7 +305,7 @@ cdef inline int storage_of(ndarray array, str name) except -1:
             return FLOAT32
         if number == cnp.NPY_DOUBLE:
             return FLOAT64
-        if number == NPY_HALF:
+        if number == cnp.NPY_FLOAT16:
             return FLOAT16
         if number == bfloat16_number:
             return BFLOAT16
@@ -342,18 +328,18 @@ cdef int other_storage_of(ndarray array, str name) except -1:
 
 cdef int check_memory(ndarray array, str name, bint written) except -1:
     """Raise unless the array is aligned and, if it is written, can be and has its elements apart."""
-    if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_ALIGNED):
+    if not cnp.PyArray_CHKFLAGS(array, cnp.NPY_ARRAY_ALIGNED):
         raise ValueError(
             f"{name} is misaligned: its data or strides are not multiples of its element's size; "
             f"expected an aligned array, as numpy.require(..., requirements='A') makes"
         )
     if not written:
         return 0
-    if not cnp.PyArray_CHKFLAGS(array, NPY_ARRAY_WRITEABLE):
+    if not cnp.PyArray_CHKFLAGS(array, cnp.NPY_ARRAY_WRITEABLE):
         raise TypeError(f"{name} is read-only; expected an array that can be written in place")
     if overlaps_itself(array):
         raise ValueError(
-            f"{name} overlaps itself: its strides {strides_of(array)} put several elements "
+            f"{name} overlaps itself: its strides {(<object>array).strides} put several elements "
             f"in one place; expected an array whose elements stand apart"
         )
     return 0
@@ -367,15 +353,13 @@ cdef void point_at(array_t *looked, ndarray array, storage stored) noexcept:
     looked.data = <char *>cnp.PyArray_DATA(array)
     looked.dims, looked.strides = cnp.PyArray_DIMS(array), cnp.PyArray_STRIDES(array)
     looked.ndim, looked.stored, looked.itemsize = cnp.PyArray_NDIM(array), stored, cnp.PyArray_ITEMSIZE(array)
-    looked.straight = PyArray_IS_C_CONTIGUOUS(array)
+    looked.straight = cnp.PyArray_IS_C_CONTIGUOUS(array)
 
 
 cdef int look(array_t *looked, ndarray array, storage stored, str name) except -1:
     """Write down how an array is; `forget` gives the memory back."""
     cdef int axis, ndim = cnp.PyArray_NDIM(array)
-    looked.data = <char *>cnp.PyArray_DATA(array)
-    looked.ndim, looked.stored, looked.itemsize = ndim, stored, cnp.PyArray_ITEMSIZE(array)
-    looked.straight = PyArray_IS_C_CONTIGUOUS(array)
+    point_at(looked, array, stored)
     looked.dims = looked.few
     if <Py_ssize_t>looked.itemsize != storage_size(stored):  # of another dtype since that was asked
         refuse_changed(name)
@@ -446,10 +430,6 @@ cdef tuple shape_of(const array_t *array):
     return tuple([array.dims[axis] for axis in range(array.ndim)])
 
 
-cdef tuple strides_of(ndarray array):
-    return tuple([cnp.PyArray_STRIDE(array, axis) for axis in range(cnp.PyArray_NDIM(array))])
-
-
 cdef bint overlaps_itself(ndarray array) noexcept:
     """True unless each axis, from the shortest stride up, steps over all that the shorter ones reach.
 
@@ -460,7 +440,7 @@ cdef bint overlaps_itself(ndarray array) noexcept:
     cdef npy_intp strides[64]
     cdef npy_intp stride, extent, reach
     cdef int axis, k, kept = 0
-    if PyArray_IS_C_CONTIGUOUS(array) or PyArray_IS_F_CONTIGUOUS(array):
+    if cnp.PyArray_IS_C_CONTIGUOUS(array) or cnp.PyArray_IS_F_CONTIGUOUS(array):
         return False
     for axis in range(cnp.PyArray_NDIM(array)):
         extent = cnp.PyArray_DIM(array, axis)

@@ -17,7 +17,9 @@ from fastopt.coefficients.ranges import RANGES
 cimport cython
 from numpy cimport ndarray, npy_intp
 
-from fastopt.engine.call cimport NONE, Call, Kernels, kernels_of, refuse_bfloat16_bits, releases_gil
+from fastopt.engine.call cimport (
+    NONE, Call, Kernels, kernels_of, leave_memory, refuse_bfloat16_bits, releases_gil, take_memory,
+)
 from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport FLOAT32, FLOAT64, HOST, array_t, place, same_shape, shape_of, storage
 from fastopt.engine.threads.threads cimport choose_threads, parallel_for, range_fn
@@ -29,10 +31,6 @@ cnp.import_array()
 
 cdef extern from "Python.h":
     long PyLong_AsLongAndOverflow(object, int *) except? -1
-
-cdef extern from "core/scratch_pool.h":
-    void *take_memory(size_t)
-    void leave_memory(void *)
 
 cdef extern from "threads/parallel_for.h" nogil:
     ctypedef void (*parallel_for_fn)(range_fn, void *, Py_ssize_t, Py_ssize_t, int) noexcept

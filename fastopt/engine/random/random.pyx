@@ -16,6 +16,7 @@ from fastopt.specs import random as specs
 from fastopt.specs.dtypes import COMPUTE_TYPES
 
 from libc.math cimport isfinite
+from libc.stdlib cimport free
 from libc.string cimport memset
 cimport cython
 from numpy cimport ndarray, npy_intp
@@ -24,13 +25,11 @@ from fastopt.engine.call cimport (
     NONE, Call, Kernels, kernels_of, refuse_bfloat16_bits, releases_gil, store_rounded,
 )
 from fastopt.engine.core.exchange cimport wrote_all_but
-from fastopt.engine.core.intake cimport HOST, array_t, same_shape, shape_of
+from fastopt.engine.core.intake cimport HOST, array_t, as_view, same_shape, shape_of
 from fastopt.engine.update.job cimport (
-    BFLOAT16, describe, draw_t, job_t, kernel_t, layout_t, list_t, number_units, plan_job, purpose, source_t, task_t,
-    view_t,
+    BFLOAT16, describe, draw_t, job_t, kernel_t, list_t, number_units, plan_job, purpose, source_t, task_t, view_t,
 )
 from fastopt.engine.update.run cimport run_list
-from fastopt.engine.threads.threads cimport choose_threads
 
 cimport numpy as cnp
 
@@ -48,18 +47,11 @@ cdef class Kind:
     cdef object prepare
     cdef int number
     cdef tuple functions, purposes
-    cdef int sources[2]
-    cdef purpose source[2][2]
 
     def __init__(self, int number, spec):
-        cdef int is_float64, i
         self.number, self.name, self.prepare = number, spec.name, getattr(coefficients, spec.name)
         self.functions = tuple([spec.functions[dtype] for dtype in COMPUTE_TYPES])
         self.purposes = tuple([tuple(map(specs.purpose, spec.purposes[dtype])) for dtype in COMPUTE_TYPES])
-        for is_float64 in range(2):
-            self.sources[is_float64] = <int>len(self.purposes[is_float64])
-            for i in range(self.sources[is_float64]):
-                self.source[is_float64][i] = <purpose><int>self.purposes[is_float64][i]
 
 
 cdef dict KINDS = {spec.name: Kind(number, spec) for number, spec in enumerate(specs.RANDOM)}
@@ -136,27 +128,24 @@ cdef class RandomCall(Call):
         No Python code runs behind `expect_unchanged`: what was looked at stays, whether or not it is pinned.
         """
         cdef Kernels kernels = random_kernels(self.backend, self.has_float64)
-        cdef Kind kind = self.kind
+        cdef tuple purposes = self.kind.purposes[self.has_float64]
         cdef const array_t *first = &self.looked[positions[0]]
-        cdef const array_t *array
         cdef npy_intp strides[64]
         cdef npy_intp stride = 1
         cdef view_t views[3]
-        cdef layout_t layout
         cdef task_t task
         cdef job_t job
-        cdef list_t todo
-        cdef Py_ssize_t units, i
-        cdef int axis, threads
+        cdef list_t todo = list_t(&job, 1, 0, 0, False, NULL)
+        cdef Py_ssize_t i
+        cdef int axis
         describe(&task, narrays, only_read, self.has_float64)
-        task.kernel = <kernel_t>kernels.load(kind.number, 0)
+        task.kernel = <kernel_t>kernels.load(self.kind.number, 0)
         task.codecs, task.draw, task.scalars = kernels.codecs, draws[self.has_float64], scalars
-        task.sources = kind.sources[self.has_float64]
+        task.sources = <int>len(purposes)
         for i in range(task.sources):
-            task.source[i] = source_t(self.seed, self.offset, kind.source[self.has_float64][i])
+            task.source[i] = source_t(self.seed, self.offset, <purpose><int>purposes[i])
         for i in range(narrays):
-            array = &self.looked[positions[i]]
-            views[i] = view_t(array.data, array.strides, array.stored)
+            views[i] = as_view(&self.looked[positions[i]])
         # Behind the arrays come their elements' places, for which bits are drawn.
         memset(strides, 0, sizeof(strides))
         for axis in range(first.ndim - 1, -1, -1):
@@ -164,11 +153,14 @@ cdef class RandomCall(Call):
             stride *= first.dims[axis]
         views[narrays] = view_t(NULL, &strides[0], BFLOAT16)  # of an array itself, Cython copies the elements
         self.expect_unchanged()
-        plan_job(&job, &task, views, first.ndim, first.dims, &layout)
-        todo = list_t(&job, 1, NULL)
-        units = number_units(&job, 1)
-        threads = choose_threads(job.count * (task.narrays + task.sources), self.wanted)
-        return run_list(&todo, units, threads, job.layout != NULL, releases_gil(4 * job.count, self.is_held))
+        job.layout = NULL
+        if not plan_job(&job, &task, views, first.ndim, first.dims):
+            raise MemoryError
+        number_units(&todo)
+        try:
+            return run_list(&todo, self.wanted, releases_gil(4 * job.count, self.is_held))
+        finally:
+            free(job.layout)
 
 
 def fill(spec, param, tuple hyperparameters, seed, offset, backend, num_threads, stream):

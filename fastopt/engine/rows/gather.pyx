@@ -4,16 +4,13 @@
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
 cimport numpy as cnp
-from numpy cimport ndarray
+from numpy cimport PyArray_IS_C_CONTIGUOUS, ndarray
 
-from fastopt.engine.call cimport releases_gil
+from fastopt.engine.call cimport checked, releases_gil
 from fastopt.engine.core.pins cimport pin
-from fastopt.engine.threads.threads cimport choose_threads, parallel_for, threads_wanted
+from fastopt.engine.threads.threads cimport choose_threads, run_parallel, threads_wanted
 
 cnp.import_array()
-
-cdef extern from "numpy/arrayobject.h":
-    bint PyArray_IS_C_CONTIGUOUS(ndarray)
 
 cdef extern from "rows/rows.h" nogil:
     ctypedef struct rows_t:
@@ -46,9 +43,7 @@ def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
     if len(outs) != len(arrays) or cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64 or not PyArray_IS_C_CONTIGUOUS(numbers):
         raise ValueError(f"{len(outs)} outs and numbers of {numbers.dtype}; expected {len(arrays)}, one run of int64")
     work.narrays = <int>len(arrays)
-    work.arrays = <rows_t *>malloc(max(len(arrays), 1) * sizeof(rows_t))
-    if work.arrays == NULL:
-        raise MemoryError
+    work.arrays = <rows_t *>checked(malloc(max(len(arrays), 1) * sizeof(rows_t)))
     try:
         for i in range(len(arrays)):
             elements += cnp.PyArray_NBYTES(<ndarray?>outs[i]) // 2  # read and written, 4 bytes each
@@ -63,11 +58,7 @@ def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
             plan_rows(&work.arrays[i], &work, <ndarray?>arrays[i], <ndarray?>outs[i])
         units = number_row_units(&work)
         threads = choose_threads(elements, wanted)
-        if pins is None:
-            parallel_for(gather_units, &work, units, ROWS_LARGEST_CHUNK, threads)
-        else:
-            with nogil:
-                parallel_for(gather_units, &work, units, ROWS_LARGEST_CHUNK, threads)
+        run_parallel(gather_units, &work, units, ROWS_LARGEST_CHUNK, threads, pins is not None)
     finally:
         free(work.arrays)
 

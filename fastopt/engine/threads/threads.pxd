@@ -8,3 +8,14 @@ cdef extern from "core/tuning.h" nogil:
 cdef void parallel_for(range_fn run, void *argument, Py_ssize_t units, Py_ssize_t largest_chunk, int threads) noexcept nogil
 cdef int choose_threads(Py_ssize_t array_elements, int wanted) noexcept nogil
 cdef int threads_wanted(num_threads) except -1
+
+
+cdef inline void run_parallel(
+    range_fn run, void *argument, Py_ssize_t units, Py_ssize_t largest_chunk, int threads, bint releases_gil
+) noexcept:
+    """The same; other Python threads may run meanwhile, if the call releases the GIL."""
+    if releases_gil:
+        with nogil:
+            parallel_for(run, argument, units, largest_chunk, threads)
+    else:
+        parallel_for(run, argument, units, largest_chunk, threads)

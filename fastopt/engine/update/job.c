@@ -1,5 +1,7 @@
 #include "update/job.h"
 #include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
 
 /* ---- Planning: from the caller's axes to a short list of axes in memory order */
 
@@ -104,7 +106,9 @@ static ptrdiff_t tiles_along(const layout_t *layout, int axis)
 /* The number of a job's arrays. If something is random, the positions of elements are one more. */
 static int views_of(const task_t *task) { return task->slots + (task->noise || task->sources); }
 
-void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout)
+/* Plan all but the job's layout; return whether it needs this one. */
+static int plan_in(layout_t *layout, job_t *job, const task_t *task, const view_t *views, int ndim,
+                   const ptrdiff_t *shape)
 {
     int nviews = views_of(task), contiguous = nviews == task->narrays;
     job->task = task;
@@ -116,10 +120,9 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
         job->storage[i] = (unsigned char)views[i].storage;
         contiguous &= views[i].storage == task->compute;
     }
-    job->layout = NULL;
     job->units = ceil_div(job->count, PIECE);
     if (job->count == 0)
-        return;
+        return 0;
 
     take_axes(job, layout, nviews, views, ndim, shape);
     order_axes(layout, nviews);
@@ -128,7 +131,7 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
         contiguous = layout->ndim == 0
                      || (layout->ndim == 1 && layout->axes[0].strides[i] == (ptrdiff_t)task->itemsize);
     if (contiguous)
-        return;
+        return 0;
 
     if (layout->ndim == 0) {
         layout->ndim = 1;
@@ -137,15 +140,27 @@ void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, con
             layout->axes[0].strides[i] = storage_size(job->storage[i]);
     }
     choose_tile(layout, task->slots, (ptrdiff_t)(BLOCK_BYTES / task->itemsize));
-    job->layout = layout;
     job->units = 1;
     for (int axis = 0; axis < layout->ndim; axis++)
         job->units *= tiles_along(layout, axis);
+    return 1;
 }
 
-size_t layout_bytes(const layout_t *layout)
+int plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape)
 {
-    return offsetof(layout_t, axes) + (size_t)layout->ndim * sizeof(axis_t);
+    layout_t layout, *kept = job->layout;
+    if (!plan_in(&layout, job, task, views, ndim, shape)) {
+        free(kept);
+        job->layout = NULL;
+        return 1;
+    }
+    size_t bytes = offsetof(layout_t, axes) + (size_t)layout.ndim * sizeof(axis_t);
+    job->layout = realloc(kept, bytes);
+    if (job->layout)
+        memcpy(job->layout, &layout, bytes);
+    else
+        free(kept);
+    return job->layout != NULL;
 }
 
 /* ---- Running */
@@ -257,14 +272,18 @@ static void run_job(const job_t *job, thread_scratch_t *scratch, ptrdiff_t first
 
 /* ---- Lists of jobs, whose units are numbered consecutively */
 
-ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs)
+void number_units(list_t *list)
 {
-    ptrdiff_t units = 0;
-    for (ptrdiff_t j = 0; j < njobs; j++) {
-        jobs[j].units_before = units;
-        units += jobs[j].units;
+    list->units = list->elements = list->is_tiled = 0;
+    for (ptrdiff_t j = 0; j < list->njobs; j++) {
+        job_t *job = &list->jobs[j];
+        job->units_before = list->units;
+        if (job->units == 0)
+            continue;
+        list->units += job->units;
+        list->elements += job->count * (job->task->slots + job->task->sources);
+        list->is_tiled |= job->layout != NULL;
     }
-    return units;
 }
 
 /* The last job that has no more than `unit` units before it: the one that the unit belongs to. */

@@ -67,11 +67,9 @@ typedef struct task {
     draw_t draw;
 } task_t;
 
-/* Plan the job over these views; `layout` is the caller's memory, which the job uses if it needs one. */
-void plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape, layout_t *layout);
-
-/* The bytes of a layout that are set. */
-size_t layout_bytes(const layout_t *layout);
+/* Plan the job over these views, or return false if there is no memory. The job's layout, which the caller frees, is
+ * NULL or that of an earlier plan. */
+int plan_job(job_t *job, const task_t *task, const view_t *views, int ndim, const ptrdiff_t *shape);
 
 /* What a thread loads tiles into, and draws bits into: more than some threads' stacks hold. */
 typedef struct {
@@ -80,13 +78,15 @@ typedef struct {
 } thread_scratch_t;
 
 typedef struct {
-    const job_t *jobs;
+    job_t *jobs;
     ptrdiff_t njobs;
+    ptrdiff_t units, elements; /* of all jobs: how many; of all arrays */
+    int is_tiled; /* some job has a layout */
     thread_scratch_t *scratch; /* one for each thread; unused if no job has a layout */
 } list_t;
 
-/* Number the units of all jobs consecutively; return how many there are. */
-ptrdiff_t number_units(job_t *jobs, ptrdiff_t njobs);
+/* Number the units of all jobs consecutively, and add up what the jobs have. */
+void number_units(list_t *list);
 
 /* Run the units first, first + 1, ..., last - 1 of a list. */
 void run_units(void *list, int thread, ptrdiff_t first, ptrdiff_t last);

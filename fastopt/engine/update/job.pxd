@@ -8,13 +8,8 @@ cdef extern from "core/tuning.h" nogil:
 
 cdef extern from "core/kernel.h" nogil:
     enum storage:
-        FLOAT32
-        FLOAT64
-        FLOAT16
-        BFLOAT16
-        STORAGES
-    int MAX_ARRAYS
-    int MAX_SCALARS
+        FLOAT32, FLOAT64, FLOAT16, BFLOAT16, STORAGES
+    int MAX_ARRAYS, MAX_SCALARS
     Py_ssize_t storage_size(storage)
     ctypedef void (*kernel_t)(void **, Py_ssize_t, const void *)
 
@@ -24,17 +19,13 @@ cdef extern from "core/codecs.h" nogil:
     ctypedef struct summing_t:
         pass
     ctypedef struct noise_t:
-        uint64_t seed
-        uint64_t step
+        uint64_t seed, step
 
 cdef extern from "core/draw.h" nogil:
     enum purpose:
-        INITIAL
-        INITIAL_MORE
-        DROPOUT
+        INITIAL, INITIAL_MORE, DROPOUT
     ctypedef struct source_t:
-        uint64_t seed
-        uint64_t offset
+        uint64_t seed, offset
         purpose purpose
     ctypedef void (*draw_t)(const void *, const source_t *, uint32_t *)
 
@@ -54,35 +45,29 @@ cdef extern from "update/job.h" nogil:
         kernel_t kernel
         const void *scalars
         const codec_t *codecs
-        int narrays
-        int slots
-        int grad
+        int narrays, slots, grad, average, copy, sources
         size_t itemsize
         storage compute
-        int average
         kernel_t average_kernel
         const void *average_scalars
-        int copy
         const noise_t *noise
-        int sources
         source_t source[2]
         draw_t draw
     ctypedef struct job_t:
         char *data[11]
-        Py_ssize_t count
-        Py_ssize_t units
+        Py_ssize_t count, units
         layout_t *layout
         uint32_t number
         const task_t *task
     ctypedef struct thread_scratch_t:
         pass
     ctypedef struct list_t:
-        const job_t *jobs
-        Py_ssize_t njobs
+        job_t *jobs
+        Py_ssize_t njobs, units, elements
+        bint is_tiled
         thread_scratch_t *scratch
-    void plan_job(job_t *, const task_t *, const view_t *, int, const npy_intp *, layout_t *)
-    size_t layout_bytes(const layout_t *)
-    Py_ssize_t number_units(job_t *, Py_ssize_t)
+    bint plan_job(job_t *, const task_t *, const view_t *, int, const npy_intp *)
+    void number_units(list_t *)
     void run_units(void *, int, Py_ssize_t, Py_ssize_t) noexcept
 
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy
 
-from fastopt.backends import find_host_backend, load_kernel, load_table
+from fastopt.backends import find_host_backend, load_table
 from fastopt.specs import updates as specs
 from fastopt.specs.dtypes import COMPUTE_TYPES
 
@@ -21,16 +21,19 @@ from libc.math cimport NAN, isfinite, isnan
 from libc.stdint cimport INT64_MAX, int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 cimport numpy as cnp
-from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES
+from numpy cimport (
+    NPY_ARRAY_WRITEABLE, NPY_SHORT, ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_IS_C_CONTIGUOUS, PyArray_NDIM,
+)
 
+from fastopt.engine.call cimport checked, leave_memory, take_memory
 from fastopt.engine.core.exchange cimport is_tensor, wrote_all_but
 from fastopt.engine.core.intake cimport (
-    HOST, Intake, array_t, as_ndarray, check_memory, extent_of, extent_t, is_plain, is_unchanged,
-    may_share, place, point_at, refuse_changed, shape_of, stand_between, view_of,
+    HOST, Intake, array_t, as_ndarray, as_view, check_memory, extent_of, extent_t, is_plain, is_unchanged, may_share, place,
+    point_at, refuse_changed, shape_of, stand_between, view_of,
 )
 from fastopt.engine.update.job cimport (
-    BFLOAT16, FLOAT64, MAX_ARRAYS, MAX_SLOTS, job_t, kernel_t, list_t, noise_t, number_units, storage,
-    storage_size, summing_t, view_t,
+    BFLOAT16, FLOAT64, MAX_ARRAYS, MAX_SLOTS, job_t, kernel_t, list_t, noise_t, number_units, storage, storage_size, summing_t,
+    view_t,
 )
 from fastopt.engine.core.pins cimport is_pinned_by, owner_of, owns_its_memory, pin, pin_of
 from fastopt.engine.update.run cimport run_list
@@ -39,11 +42,11 @@ from fastopt.engine.update.sum_squares cimport (
     root_of, sum_t,
 )
 from fastopt.engine.update.tensor cimport (
-    LOOK_AHEAD, fetch, fetch_shape, fill_task, has_shape, is_where, move_grad, number_places, own_t, plan, rescale, shares, stands,
+    LOOK_AHEAD, fetch, fetch_shape, has_shape, is_where, move_grad, number_places, own_t, plan, rescale, shares, stands,
     tensor_t, work_t, zeros,
 )
-from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, parallel_for, threads_wanted
-from fastopt.engine.update.update cimport Update, convert_scalars, variant_of, scalars_t
+from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, choose_threads, run_parallel, threads_wanted
+from fastopt.engine.update.update cimport Update, convert_scalars, fill_task, variant_of, scalars_t
 
 cnp.import_array()
 
@@ -59,23 +62,12 @@ cdef extern from *:
 
 count_forks()
 
-cdef extern from "core/scratch_pool.h":
-    void *take_memory(size_t)
-    void leave_memory(void *)
-
 cdef extern from "Python.h":  # as borrowed references
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
     PyObject *PyTuple_GET_ITEM(tuple, Py_ssize_t)
 
-cdef extern from "numpy/arrayobject.h":
-    int NPY_SHORT
-    int NPY_ARRAY_WRITEABLE
-    bint PyArray_IS_C_CONTIGUOUS(ndarray)
-
 cdef extern from "core/tuning.h" nogil:
-    enum:
-        PINNED
-        HELD_BELOW
+    Py_ssize_t PINNED, HELD_BELOW
 
 
 class Tensor(NamedTuple):
@@ -137,7 +129,7 @@ cdef class Plan:
     cdef tensor_t *tensors
     cdef view_t *views
     cdef job_t *jobs
-    cdef Py_ssize_t units, elements  # of all jobs
+    cdef list_t todo  # of all jobs
     cdef work_t **works
     cdef work_t **newest  # of each group, the work with the most updates in this step
     cdef own_t *owns
@@ -155,7 +147,6 @@ cdef class Plan:
     cdef list arrays  # views of all arrays, one tensor's after another's
     cdef list pins  # of their memory: see pins.pyx
     cdef bint releases_gil  # all gradients are pinned, then
-    cdef bint is_tiled  # some job is
     cdef bint looked_away  # Python code may have run since gradients were looked at
     cdef tuple grads  # arrays over the gradients' memory, for as long as it is read
     cdef list grad_pins  # of each gradient's memory, as given last
@@ -202,6 +193,7 @@ cdef class Plan:
         self.ngroups = ngroups
         self.newest = <work_t **>zeros(self.ngroups, sizeof(work_t *))
         self.count = len(tensors)
+        self.todo.jobs, self.todo.njobs = self.jobs, self.count
         for i in range(self.count):
             self.tensors[i].views = self.views + MAX_SLOTS * i
             self.tensors[i].work = -1
@@ -243,6 +235,7 @@ cdef class Plan:
     cdef int take(self, tensor_t *tensor, given) except -1:
         """Check one tensor's arrays against each other, and keep views of them that no one else can change."""
         cdef Intake intake = Intake.__new__(Intake)
+        cdef array_t looked
         cdef ndarray array
         cdef int i, slot
         cdef tuple arrays = (*given.arrays, *(extra for extra in (given.average, given.copy) if extra is not None))
@@ -265,8 +258,9 @@ cdef class Plan:
         for i in range(len(arrays)):
             slot = i + (i > 0)  # grad's place, the second, stays free
             array = intake.array(0, i)
-            tensor.views[slot] = view_t(<char *>PyArray_DATA(array), PyArray_STRIDES(array), intake.few[i].storage)
-            tensor.straight |= <unsigned>PyArray_IS_C_CONTIGUOUS(array) << slot
+            point_at(&looked, array, intake.looked[i].stored)
+            tensor.views[slot] = as_view(&looked)
+            tensor.straight |= <unsigned>looked.straight << slot
             self.arrays.append(array)
             if slot != tensor.copy and isinstance(arrays[i], ndarray):
                 self.state_arrays.append(arrays[i])
@@ -325,11 +319,10 @@ cdef class Plan:
         return f"{self.states[i][slot - 2] if self.states[i] else f'state {slot - 2}'} of {self.labels[i]}"
 
     cdef int prepare_average(self, decay) except -1:
-        cdef size_t kernel
         cdef int is_float64
         for is_float64 in range(2):
-            kernel = load_kernel("cython", "update", AVERAGE.rule.__name__, COMPUTE_TYPES[is_float64])
-            self.average_kernels[is_float64] = <kernel_t>kernel
+            AVERAGE.load(is_float64, 0)
+            self.average_kernels[is_float64] = AVERAGE.kernels[is_float64][0]
         return self.convert_average(AVERAGE.prepare((decay,)), decay)
 
     cdef int convert_average(self, tuple scalars, decay) except -1:
@@ -514,10 +507,10 @@ cdef class Plan:
         cdef int device
         if self.of_torch:
             return 0
-        i = find_read_only(self.state_pointers, self.nwatched)
-        if i >= 0:
-            tensor, slot = self.state_places[i]
-            self.refuse_read_only(self.name(tensor, slot))
+        for i in range(self.nwatched):
+            if not cnp.PyArray_CHKFLAGS(<ndarray>self.state_pointers[i], NPY_ARRAY_WRITEABLE):
+                tensor, slot = self.state_places[i]
+                self.refuse_read_only(self.name(tensor, slot))
         for i in range(self.count):
             given = PyList_GET_ITEM(self.given, i)
             if i + 2 * LOOK_AHEAD < self.count:
@@ -529,13 +522,10 @@ cdef class Plan:
                 array = as_ndarray(<object>given, <str>PyList_GET_ITEM(self.labels, i), &stored, &device)
                 found = <PyObject *>array
             if not stands(<ndarray>found, &self.tensors[i], stored):
-                self.refuse_moved(i)
+                raise ValueError(f"{self.labels[i]} has been moved in memory; expected it where it was at first")
             if not cnp.PyArray_CHKFLAGS(<ndarray>found, NPY_ARRAY_WRITEABLE):
                 self.refuse_read_only(self.labels[i])
         return 0
-
-    cdef int refuse_moved(self, Py_ssize_t i) except -1:
-        raise ValueError(f"{self.labels[i]} has been moved in memory; expected it where it was at first")
 
     cdef int refuse_read_only(self, str name) except -1:
         raise TypeError(f"{name} is read-only; expected an array that can be written in place")
@@ -655,14 +645,9 @@ cdef class Plan:
         return 0
 
     cdef int refuse_shared(self, extent_t *written, extent_t *extent, ndarray grad, Py_ssize_t i) except -1:
-        cdef bint apart
         cdef ndarray view
         cdef array_t looked
-        if written.first < extent.first:
-            apart = stand_between(written, extent)
-        else:
-            apart = stand_between(extent, written)
-        if apart:
+        if stand_between(written, extent) if written.first < extent.first else stand_between(extent, written):
             return 0
         self.looked_away = True
         view = view_of(grad, self.tensors[i].stored, self.grad_names[i])  # other code may run while NumPy compares
@@ -721,18 +706,10 @@ cdef class Plan:
                 plan(tensor, &self.jobs[i], &self.works[tensor.work].task)
                 self.jobs[i].number = <uint32_t>i
         if self.changed:
-            self.count_units()
+            for i in range(self.count):
+                self.jobs[i].units = self.tensors[i].units if self.tensors[i].active else 0
+            number_units(&self.todo)
             self.changed = False
-        return 0
-
-    cdef int count_units(self) noexcept:
-        cdef Py_ssize_t i
-        self.elements, self.is_tiled = 0, False
-        for i in range(self.count):
-            self.jobs[i].units = self.tensors[i].units if self.tensors[i].active else 0
-            self.elements += self.tensors[i].count * self.tensors[i].slots * self.tensors[i].active
-            self.is_tiled |= self.jobs[i].layout != NULL
-        self.units = number_units(self.jobs, self.count)
         return 0
 
     cdef Py_ssize_t work_of(self, tensor_t *tensor, int64_t step) noexcept:
@@ -819,14 +796,8 @@ cdef class Plan:
         todo.summing[0], todo.summing[1] = self.summing[0], self.summing[1]
         self.expect_unchanged()
         threads = choose_threads(elements, wanted)
-        todo.scratch = <measure_scratch_t *>take_memory(threads * sizeof(measure_scratch_t))
-        if todo.scratch == NULL:
-            raise MemoryError
-        if self.releases_gil:
-            with nogil:
-                parallel_for(measure_units, &todo, units, 1, threads)
-        else:
-            parallel_for(measure_units, &todo, units, 1, threads)
+        todo.scratch = <measure_scratch_t *>checked(take_memory(threads * sizeof(measure_scratch_t)))
+        run_parallel(measure_units, &todo, units, 1, threads, self.releases_gil)
         leave_memory(todo.scratch)
         n = 0
         total = sum_t(0.0, 0)
@@ -928,12 +899,8 @@ cdef class Plan:
     # ---- Go
 
     cdef int run(self, int wanted) except -1:
-        cdef list_t todo = list_t(self.jobs, self.count, NULL)
-        cdef int threads = choose_threads(self.elements, wanted)
         self.expect_unchanged()
-        return run_list(
-            &todo, self.units, threads, self.is_tiled, self.releases_gil and self.elements >= RELEASE_GIL_FROM
-        )
+        return run_list(&self.todo, wanted, self.releases_gil and self.todo.elements >= RELEASE_GIL_FROM)
 
 
 cdef class Alone:
@@ -966,15 +933,6 @@ cdef double learning_rate_of(Update update, tuple hyperparameters) except? -1.0:
 
 cdef inline object lr_of_work(const work_t *work):
     return None if work == NULL or isnan(work.lr) else work.lr
-
-
-cdef Py_ssize_t find_read_only(PyObject **arrays, Py_ssize_t count) noexcept:
-    """Return the position of the first array that can't be written, or -1."""
-    cdef Py_ssize_t i
-    for i in range(count):
-        if not cnp.PyArray_CHKFLAGS(<ndarray>arrays[i], NPY_ARRAY_WRITEABLE):
-            return i
-    return -1
 
 
 cdef tuple names_of(given):

@@ -7,25 +7,20 @@ from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import NumberOnDevice
 from fastopt.engine.core.intake import STORAGE_NAMES
 
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free
 
-from fastopt.engine.call cimport checked, refuse_bfloat16_bits, releases_gil
+from fastopt.engine.call cimport checked, leave_memory, refuse_bfloat16_bits, releases_gil, take_memory
 from fastopt.engine.core.exchange cimport wrote_all_but
-from fastopt.engine.core.intake cimport HOST, Intake, array_t, expect_at
+from fastopt.engine.core.intake cimport HOST, Intake, array_t, as_view, expect_at
 from fastopt.engine.update.job cimport (
-    LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job,
-    thread_scratch_t, run_units, task_t, view_t,
+    LARGEST_CHUNK, describe, job_t, layout_t, list_t, number_units, plan_job, thread_scratch_t, run_units, task_t, view_t,
 )
-from fastopt.engine.threads.threads cimport choose_threads, parallel_for, threads_wanted
-from fastopt.engine.update.update cimport Update, Variants, convert_scalars, variant_of, scalars_t
+from fastopt.engine.threads.threads cimport choose_threads, run_parallel, threads_wanted
+from fastopt.engine.update.update cimport Update, Variants, convert_scalars, fill_task, variant_of, scalars_t
 
 cimport numpy as cnp
 
 cnp.import_array()
-
-cdef extern from "core/scratch_pool.h":
-    void *take_memory(size_t)
-    void leave_memory(void *)
 
 
 def run(Variants variants, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
@@ -54,9 +49,7 @@ cdef tuple without_none(tuple arrays, Py_ssize_t required, Py_ssize_t count):
     return arrays[:count]
 
 
-cdef int run_all(
-    Update update, tuple arrays, tuple tensors, tuple hyperparameters, backend, num_threads, stream
-) except -1:
+cdef int run_all(Update update, tuple arrays, tuple tensors, tuple hyperparameters, backend, num_threads, stream) except -1:
     """Update one tensor, or many: then ``tensors`` has the arrays of each."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef tuple scalars, one
@@ -64,8 +57,8 @@ cdef int run_all(
     trace = None
     try:
         scalars = update.prepare(hyperparameters)
-    except NumberOnDevice:
-        scalars, trace = traced(update, hyperparameters)
+    except NumberOnDevice:  # the device computes the coefficients that follow from it
+        scalars, trace = devices.dispatch("coefficients").trace(update, hyperparameters)
     wanted = threads_wanted(num_threads)
     intake.begin(update.arrays, update.grad, 1 if tensors is None else len(tensors))
     intake.keeps_views = backend is not None  # which Python may run meanwhile: the reference, or a compiler
@@ -76,11 +69,6 @@ cdef int run_all(
             intake.take(one)
     run_checked(update, intake, arrays, hyperparameters, scalars, trace, backend, wanted, stream)
     return 0
-
-
-cdef tuple traced(Update update, tuple hyperparameters):
-    """Coefficients where a number is on the device, and how the device computes those that follow from it."""
-    return devices.dispatch("coefficients").trace(update, hyperparameters)
 
 
 cdef int run_checked(
@@ -97,11 +85,11 @@ cdef int run_checked(
         update.prepare(hyperparameters)  # raises what names the number
     expect_at(HOST, update.arrays[0], backend, stream)
     if backend is None:
-        run_tensors(update, intake, scalars, &converted, wanted)
+        run_tensors(update, intake, variant_of(scalars), &converted, wanted)
     elif isinstance(backend, str) and backend == "reference":
         run_reference(update, intake, hyperparameters)
     else:
-        run_tensors(update.on(backend), intake, scalars, &converted, wanted)
+        run_tensors(update.on(backend), intake, variant_of(scalars), &converted, wanted)
     return wrote_all_but(given, update.grad, intake.narrays)
 
 
@@ -129,63 +117,50 @@ cdef int run_reference(Update update, Intake intake, tuple hyperparameters) exce
     return 0
 
 
-cdef int run_tensors(Update update, Intake intake, tuple scalars, scalars_t *converted, int wanted) except -1:
+cdef int run_tensors(Update update, Intake intake, int variant, const scalars_t *scalars, int wanted) except -1:
     """Plan the jobs, choose the kernel and the threads, and go."""
     cdef task_t task
-    cdef layout_t own_layout
-    cdef layout_t *spare = &own_layout
     cdef job_t own_job
-    cdef job_t *jobs = &own_job
-    cdef list_t todo
-    cdef Py_ssize_t elements = 0, planned = 0, units, tensor
-    cdef int is_float64 = intake.has_float64
-    cdef int threads, variant
-    cdef bint is_tiled = False
-    cdef array_t *param
-    describe(&task, <int>intake.narrays, update.grad, is_float64)
-    task.scalars = converted
+    cdef list_t todo = list_t(&own_job, intake.tensors, 0, 0, False, NULL)
+    cdef Py_ssize_t tensor
+    own_job.layout = NULL
+    fill_task(&task, update, variant, intake.has_float64)
+    task.scalars = scalars
+    if intake.tensors > 1:
+        todo.jobs = <job_t *>checked(calloc(intake.tensors, sizeof(job_t)))
     try:
-        if intake.tensors > 1:
-            jobs = <job_t *>checked(malloc(intake.tensors * sizeof(job_t)))
         for tensor in range(intake.tensors):
-            if spare == NULL:
-                spare = <layout_t *>checked(malloc(sizeof(layout_t)))
-            param = intake.array_of(tensor, 0)
-            plan_job(&jobs[tensor], &task, intake.views_of(tensor), param.ndim, param.dims, spare)
-            planned += 1
-            elements += jobs[tensor].count
-            if jobs[tensor].layout != NULL:  # the job has taken it
-                spare, is_tiled = NULL, True
-        variant = variant_of(scalars)
-        if update.kernels[is_float64][variant] == NULL:
-            update.load(is_float64, variant)
-        task.kernel = update.kernels[is_float64][variant]
-        task.codecs = update.codecs[is_float64]
-        todo = list_t(jobs, intake.tensors, NULL)
-        units = number_units(jobs, intake.tensors)
-        threads = choose_threads(elements * task.narrays, wanted)
+            plan_tensor(&todo.jobs[tensor], &task, intake, tensor)
+        number_units(&todo)
         intake.expect_unchanged()  # last: all above may have let other code run
-        run_list(&todo, units, threads, is_tiled, releases_gil(elements * task.narrays, intake.is_held))
+        run_list(&todo, wanted, releases_gil(todo.elements, intake.is_held))
     finally:
-        for tensor in range(planned):
-            if jobs[tensor].layout != &own_layout:
-                free(jobs[tensor].layout)
-        if spare != &own_layout:
-            free(spare)
-        if jobs != &own_job:
-            free(jobs)
+        for tensor in range(intake.tensors):
+            free(todo.jobs[tensor].layout)
+        if todo.jobs != &own_job:
+            free(todo.jobs)
     return 0
 
 
-cdef int run_list(list_t *todo, Py_ssize_t units, int threads, bint is_tiled, bint releases_gil) except -1:
+cdef int plan_tensor(job_t *job, const task_t *task, Intake intake, Py_ssize_t tensor) except -1:
+    """Plan the job of one of the intake's tensors."""
+    cdef array_t *arrays = intake.array_of(tensor, 0)
+    cdef view_t views[8]
+    cdef Py_ssize_t i
+    for i in range(intake.narrays):
+        views[i] = as_view(&arrays[i])
+    if not plan_job(job, task, views, arrays.ndim, arrays.dims):
+        raise MemoryError
+    return 0
+
+
+cdef int run_list(list_t *todo, int wanted, bint releases_gil) except -1:
     """Run a list of jobs, which is no longer looked at by Python."""
-    if is_tiled:
+    cdef int threads = choose_threads(todo.elements, wanted)
+    todo.scratch = NULL
+    if todo.is_tiled:
         todo.scratch = <thread_scratch_t *>checked(take_memory(threads * sizeof(thread_scratch_t)))
-    if releases_gil:
-        with nogil:
-            parallel_for(run_units, todo, units, LARGEST_CHUNK, threads)
-    else:
-        parallel_for(run_units, todo, units, LARGEST_CHUNK, threads)
+    run_parallel(run_units, todo, todo.units, LARGEST_CHUNK, threads, releases_gil)
     leave_memory(todo.scratch)
     return 0
 
@@ -217,26 +192,27 @@ cdef int run_on_device(
 cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
     """One tensor's job as the CUDA dispatch takes it (`fastopt.device.update.Job`); None if it has no elements."""
     cdef task_t task
-    cdef layout_t layout
     cdef job_t job
-    cdef view_t *views = intake.views_of(tensor)
-    cdef array_t *param = intake.array_of(tensor, 0)
+    cdef layout_t *layout
+    cdef array_t *arrays = intake.array_of(tensor, 0)
     cdef Py_ssize_t i, itemsize
-    cdef bint linear = True
-    Job = devices.dispatch("update").Job
+    cdef int axis
+    shape, strides = (), []
     describe(&task, <int>intake.narrays, update.grad, intake.has_float64)
-    plan_job(&job, &task, views, param.ndim, param.dims, &layout)
+    job.layout = NULL
+    plan_tensor(&job, &task, intake, tensor)
+    layout = job.layout
+    if layout != NULL:
+        shape = tuple([layout.axes[axis].extent for axis in range(layout.ndim)])
+        for i in range(intake.narrays):
+            itemsize = <Py_ssize_t>arrays[i].itemsize
+            strides.append(tuple([layout.axes[axis].strides[i] // itemsize for axis in range(layout.ndim)]))
+        free(layout)
     if job.count == 0:
         return None
-    storages = tuple([STORAGE_NAMES[views[i].storage] for i in range(intake.narrays)])
+    storages = tuple([STORAGE_NAMES[arrays[i].stored] for i in range(intake.narrays)])
     addresses = tuple([<size_t>job.data[i] for i in range(intake.narrays)])
-    if job.layout == NULL:
-        return Job(storages, addresses, job.count, None, None)
-    strides = []
-    for i in range(intake.narrays):
-        itemsize = <Py_ssize_t>intake.array_of(tensor, i).itemsize
-        linear &= layout.ndim == 1 and layout.axes[0].strides[i] == itemsize
-        strides.append(tuple([layout.axes[axis].strides[i] // itemsize for axis in range(layout.ndim)]))
-    if linear:
-        return Job(storages, addresses, job.count, None, None)
-    return Job(storages, addresses, job.count, tuple([layout.axes[axis].extent for axis in range(layout.ndim)]), tuple(strides))
+    is_linear = all([steps == (1,) for steps in strides])
+    return devices.dispatch("update").Job(
+        storages, addresses, job.count, *((None, None) if is_linear else (shape, tuple(strides)))
+    )

@@ -12,17 +12,13 @@ cdef extern from "update/sum_squares.h" nogil:
         double value
         int exponent
     enum measured:
-        GRADIENTS
-        PAIRS
-        DIRECTIONS
+        GRADIENTS, PAIRS, DIRECTIONS
     ctypedef struct measure_t:
         const view_t *views
         int ndim
         const npy_intp *shape
         unsigned straight
-        Py_ssize_t count
-        Py_ssize_t units
-        Py_ssize_t units_before
+        Py_ssize_t count, units, units_before
         const task_t *task
         double weight_decay
         sum_t *sums

@@ -3,19 +3,17 @@
 from cpython.object cimport PyObject
 from libc.float cimport DBL_MIN, FLT_MIN
 from libc.stdint cimport int64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdlib cimport calloc
 from libc.string cimport memcpy
 cimport numpy as cnp
-from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_NDIM, PyArray_STRIDES
+from numpy cimport ndarray, npy_intp, PyArray_DATA, PyArray_DIMS, PyArray_IS_C_CONTIGUOUS, PyArray_NDIM, PyArray_STRIDES
 
+from fastopt.engine.call cimport checked
 from fastopt.engine.update.job cimport (
-    BFLOAT16, describe, job_t, layout_bytes, layout_t, noise_t, plan_job, storage, storage_size, task_t, view_t,
+    BFLOAT16, job_t, noise_t, plan_job, storage, storage_size, task_t, view_t,
 )
 from fastopt.engine.update.sum_squares cimport sum_t
-from fastopt.engine.update.update cimport Update, scalars_t
-
-cdef extern from "numpy/arrayobject.h":
-    bint PyArray_IS_C_CONTIGUOUS(ndarray)
+from fastopt.engine.update.update cimport scalars_t
 
 cdef extern from *:
     """
@@ -81,10 +79,7 @@ cdef struct own_t:
 
 
 cdef inline void *zeros(size_t count, size_t size) except NULL:
-    cdef void *memory = calloc(count or 1, size)
-    if memory == NULL:
-        raise MemoryError
-    return memory
+    return checked(calloc(count or 1, size))
 
 
 cdef inline int number_places(tensor_t *tensor) except -1:
@@ -167,30 +162,9 @@ cdef inline bint shares(const tensor_t *tensor, int64_t step, const work_t *work
 
 cdef inline int plan(tensor_t *tensor, job_t *job, const task_t *task) except -1:
     """Cut one tensor's update into units."""
-    cdef layout_t layout
-    cdef layout_t *kept = job.layout
-    cdef size_t size
-    plan_job(job, task, tensor.views, tensor.ndim, tensor.shape, &layout)
-    if job.layout != NULL:
-        size = layout_bytes(&layout)
-        job.layout = <layout_t *>realloc(kept, size)
-        if job.layout == NULL:
-            free(kept)
-            raise MemoryError
-        memcpy(job.layout, &layout, size)
-    else:
-        free(kept)
-    tensor.units = job.units
-    tensor.planned = True
-    return 0
-
-
-cdef inline int fill_task(task_t *task, Update update, int variant, bint is_float64) except -1:
-    if update.kernels[is_float64][variant] == NULL:
-        update.load(is_float64, variant)
-    describe(task, <int>len(update.arrays), update.grad, is_float64)
-    task.kernel = update.kernels[is_float64][variant]
-    task.codecs = update.codecs[is_float64]
+    if not plan_job(job, task, tensor.views, tensor.ndim, tensor.shape):
+        raise MemoryError
+    tensor.units, tensor.planned = job.units, True
     return 0
 
 

@@ -1,4 +1,4 @@
-from fastopt.engine.update.job cimport codec_t, kernel_t
+from fastopt.engine.update.job cimport codec_t, describe, kernel_t, task_t
 
 cdef union scalars_t:
     float float32[32]
@@ -13,15 +13,9 @@ cdef struct rounding_t:
 
 
 cdef class Update:
-    cdef readonly object rule
-    cdef readonly object coefficients
-    cdef readonly object reference
-    cdef readonly str scale
-    cdef readonly str backend
-    cdef readonly tuple arrays
-    cdef readonly tuple scalars
-    cdef readonly tuple hyperparameters
-    cdef readonly object check
+    cdef readonly object rule, coefficients, reference, check
+    cdef readonly str scale, backend
+    cdef readonly tuple arrays, scalars, hyperparameters
     cdef dict siblings
     cdef int grad
     cdef rounding_t rounding
@@ -37,14 +31,10 @@ cdef class Variants:
     cdef readonly dict updates
     cdef readonly Update only
     cdef readonly object condition
-    cdef readonly tuple asked
-    cdef readonly tuple optional
-    cdef readonly tuple hyperparameters
-    cdef tuple checks
-    cdef tuple positions
-    cdef Py_ssize_t flag
+    cdef readonly tuple asked, optional, hyperparameters
+    cdef tuple checks, positions
     cdef list by_given
-    cdef Py_ssize_t required
+    cdef Py_ssize_t flag, required
 
     cdef Update choose(self, tuple arrays, tuple hyperparameters)
     cdef Update of_flag(self, value)
@@ -59,3 +49,12 @@ cdef Py_ssize_t round_scalars(
 cdef inline int variant_of(tuple scalars):
     """Which of the rule's variants these coefficients ask for: see fastopt/codegen/parse.py."""
     return (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
+
+
+cdef inline int fill_task(task_t *task, Update update, int variant, bint is_float64) except -1:
+    if update.kernels[is_float64][variant] == NULL:
+        update.load(is_float64, variant)
+    describe(task, <int>len(update.arrays), update.grad, is_float64)
+    task.kernel = update.kernels[is_float64][variant]
+    task.codecs = update.codecs[is_float64]
+    return 0
