@@ -17,8 +17,8 @@ cimport numpy as cnp
 from numpy cimport ndarray
 
 from fastopt.engine.core.intake cimport (
-    FLOAT64, HOST, array_t, as_ndarray, check_memory, elements_of, expect_at, forget, is_unchanged, look, new_like, pin_from, place,
-    refuse_changed, refuse_overlaps, same_places, same_shape, view_of,
+    FLOAT64, HOST, array_t, as_ndarray, check_memory, elements_of, expect_at, forget, is_unchanged, look, new_like, pin_from,
+    refuse_changed, refuse_elsewhere, refuse_overlaps, same_places, same_shape, view_of,
 )
 from fastopt.engine.threads.threads cimport RELEASE_GIL_FROM, threads_wanted
 
@@ -103,10 +103,9 @@ cdef class Call:
         cdef Py_ssize_t position = len(self.arrays)
         cdef int device
         self.arrays.append(as_ndarray(array, name, &self.stored[position], &device))
-        if device != self.device:
-            if position > 0:
-                raise ValueError(f"{name} is {place(device)}; expected it {place(self.device)}, where {self.names[0]} is")
-            self.device = device
+        if device != self.device and position > 0:
+            refuse_elsewhere(device, name, self.device, self.names[0])
+        self.device = device
         self.names.append(name)
         if not written:
             self.only_read |= <unsigned long long>1 << position

@@ -18,6 +18,7 @@ from libc.string cimport strcmp
 cimport numpy as cnp
 from numpy cimport ndarray, npy_intp
 
+from fastopt.engine.call cimport checked
 from fastopt.engine.core.exchange cimport wrote_all_but
 from fastopt.engine.core.intake cimport HOST, Intake, array_t
 from fastopt.engine.update.job cimport (
@@ -85,10 +86,8 @@ cdef list kept = []  # the strings that the rules point to
 
 cdef const char **strings(tuple names) except NULL:
     """The names as C strings, which stay for good."""
-    cdef const char **pointers = <const char **>PyMem_Calloc(len(names), sizeof(char *))
+    cdef const char **pointers = <const char **>checked(PyMem_Calloc(len(names), sizeof(char *)))
     cdef bytes text
-    if pointers == NULL:
-        raise MemoryError
     for i, name in enumerate(names):
         text = name.encode()
         kept.append(text)
@@ -115,9 +114,7 @@ cdef int describe_rules() except -1:
     global rules, nrules
     cdef size_t address
     cdef dict variants = variants_by_rule()
-    rules = <rule_t *>PyMem_Calloc(len(variants), sizeof(rule_t))
-    if rules == NULL:
-        raise MemoryError
+    rules = <rule_t *>checked(PyMem_Calloc(len(variants), sizeof(rule_t)))
     for served in variants.values():
         describe_rule(&rules[nrules], served[0].update)
         nrules += 1

@@ -58,7 +58,6 @@ cdef class Intake:
     cdef int begin(self, tuple names, int grad, Py_ssize_t tensors) except -1
     cdef int take(self, tuple arrays) except -1
     cdef int expect_unchanged(self) except -1
-    cdef int change_device(self, int device, str name) except -1
     cdef int refuse_overlaps(self) except -1
     cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1
     cdef int refuse_shared(self, Py_ssize_t a, Py_ssize_t b) except -1
@@ -73,6 +72,7 @@ cdef list pin_from(list arrays, Py_ssize_t first, bint is_held, list pins)
 cdef ndarray as_ndarray(object array, str name, storage *stored, int *device)
 cdef ndarray new_like(ndarray array, storage stored, str name)
 cdef str place(int device)
+cdef int refuse_elsewhere(int device, str name, int expected, str first) except -1
 cdef int expect_at(int device, str name, backend, stream) except -1
 cdef void point_at(array_t *looked, ndarray array, storage stored) noexcept
 cdef int look(array_t *looked, ndarray array, storage stored, str name) except -1

@@ -77,8 +77,9 @@ cdef class Intake:
         # All of the callers' own code (__dlpack__, say) runs here, before anything is looked at below.
         for i in range(self.narrays):
             self.arrays.append(as_ndarray(arrays[i], self.names[i], &stored[i], &device))
-            if device != self.device:
-                self.change_device(device, self.names[i])
+            if device != self.device and len(self.arrays) > 1:
+                refuse_elsewhere(device, self.names[i], self.device, self.names[0])
+            self.device = device
         if self.keeps_views or cnp.PyArray_SIZE(<ndarray>self.arrays[first]) * self.narrays >= RELEASE_GIL_FROM:
             self.is_held = True
         self.pins = pin_from(self.arrays, first, self.is_held, self.pins)
@@ -104,13 +105,6 @@ cdef class Intake:
         for i in range(0 if self.is_held else self.tensors * self.narrays):
             if not is_unchanged(<ndarray>PyList_GET_ITEM(self.arrays, i), &self.looked[i]):
                 refuse_changed(self.label_of(i))
-        return 0
-
-    cdef int change_device(self, int device, str name) except -1:
-        """Let the first array decide, and refuse another one that lies elsewhere."""
-        if len(self.arrays) > 1:
-            raise ValueError(f"{name} is {place(device)}; expected it {place(self.device)}, where {self.names[0]} is")
-        self.device = device
         return 0
 
     cdef int refuse_overlaps(self) except -1:
@@ -216,6 +210,10 @@ cdef str place(int device):
     return "in the host's memory" if device == HOST else f"on CUDA device {device}"
 
 
+cdef int refuse_elsewhere(int device, str name, int expected, str first) except -1:
+    raise ValueError(f"{name} is {place(device)}; expected it {place(expected)}, where {first} is")
+
+
 cdef int expect_at(int device, str name, backend, stream) except -1:
     """Raise unless a backend runs where an array is, and a stream is of there. Which ones the host has, is not asked."""
     if device != HOST:
@@ -299,26 +297,20 @@ cdef ndarray new_like(ndarray array, storage stored, str name):
 
 
 cdef inline int storage_of(ndarray array, str name) except -1:
-    cdef int number = cnp.PyArray_TYPE(array)
-    if cnp.PyArray_ISNOTSWAPPED(array):
-        if number == cnp.NPY_FLOAT:
-            return FLOAT32
-        if number == cnp.NPY_DOUBLE:
-            return FLOAT64
-        if number == cnp.NPY_FLOAT16:
-            return FLOAT16
-        if number == bfloat16_number:
-            return BFLOAT16
-    return other_storage_of(array, name)
+    cdef storage stored
+    return stored if is_plain(array, &stored) else other_storage_of(array, name)
 
 
 cdef int other_storage_of(ndarray array, str name) except -1:
     global bfloat16_number
+    cdef int number = cnp.PyArray_TYPE(array)
+    if cnp.PyArray_ISNOTSWAPPED(array) and number in (cnp.NPY_FLOAT16, bfloat16_number):
+        return FLOAT16 if number == cnp.NPY_FLOAT16 else BFLOAT16
     dtype = array.dtype
     if not dtype.isnative:
         raise TypeError(f"{name} has dtype {dtype.str}, of foreign byte order; expected {FLOATS} in native order")
     if dtype.name == "bfloat16" and dtype.itemsize == 2:
-        bfloat16_number = cnp.PyArray_TYPE(array)
+        bfloat16_number = number
         return BFLOAT16
     raise TypeError(f"{name} has dtype {dtype}; expected {FLOATS}")
 

@@ -180,20 +180,16 @@ def fill(spec, param, tuple hyperparameters, seed, offset, backend, num_threads,
         work = call.work(&scalars, len(values))
         devices.dispatch("random").fill(work, param, call.view(at_param), call.device, call.stream)
     elif call.is_reference:
-        fill_by_reference(call, values, hyperparameters)
+        from fastopt.reference import random as reference  # only here: importing fastopt should not take longer for it
+
+        refuse_bfloat16_bits(call.arrays)
+        formula = getattr(reference, call.kind.name)
+        drawn = formula(shape_of(&call.looked[0]), call.dtype(), call.seed, call.offset, *hyperparameters)
+        # The limits are the last two coefficients.
+        store_rounded(<ndarray>call.arrays[0], numpy.clip(drawn, *values[len(values) - 2 :]))
     else:
         call.run(&at_param, 1, -1, &scalars)
     wrote_all_but((param,), -1, 1)
-
-
-cdef int fill_by_reference(RandomCall call, tuple values, tuple hyperparameters) except -1:
-    """Compute by the plain formula, within the limits, which are the last two coefficients."""
-    from fastopt.reference import random as reference  # only here: importing fastopt should not take longer for it
-
-    refuse_bfloat16_bits(call.arrays)
-    formula = getattr(reference, call.kind.name)
-    drawn = formula(shape_of(&call.looked[0]), call.dtype(), call.seed, call.offset, *hyperparameters)
-    return store_rounded(<ndarray>call.arrays[0], numpy.clip(drawn, *values[len(values) - 2 :]))
 
 
 def drop(x, str name, out, double p, double scale, seed, offset, backend, num_threads, stream):
@@ -231,7 +227,11 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
         target = None if at_out == NONE else call.view(at_out)
         out = devices.dispatch("random").drop(work, x, name, call.view(at_x), out, target, call.device, call.stream)
     elif call.is_reference:
-        drop_by_reference(call, at_x, at_out, p, scale)
+        from fastopt.reference import random as reference
+
+        refuse_bfloat16_bits(call.arrays)
+        dropped = reference.dropout(call.arrays[at_x], p, scale, call.seed, call.offset)
+        store_rounded(<ndarray>call.arrays[at_out], dropped)
     elif is_copy:
         whole_numbers = f"u{cnp.PyArray_ITEMSIZE(<ndarray>call.arrays[at_x])}"
         call.arrays[at_out].view(whole_numbers)[...] = call.arrays[at_x].view(whole_numbers)
@@ -242,11 +242,3 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
     if given is not None:
         wrote_all_but((given,), -1, 1)
     return out
-
-
-cdef int drop_by_reference(RandomCall call, Py_ssize_t at_x, Py_ssize_t at_out, double p, double scale) except -1:
-    from fastopt.reference import random as reference
-
-    refuse_bfloat16_bits(call.arrays)
-    dropped = reference.dropout(call.arrays[at_x], p, scale, call.seed, call.offset)
-    return store_rounded(<ndarray>call.arrays[at_out], dropped)

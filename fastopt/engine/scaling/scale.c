@@ -70,19 +70,6 @@ static void plan_pass(matrix_pass_t *pass, const scaling_t *scaling)
     atomic_init(&pass->nonfinite, 0);
 }
 
-typedef struct {
-    ptrdiff_t row, rows, col, cols;
-} rectangle_t;
-
-static rectangle_t rectangle_of(const matrix_pass_t *pass, ptrdiff_t unit)
-{
-    rectangle_t at = {unit / pass->col_units * pass->unit_rows, pass->unit_rows,
-                      unit % pass->col_units * pass->unit_cols, pass->unit_cols};
-    at.rows = smaller(at.rows, pass->scaling->extents[pass->row] - at.row);
-    at.cols = smaller(at.cols, pass->scaling->extents[pass->col] - at.col);
-    return at;
-}
-
 /* What a kernel takes: x's part of a unit, in place or loaded into a block. */
 typedef struct {
     char *x;
@@ -97,22 +84,24 @@ static void run_unit(matrix_pass_t *pass, ptrdiff_t unit, tile_fn run, int writt
 {
     const scaling_t *scaling = pass->scaling;
     const matrix_t *target = scaling->out.data ? &scaling->out : &scaling->x;
-    rectangle_t at = rectangle_of(pass, unit);
+    ptrdiff_t row = unit / pass->col_units * pass->unit_rows, col = unit % pass->col_units * pass->unit_cols;
+    ptrdiff_t end_row = smaller(row + pass->unit_rows, scaling->extents[pass->row]);
+    ptrdiff_t end_col = smaller(col + pass->unit_cols, scaling->extents[pass->col]);
     _Alignas(CACHE_LINE) char block[BLOCK_BYTES];
     if (pass->in_place) {
-        tile_t tile = tile_at(pass, &scaling->x, at.row, at.rows, at.col, at.cols);
-        ptrdiff_t step = row_step(tile.row_stride, at.rows, at.cols, pass->itemsize);
-        run(pass, &(x_tile_t){tile.data, at.rows, at.cols, step, at.row, at.col});
+        tile_t tile = tile_at(pass, &scaling->x, row, end_row - row, col, end_col - col);
+        ptrdiff_t step = row_step(tile.row_stride, tile.rows, tile.cols, pass->itemsize);
+        run(pass, &(x_tile_t){tile.data, tile.rows, tile.cols, step, row, col});
         return;
     }
-    for (ptrdiff_t r = 0, rows; r < at.rows; r += rows) {
-        rows = smaller(at.rows - r, pass->max_rows);
-        for (ptrdiff_t c = 0, cols; c < at.cols; c += cols) {
-            cols = smaller(at.cols - c, pass->max_cols);
-            tile_t from = tile_at(pass, &scaling->x, at.row + r, rows, at.col + c, cols);
+    for (ptrdiff_t r = row, rows; r < end_row; r += rows) {
+        rows = smaller(end_row - r, pass->max_rows);
+        for (ptrdiff_t c = col, cols; c < end_col; c += cols) {
+            cols = smaller(end_col - c, pass->max_cols);
+            tile_t from = tile_at(pass, &scaling->x, r, rows, c, cols);
             scaling->codecs[scaling->x.storage].load(&from, block);
-            run(pass, &(x_tile_t){block, rows, cols, cols, at.row + r, at.col + c});
-            tile_t to = tile_at(pass, target, at.row + r, rows, at.col + c, cols);
+            run(pass, &(x_tile_t){block, rows, cols, cols, r, c});
+            tile_t to = tile_at(pass, target, r, rows, c, cols);
             if (written)
                 scaling->codecs[target->storage].store(&to, block);
         }

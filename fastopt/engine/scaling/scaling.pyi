@@ -8,16 +8,9 @@ def column_stats(
     x: Any, features: int | None, refuse: bool, backend: str | None, num_threads: int | None, stream: Any
 ) -> tuple[npt.NDArray[np.float64], ...]: ...
 def scale(
-    x: Any,
-    out: Any,
-    in_place: bool,
-    features: int,
-    scales_of: Callable[[type], Sequence[npt.NDArray[np.float64]]],
-    refuse: bool,
-    backend: str | None,
-    num_threads: int | None,
-    stream: Any,
-) -> npt.NDArray[Any]: ...
+    x: Any, out: Any, in_place: bool, features: int, scales_of: Callable[[type], Sequence[npt.NDArray[np.float64]]],
+    refuse: bool, backend: str | None, num_threads: int | None, stream: Any,
+) -> npt.NDArray[Any]: ...  # fmt: skip
 def readable(x: Any, features: int | None, num_threads: int | None, stream: Any) -> tuple[npt.NDArray[Any], Any]: ...
 def matrices(
     x: Any, out: Any, in_place: bool, features: int, out_features: int, num_threads: int | None, stream: Any

@@ -95,8 +95,7 @@ cdef class ScalingCall(Call):
         if cnp.PyArray_NDIM(self.x) != 2:
             raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected two axes: samples, features")
         if features is not None and cnp.PyArray_DIM(self.x, 1) != features:
-            got = cnp.PyArray_DIM(self.x, 1)
-            raise ValueError(f"x has {got} features; expected {features}, as many as were fitted")
+            raise ValueError(f"x has {cnp.PyArray_DIM(self.x, 1)} features; expected {features}, as many as were fitted")
         return 0
 
     cdef int check_out(self, Py_ssize_t at_out, features) except -1:
@@ -159,7 +158,11 @@ cdef class ScalingCall(Call):
 
     cdef int refuse_first(self) except -1:
         """Raise for the first x that is not finite, and say where it is."""
-        found = self.first_on_host() if self.device == HOST else self.first_on_device()
+        if self.device == HOST:
+            found = self.first_on_host()
+        else:
+            first_not_finite = devices.dispatch("scaling").first_not_finite
+            found = first_not_finite(self.given, self.view(0), self.dtype(), self.device, self.stream)
         if found is not None:
             sample, feature, value = found
             raise refusal(value, feature, sample)
@@ -175,10 +178,6 @@ cdef class ScalingCall(Call):
                 sample, feature = found[0].tolist()
                 return row + sample, feature, some[sample, feature]
         return None
-
-    cdef object first_on_device(self):
-        view = self.view(0)
-        return devices.dispatch("scaling").first_not_finite(self.given, view, self.dtype(), self.device, self.stream)
 
     cdef int scale_by_reference(self, list scales, str written) except -1:
         cdef ndarray target = self.x if self.out is None else self.out

@@ -16,13 +16,6 @@ static int is_outside(const layout_t *layout, int narrays, int a, int b)
     return a < b;
 }
 
-static void swap_axes(layout_t *layout, int a, int b)
-{
-    axis_t axis = layout->axes[a];
-    layout->axes[a] = layout->axes[b];
-    layout->axes[b] = axis;
-}
-
 /* Take the axes longer than one element, turned so that param's strides are not negative. */
 static void take_axes(job_t *job, layout_t *layout, int narrays, const view_t *views, int ndim, const ptrdiff_t *shape)
 {
@@ -46,8 +39,11 @@ static void take_axes(job_t *job, layout_t *layout, int narrays, const view_t *v
 static void order_axes(layout_t *layout, int narrays)
 {
     for (int axis = 1; axis < layout->ndim; axis++)
-        for (int k = axis; k > 0 && is_outside(layout, narrays, k, k - 1); k--)
-            swap_axes(layout, k, k - 1);
+        for (int k = axis; k > 0 && is_outside(layout, narrays, k, k - 1); k--) {
+            axis_t inner = layout->axes[k - 1];
+            layout->axes[k - 1] = layout->axes[k];
+            layout->axes[k] = inner;
+        }
 }
 
 /* Two neighbouring axes are one if in every array the outer one steps over the whole of the inner one. */
@@ -262,14 +258,6 @@ static void run_tiles(const job_t *job, thread_scratch_t *scratch, ptrdiff_t fir
     }
 }
 
-static void run_job(const job_t *job, thread_scratch_t *scratch, ptrdiff_t first, ptrdiff_t last)
-{
-    if (job->layout)
-        run_tiles(job, scratch, first, last);
-    else
-        run_pieces(job, first, last);
-}
-
 /* ---- Lists of jobs, whose units are numbered consecutively */
 
 void number_units(list_t *list)
@@ -305,9 +293,11 @@ void run_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
     const list_t *list = argument;
     for (ptrdiff_t j = job_of(list, first); first < last; j++) {
         const job_t *job = &list->jobs[j];
-        ptrdiff_t end = smaller(last, job->units_before + job->units);
-        if (first < end)
-            run_job(job, list->scratch + thread, first - job->units_before, end - job->units_before);
-        first = end > first ? end : first;
+        ptrdiff_t before = job->units_before, end = larger(first, smaller(last, before + job->units));
+        if (first < end && job->layout)
+            run_tiles(job, list->scratch + thread, first - before, end - before);
+        else if (first < end)
+            run_pieces(job, first - before, end - before);
+        first = end;
     }
 }

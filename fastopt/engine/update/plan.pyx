@@ -142,7 +142,6 @@ cdef class Plan:
     cdef list labels, grad_names, states
     cdef list given  # the parameters that are NumPy's, as the caller has them, or None
     cdef list state_arrays, state_places  # the other arrays as the caller has them; the tensor and the slot of each
-    cdef PyObject **state_pointers
     cdef Py_ssize_t nwatched  # how many of them each step looks at: none or all
     cdef list arrays  # views of all arrays, one tensor's after another's
     cdef list pins  # of their memory: see pins.pyx
@@ -201,9 +200,6 @@ cdef class Plan:
             elements += self.tensors[i].count * self.tensors[i].slots
         # A pin of a new gradient costs 35 ns (Xeon with AVX-512), as much as 200 array elements.
         self.releases_gil = of_torch or elements >= min(max(RELEASE_GIL_FROM, PINNED * self.count), HELD_BELOW)
-        self.state_pointers = <PyObject **>zeros(len(self.state_arrays), sizeof(PyObject *))
-        for i in range(len(self.state_arrays)):
-            self.state_pointers[i] = <PyObject *>self.state_arrays[i]
         self.refuse_overlaps()
         if average_decay is not None:
             self.prepare_average(average_decay)
@@ -222,7 +218,6 @@ cdef class Plan:
         free(self.jobs)
         free(self.works)
         free(self.newest)
-        free(self.state_pointers)
         free(self.owns)
         free(self.measures)
         free(self.sums)
@@ -508,7 +503,7 @@ cdef class Plan:
         if self.of_torch:
             return 0
         for i in range(self.nwatched):
-            if not cnp.PyArray_CHKFLAGS(<ndarray>self.state_pointers[i], NPY_ARRAY_WRITEABLE):
+            if not cnp.PyArray_CHKFLAGS(<ndarray>PyList_GET_ITEM(self.state_arrays, i), NPY_ARRAY_WRITEABLE):
                 tensor, slot = self.state_places[i]
                 self.refuse_read_only(self.name(tensor, slot))
         for i in range(self.count):

@@ -14,15 +14,9 @@ class Update:
     hyperparameters: tuple[str, ...]
     check: Hyperparameters
     def __init__(
-        self,
-        rule: Callable[..., Any],
-        coefficients: Callable[..., Any],
-        reference: Callable[..., None] | None = None,
-        *,
-        ranges: dict[str, Any] | None = None,
-        scale: str = "grad_scale",
-        backend: str = "cython",
-    ) -> None: ...
+        self, rule: Callable[..., Any], coefficients: Callable[..., Any], reference: Callable[..., None] | None = None,
+        *, ranges: dict[str, Any] | None = None, scale: str = "grad_scale", backend: str = "cython",
+    ) -> None: ...  # fmt: skip
     def prepare(self, hyperparameters: tuple[Any, ...]) -> tuple[float, ...]: ...
 
 class Variants:
@@ -33,9 +27,7 @@ class Variants:
     optional: tuple[str, ...]
     hyperparameters: tuple[str, ...]
     def __init__(
-        self,
-        updates: dict[Any, Update],
-        condition: str | Callable[..., bool] | None = None,
+        self, updates: dict[Any, Update], condition: str | Callable[..., bool] | None = None,
         optional: tuple[tuple[str, str], ...] = (),
-    ) -> None: ...
+    ) -> None: ...  # fmt: skip
     def update_for(self, values: dict[str, Any]) -> Update: ...
