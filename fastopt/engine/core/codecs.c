@@ -261,18 +261,19 @@ static void store_real_nontemporal(const tile_t *to, const void *block)
     for (ptrdiff_t r = 0; r < to->rows; r++)
         stream_row(to->data + r * to->row_stride, (const char *)block + r * row_bytes, row_bytes);
 }
+#define STORE_NONTEMPORAL store_real_nontemporal
 #else
 static inline void stream_store(char *to, const char *from, ptrdiff_t bytes)
 {
     memcpy(to, from, (size_t)(bytes - bytes % CACHE_LINE));
 }
-#define store_real_nontemporal NULL
+#define STORE_NONTEMPORAL NULL
 #endif
 
 /* In the order of enum storage. */
 static const codec_t codec_table[STORAGES] = {
-    [FLOAT32] = {load_float32, load_prefetched_float32, store_float32, COMPUTE_FLOAT64 ? NULL : store_real_nontemporal, NULL},
-    [FLOAT64] = {load_float64, load_prefetched_float64, store_float64, COMPUTE_FLOAT64 ? store_real_nontemporal : NULL, NULL},
+    [FLOAT32] = {load_float32, load_prefetched_float32, store_float32, COMPUTE_FLOAT64 ? NULL : STORE_NONTEMPORAL, NULL},
+    [FLOAT64] = {load_float64, load_prefetched_float64, store_float64, COMPUTE_FLOAT64 ? STORE_NONTEMPORAL : NULL, NULL},
     [FLOAT16] = {load_float16, load_prefetched_float16, store_float16, NULL, NULL},
     [BFLOAT16] = {load_bfloat16, load_prefetched_bfloat16, store_bfloat16, NULL, store_rounded_bfloat16},
 };

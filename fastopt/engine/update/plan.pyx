@@ -73,18 +73,12 @@ cdef extern from "core/tuning.h" nogil:
 class Tensor(NamedTuple):
     """One tensor of a plan."""
 
-    #: What messages call it.
-    label: str
-    #: The group whose hyperparameters it has.
-    group: int
-    #: The arrays of its rule in order, without grad: param, then state.
-    arrays: tuple[Any, ...]
-    #: What its rule calls the state, if that should be checked, and named in messages.
-    states: tuple[str, ...] = ()
-    #: Follows param as an exponential average, if given.
-    average: Any = None
-    #: Becomes param in another storage, if given.
-    copy: Any = None
+    label: str  # what messages call it
+    group: int  # whose hyperparameters it has
+    arrays: tuple[Any, ...]  # of its rule in order, without grad: param, then state
+    states: tuple[str, ...] = ()  # what its rule calls the state, if that should be checked, and named in messages
+    average: Any = None  # follows param as an exponential average, if given
+    copy: Any = None  # becomes param in another storage, if given
 
 
 class Layerwise(NamedTuple):
@@ -92,10 +86,8 @@ class Layerwise(NamedTuple):
 
     #: From the group's number, and two norms, to the factor: of param and of its gradient, or of the direction.
     trust: Callable[[int, float, float], float]
-    #: The coefficients that are multiplied by it.
-    scalars: tuple[str, ...]
-    #: True: the second norm is that of what the rule takes from param with a learning rate of 1.
-    directed: bool
+    scalars: tuple[str, ...]  # the coefficients that are multiplied by it
+    directed: bool  # the second norm is that of what the rule takes from param with a learning rate of 1
 
 
 cdef Update AVERAGE = specs.AVERAGE.only
