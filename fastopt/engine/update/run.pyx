@@ -31,7 +31,7 @@ def run(Variants variants, tuple arrays, tuple hyperparameters, backend, num_thr
     cdef Update update = variants.choose(arrays, hyperparameters)
     if len(arrays) > len(update.arrays):
         arrays = without_none(arrays, variants.required, len(update.arrays))
-    run_all(update, arrays, (arrays,), hyperparameters, backend, num_threads, stream)
+    run_all(update, arrays, None, hyperparameters, backend, num_threads, stream)
 
 
 def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads, stream=None):
@@ -50,7 +50,7 @@ cdef tuple without_none(tuple arrays, Py_ssize_t required, Py_ssize_t count):
 
 
 cdef int run_all(Update update, tuple arrays, tuple tensors, tuple hyperparameters, backend, num_threads, stream) except -1:
-    """Update tensors, whose arrays are ``arrays``, one tensor's after another's."""
+    """Update one tensor, or many: then ``tensors`` has the arrays of each."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef tuple scalars, one
     cdef int wanted
@@ -60,10 +60,13 @@ cdef int run_all(Update update, tuple arrays, tuple tensors, tuple hyperparamete
     except NumberOnDevice:  # the device computes the coefficients that follow from it
         scalars, trace = devices.dispatch("coefficients").trace(update, hyperparameters)
     wanted = threads_wanted(num_threads)
-    intake.begin(update.arrays, update.grad, len(tensors))
+    intake.begin(update.arrays, update.grad, 1 if tensors is None else len(tensors))
     intake.keeps_views = backend is not None  # which Python may run meanwhile: the reference, or a compiler
-    for one in tensors:
-        intake.take(one)
+    if tensors is None:
+        intake.take(arrays)
+    else:
+        for one in tensors:
+            intake.take(one)
     run_checked(update, intake, arrays, hyperparameters, scalars, trace, backend, wanted, stream)
     return 0
 
