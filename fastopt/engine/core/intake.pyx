@@ -297,20 +297,26 @@ cdef ndarray new_like(ndarray array, storage stored, str name):
 
 
 cdef inline int storage_of(ndarray array, str name) except -1:
-    cdef storage stored
-    return stored if is_plain(array, &stored) else other_storage_of(array, name)
+    cdef int number = cnp.PyArray_TYPE(array)
+    if cnp.PyArray_ISNOTSWAPPED(array):
+        if number == cnp.NPY_FLOAT:
+            return FLOAT32
+        if number == cnp.NPY_DOUBLE:
+            return FLOAT64
+        if number == cnp.NPY_FLOAT16:
+            return FLOAT16
+        if number == bfloat16_number:
+            return BFLOAT16
+    return other_storage_of(array, name)
 
 
 cdef int other_storage_of(ndarray array, str name) except -1:
     global bfloat16_number
-    cdef int number = cnp.PyArray_TYPE(array)
-    if cnp.PyArray_ISNOTSWAPPED(array) and number in (cnp.NPY_FLOAT16, bfloat16_number):
-        return FLOAT16 if number == cnp.NPY_FLOAT16 else BFLOAT16
     dtype = array.dtype
     if not dtype.isnative:
         raise TypeError(f"{name} has dtype {dtype.str}, of foreign byte order; expected {FLOATS} in native order")
     if dtype.name == "bfloat16" and dtype.itemsize == 2:
-        bfloat16_number = number
+        bfloat16_number = cnp.PyArray_TYPE(array)
         return BFLOAT16
     raise TypeError(f"{name} has dtype {dtype}; expected {FLOATS}")
 
