@@ -6,7 +6,7 @@ import operator
 import numpy
 
 from fastopt.reference import norm as norm_reference
-from fastopt.specs.norms import NORMS, TILE_KERNELS as KERNELS
+from fastopt.specs.norms import ARRAYS as SLOTS, NORMS, OPS, TILE_KERNELS as KERNELS
 from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import Hyperparameters, flag as checked_flag, whole
 from fastopt.engine.core.intake import STORAGE_NAMES
@@ -37,49 +37,24 @@ cdef extern from "threads/parallel_for.h" nogil:
 
 cdef extern from "norm/tile_kernel.h" nogil:
     enum:
-        X
-        DY
-        Y
-        RESIDUAL
-        OUT
-        DRESIDUAL
-        ARRAYS
-        PARAMETER_TERMS
-        NO_KERNEL
-        WITH_RELU
-        WITH_RESIDUAL
+        X, DY, Y, RESIDUAL, OUT, DRESIDUAL, ARRAYS
+        PARAMETER_TERMS, NO_KERNEL
+        WITH_RELU, WITH_RESIDUAL
     ctypedef void (*tile_kernel_t)(void **, const Py_ssize_t *) noexcept
 
 cdef extern from "norm/norm.h" nogil:
     enum:
-        FIRST_PASS
-        STATISTICS_PASSES
-        REDUCE_PARTIAL
-        REDUCERS
+        FIRST_PASS, STATISTICS_PASSES
+        REDUCE_PARTIAL, REDUCERS
     enum layout:
         ROWS
     enum op:
-        MOMENTS
-        FORWARD
-        INFERENCE
-        ADDITION
-        ADDITION_BACKWARD
-        BACKWARD
-        BACKWARD_INFERENCE
+        MOMENTS, FORWARD, INFERENCE, ADDITION, ADDITION_BACKWARD, BACKWARD, BACKWARD_INFERENCE
     ctypedef struct axes_t:
         int ndim
         Py_ssize_t count
     enum vector:
-        WEIGHTS
-        BIASES
-        MEANS
-        RSTDS
-        VARS
-        DWEIGHTS
-        DBIASES
-        RUNNING_MEANS
-        RUNNING_VARS
-        VECTORS
+        WEIGHTS, BIASES, MEANS, RSTDS, VARS, DWEIGHTS, DBIASES, RUNNING_MEANS, RUNNING_VARS, VECTORS
     ctypedef struct vector_t:
         char *data
         storage storage_of "storage"
@@ -168,13 +143,32 @@ cdef enum:
 REFERENCE_FORWARD = tuple([getattr(norm_reference, f"{norm}_norm_forward") for norm in NORMS])
 REFERENCE_BACKWARD = tuple([getattr(norm_reference, f"{norm}_norm_backward") for norm in NORMS])
 
+# The places of a call's arrays: those of x's shape by slot, then vectors.
+cdef enum:
+    WEIGHT = <int>ARRAYS + <int>WEIGHTS
+    BIAS = <int>ARRAYS + <int>BIASES
+    MEAN = <int>ARRAYS + <int>MEANS
+    RSTD = <int>ARRAYS + <int>RSTDS
+    VAR = <int>ARRAYS + <int>VARS
+    DWEIGHT = <int>ARRAYS + <int>DWEIGHTS
+    DBIAS = <int>ARRAYS + <int>DBIASES
+    RUNNING_MEAN = <int>ARRAYS + <int>RUNNING_MEANS
+    RUNNING_VAR = <int>ARRAYS + <int>RUNNING_VARS
+    PLACES = <int>ARRAYS + <int>VECTORS
+
+# What the CUDA dispatch calls them, and the passes.
+cdef tuple PLACE_NAMES = (
+    *SLOTS, "weight", "bias", "mean", "rstd", "var", "dweight", "dbias", "running_mean", "running_var",
+)
+cdef tuple PASS_NAMES = tuple([name.lower() for name in OPS])
+
 
 @cython.final
 @cython.no_gc
 cdef class NormCall(Call):
     """One call: its arrays as they are checked, and the plan that they become."""
 
-    cdef Py_ssize_t positions[7]  # of the arrays of x's shape, by slot
+    cdef Py_ssize_t positions[7 + 9]  # of the arrays, by place
     cdef int kind
     cdef object axis
     cdef object groups
@@ -193,15 +187,22 @@ cdef class NormCall(Call):
         leave_memory(self.scratch)
 
     cdef int look(self) except -1:
-        """Check every array by itself, work out x's axes and the shapes that follow, and compare those of its shape."""
-        cdef Py_ssize_t i
-        cdef int slot
+        """Check every array by itself, work out x's axes and the shapes that follow, and compare the others'."""
+        cdef Py_ssize_t i, position
+        cdef int place
+        cdef bint of_statistics
         self.hold(cnp.PyArray_SIZE(<ndarray>self.arrays[0]) * ARRAYS, self.backend is not None)
         for i in range(len(self.arrays)):
             self.check(i)
         self.look_at_axes()
-        for slot in range(ARRAYS):
-            self.expect_like_x(self.positions[slot])
+        for place in range(<int>ARRAYS):
+            position = self.positions[place]
+            if position != NONE and not same_shape(&self.looked[position], &self.looked[0]):
+                self.refuse_shape(position, shape_of(&self.looked[0]), f"{self.names[0]}'s")
+        for of_statistics in range(2):
+            for place in range(<int>ARRAYS, PLACES):
+                if self.positions[place] != NONE and self.is_of_statistics(place) == of_statistics:
+                    self.expect_values(place)
         return 0
 
     cdef int look_at_axes(self) except -1:
@@ -212,7 +213,7 @@ cdef class NormCall(Call):
             return 0
         if ndim < least:
             plural = "axis" if least == 1 else "axes"
-            raise ValueError(f"x has shape {self.x_shape()}; expected at least {least} {plural}")
+            raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected at least {least} {plural}")
         self.channel = axis_of(self.axis, ndim, least - 1)
         self.norm.groups = dims[self.channel]
         if self.kind == LAYER_KIND:
@@ -233,124 +234,164 @@ cdef class NormCall(Call):
         self.statistic_ndim += 1
         return 0
 
-    cdef int expect_like_x(self, Py_ssize_t position) except -1:
-        """Raise unless the array has x's shape, if it is given."""
-        if position != NONE and not same_shape(&self.looked[position], &self.looked[0]):
-            self.refuse_shape(position, self.x_shape(), f"{self.names[0]}'s")
-        return 0
+    cdef bint is_of_statistics(self, int place) noexcept:
+        """True if a vector has one value for each statistic, not for each channel: in inference, these are the same."""
+        return MEAN <= place <= VAR and self.norm.op_ != INFERENCE
 
-    cdef int expect_channels(self, Py_ssize_t position) except -1:
-        """Raise unless the array has one value for each channel."""
-        cdef int ndim = self.looked[0].ndim - self.channel if self.kind == LAYER_KIND else 1
-        if position != NONE and not has_dims(&self.looked[position], ndim, self.looked[0].dims + self.channel):
-            self.refuse_shape(position, self.channel_shape(), "one for each channel")
-        return 0
+    cdef const npy_intp *dims_of(self, int place, int *ndim) noexcept:
+        """The shape of a vector."""
+        if self.is_of_statistics(place):
+            ndim[0] = self.statistic_ndim
+            return self.statistic_dims
+        ndim[0] = self.looked[0].ndim - self.channel if self.kind == LAYER_KIND else 1
+        return self.looked[0].dims + self.channel
 
-    cdef int expect_statistics(self, Py_ssize_t position) except -1:
-        """Raise unless the array has one value for each statistic."""
-        if position != NONE and not has_dims(&self.looked[position], self.statistic_ndim, self.statistic_dims):
-            self.refuse_shape(position, self.statistic_shape(), "one for each statistic")
+    cdef tuple values_shape(self, int place):
+        cdef int axis, ndim
+        cdef const npy_intp *dims = self.dims_of(place, &ndim)
+        return tuple([dims[axis] for axis in range(ndim)])
+
+    cdef int expect_values(self, int place) except -1:
+        """Raise unless a vector has its shape."""
+        cdef int axis, ndim
+        cdef const npy_intp *dims = self.dims_of(place, &ndim)
+        cdef const array_t *array = &self.looked[self.positions[place]]
+        cdef bint fits = array.ndim == ndim
+        for axis in range(ndim if fits else 0):
+            fits &= array.dims[axis] == dims[axis]
+        if not fits:
+            which = "statistic" if self.is_of_statistics(place) else "channel"
+            self.refuse_shape(self.positions[place], self.values_shape(place), f"one for each {which}")
         return 0
 
     cdef int refuse_shape(self, Py_ssize_t position, tuple shape, str which) except -1:
         got = shape_of(&self.looked[position])
         raise ValueError(f"{self.names[position]} has shape {got}; expected {shape}, {which}")
 
-    cdef tuple x_shape(self):
-        return shape_of(&self.looked[0])
+    # ---- A pass
 
-    cdef tuple channel_shape(self):
-        return self.x_shape()[self.channel : None if self.kind == LAYER_KIND else self.channel + 1]
+    cdef tuple run_pass(self, tuple given, tuple names, tuple places, str reference, tuple others):
+        """Check all arrays, of which ``given`` may be None; run, and return them: the caller's own objects, or new ones.
 
-    cdef tuple statistic_shape(self):
-        return tuple([self.statistic_dims[axis] for axis in range(self.statistic_ndim)])
-
-    cdef tuple results(self, tuple given, const Py_ssize_t *positions):
-        """What the call returns: the caller's own objects where there are some, which are now written."""
-        cdef Py_ssize_t i
-        wrote_all_but(given, -1, 1)
+        ``others`` are the caller's objects, as far as a device needs them: those that are taken, but for ``given``.
+        """
+        cdef Py_ssize_t i, at
         cdef bint complete = True
         for i in range(len(given)):
-            complete &= given[i] is not None
+            self.positions[<Py_ssize_t>places[i]] = self.take_optional(given[i], names[i], True)
+        self.look()
+        if not self.norm.variant & WITH_RELU:
+            self.positions[<int>Y] = NONE
+        self.choose_backend()
+        if self.kind != ADDITION_KIND:
+            self.refuse_overlaps()
+        elif self.norm.op_ == ADDITION_BACKWARD and self.norm.variant == 0 and given[0] is None:
+            return others[:1]
+        else:
+            self.refuse_overlaps_but_in_place(self.positions[<int>OUT])
+        if self.device != HOST:
+            return self.run_on_device(given, places, others)
+        for i in range(len(given)):
+            if given[i] is None:
+                complete, at = False, places[i]
+                self.positions[at] = self.own_like(0, names[i]) if at < ARRAYS else self.own(self.new_values(at), names[i])
+        wrote_all_but(given, -1, 1)
+        if self.is_reference:
+            self.run_reference(reference, places)
+        else:
+            self.plan()
+            self.run()
         if complete:
             return given
-        return tuple([self.arrays[positions[i]] if given[i] is None else given[i] for i in range(len(given))])
+        return tuple([self.arrays[self.positions[<int>place]] if each is None else each for place, each in zip(places, given)])
+
+    cdef ndarray new_values(self, int place):
+        cdef int ndim
+        cdef npy_intp *dims = <npy_intp *>self.dims_of(place, &ndim)
+        return cnp.PyArray_EMPTY(ndim, dims, cnp.NPY_DOUBLE if self.has_float64 else cnp.NPY_FLOAT, 0)
+
+    cdef tuple run_on_device(self, tuple given, tuple places, tuple others):
+        """Hand a checked call to the CUDA dispatch: arrays by the names of their places, results with their shapes."""
+        cdef int place, axis
+        norms = devices.dispatch("norm")
+        views = {
+            PLACE_NAMES[place]: self.view(self.positions[place]) for place in range(PLACES) if self.positions[place] != NONE
+        }
+        labels = tuple([("outer", "channel", "space")[self.role_of(axis)] for axis in range(self.looked[0].ndim)])
+        results = [
+            norms.Result(PLACE_NAMES[place], array, None if place < <int>ARRAYS else self.values_shape(place))
+            for place, array in zip(places, given)
+        ]
+        running = [
+            largest_of(self.stored[self.positions[place]])
+            for place in (RUNNING_MEAN, RUNNING_VAR) if self.positions[place] != NONE
+        ]
+        return norms.run(
+            PASS_NAMES[<int>self.norm.op_], self.norm.variant, self.dtype(), labels,
+            norms.LAYER if self.kind == LAYER_KIND else self.norm.groups, views, others[0], others + given, results,
+            norms.Numbers(self.norm.eps, self.norm.momentum, self.norm.is_unbiased, *running), self.device, self.stream,
+        )
 
     # ---- The plan
 
-    cdef int plan(self, op direction) except -1:
-        """Fill in the plan, but for what the pass adds."""
+    cdef int plan(self) except -1:
+        """Fill in the plan."""
         cdef norm_t *norm = self.norm
         cdef Kernels kernels = norm_kernels(self.backend, FLOAT64 if self.has_float64 else FLOAT32)
         cdef int slot, which
-        norm.op_ = direction
         norm.compute = FLOAT64 if self.has_float64 else FLOAT32
         norm.codecs = kernels.codecs
         norm.is_ahead_of_time = kernels.is_ahead_of_time
-        for slot in range(ARRAYS):
+        for slot in range(<int>ARRAYS):
             norm.data[slot] = NULL
             if self.positions[slot] != NONE:
                 norm.data[slot] = self.looked[self.positions[slot]].data
                 norm.storage_of[slot] = self.stored[self.positions[slot]]
         norm.outer.count = norm.channels.count = norm.space.count = 1
         norm.outer.ndim = norm.channels.ndim = norm.space.ndim = 0
-        if self.kind == ADDITION_KIND:
-            self.add_axes_in_memory_order()
-            norm.per_group = 1
-            return 0
         self.add_axes()
         norm.per_group = norm.channels.count // norm.groups if norm.groups else 1
         # An array without elements may have any number of channels or samples.
         if norm.channels.count > MAX_STATISTICS or norm.outer.count > MAX_STATISTICS // max(norm.channels.count, 1):
-            raise MemoryError(f"x has shape {self.x_shape()}: too many statistics, or weights, for any memory")
+            raise MemoryError(f"x has shape {shape_of(&self.looked[0])}: too many statistics, or weights, for any memory")
         for which in range(<int>VECTORS):
-            norm.vectors[which].data = NULL
+            self.point(&norm.vectors[which], self.positions[<int>ARRAYS + which])
         return 0
+
+    cdef int role_of(self, int axis) noexcept:
+        """0 of an outer axis, 1 of channels, 2 of space."""
+        if self.kind == ADDITION_KIND:
+            return 2
+        if axis == self.channel or (self.kind == LAYER_KIND and axis > self.channel):
+            return 1
+        return 0 if self.kind == LAYER_KIND or (self.kind != BATCH_KIND and axis == 0) else 2
 
     cdef int add_axes(self) except -1:
-        cdef Py_ssize_t strides[7]
-        cdef int axis, slot
-        cdef axes_t *axes
-        cdef const array_t *x = &self.looked[0]
-        for axis in range(x.ndim):
-            for slot in range(ARRAYS):
-                strides[slot] = 0
-                if self.positions[slot] != NONE:
-                    strides[slot] = self.looked[self.positions[slot]].strides[axis]
-            if axis == self.channel or (self.kind == LAYER_KIND and axis > self.channel):
-                axes = &self.norm[0].channels
-            elif self.kind == LAYER_KIND or (self.kind != BATCH_KIND and axis == 0):
-                axes = &self.norm[0].outer
-            else:
-                axes = &self.norm[0].space
-            add_axis(self.norm, axes, x.dims[axis], strides)
-        return 0
-
-    cdef int add_axes_in_memory_order(self) except -1:
-        """All axes are space: those along which the first array's neighbours stand far apart are walked outside."""
+        """Those of an addition in the order of memory: along which x's neighbours stand far apart, is walked outside."""
+        cdef axes_t **axes = [&self.norm[0].outer, &self.norm[0].channels, &self.norm[0].space]
         cdef Py_ssize_t strides[7]
         cdef int order[64]
         cdef int axis, slot, k
         cdef const array_t *x = &self.looked[0]
         for axis in range(x.ndim):
             k = axis
-            while k > 0 and abs(x.strides[order[k - 1]]) < abs(x.strides[axis]):
+            while self.kind == ADDITION_KIND and k > 0 and abs(x.strides[order[k - 1]]) < abs(x.strides[axis]):
                 order[k] = order[k - 1]
                 k -= 1
             order[k] = axis
         for k in range(x.ndim):
-            for slot in range(ARRAYS):
+            for slot in range(<int>ARRAYS):
                 strides[slot] = 0
                 if self.positions[slot] != NONE:
                     strides[slot] = self.looked[self.positions[slot]].strides[order[k]]
-            add_axis(self.norm, &self.norm[0].space, x.dims[order[k]], strides)
+            add_axis(self.norm, axes[self.role_of(order[k])], x.dims[order[k]], strides)
         return 0
 
-    cdef void point(self, vector which, Py_ssize_t position) noexcept:
+    cdef void point(self, vector_t *place, Py_ssize_t position) noexcept:
         """Say where weights or statistics stand, if they are given."""
-        cdef vector_t *place = &self.norm.vectors[<int>which]
         cdef const array_t *array
         cdef int axis
+        place.data = NULL
         if position != NONE:
             array = &self.looked[position]
             place.data = array.data
@@ -396,41 +437,30 @@ cdef class NormCall(Call):
 
     # ---- The reference
 
-    cdef int run_reference(
-        self, function, dict arguments, const Py_ssize_t *written, Py_ssize_t count, dict hyperparameters
-    ) except -1:
+    cdef int run_reference(self, str name, tuple places) except -1:
         """Compute in float64 copies by the plain formula, then round what is written into the caller's arrays."""
         refuse_bfloat16_bits(self.arrays)
+        function = getattr(norm_reference, name)
         wanted = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
-        copies = {
-            name: None if position == NONE else self.arrays[position].astype("float64")
-            for name, position in arguments.items()
+        named = {
+            "axis": self.axis, "groups": self.groups, "eps": self.norm.eps, "momentum": self.norm.momentum,
+            "unbiased": bool(self.norm.is_unbiased), "residual": True if self.norm.variant & WITH_RESIDUAL else None,
+            "activation": "relu" if self.norm.variant & WITH_RELU else None,
         }
-        named = {name: value for name, value in {**hyperparameters, **copies}.items() if name in wanted}
+        named |= {each: array.astype("float64") for each, array in zip(self.names, self.arrays) if each in wanted}
         with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
-            results = function(**named)
-            results = results if count > 1 else (results,)
-            for i in range(count):
-                array = self.arrays[written[i]]
-                array[...] = results[i].astype(array.dtype)
-            for name in ("running_mean", "running_var"):
-                if arguments.get(name, NONE) != NONE and not self.only_read >> arguments[name] & 1:
-                    array = self.arrays[arguments[name]]
-                    largest = largest_of(self.stored[arguments[name]])
-                    values = copies[name]
+            results = function(**{each: named.get(each) for each in wanted})
+            for place, result in zip(places, results if len(places) > 1 else (results,)):
+                array = self.arrays[self.positions[<int>place]]
+                array[...] = result.astype(array.dtype)
+            for place in (RUNNING_MEAN, RUNNING_VAR):
+                position = self.positions[<int>place]
+                if position != NONE:
+                    array, values = self.arrays[position], named[PLACE_NAMES[place]]
+                    largest = largest_of(self.stored[<Py_ssize_t>position])
                     values[numpy.isfinite(values)] = values[numpy.isfinite(values)].clip(-largest, largest)
                     array[...] = values.astype(array.dtype)
         return 0
-
-
-cdef bint has_dims(const array_t *array, int ndim, const npy_intp *dims) noexcept:
-    cdef int axis
-    if array.ndim != ndim:
-        return False
-    for axis in range(ndim):
-        if array.dims[axis] != dims[axis]:
-            return False
-    return True
 
 
 cdef object as_int(str name, value):
@@ -478,28 +508,22 @@ cdef tuple outputs_of(out, tuple names):
     return tuple(out)
 
 
-cdef ndarray statistic(NormCall call, tuple shape):
-    cdef npy_intp dims[64]
-    cdef Py_ssize_t i
-    for i in range(len(shape)):
-        dims[i] = shape[i]
-    return cnp.PyArray_EMPTY(<int>len(shape), dims, cnp.NPY_DOUBLE if call.has_float64 else cnp.NPY_FLOAT, 0)
-
-
 # ---- The passes
 
 
-cdef NormCall start(int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
+cdef NormCall start(op direction, int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
     cdef NormCall call = NormCall.__new__(NormCall)
-    cdef int slot
+    cdef int place
     call.kind = kind
     call.axis = as_int("axis", axis)
     call.groups = whole("groups", groups, "a whole number, 1 or more") if kind == GROUP_KIND else 0
+    call.norm.op_ = direction
     call.norm.variant = variant_of(activation, residual)
     call.norm.eps = checked_eps.value(eps)
+    call.norm.momentum, call.norm.is_unbiased = 0, True
     call.begin(backend, num_threads, stream)
-    for slot in range(ARRAYS):
-        call.positions[slot] = NONE
+    for place in range(PLACES):
+        call.positions[place] = NONE
     return call
 
 
@@ -508,73 +532,26 @@ def forward(
     activation, backend, num_threads, stream=None,
 ):
     """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
-    cdef NormCall call = start(kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream)
-    cdef Py_ssize_t at_weight, at_bias, at_running_mean, at_running_var, at_mean, at_rstd
-    cdef double rate = checked_momentum.value(momentum)
-    cdef bint is_unbiased = flag("unbiased", unbiased)
-    cdef tuple given = outputs_of(out, ("y", "mean", "rstd"))
+    cdef NormCall call = start(
+        FORWARD, kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream
+    )
+    call.norm.momentum = checked_momentum.value(momentum)
+    call.norm.is_unbiased = flag("unbiased", unbiased)
+    cdef tuple names = ("y", "mean", "rstd"), given = outputs_of(out, names)
     if (running_mean is None) != (running_var is None):
         missing = "running_mean" if running_mean is None else "running_var"
         raise ValueError(f"{missing} is None; expected an array, as the other running statistic is given")
-    call.positions[X] = call.take(x, "x", False)
-    at_weight = call.take_optional(weight, "weight", False)
-    at_bias = call.take_optional(bias, "bias", False)
-    at_running_mean = call.take_optional(running_mean, "running_mean", True)
-    at_running_var = call.take_optional(running_var, "running_var", True)
-    call.positions[RESIDUAL] = call.take_optional(residual, "residual", False)
-    call.positions[OUT] = call.take_optional(given[0], "y", True)
-    at_mean = call.take_optional(given[1], "mean", True)
-    at_rstd = call.take_optional(given[2], "rstd", True)
-    call.look()
-    call.expect_channels(at_weight)
-    call.expect_channels(at_bias)
-    call.expect_channels(at_running_mean)
-    call.expect_channels(at_running_var)
-    call.expect_statistics(at_mean)
-    call.expect_statistics(at_rstd)
-    call.choose_backend()
-    call.refuse_overlaps()
-    if call.device != HOST:
-        return run_on_device(
-            call, "forward",
-            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_running_mean,
-             "running_var": at_running_var, "residual": call.positions[RESIDUAL], "out": call.positions[OUT],
-             "mean": at_mean, "rstd": at_rstd},
-            (x, weight, bias, running_mean, running_var, residual, *given),
-            tuple(zip(("out", "mean", "rstd"), given, (None, call.statistic_shape(), call.statistic_shape()))),
-            (running_mean, running_var), rate, is_unbiased,
-        )
-
-    if call.positions[OUT] == NONE:
-        call.positions[OUT] = call.own_like(0, "y")
-    if at_mean == NONE:
-        at_mean = call.own(statistic(call, call.statistic_shape()), "mean")
-    if at_rstd == NONE:
-        at_rstd = call.own(statistic(call, call.statistic_shape()), "rstd")
-    cdef Py_ssize_t[3] written = [call.positions[OUT], at_mean, at_rstd]
-    results = call.results(given, written)
-    if call.is_reference:
-        call.run_reference(
-            REFERENCE_FORWARD[kind],
-            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_running_mean,
-             "running_var": at_running_var, "residual": call.positions[RESIDUAL]},
-            written, 3,
-            {"momentum": rate, "eps": call.norm.eps, "axis": call.axis, "unbiased": bool(is_unbiased),
-             "activation": activation, "groups": call.groups},
-        )
-        return results
-
-    call.plan(FORWARD)
-    call.norm.momentum = rate
-    call.norm.is_unbiased = is_unbiased
-    call.point(WEIGHTS, at_weight)
-    call.point(BIASES, at_bias)
-    call.point(MEANS, at_mean)
-    call.point(RSTDS, at_rstd)
-    call.point(RUNNING_MEANS, at_running_mean)
-    call.point(RUNNING_VARS, at_running_var)
-    call.run()
-    if call.norm.values:
+    call.positions[<int>X] = call.take(x, "x", False)
+    call.positions[WEIGHT] = call.take_optional(weight, "weight", False)
+    call.positions[BIAS] = call.take_optional(bias, "bias", False)
+    call.positions[RUNNING_MEAN] = call.take_optional(running_mean, "running_mean", True)
+    call.positions[RUNNING_VAR] = call.take_optional(running_var, "running_var", True)
+    call.positions[<int>RESIDUAL] = call.take_optional(residual, "residual", False)
+    results = call.run_pass(
+        given, names, (OUT, MEAN, RSTD), REFERENCE_FORWARD[kind],
+        (x, weight, bias, running_mean, running_var, residual),
+    )
+    if not call.is_reference and (call.norm.values or call.device != HOST):
         wrote_all_but((running_mean, running_var), -1, 1)
     return results
 
@@ -584,50 +561,18 @@ def inference(
     stream=None,
 ):
     """Normalise by given statistics; return y."""
-    cdef NormCall call = start(BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream)
-    cdef Py_ssize_t at_weight, at_bias, at_mean, at_var
-    call.positions[X] = call.take(x, "x", False)
-    at_weight = call.take_optional(weight, "weight", False)
-    at_bias = call.take_optional(bias, "bias", False)
-    at_mean = call.take(running_mean, "running_mean", False)
-    at_var = call.take(running_var, "running_var", False)
-    call.positions[RESIDUAL] = call.take_optional(residual, "residual", False)
-    call.positions[OUT] = call.take_optional(out, "out", True)
-    call.look()
-    call.expect_channels(at_weight)
-    call.expect_channels(at_bias)
-    call.expect_channels(at_mean)
-    call.expect_channels(at_var)
-    call.choose_backend()
-    call.refuse_overlaps()
-    if call.device != HOST:
-        return run_on_device(
-            call, "inference",
-            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "mean": at_mean, "var": at_var,
-             "residual": call.positions[RESIDUAL], "out": call.positions[OUT]},
-            (x, weight, bias, running_mean, running_var, residual, out), (("out", out, None),), (), 0, True,
-        )[0]
-
-    if out is None:
-        call.positions[OUT] = call.own_like(0, "out")
-    results = call.results((out,), &call.positions[OUT])
-    if call.is_reference:
-        call.run_reference(
-            norm_reference.batch_norm_inference,
-            {"x": call.positions[X], "weight": at_weight, "bias": at_bias, "running_mean": at_mean,
-             "running_var": at_var, "residual": call.positions[RESIDUAL]},
-            &call.positions[OUT], 1,
-            {"eps": call.norm.eps, "axis": call.axis, "activation": activation},
-        )
-        return results[0]
-
-    call.plan(INFERENCE)
-    call.point(WEIGHTS, at_weight)
-    call.point(BIASES, at_bias)
-    call.point(MEANS, at_mean)
-    call.point(VARS, at_var)
-    call.run()
-    return results[0]
+    cdef NormCall call = start(
+        INFERENCE, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream
+    )
+    call.positions[<int>X] = call.take(x, "x", False)
+    call.positions[WEIGHT] = call.take_optional(weight, "weight", False)
+    call.positions[BIAS] = call.take_optional(bias, "bias", False)
+    call.positions[MEAN] = call.take(running_mean, "running_mean", False)
+    call.positions[VAR] = call.take(running_var, "running_var", False)
+    call.positions[<int>RESIDUAL] = call.take_optional(residual, "residual", False)
+    return call.run_pass(
+        (out,), ("out",), (OUT,), "batch_norm_inference", (x, weight, bias, running_mean, running_var, residual)
+    )[0]
 
 
 def backward(
@@ -635,9 +580,10 @@ def backward(
     stream=None,
 ):
     """Return dx, dweight and dbias, and dresidual if residual is True, where mean and rstd depend on x."""
+    cdef bint with_residual = flag("residual", residual)
     return run_backward(
-        kind, BACKWARD, dy, x, weight, (mean, rstd), ("mean", "rstd"), y, out, axis, groups, 0.0, activation, residual,
-        backend, num_threads, stream,
+        start(BACKWARD, kind, axis, groups, activation, with_residual, 0.0, backend, num_threads, stream),
+        dy, x, weight, mean, "mean", rstd, "rstd", y, out, REFERENCE_BACKWARD[kind],
     )
 
 
@@ -646,178 +592,67 @@ def backward_inference(
     stream=None,
 ):
     """As `backward`, where the statistics are constants."""
+    cdef bint with_residual = flag("residual", residual)
     return run_backward(
-        BATCH_KIND, BACKWARD_INFERENCE, dy, x, weight, (running_mean, running_var), ("running_mean", "running_var"), y,
-        out, axis, None, eps, activation, residual, backend, num_threads, stream,
+        start(BACKWARD_INFERENCE, BATCH_KIND, axis, None, activation, with_residual, eps, backend, num_threads, stream),
+        dy, x, weight, running_mean, "running_mean", running_var, "running_var", y, out, "batch_norm_backward_inference",
     )
 
 
 cdef tuple run_backward(
-    int kind, op direction, dy, x, weight, tuple statistics, tuple statistics_names, y, out, axis, groups, eps,
-    activation, residual, backend, num_threads, stream,
+    NormCall call, dy, x, weight, mean, str mean_name, spread, str spread_name, y, out, str reference
 ):
-    cdef bint with_residual = flag("residual", residual)
-    cdef NormCall call = start(kind, axis, groups, activation, with_residual, eps, backend, num_threads, stream)
-    cdef Py_ssize_t at_weight, at_first, at_second, at_dweight, at_dbias, at_y
-    cdef tuple names = ("dx", "dweight", "dbias", "dresidual") if with_residual else ("dx", "dweight", "dbias")
+    """Both, which differ in what is given beside the mean."""
+    cdef tuple names = ("dx", "dweight", "dbias"), places = (OUT, DWEIGHT, DBIAS)
+    if call.norm.variant & WITH_RESIDUAL:
+        names, places = ("dx", "dweight", "dbias", "dresidual"), (OUT, DWEIGHT, DBIAS, DRESIDUAL)
     cdef tuple given = outputs_of(out, names)
-    call.positions[X] = call.take(x, "x", False)
-    call.positions[DY] = call.take(dy, "dy", False)
-    at_weight = call.take_optional(weight, "weight", False)
-    at_first = call.take(statistics[0], statistics_names[0], False)
-    at_second = call.take(statistics[1], statistics_names[1], False)
-    at_y = call.take_optional(y, "y", False)
-    if activation is not None:
-        if y is None:
-            raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
-        call.positions[Y] = at_y
-    call.positions[OUT] = call.take_optional(given[0], "dx", True)
-    at_dweight = call.take_optional(given[1], "dweight", True)
-    at_dbias = call.take_optional(given[2], "dbias", True)
-    if with_residual:
-        call.positions[DRESIDUAL] = call.take_optional(given[3], "dresidual", True)
-    call.look()
-    call.expect_like_x(at_y)
-    call.expect_channels(at_weight)
-    call.expect_channels(at_dweight)
-    call.expect_channels(at_dbias)
-    call.expect_statistics(at_first)
-    call.expect_statistics(at_second)
-    call.choose_backend()
-    call.refuse_overlaps()
-    if call.device != HOST:
-        kinds = (None, call.channel_shape(), call.channel_shape(), None)
-        return run_on_device(
-            call, "backward" if direction == BACKWARD else "backward_inference",
-            {"x": call.positions[X], "dy": call.positions[DY], "weight": at_weight, "mean": at_first,
-             "rstd" if direction == BACKWARD else "var": at_second, "y": call.positions[Y], "out": call.positions[OUT],
-             "dweight": at_dweight, "dbias": at_dbias, "dresidual": call.positions[DRESIDUAL]},
-            (x, dy, weight, *statistics, y, *given),
-            tuple(zip(("out", *names[1:]), given, kinds)), (), 0, True,
-        )
+    call.positions[<int>X] = call.take(x, "x", False)
+    call.positions[<int>DY] = call.take(dy, "dy", False)
+    call.positions[WEIGHT] = call.take_optional(weight, "weight", False)
+    call.positions[MEAN] = call.take(mean, mean_name, False)
+    call.positions[RSTD if call.norm.op_ == BACKWARD else VAR] = call.take(spread, spread_name, False)
+    take_y(call, y)
+    return call.run_pass(given, names, places, reference, (x, dy, weight, mean, spread, y))
 
-    if call.positions[OUT] == NONE:
-        call.positions[OUT] = call.own_like(0, "dx")
-    if at_dweight == NONE:
-        at_dweight = call.own(statistic(call, call.channel_shape()), "dweight")
-    if at_dbias == NONE:
-        at_dbias = call.own(statistic(call, call.channel_shape()), "dbias")
-    if with_residual and call.positions[DRESIDUAL] == NONE:
-        call.positions[DRESIDUAL] = call.own_like(0, "dresidual")
-    cdef Py_ssize_t[4] written = [call.positions[OUT], at_dweight, at_dbias, call.positions[DRESIDUAL]]
-    results = call.results(given, written)
-    if call.is_reference:
-        call.run_reference(
-            REFERENCE_BACKWARD[kind] if direction == BACKWARD else norm_reference.batch_norm_backward_inference,
-            {"dy": call.positions[DY], "x": call.positions[X], "weight": at_weight, statistics_names[0]: at_first,
-             statistics_names[1]: at_second, "y": at_y},
-            written, len(given),
-            {"axis": call.axis, "groups": call.groups, "eps": call.norm.eps, "activation": activation, "residual": with_residual},
-        )
-        return results
 
-    call.plan(direction)
-    call.point(WEIGHTS, at_weight)
-    call.point(MEANS, at_first)
-    call.point(RSTDS if direction == BACKWARD else VARS, at_second)
-    call.point(DWEIGHTS, at_dweight)
-    call.point(DBIASES, at_dbias)
-    call.run()
-    return results
+cdef int take_y(NormCall call, y) except -1:
+    call.positions[<int>Y] = call.take_optional(y, "y", False)
+    if y is None and call.norm.variant & WITH_RELU:
+        raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
+    return 0
 
 
 def add(x, residual, out, activation, backend, num_threads, stream=None):
     """Return x + residual, after the activation."""
-    cdef NormCall call = start(ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
-    call.positions[X] = call.take(x, "x", False)
-    call.positions[RESIDUAL] = call.take(residual, "residual", False)
-    return run_addition(
-        call, ADDITION, (x, residual, out), {"x": call.positions[X], "residual": call.positions[RESIDUAL]},
-        norm_reference.residual_add, activation,
-    )
+    cdef NormCall call = start(ADDITION, ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
+    call.positions[<int>X] = call.take(x, "x", False)
+    call.positions[<int>RESIDUAL] = call.take(residual, "residual", False)
+    return call.run_pass((out,), ("out",), (OUT,), "residual_add", (x, residual))[0]
 
 
 def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
     """Return what of dy the activation passed on."""
-    cdef NormCall call = start(ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream)
-    cdef Py_ssize_t at_y
-    call.positions[DY] = call.take(dy, "dy", False)
-    at_y = call.take_optional(y, "y", False)
-    if activation is not None:
-        if y is None:
-            raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
-        call.positions[Y] = at_y
-    return run_addition(
-        call, ADDITION_BACKWARD, (dy, y, out), {"dy": call.positions[DY], "y": at_y},
-        norm_reference.residual_add_backward, activation,
+    cdef NormCall call = start(
+        ADDITION_BACKWARD, ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream
     )
-
-
-cdef object run_addition(NormCall call, op direction, tuple given, dict positions, reference, activation):
-    """Check the arrays that a call has taken, and out, which may be one of them; run it, and return out."""
-    cdef object out = given[2]
-    call.positions[OUT] = call.take_optional(out, "out", True)
-    call.look()
-    for position in positions.values():
-        call.expect_like_x(position)
-    call.choose_backend()
-    if direction == ADDITION_BACKWARD and call.norm.variant == 0 and out is None:
-        return given[0]
-    call.refuse_overlaps_but_in_place(call.positions[OUT])
-    if call.device != HOST:
-        return run_on_device(
-            call, "addition" if direction == ADDITION else "addition_backward",
-            {**positions, "y": call.positions[Y], "out": call.positions[OUT]}, given, (("out", out, None),), (), 0, True,
-        )[0]
-    if out is None:
-        call.positions[OUT] = call.own_like(0, "out")
-    results = call.results((out,), &call.positions[OUT])
-    if call.is_reference:
-        call.run_reference(reference, positions, &call.positions[OUT], 1, {"activation": activation})
-        return results[0]
-    call.plan(direction)
-    call.run()
-    return results[0]
-
-
-cdef tuple run_on_device(
-    NormCall call, str direction, dict positions, tuple given, tuple results, tuple updated, double rate, bint is_unbiased
-):
-    """Hand a checked call to the CUDA dispatch: arrays by their roles, results with names and shapes."""
-    cdef Py_ssize_t position, axis
-    cdef list labels = []
-    norms = devices.dispatch("norm")
-    views = {role: call.view(position) for role, position in positions.items() if position != NONE}
-    for axis in range(call.looked[0].ndim):
-        if call.kind == ADDITION_KIND:
-            labels.append("space")
-        elif axis == call.channel or (call.kind == LAYER_KIND and axis > call.channel):
-            labels.append("channel")
-        else:
-            labels.append("outer" if call.kind == LAYER_KIND or (call.kind != BATCH_KIND and axis == 0) else "space")
-    running = [largest_of(call.stored[positions[role]]) for role in ("running_mean", "running_var") if role in views]
-    returned = norms.run(
-        direction, call.norm.variant, call.dtype(), tuple(labels),
-        norms.LAYER if call.kind == LAYER_KIND else call.norm.groups, views, given[0], given,
-        [norms.Result(*result) for result in results], norms.Numbers(call.norm.eps, rate, is_unbiased, *running),
-        call.device, call.stream,
-    )
-    wrote_all_but(updated, -1, 1)
-    return returned
+    call.positions[<int>DY] = call.take(dy, "dy", False)
+    take_y(call, y)
+    return call.run_pass((out,), ("out",), (OUT,), "residual_add_backward", (dy, y))[0]
 
 
 def moments(x, axis, backend, num_threads):
     """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
-    cdef NormCall call = start(BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
+    cdef NormCall call = start(MOMENTS, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
     cdef Py_ssize_t channel, values
-    call.positions[X] = call.take(x, "x", False)
+    call.positions[<int>X] = call.take(x, "x", False)
     if call.device != HOST:
         raise BackendUnavailable(f"x is {place(call.device)}; this version of fastopt has moments of host arrays only")
     call.look()
     call.choose_backend()
     if call.is_reference:
         raise ValueError("backend is 'reference'; expected None, 'cython' or 'numba' for moments")
-    call.plan(MOMENTS)
+    call.plan()
     call.run()
     values = call.norm.space.count
     mean = numpy.array([call.norm.mean[channel] for channel in range(call.norm.channels.count)])
