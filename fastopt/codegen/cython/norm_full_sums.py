@@ -7,8 +7,6 @@ the lanes of columns, the engine adds up with the instructions that every proces
 
 from __future__ import annotations
 
-import textwrap
-
 from fastopt.specs.norms import (
     AHEAD,
     ARRAYS,
@@ -41,35 +39,28 @@ def full_sums(loop: Loop) -> str:
 
 
 class _FullSums(Sums):
+    def __init__(self, loop: Loop):
+        super().__init__(loop)
+        self.wide = "wide_" * loop.kernel.wide  # part of the name of a function of float64 terms
+        self.lanes_of_row = [f"{name}_lanes_" for name in loop.function.scalars]  # its parameters, for every lane
+        self.sums_of_row = ", ".join((*self.lanes_of_row, "a_", "b_"))  # what the loop over its groups takes last
+
     def columns_by_themselves(self) -> str:
         """Groups of rows in every lane, and then the lanes are added up."""
         lines = [f"if sizes[{TILE_ROWS}] <= {GROUP * LANES}:", *_indented(self.one_tile())]
         lines += [f"elif sizes[{TILE_ROWS}] <= {2 * GROUP * LANES}:", *_indented(self.two_tiles())]
         lines += ["else:", *_indented(self.many_tiles())]
-        lines += [f"for i_ in range(sizes[{TILE_COLUMNS}]):"]
-        lines += [
-            f"    (<sums_t>arrays[{SUM + i}])[i_ * sizes[{SUM_STEP}]] = {each}[i_]"
-            for i, each in enumerate(("first_", "second_"))
-        ]
-        declared = [f"{self.real} *a_ = <{self.real} *>arrays[{WORK}]", f"{self.real} *b_ = a_ + {2 * LANES * STRIPE}"]
+        lines += [f"for i_ in range(sizes[{TILE_COLUMNS}]):", *_indented(_stored("i_", "first_[i_]", "second_[i_]"))]
+        declared = ["Py_ssize_t i_, rows_, r = 0"]
+        declared += [f"{self.real} *a_ = <{self.real} *>arrays[{WORK}]", f"{self.real} *b_ = a_ + {2 * LANES * STRIPE}"]
         declared += [f"double *c_ = <double *>(b_ + {2 * LANES * STRIPE})", f"double *d_ = c_ + {LANES * STRIPE}"]
         declared += [f"double {sums}[{STRIPE}]" for sums in ("first_", "second_")]
-        return (
-            f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, rows_, r = 0\n"
-            f"{''.join(f'    cdef {each}{chr(10)}' for each in declared)}"
-            f"{textwrap.indent(chr(10).join(lines), ' ' * 4)}"
-        )
+        return self.kernel_of(declared, lines)
 
     # Lanes are float64: to clear them, to add to them and to read them again takes as long as all else if rows are few,
     # and they do not stay in the first cache while tiles of two arrays pass through it. Of one or two tiles, terms
     # can wait in their own type (forward, 32x1000: 30 -> 22 us, 100x128: 6.7 -> 5.6; backward, 32x1000: 31 -> 20,
     # 256x64: 6.5 -> 6.0). Those of rows that are missing are 0; of columns that are, anything.
-
-    @property
-    def wide(self) -> str:
-        """What is part of the name of a function of float64 terms."""
-        return "wide_" if self.loop.kernel.wide else ""
 
     def one_tile(self) -> list[str]:
         """The tile's terms are the lanes."""
@@ -113,14 +104,13 @@ class _FullSums(Sums):
 
     def rows_by_themselves(self) -> str:
         """Rows that stand in line, one after the other."""
-        arrays = [f"{name}_" for name in self.loop.read]
-        started = [f"{name}_ = <{pointer(name)}>arrays[{slot}] + r_ * sizes[{STEP + slot}]"
-                   for name, slot in ((name, ARRAYS.index(name)) for name in self.loop.read)]  # fmt: skip
+        arrays, slots = [f"{name}_" for name in self.loop.read], [(name, ARRAYS.index(name)) for name in self.loop.read]
+        started = [f"{name}_ = <{pointer(name)}>arrays[{i}] + r_ * sizes[{STEP + i}]" for name, i in slots]
         given = f"{WHOLE_GROUPS}, {self.given_ahead}{', '.join(_by_lanes(arrays, '0'))}, {self.sums_of_row}"
         groups = [f"{self.lender}_line({given})"]
         each_row = [*started, *self.row(groups, [f"{array} + whole_" for array in arrays])]
         declared = [f"{pointer(name)} {name}_" for name in self.loop.read]
-        return self.kernel_of(declared, [f"for r_ in range(sizes[{TILE_ROWS}]):", *_indented(each_row)])
+        return self.kernel_of_row(declared, [f"for r_ in range(sizes[{TILE_ROWS}]):", *_indented(each_row)])
 
     def scattered_row(self) -> str:
         """One row, of whose pieces tables tell where they stand; the last of them is what is left over."""
@@ -131,29 +121,19 @@ class _FullSums(Sums):
         groups += [f"    {self.lender}_scattered_prefetch({WHOLE_GROUPS}, {self.given_ahead}{given})", "else:"]
         groups += [f"    {self.lender}_scattered({WHOLE_GROUPS}, {given})"]
         row = self.row(groups, [f"{array}[whole_ // {LANES}]" for array in arrays])
-        return self.kernel_of([f"tables_t {name}_" for name in self.loop.read], ["r_ = 0", *started, *row])
+        return self.kernel_of_row([f"tables_t {name}_" for name in self.loop.read], ["r_ = 0", *started, *row])
 
-    def kernel_of(self, declared: list[str], lines: list[str]) -> str:
-        """A kernel of such lines."""
+    def kernel_of_row(self, declared: list[str], lines: list[str]) -> str:
+        """A kernel of such lines, with what a row needs."""
+        sizes = [f"Py_ssize_t i_, r_, rest_ = sizes[{TILE_COLUMNS}] % {GROUP * LANES}"]
+        sizes += [f"Py_ssize_t whole_ = sizes[{TILE_COLUMNS}] - rest_"]
         declared += [f"{self.real} {lanes}[{LANES}]" for lanes in self.lanes_of_row]
         declared += [f"double {sums}[{LANES}]" for sums in ("a_", "b_")]
-        return (
-            f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n"
-            f"    cdef Py_ssize_t i_, r_, rest_ = sizes[{TILE_COLUMNS}] % {GROUP * LANES}\n"
-            f"    cdef Py_ssize_t whole_ = sizes[{TILE_COLUMNS}] - rest_\n"
-            f"{''.join(f'    cdef {each}{chr(10)}' for each in declared)}"
-            f"{textwrap.indent(chr(10).join(lines), ' ' * 4)}"
-        )
+        return self.kernel_of(sizes + declared, lines)
 
-    @property
-    def lanes_of_row(self) -> list[str]:
-        """A row's parameters, for every lane."""
-        return [f"{name}_lanes_" for name in self.loop.function.scalars]
-
-    @property
-    def sums_of_row(self) -> str:
-        """What the loop over its groups takes last."""
-        return ", ".join((*self.lanes_of_row, "a_", "b_"))
+    def kernel_of(self, declared: list[str], lines: list[str]) -> str:
+        body = "\n".join(_indented([*(f"cdef {each}" for each in declared), *lines]))
+        return f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n{body}"
 
     def row(self, groups: list[str], rests: list[str]) -> list[str]:
         """Row r_: whole groups, and what is left over of each array; the first lanes have one more of that."""
@@ -172,9 +152,8 @@ class _FullSums(Sums):
             "if rest_:",
             left_over(f"rest_ // {LANES} + 1", rest, "0"),
             left_over(f"rest_ // {LANES}", f"{LANES} - {rest}", rest),
-            *(f"(<sums_t>arrays[{SUM + i}])[r_ * sizes[{SUM_STEP}]] = sum_of_lanes({lanes}, 1)"
-              for i, lanes in enumerate(("a_", "b_"))),
-        ]  # fmt: skip
+            *_stored("r_", "sum_of_lanes(a_, 1)", "sum_of_lanes(b_, 1)"),
+        ]
 
 
 # ---- Lines of all of them
@@ -182,6 +161,11 @@ class _FullSums(Sums):
 
 def _indented(lines: list[str]) -> list[str]:
     return [f"    {line}" for line in lines]
+
+
+def _stored(index: str, *sums: str) -> list[str]:
+    """Write the sums of a row or a column."""
+    return [f"(<sums_t>arrays[{SUM + i}])[{index} * sizes[{SUM_STEP}]] = {each}" for i, each in enumerate(sums)]
 
 
 def _by_lanes(arrays: list[str], lane: str) -> list[str]:

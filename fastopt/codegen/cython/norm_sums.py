@@ -7,7 +7,6 @@ they keep close by, and so in which memory is read when.
 from __future__ import annotations
 
 import textwrap
-from dataclasses import dataclass
 
 from fastopt.specs.norms import AHEAD, ARRAYS, ROW, STEP, STRIPE, SUM, SUM_STEP, TILE_COLUMNS, TILE_ROWS
 from fastopt.specs.sums import GROUP, LANES
@@ -38,74 +37,35 @@ def sums(loop: Loop) -> str:
     return Sums(loop).kernel()
 
 
-@dataclass(frozen=True)
 class Sums:
     """The loops of one kernel, and what they have in common."""
 
-    loop: Loop
-
-    @property
-    def name(self) -> str:
-        """What the kernel is called, and its loops begin with."""
-        return self.loop.name
-
-    @property
-    def lender(self) -> str:
-        """The kernel whose loops are run."""
-        return f"{self.loop.kernel.loops}_kernel{self.loop.variant}" if self.loop.kernel.loops else self.name
-
-    @property
-    def several(self) -> bool:
-        """Several arrays are read."""
-        return len(self.loop.function.arrays) > 1
-
-    @property
-    def real(self) -> str:
-        """The terms' type."""
-        return "double" if self.loop.kernel.wide else "real"
-
-    @property
-    def pointer(self) -> str:
-        """The type of a pointer to them, or to parameters."""
-        return "sums_t" if self.loop.kernel.wide else "run_t"
-
-    @property
-    def taken(self) -> str:
-        """What each loop takes: arrays and parameters."""
-        return ", ".join(arguments(self.loop, self.loop.read, self.pointer))
-
-    @property
-    def prefetched(self) -> tuple[str, ...]:
-        """The arrays that loops prefetch; samples with weights come sooner without it.
-
-        (Layer norm backward, 8192x1024: 3.7 ms, not 4.0.)
-        """
-        return () if "weight" in self.loop.read else self.loop.read
-
-    @property
-    def taken_ahead(self) -> str:
-        """What loops that prefetch take first: how many elements ahead."""
-        return "".join(f"Py_ssize_t {name}_ahead_, " for name in self.prefetched)
-
-    @property
-    def given_ahead(self) -> str:
-        """What a kernel gives them."""
-        return "".join(f"sizes[{AHEAD + ARRAYS.index(name)}], " for name in self.prefetched)
-
-    @property
-    def called(self) -> str:
-        """What a kernel gives a loop, from row r on: arrays and parameters."""
-        return ", ".join(values(self.loop, self.loop.read, self.pointer))
-
-    @property
-    def in_turn_too(self) -> bool:
-        """Rows that belong to lanes in turn may be read in turn."""
-        return self.loop.kernel.in_turn and self.several
-
-    @property
-    def by_row(self) -> list[str]:
-        """The parameters that rows have."""
-        return [name for name, along in self.loop.parameters if along == ROW]
+    def __init__(self, loop: Loop):
+        self.loop = loop
+        self.name = loop.name  # of the kernel; its loops begin with it
+        #: The kernel whose loops are run.
+        self.lender = f"{loop.kernel.loops}_kernel{loop.variant}" if loop.kernel.loops else loop.name
+        self.several = len(loop.function.arrays) > 1  # arrays are read
+        #: Rows that belong to lanes in turn may be read in turn.
+        self.in_turn_too = loop.kernel.in_turn and self.several
+        #: The terms' type, and that of a pointer to them, or to parameters.
+        self.real, self.pointer = ("double", "sums_t") if loop.kernel.wide else ("real", "run_t")
+        #: What each loop takes, and a kernel gives it from row r on: arrays and parameters.
+        self.taken = ", ".join(arguments(loop, loop.read, self.pointer))
+        self.called = ", ".join(values(loop, loop.read, self.pointer))
+        #: The arrays that loops prefetch; samples with weights come sooner without it (layer norm backward, 8192x1024:
+        #: 3.7 ms, not 4.0).
+        self.prefetched = () if "weight" in loop.read else loop.read
+        #: What loops that prefetch take first, how many elements ahead; what a kernel gives them, and other loops do.
+        self.taken_ahead = "".join(f"Py_ssize_t {name}_ahead_, " for name in self.prefetched)
+        self.given_ahead = "".join(f"sizes[{AHEAD + ARRAYS.index(name)}], " for name in self.prefetched)
+        self.ahead = "".join(f"{name}_ahead_, " for name in self.prefetched)
+        self.by_row = [name for name, along in loop.parameters if along == ROW]  # the parameters that rows have
+        #: Where a part of a group waits for the rest of it.
+        self.waiting = f"{self.pointer} a_, {self.pointer} b_"
+        #: What a loop over rows gives another one, from column c_ on.
+        self.given_column = [each for name in loop.read for each in (f"{name}_ + c_", f"{name}_step_")]
+        self.given_column += [f"{name} + c_" for name in loop.function.scalars]
 
     def given(self, column: str) -> str:
         """What a loop gives another one, from row r_ and a column on."""
@@ -114,29 +74,20 @@ class Sums:
         moved = [f"{name} + {'r_' if name in self.by_row else column}" for name in self.loop.function.scalars]
         return ", ".join(arrays + moved)
 
-    @property
-    def given_column(self) -> list[str]:
-        """What a loop over rows gives another one, from column c_ on."""
-        arrays = [each for name in self.loop.read for each in (f"{name}_ + c_", f"{name}_step_")]
-        return arrays + [f"{name} + c_" for name in self.loop.function.scalars]
-
-    @property
-    def ahead(self) -> str:
-        """What a loop that prefetches gives another one first."""
-        return "".join(f"{name}_ahead_, " for name in self.prefetched)
-
     def kernel(self) -> str:
         """All loops, and the kernel that chooses among them."""
-        loop = self.loop
         rows, columns, sum_step = (f"sizes[{size}]" for size in (TILE_ROWS, TILE_COLUMNS, SUM_STEP))
+        in_line = [f"{columns} == {LANES}"]
+        in_line += [f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in self.loop.read]
         sums = ", ".join(f"<sums_t>arrays[{SUM + i}]" for i in range(2))
         called = f"{self.called}, {sums}"
-        in_line = [f"{columns} == {LANES}", *(f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in loop.read)]
         in_lanes, in_turn = [], self.loop.kernel.in_turn
         if in_turn:
             in_lanes = [f"if {sum_step}:"]
             in_lanes += [f"    {line}" for line in (*self.in_lanes(rows, sum_step, sums), "return")]
-        loops = [self.group(), self.first(GROUP // 2), self.second_half(), self.first(1), self.added(1)]
+        half = [*GO_ON, *self.more(range(GROUP // 2, GROUP)), *JOIN]
+        loops = [self.columns("group", [*self.begun(GROUP), *JOIN], SUMS), self.first(GROUP // 2)]
+        loops += [self.columns("second_half", half, f"{self.waiting}, {SUMS}"), self.first(1), self.added(1)]
         loops += [self.apart(), self.all_rows(), self.line()]
         if in_turn:
             loops += [self.scattered(False), self.scattered(True)]
@@ -183,17 +134,6 @@ class Sums:
             f"    for i_ in range(n_):\n{textwrap.indent(chr(10).join(lines), ' ' * 8)}"
         )
 
-    def group(self) -> str:
-        """A whole group, in registers."""
-        return self.columns("group", [*self.begun(GROUP), *JOIN], SUMS)
-
-    # What belongs to a group may wait for the rest of it.
-
-    @property
-    def waiting(self) -> str:
-        """Where it waits."""
-        return f"{self.pointer} a_, {self.pointer} b_"
-
     def first(self, rows: int) -> str:
         """The first rows of a group."""
         return self.columns(f"first_{rows}", [*self.begun(rows), *WAIT], self.waiting)
@@ -201,11 +141,6 @@ class Sums:
     def added(self, rows: int) -> str:
         """Rows of a group that come after others."""
         return self.columns(f"added_{rows}", [*GO_ON, *self.more(range(rows)), *WAIT], self.waiting)
-
-    def second_half(self) -> str:
-        """The other half of a group, whose first half waits."""
-        lines = [*GO_ON, *self.more(range(GROUP // 2, GROUP)), *JOIN]
-        return self.columns("second_half", lines, f"{self.waiting}, {SUMS}")
 
     # ---- Tiles whose rows all belong to the same sums
 

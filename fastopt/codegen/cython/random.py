@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import textwrap
-
 from fastopt.specs.random import BITS
 
 from ..parse import Function
 from ..random import OUT, PRIMITIVES, random_rules_of
-from .update import header
+from .update import addresses, header, inline
 
 TYPES = {"real": "real", "bits": "uint32_t"}
 
@@ -34,22 +32,10 @@ def random_module(source: str, dtype: str) -> str:
         for name, taken in PRIMITIVES.items()
     )
     parts = [header("fastopt/rules/random.py", "fastopt/codegen/cython/random.py", dtype), PREAMBLE + declared]
-    parts += [text for rule in rules.values() for text in (_inline(rule), _kernel(rule))]
-    rows = "".join(f'    "{name}": (<size_t>&{name}_kernel,),\n' for name in rules)
-    parts.append(f"addresses = {{\n{rows}}}\n\ndraw = <size_t>&draw_bits")
+    for rule in rules.values():
+        parts += [inline(rule, **dict.fromkeys(BITS, "uint32_t")), _kernel(rule)]
+    parts += [addresses((name, [f"{name}_kernel"]) for name in rules), "draw = <size_t>&draw_bits"]
     return "\n\n".join(parts) + "\n"
-
-
-def _typed(rule: Function) -> str:
-    arrays = (f"{'uint32_t' if name in BITS else 'real'} {name}" for name in rule.arrays)
-    return ", ".join([*arrays, *(f"real {name}" for name in rule.scalars)])
-
-
-def _inline(rule: Function) -> str:
-    """The function, its body verbatim, typed."""
-    declared = f"    cdef real {', '.join(rule.locals)}\n" if rule.locals else ""
-    body = textwrap.indent(rule.body, "    ")
-    return f"cdef inline real {rule.name}({_typed(rule)}) noexcept nogil:\n{declared}{body}"
 
 
 def _kernel(rule: Function) -> str:

@@ -9,7 +9,7 @@ from fastopt.specs.scaling import BLOCK_ROWS, COLUMNS, ROWS, SCALING_KERNELS, SH
 from ..parse import Function, parse_functions
 from ..scaling import element
 from .loops import preamble
-from .update import header
+from .update import addresses, header, inline
 
 #: Where little is done with an element, rows are prefetched so many blocks before they are read. To look through 256 MB
 #: and then scale it takes 1.96 times as long as to scale alone, so; without, 2.11.
@@ -20,21 +20,11 @@ def scaling_module(source: str, dtype: str) -> str:
     """Return the text of a Cython module with the kernels of all functions in ``source``."""
     functions = parse_functions(source)
     parts = [header("fastopt/rules/scaling.py", "fastopt/codegen/cython/scaling.py", dtype), preamble(dtype)]
-    inlined = {kernel.function: kernel for kernel in SCALING_KERNELS}
-    parts += [_inline(functions[name], kernel) for name, kernel in inlined.items()]
+    for name, kernel in {kernel.function: kernel for kernel in SCALING_KERNELS}.items():
+        parts += [inline(functions[name], returned=len(kernel.stats), real="double" if kernel.wide else "real")]
     parts += [_Kernel(kernel, functions[kernel.function]).text() for kernel in SCALING_KERNELS]
-    rows = "".join(f'    "{kernel.name}": (<size_t>&{kernel.name}_kernel,),\n' for kernel in SCALING_KERNELS)
-    return "\n\n".join([*parts, f"addresses = {{\n{rows}}}"]) + "\n"
-
-
-def _inline(function: Function, kernel: ScalingKernel) -> str:
-    """The function, its body verbatim, typed."""
-    real = "double" if kernel.wide else "real"
-    parameters = ", ".join(f"{real} {name}" for name in function.arrays + function.scalars)
-    returned = f"({', '.join([real] * len(kernel.stats))})" if len(kernel.stats) > 1 else real
-    declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
-    body = textwrap.indent(function.body, "    ")
-    return f"cdef inline {returned} {function.name}({parameters}) noexcept nogil:\n{declared}{body}"
+    parts.append(addresses((kernel.name, [f"{kernel.name}_kernel"]) for kernel in SCALING_KERNELS))
+    return "\n\n".join(parts) + "\n"
 
 
 class _Kernel:

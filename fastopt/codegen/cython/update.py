@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import textwrap
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from ..parse import PRIMITIVES, SHARED_SCALARS, VARIANTS, Function, parse_functions, rules_of
 
@@ -50,16 +52,33 @@ def header(source: str, writer: str, dtype: str) -> str:
     )
 
 
+def inline(function: Function, name: str = "", *, returned: int = 1, real: str = "real", **types: str) -> str:
+    """Return the function, its body verbatim, typed: names that are not in ``types`` are real numbers."""
+    parameters = ", ".join(f"{types.get(each, real)} {each}" for each in function.arrays + function.scalars)
+    results = f"({', '.join([real] * returned)})" if returned > 1 else real
+    declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
+    body = textwrap.indent(function.body, "    ")
+    return f"cdef inline {results} {name or function.name}({parameters}) noexcept nogil:\n{declared}{body}"
+
+
+def addresses(kernels: Iterable[tuple[str, Sequence[str]]]) -> str:
+    """Return what a module exports: of each kernel, by its name, the addresses of these C functions."""
+    pointers = {name: " ".join(f"<size_t>&{function}," for function in functions) for name, functions in kernels}
+    rows = "".join(f'    "{name}": ({listed}),\n' for name, listed in pointers.items())
+    return f"addresses = {{\n{rows}}}"
+
+
 def cython_module(source: str, dtype: str) -> str:
     """Return the text of a Cython module with the kernels of all rules in ``source``."""
     functions = parse_functions(source)
     rules = rules_of(functions)
     parts = [header("fastopt/rules/update.py", "fastopt/codegen/cython/update.py", dtype)]
-    parts += [_inline(functions[name]) for name in dict.fromkeys(name for variant in VARIANTS for name in variant)]
+    parts += [inline(functions[name]) for name in dict.fromkeys(name for variant in VARIANTS for name in variant)]
     for rule in rules:
         parts += [_inline(rule, descent) for descent in dict.fromkeys(descent for _, descent in rule.variants)]
         parts += [_kernel(rule, *variant) for variant in rule.variants]
-    parts.append(_addresses(rules))
+    parts.append(addresses((rule.name, [f"{_name(rule, *each)}_kernel" for each in rule.variants]) for rule in rules))
+    parts.append("codecs = <size_t>&codec_table[0]\n\nsumming = <size_t>&summing_table")
     return "\n\n".join(parts) + "\n"
 
 
@@ -68,15 +87,10 @@ def _name(rule: Function, *variant: str) -> str:
     return "_".join([rule.name, *(part for part in variant if part.startswith("decayed")), "rule"])
 
 
-def _inline(function: Function, descent: str = "descend") -> str:
-    """The function, its body verbatim (but for the name of the other descent), typed."""
-    parameters = ", ".join(f"real {name}" for name in function.arrays + function.scalars)
-    count = len(function.written)
-    returned = f"({', '.join(['real'] * count)})" if count > 1 else "real"
-    declared = f"    cdef real {', '.join(function.locals)}\n" if function.locals else ""
-    body = re.sub(r"\bdescend\(", f"{descent}(", function.body)
-    name = _name(function, descent) if function.arrays else function.name
-    return f"cdef inline {returned} {name}({parameters}) noexcept nogil:\n{declared}{textwrap.indent(body, '    ')}"
+def _inline(rule: Function, descent: str) -> str:
+    """The rule by its name in a variant: it calls the other descent."""
+    body = re.sub(r"\bdescend\(", f"{descent}(", rule.body)
+    return inline(replace(rule, body=body), _name(rule, descent), returned=len(rule.written))
 
 
 def _kernel(rule: Function, gradient: str, descent: str) -> str:
@@ -96,12 +110,3 @@ def _kernel(rule: Function, gradient: str, descent: str) -> str:
         f"    {name}_loop(n, {', '.join(f'<run_t>arrays[{i}]' for i in range(len(rule.arrays)))}, "
         f"{', '.join(f'scalars[{i}]' for i in range(len(scalars)))})"
     )
-
-
-def _addresses(rules: list[Function]) -> str:
-    """What the module exports: the addresses of each rule's kernels, in the order of its variants, and the codecs'."""
-    rows = "".join(
-        f'    "{rule.name}": ({", ".join(f"<size_t>&{_name(rule, *variant)}_kernel" for variant in rule.variants)}),\n'
-        for rule in rules
-    )
-    return f"addresses = {{\n{rows}}}\n\ncodecs = <size_t>&codec_table[0]\n\nsumming = <size_t>&summing_table"

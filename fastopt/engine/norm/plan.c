@@ -1,7 +1,7 @@
 #include "norm/plan.h"
 #include "core/tuning.h"
 #include "norm/axes.h"
-#include "norm/reduce_columns.h"
+#include "norm/reduce.h"
 #include <string.h>
 
 void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *strides)

@@ -52,19 +52,34 @@ int reduce_parameters(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum st
     return 2;
 }
 
-void reduce_full(const norm_t *norm, enum reducer reducer, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at,
-                 ptrdiff_t count, enum statistics_pass pass, ptrdiff_t sum)
+/* Add `columns` columns of `rows` rows to lanes, from a position in elements and a column on. */
+static void add_rows(const norm_t *norm, const line_t *line, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t column,
+                     ptrdiff_t columns, enum statistics_pass pass)
 {
-    int is_double = pass == SECOND_PASS || norm->compute == FLOAT64;
-    double values[2][MAX_REDUCED_ROWS];
-    float rounded[2][MAX_REDUCED_ROWS];
-    int parameters = reduce_parameters(norm, at, count, pass, values[0], values[1]);
-    for (int i = 0; i < parameters; i++) {
-        for (ptrdiff_t k = 0; k < count; k++)
-            rounded[i][k] = (float)values[i][k];
-        arrays[PARAMETER + i] = is_double ? (void *)values[i] : (void *)rounded[i];
+    ptrdiff_t row = LANES * line->width;
+    ptrdiff_t sizes[SIZES] = {rows, columns, row, row, row, row, row, row, row};
+    void *arrays[SLOTS];
+    if (rows == 0 || columns == 0)
+        return;
+    for (int n = 0; n < norm->nreads; n++) {
+        int i = norm->reads[n];
+        arrays[i] = line->starts[i] + in_bytes(norm, position + column);
+        sizes[AHEAD + i] = line->aheads[i];
     }
-    arrays[SUM] = norm->first + sum;
-    arrays[SUM + 1] = norm->second + sum;
-    norm->reduce_kernels[reducer][pass](arrays, sizes);
+    if (line->starts[WEIGHT])
+        arrays[WEIGHT] = line->starts[WEIGHT] + (position + column) * norm->itemsize;
+    for (int i = 0; i < 2; i++) {
+        arrays[PARAMETER + i] = line->parameters[i] + column * line->parameter_bytes;
+        arrays[SUM + i] = line->lanes[i] + column;
+    }
+    norm->reduce_kernels[REDUCE_PARTIAL][pass](arrays, sizes);
+}
+
+/* LANES pixels are one row. Of an incomplete group, the first lanes have one more. */
+void add_line(const norm_t *norm, const line_t *line, ptrdiff_t pixels, enum statistics_pass pass)
+{
+    ptrdiff_t width = line->width, rest = pixels % GROUPS, whole = pixels - rest, longer = rest % LANES;
+    add_rows(norm, line, 0, whole / LANES, 0, LANES * width, pass);
+    add_rows(norm, line, whole * width, rest / LANES + 1, 0, longer * width, pass);
+    add_rows(norm, line, whole * width, rest / LANES, longer * width, (LANES - longer) * width, pass);
 }

@@ -1,24 +1,16 @@
-#include "norm/reduce_columns.h"
 #include "norm/reduce.h"
 #include "norm/tile.h"
 #include <string.h>
 
 _Static_assert(WORK_BYTES <= THREAD_SCRATCH_BYTES, "a thread's scratch memory holds what a kernel works in");
 
-static ptrdiff_t parameter_size(const norm_t *norm, enum statistics_pass pass)
-{
-    return pass == SECOND_PASS ? (ptrdiff_t)sizeof(double) : norm->itemsize;
-}
-
 typedef struct {
     const norm_t *norm;
     enum statistics_pass pass;
     int thread;
     ptrdiff_t o, channel, width; /* of the stripe */
-    double *lanes[2];            /* LANES rows of sums of the stripe's channels */
-    char *parameters[2];         /* of the stripe's channels; if it is narrow, LANES times */
+    line_t line;                 /* the pixels that are reduced next; if the stripe is narrow, parameters LANES times */
     char *blocks[3];             /* for GROUPS pixels of STRIPE channels */
-    char *data[ARRAYS];          /* the addresses of the pixels that are reduced next */
     ptrdiff_t steps[ARRAYS];     /* from pixel to pixel, in elements */
 } stripe_t;
 
@@ -44,9 +36,9 @@ static void point_to_stripe(stripe_t *stripe, int thread)
     ptrdiff_t parameters = parameters_of(norm) * (ptrdiff_t)sizeof(double);
     ptrdiff_t block = GROUPS * smaller(norm->channels.count, STRIPE) * norm->itemsize;
     for (int i = 0; i < 2; i++)
-        stripe->lanes[i] = (double *)(memory + i * lanes);
+        stripe->line.lanes[i] = (double *)(memory + i * lanes);
     for (int i = 0; i < 2; i++)
-        stripe->parameters[i] = memory + 2 * lanes + i * parameters;
+        stripe->line.parameters[i] = memory + 2 * lanes + i * parameters;
     for (int n = 0; n < 3; n++)
         stripe->blocks[n] = memory + 2 * lanes + 2 * parameters + n * block;
 }
@@ -63,12 +55,12 @@ static void run_on_pixels(const stripe_t *stripe, tile_kernel_t kernel, ptrdiff_
     sizes[SUM_STEP] = sum_step;
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
-        arrays[i] = stripe->data[i];
+        arrays[i] = stripe->line.starts[i];
         sizes[STEP + i] = stripe->steps[i];
         sizes[AHEAD + i] = in_place && norm->exceeds_l2 ? GROUPS * stripe->steps[i] : 0;
     }
     for (int i = 0; i < 2; i++)
-        arrays[PARAMETER + i] = stripe->parameters[i] + column * parameter_size(norm, stripe->pass);
+        arrays[PARAMETER + i] = stripe->line.parameters[i] + column * stripe->line.parameter_bytes;
     arrays[SUM] = first;
     arrays[SUM + 1] = second;
     arrays[WORK] = thread_scratch_of(norm, stripe->thread);
@@ -79,35 +71,7 @@ static void run_on_pixels(const stripe_t *stripe, tile_kernel_t kernel, ptrdiff_
 static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
 {
     run_on_pixels(stripe, stripe->norm->reduce_kernels[REDUCE_PARTIAL][stripe->pass], rows, column, cols, in_place,
-                  stripe->lanes[0] + column, stripe->lanes[1] + column, stripe->width);
-}
-
-/* Add `columns` columns of `rows` joined rows to lanes, from a position in elements and a column on. */
-static void add_joined_rows(const stripe_t *stripe, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t column,
-                            ptrdiff_t columns)
-{
-    const norm_t *norm = stripe->norm;
-    ptrdiff_t row = LANES * stripe->width;
-    ptrdiff_t sizes[SIZES] = {rows, columns, row, row, row, row, row, row, row};
-    void *arrays[SLOTS];
-    if (rows == 0 || columns == 0)
-        return;
-    for (int n = 0; n < norm->nreads; n++)
-        arrays[norm->reads[n]] = stripe->data[norm->reads[n]] + in_bytes(norm, position + column);
-    arrays[PARAMETER] = stripe->parameters[0] + column * parameter_size(norm, stripe->pass);
-    arrays[PARAMETER + 1] = stripe->parameters[1] + column * parameter_size(norm, stripe->pass);
-    arrays[SUM] = stripe->lanes[0] + column;
-    arrays[SUM + 1] = stripe->lanes[1] + column;
-    norm->reduce_kernels[REDUCE_PARTIAL][stripe->pass](arrays, sizes);
-}
-
-/* Add LANES pixels at a time as one row: all columns, if pixels lie end to end. */
-static void add_joined(const stripe_t *stripe, ptrdiff_t rows)
-{
-    ptrdiff_t width = stripe->width, whole = rows - rows % GROUPS, rest = rows - whole;
-    add_joined_rows(stripe, 0, whole / LANES, 0, LANES * width);
-    add_joined_rows(stripe, whole * width, rest / LANES + 1, 0, rest % LANES * width);
-    add_joined_rows(stripe, whole * width, rest / LANES, rest % LANES * width, (LANES - rest % LANES) * width);
+                  stripe->line.lanes[0] + column, stripe->line.lanes[1] + column, stripe->width);
 }
 
 static tile_t pixels_of(const stripe_t *stripe, int array, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column,
@@ -120,7 +84,7 @@ static void point_to_pixels(stripe_t *stripe, int array, ptrdiff_t pixel, ptrdif
                             ptrdiff_t cols)
 {
     tile_t tile = pixels_of(stripe, array, pixel, rows, column, cols);
-    stripe->data[array] = tile.data;
+    stripe->line.starts[array] = tile.data;
     stripe->steps[array] = in_elements(stripe->norm, tile.row_stride);
 }
 
@@ -134,7 +98,7 @@ static void collect_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t r
         tile_t tile = pixels_of(stripe, i, pixel + row, run, column, cols);
         load_tile(norm, i, &tile, stripe->blocks[n] + in_bytes(norm, row * cols));
     }
-    stripe->data[i] = stripe->blocks[n];
+    stripe->line.starts[i] = stripe->blocks[n];
     stripe->steps[i] = cols;
 }
 
@@ -153,7 +117,7 @@ static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
         end_to_end &= stripe->steps[i] == cols;
     }
     if (end_to_end)
-        add_joined(stripe, rows);
+        add_line(norm, &stripe->line, rows, stripe->pass);
     else
         add_pixels(stripe, rows, column, cols, in_place);
 }
@@ -186,10 +150,10 @@ static void reduce_stripe_by_lanes(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t 
 {
     const norm_t *norm = stripe->norm;
     double first[MAX_STRIPE], second[MAX_STRIPE];
-    memset(stripe->lanes[0], 0, (size_t)(2 * LANES * stripe->width) * sizeof(double));
+    memset(stripe->line.lanes[0], 0, (size_t)(2 * LANES * stripe->width) * sizeof(double));
     add_part(stripe, pixel, pixel + rows);
-    fold_lanes(stripe->lanes[0], stripe->width, first);
-    fold_lanes(stripe->lanes[1], stripe->width, second);
+    fold_lanes(stripe->line.lanes[0], stripe->width, first);
+    fold_lanes(stripe->line.lanes[1], stripe->width, second);
     for (ptrdiff_t c = 0; c < stripe->width; c++) {
         norm->first[sum + c * norm->parts] = first[c];
         norm->second[sum + c * norm->parts] = second[c];
@@ -230,9 +194,9 @@ static void set_stripe_values(const stripe_t *stripe, int parameter, ptrdiff_t c
     for (ptrdiff_t n = 0; n < repeats; n++) {
         ptrdiff_t begin = n * stripe->width + channel;
         if (is_double)
-            memcpy((double *)stripe->parameters[parameter] + begin, values, (size_t)count * sizeof(double));
+            memcpy((double *)stripe->line.parameters[parameter] + begin, values, (size_t)count * sizeof(double));
         for (ptrdiff_t i = 0; i < count && !is_double; i++)
-            ((float *)stripe->parameters[parameter])[begin + i] = (float)values[i];
+            ((float *)stripe->line.parameters[parameter])[begin + i] = (float)values[i];
     }
 }
 
@@ -259,13 +223,9 @@ static void set_stripe_parameters(const stripe_t *stripe)
 void reduce_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t width, ptrdiff_t part,
                    enum statistics_pass pass)
 {
-    stripe_t stripe;
-    stripe.norm = norm;
-    stripe.pass = pass;
-    stripe.thread = thread;
-    stripe.o = o;
-    stripe.channel = channel;
-    stripe.width = width;
+    stripe_t stripe = {.norm = norm, .pass = pass, .thread = thread, .o = o, .channel = channel, .width = width};
+    stripe.line.width = width;
+    stripe.line.parameter_bytes = pass == SECOND_PASS ? (ptrdiff_t)sizeof(double) : norm->itemsize;
     point_to_stripe(&stripe, thread);
     set_stripe_parameters(&stripe);
     ptrdiff_t pixel = part * PART, rows = smaller(PART, norm->space.count - pixel);

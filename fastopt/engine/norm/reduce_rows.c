@@ -1,6 +1,4 @@
-#include "norm/reduce_rows.h"
 #include "norm/reduce.h"
-#include "norm/reduce_scattered.h"
 #include "norm/tile.h"
 #include <string.h>
 
@@ -8,10 +6,8 @@
 typedef struct {
     const norm_t *norm;
     const axes_t *axes;
-    tile_kernel_t kernel;
     char *bases[ARRAYS], *weight; /* weight: of element 0, or NULL */
-    char *starts[ARRAYS];         /* the addresses of the elements that are reduced next */
-    ptrdiff_t aheads[ARRAYS];     /* how many elements ahead to prefetch; 0: not at all */
+    line_t line;                  /* the elements that are reduced next */
     _Alignas(CACHE_LINE) double parameters[2][LANES]; /* of the kernel */
     _Alignas(CACHE_LINE) double lanes[2][LANES];
     _Alignas(CACHE_LINE) char blocks[3][BLOCK_BYTES];
@@ -40,11 +36,11 @@ static void start_at(reduction_t *reduction, ptrdiff_t at)
     const norm_t *norm = reduction->norm;
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
-        reduction->starts[i] = reduction->bases[i] + offset_of(reduction->axes, i, at);
-        reduction->aheads[i] = in_elements(norm, bytes_ahead(reduction, i, at));
+        reduction->line.starts[i] = reduction->bases[i] + offset_of(reduction->axes, i, at);
+        reduction->line.aheads[i] = in_elements(norm, bytes_ahead(reduction, i, at));
     }
     if (reduction->weight)
-        reduction->starts[WEIGHT] = reduction->weight + at * norm->itemsize;
+        reduction->line.starts[WEIGHT] = reduction->weight + at * norm->itemsize;
 }
 
 /* ---- By full reducers, which add up each row by itself */
@@ -53,6 +49,24 @@ static void start_at(reduction_t *reduction, ptrdiff_t at)
 static int has_full_reducer(const norm_t *norm, enum statistics_pass pass)
 {
     return norm->reads_direct && norm->reduce_kernels[REDUCE_FULL][pass];
+}
+
+/* Run a kernel that writes the sums of `count` statistics, MAX_REDUCED_ROWS at most: one row of its arrays for each. */
+static void reduce_full(const norm_t *norm, enum reducer reducer, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at,
+                        ptrdiff_t count, enum statistics_pass pass, ptrdiff_t sum)
+{
+    int is_double = pass == SECOND_PASS || norm->compute == FLOAT64;
+    double values[2][MAX_REDUCED_ROWS];
+    float rounded[2][MAX_REDUCED_ROWS];
+    int parameters = reduce_parameters(norm, at, count, pass, values[0], values[1]);
+    for (int i = 0; i < parameters; i++) {
+        for (ptrdiff_t k = 0; k < count; k++)
+            rounded[i][k] = (float)values[i][k];
+        arrays[PARAMETER + i] = is_double ? (void *)values[i] : (void *)rounded[i];
+    }
+    arrays[SUM] = norm->first + sum;
+    arrays[SUM + 1] = norm->second + sum;
+    norm->reduce_kernels[reducer][pass](arrays, sizes);
 }
 
 /* Reduce `columns` elements of each of `count` statistics, whose rows follow each other, from the start on. */
@@ -65,14 +79,112 @@ static void reduce_rows(const reduction_t *reduction, ptrdiff_t columns, ptrdiff
     void *arrays[SLOTS];
     for (int n = 0; n < norm->nreads; n++) {
         int i = norm->reads[n];
-        arrays[i] = reduction->starts[i];
+        arrays[i] = reduction->line.starts[i];
         sizes[STEP + i] = one_group ? in_elements(norm, inner_stride(&norm->outer, i)) : norm->per_group;
-        sizes[AHEAD + i] = reduction->aheads[i];
+        sizes[AHEAD + i] = reduction->line.aheads[i];
     }
     if (reduction->weight)
-        arrays[WEIGHT] = reduction->starts[WEIGHT];
+        arrays[WEIGHT] = reduction->line.starts[WEIGHT];
     sizes[STEP + WEIGHT] = one_group ? 0 : norm->per_group;
     reduce_full(norm, REDUCE_FULL, arrays, sizes, at, count, pass, sum);
+}
+
+/* ---- By scattered reducers: rows of lanes are read where they lie, in separate runs, by kernels that take tables of
+ * their addresses. To collect the elements first takes longer than to add them up. */
+
+/* Rows of a part that begin in one run and end in another. */
+#define MAX_JOINED_ROWS (PART / SHORTEST_SCATTERED_RUN + 2)
+
+/* Bytes of a row, and of elements that complete no group, of any type. */
+#define LANES_BYTES (LANES * sizeof(double))
+#define REST_BYTES (GROUPS * sizeof(double))
+
+typedef struct {
+    void *rows[PART / LANES + 1]; /* their addresses; behind them, that of the elements that complete no group */
+    _Alignas(CACHE_LINE) char joined[MAX_JOINED_ROWS * 2 * LANES_BYTES], rest[REST_BYTES];
+} row_table_t;
+
+_Static_assert(3 * sizeof(row_table_t) <= THREAD_SCRATCH_BYTES, "the scratch memory of a thread holds all tables");
+
+static int can_reduce_scattered(const norm_t *norm, const axes_t *axes, enum statistics_pass pass)
+{
+    ptrdiff_t length = axes->ndim == 2 ? axes->axis[1].extent : 0;
+    return norm->reads_direct && norm->reduce_kernels[REDUCE_SCATTERED][pass] && length >= SHORTEST_SCATTERED_RUN &&
+           length <= LONGEST_SCATTERED_RUN;
+}
+
+/* Copy one row of lanes. To copy a size that the compiler does not know is a call: 32 bytes take an instruction or
+ * two. */
+static void copy_lanes(const norm_t *norm, char *to, const char *from)
+{
+    for (ptrdiff_t i = 0; i < in_bytes(norm, LANES); i += 32)
+        memcpy(to + i, from + i, 32);
+}
+
+/* Find rows of an array, from element `at` on. A row that begins in one run and ends in the next is joined: a whole
+ * row of either is copied, and what is too much goes where no row lies, or not yet. */
+static void find_rows(row_table_t *table, const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at,
+                      ptrdiff_t rows)
+{
+    ptrdiff_t length = axes->axis[1].extent, step = axes->axis[0].strides[array], row_bytes = in_bytes(norm, LANES);
+    ptrdiff_t left = length - at % length; /* of the run */
+    char *run_end = base + at / length * step + in_bytes(norm, length), *joined = table->joined + row_bytes;
+    void **row = table->rows, **end = row + rows;
+    for (;;) {
+        char *address = run_end - in_bytes(norm, left);
+        for (ptrdiff_t whole = smaller(left / LANES, end - row); whole > 0; whole--, address += row_bytes)
+            *row++ = address;
+        if (row == end)
+            return;
+        left %= LANES;
+        run_end += step;
+        if (left) {
+            copy_lanes(norm, joined - row_bytes + in_bytes(norm, left), run_end - step - row_bytes);
+            copy_lanes(norm, joined + in_bytes(norm, left), run_end - in_bytes(norm, length));
+            *row++ = joined;
+            joined += 2 * row_bytes;
+            left -= LANES;
+        }
+        left += length;
+    }
+}
+
+/* Load elements at, ..., end - 1 of an array, which may lie in several runs. */
+static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at, ptrdiff_t end,
+                      char *to)
+{
+    for (ptrdiff_t run; at < end; at += run, to += in_bytes(norm, run)) {
+        run = smaller(end - at, run_from(axes, at));
+        load_tile(norm, array, &(tile_t){base + offset_of(axes, array, at), 1, run, 0, inner_stride(axes, array)}, to);
+    }
+}
+
+/* The distance to the same elements of the next run, if they should be prefetched. */
+static ptrdiff_t next_run(const norm_t *norm, const axes_t *axes, int array, ptrdiff_t at)
+{
+    ptrdiff_t length = axes->axis[1].extent;
+    int prefetches = norm->exceeds_l2 && length >= PREFETCHED_RUN && at + length < axes->count;
+    return prefetches ? in_elements(norm, axes->axis[0].strides[array]) : 0;
+}
+
+/* Reduce elements at, ..., end - 1 of a statistic, a part of a sum at most. */
+static void reduce_scattered(const reduction_t *reduction, int thread, ptrdiff_t at, ptrdiff_t end,
+                             ptrdiff_t statistic, enum statistics_pass pass, ptrdiff_t sum)
+{
+    const norm_t *norm = reduction->norm;
+    const axes_t *axes = reduction->axes;
+    ptrdiff_t sizes[SIZES] = {1, end - at}, whole = (end - at) / GROUPS * GROUPS;
+    row_table_t *tables = thread_scratch_of(norm, thread);
+    void *arrays[SLOTS];
+    for (int n = 0; n < norm->nreads; n++) {
+        int i = norm->reads[n];
+        find_rows(&tables[n], norm, axes, i, reduction->bases[i], at, whole / LANES);
+        load_rest(norm, axes, i, reduction->bases[i], at + whole, end, tables[n].rest);
+        tables[n].rows[whole / LANES] = tables[n].rest;
+        arrays[i] = tables[n].rows;
+        sizes[AHEAD + i] = next_run(norm, axes, i, at);
+    }
+    reduce_full(norm, REDUCE_SCATTERED, arrays, sizes, statistic, 1, pass, sum);
 }
 
 /* ---- By partial reducers: elements may be collected in blocks */
@@ -87,38 +199,6 @@ static void fill_lanes(char *parameter, int is_double, double value)
         ((float *)parameter)[k] = rounded;
 }
 
-/* Add `columns` columns of `rows` rows to lanes, from a position in elements and a lane on. */
-static void add_rows(reduction_t *reduction, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t lane, ptrdiff_t columns)
-{
-    const norm_t *norm = reduction->norm;
-    ptrdiff_t sizes[SIZES] = {rows, columns, LANES, LANES, LANES, LANES, LANES, LANES, LANES};
-    void *arrays[SLOTS];
-    for (int n = 0; n < norm->nreads; n++) {
-        int i = norm->reads[n];
-        arrays[i] = reduction->starts[i] + in_bytes(norm, position + lane);
-        sizes[AHEAD + i] = reduction->aheads[i];
-    }
-    if (reduction->weight)
-        arrays[WEIGHT] = reduction->starts[WEIGHT] + (position + lane) * norm->itemsize;
-    arrays[PARAMETER] = reduction->parameters[0]; /* the same for all lanes */
-    arrays[PARAMETER + 1] = reduction->parameters[1];
-    arrays[SUM] = reduction->lanes[0] + lane;
-    arrays[SUM + 1] = reduction->lanes[1] + lane;
-    reduction->kernel(arrays, sizes);
-}
-
-/* Add `count` elements, the first of which belongs to lane 0. Of an incomplete group, the first lanes have one more. */
-static void add_run(reduction_t *reduction, ptrdiff_t count)
-{
-    ptrdiff_t rest = count % GROUPS, whole = count - rest;
-    if (whole)
-        add_rows(reduction, 0, whole / LANES, 0, LANES);
-    if (rest % LANES)
-        add_rows(reduction, whole, rest / LANES + 1, 0, rest % LANES);
-    if (rest >= LANES)
-        add_rows(reduction, whole, rest / LANES, rest % LANES, LANES - rest % LANES);
-}
-
 /* Load elements into blocks, behind those that are there. */
 static void collect(reduction_t *reduction, ptrdiff_t at, ptrdiff_t count, ptrdiff_t filled)
 {
@@ -127,11 +207,11 @@ static void collect(reduction_t *reduction, ptrdiff_t at, ptrdiff_t count, ptrdi
         int i = norm->reads[n];
         tile_t tile = {reduction->bases[i] + offset_of(reduction->axes, i, at), 1, count, 0, col_stride(norm, i)};
         load_tile(norm, i, &tile, reduction->blocks[n] + in_bytes(norm, filled));
-        reduction->starts[i] = reduction->blocks[n];
-        reduction->aheads[i] = 0;
+        reduction->line.starts[i] = reduction->blocks[n];
+        reduction->line.aheads[i] = 0;
     }
     if (reduction->weight)
-        reduction->starts[WEIGHT] = reduction->weight + (at - filled) * norm->itemsize;
+        reduction->line.starts[WEIGHT] = reduction->weight + (at - filled) * norm->itemsize;
 }
 
 /* True if so many elements of a run have a call of their own. What short runs leave for the next one to complete
@@ -145,7 +225,7 @@ static int is_read_in_place(const reduction_t *reduction, ptrdiff_t elements)
 
 /* Add elements at, at + 1, ..., end - 1. Whole groups are read in place if they can be; what is left between runs is
  * collected in blocks. */
-static void add_elements(reduction_t *reduction, ptrdiff_t at, ptrdiff_t end)
+static void add_elements(reduction_t *reduction, ptrdiff_t at, ptrdiff_t end, enum statistics_pass pass)
 {
     const norm_t *norm = reduction->norm;
     ptrdiff_t block = BLOCK_BYTES / norm->itemsize, filled = 0;
@@ -155,14 +235,14 @@ static void add_elements(reduction_t *reduction, ptrdiff_t at, ptrdiff_t end)
         if (!filled && (in_place || (is_last && norm->reads_direct))) {
             run -= is_last ? 0 : run % GROUPS;
             start_at(reduction, at);
-            add_run(reduction, run);
+            add_line(norm, &reduction->line, run, pass);
             continue;
         }
         run = smaller(run, in_place ? GROUPS - filled % GROUPS : block - filled);
         collect(reduction, at, run, filled);
         filled += run;
         if (filled % GROUPS == 0 || at + run == end) {
-            add_run(reduction, filled);
+            add_line(norm, &reduction->line, filled, pass);
             filled = 0;
         }
     }
@@ -175,16 +255,48 @@ static void reduce_by_lanes(reduction_t *reduction, ptrdiff_t at, ptrdiff_t end,
     const norm_t *norm = reduction->norm;
     double values[2];
     int parameters = reduce_parameters(norm, statistic, 1, pass, values, values + 1);
+    reduction->line.width = 1;
+    reduction->line.parameter_bytes = 0;
+    reduction->line.starts[WEIGHT] = NULL;
+    for (int i = 0; i < 2; i++) {
+        reduction->line.parameters[i] = (char *)reduction->parameters[i];
+        reduction->line.lanes[i] = reduction->lanes[i];
+    }
     for (int i = 0; i < parameters; i++)
         fill_lanes((char *)reduction->parameters[i], pass == SECOND_PASS || norm->compute == FLOAT64, values[i]);
-    reduction->kernel = norm->reduce_kernels[REDUCE_PARTIAL][pass];
     memset(reduction->lanes, 0, sizeof reduction->lanes);
-    add_elements(reduction, at, end);
+    add_elements(reduction, at, end, pass);
     norm->first[sum] = sum_of_lanes(reduction->lanes[0], 1);
     norm->second[sum] = sum_of_lanes(reduction->lanes[1], 1);
 }
 
 /* ---- By whichever reducer there is */
+
+/* Reduce elements begin, ..., end - 1 of each of `count` statistics. */
+static void reduce_part(reduction_t *reduction, int thread, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t at,
+                        ptrdiff_t count, enum statistics_pass pass, ptrdiff_t sum)
+{
+    if (has_full_reducer(reduction->norm, pass) && run_from(reduction->axes, begin) >= end - begin) {
+        start_at(reduction, begin);
+        reduce_rows(reduction, end - begin, at, count, pass, sum);
+    } else if (can_reduce_scattered(reduction->norm, reduction->axes, pass)) {
+        reduce_scattered(reduction, thread, begin, end, at, pass, sum);
+    } else {
+        reduce_by_lanes(reduction, begin, end, at, pass, sum);
+    }
+}
+
+/* Point to the arrays of an outer index and a channel. */
+static void point_to(reduction_t *reduction, const norm_t *norm, const axes_t *axes, ptrdiff_t o, ptrdiff_t channel)
+{
+    reduction->norm = norm;
+    reduction->axes = axes;
+    reduction->weight = norm->layout == ROWS && is_backward(norm) ? norm->weight_row : NULL;
+    for (int n = 0; n < norm->nreads; n++) {
+        int i = norm->reads[n];
+        reduction->bases[i] = norm->data[i] + offset_of(&norm->outer, i, o) + offset_of(&norm->channels, i, channel);
+    }
+}
 
 void reduce_channel(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t part,
                     enum statistics_pass pass)
@@ -192,22 +304,18 @@ void reduce_channel(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t chann
     reduction_t reduction;
     ptrdiff_t sum = (o * norm->channels.count + channel) * norm->parts + part;
     ptrdiff_t begin = part * PART, end = smaller(begin + PART, norm->space.count);
-    ptrdiff_t statistic = o * norm->groups + channel / norm->per_group;
-    reduction.norm = norm;
-    reduction.axes = &norm->space;
-    reduction.weight = NULL;
-    for (int n = 0; n < norm->nreads; n++) {
-        int i = norm->reads[n];
-        reduction.bases[i] = norm->data[i] + offset_of(&norm->outer, i, o) + offset_of(&norm->channels, i, channel);
-    }
-    if (has_full_reducer(norm, pass) && run_from(&norm->space, begin) >= end - begin) {
-        start_at(&reduction, begin);
-        reduce_rows(&reduction, end - begin, statistic, 1, pass, sum);
-    } else if (can_reduce_scattered(norm, &norm->space, pass)) {
-        reduce_scattered(norm, thread, &norm->space, reduction.bases, begin, end, statistic, pass, sum);
-    } else {
-        reduce_by_lanes(&reduction, begin, end, statistic, pass, sum);
-    }
+    point_to(&reduction, norm, &norm->space, o, channel);
+    reduce_part(&reduction, thread, begin, end, o * norm->groups + channel / norm->per_group, 1, pass, sum);
+}
+
+void reduce_samples(const norm_t *norm, int thread, ptrdiff_t at, ptrdiff_t count, ptrdiff_t part,
+                    enum statistics_pass pass)
+{
+    reduction_t reduction;
+    ptrdiff_t begin = at % norm->groups * norm->per_group + part * PART;
+    ptrdiff_t end = begin + smaller(PART, norm->per_group - part * PART);
+    point_to(&reduction, norm, &norm->channels, at / norm->groups, 0);
+    reduce_part(&reduction, thread, begin, end, at, count, pass, at * norm->parts + part);
 }
 
 ptrdiff_t samples_per_call(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum statistics_pass pass)
@@ -221,24 +329,4 @@ ptrdiff_t samples_per_call(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum
     while (count < most && (pass == FIRST_PASS || needs_second_pass(norm, at + count)))
         count++;
     return count;
-}
-
-void reduce_samples(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, ptrdiff_t part, enum statistics_pass pass)
-{
-    reduction_t reduction;
-    ptrdiff_t o = at / norm->groups, group = at % norm->groups, sum = at * norm->parts + part;
-    ptrdiff_t begin = group * norm->per_group + part * PART, end = begin + smaller(PART, norm->per_group - part * PART);
-    reduction.norm = norm;
-    reduction.axes = &norm->channels;
-    reduction.weight = is_backward(norm) ? norm->weight_row : NULL;
-    for (int n = 0; n < norm->nreads; n++) {
-        int i = norm->reads[n];
-        reduction.bases[i] = norm->data[i] + offset_of(&norm->outer, i, o);
-    }
-    if (has_full_reducer(norm, pass) && run_from(&norm->channels, begin) >= end - begin) {
-        start_at(&reduction, begin);
-        reduce_rows(&reduction, end - begin, at, count, pass, sum);
-    } else {
-        reduce_by_lanes(&reduction, begin, end, at, pass, sum);
-    }
 }

@@ -4,8 +4,7 @@
 #include "norm/apply.h"
 #include "norm/axes.h"
 #include "norm/parameter_terms.h"
-#include "norm/reduce_columns.h"
-#include "norm/reduce_rows.h"
+#include "norm/reduce.h"
 #include "norm/statistics.h"
 #include <stdatomic.h>
 #include <string.h>
@@ -338,13 +337,13 @@ static void clear_parameter_terms(const norm_t *norm, ptrdiff_t part, ptrdiff_t 
 }
 
 /* Reduce statistics at, ..., end - 1, in as many passes as they need. */
-static void reduce_in_passes(const norm_t *norm, ptrdiff_t at, ptrdiff_t end)
+static void reduce_in_passes(const norm_t *norm, int thread, ptrdiff_t at, ptrdiff_t end)
 {
     for (int pass = FIRST_PASS, left = 1; left; pass++) {
         for (ptrdiff_t i = at, count; i < end; i += count) {
             count = samples_per_call(norm, i, end, pass);
             for (ptrdiff_t p = 0; p < norm->parts && (pass == FIRST_PASS || needs_second_pass(norm, i)); p++)
-                reduce_samples(norm, i, count, p, pass);
+                reduce_samples(norm, thread, i, count, p, pass);
         }
         left = finish_statistics(norm, at, end, pass);
     }
@@ -360,7 +359,7 @@ static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
         clear_parameter_terms(norm, part, 0, norm->channels.count);
         for (ptrdiff_t sample = part * norm->outer_part; sample < end; sample += together) {
             ptrdiff_t stop = smaller(sample + together, end);
-            reduce_in_passes(norm, sample * norm->groups, stop * norm->groups);
+            reduce_in_passes(norm, thread, sample * norm->groups, stop * norm->groups);
             apply_samples(norm, thread, sample, stop, 0, norm->channels.count);
         }
     }
@@ -372,11 +371,10 @@ static void reduce_sample_units(void *argument, int thread, ptrdiff_t first, ptr
 {
     const schedule_t *schedule = argument;
     const norm_t *norm = schedule->norm;
-    (void)thread;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         ptrdiff_t statistic = unit / norm->parts;
         if (schedule->pass == FIRST_PASS || needs_second_pass(norm, statistic))
-            reduce_samples(norm, statistic, 1, unit % norm->parts, schedule->pass);
+            reduce_samples(norm, thread, statistic, 1, unit % norm->parts, schedule->pass);
     }
 }
 
