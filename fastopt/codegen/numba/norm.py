@@ -4,17 +4,7 @@ from __future__ import annotations
 
 import textwrap
 
-from fastopt.specs.norms import (
-    ARRAYS,
-    PARAMETER,
-    ROW,
-    STEP,
-    SUM,
-    SUM_STEP,
-    TILE_COLUMNS,
-    TILE_KERNELS,
-    TILE_ROWS,
-)
+from fastopt.specs.norms import ARRAYS, PARAMETER, ROW, STEP, SUM, SUM_STEP, TILE_COLUMNS, TILE_KERNELS, TILE_ROWS
 from fastopt.specs.sums import GROUP, LANES
 
 from ..norm import Loop

@@ -271,12 +271,12 @@ cdef class NormCall(Call):
     # ---- A pass
 
     cdef tuple run_pass(self, tuple given, tuple names, tuple places, str reference, tuple others):
-        """Check all arrays, of which ``given`` may be None; run, and return them: the caller's own objects, or new ones.
+        """Check all arrays; run, and return what is given, the caller's own objects, or new ones where it is None.
 
-        ``others`` are the caller's objects, as far as a device needs them: those that are taken, but for ``given``.
+        ``others`` are the caller's objects that have been taken before.
         """
         cdef Py_ssize_t i, at
-        cdef bint complete = True
+        cdef bint complete = True, is_vector
         for i in range(len(given)):
             self.positions[<Py_ssize_t>places[i]] = self.take_optional(given[i], names[i], True)
         self.look()
@@ -294,7 +294,8 @@ cdef class NormCall(Call):
         for i in range(len(given)):
             if given[i] is None:
                 complete, at = False, places[i]
-                self.positions[at] = self.own_like(0, names[i]) if at < ARRAYS else self.own(self.new_values(at), names[i])
+                is_vector = at >= ARRAYS
+                self.positions[at] = self.own(self.new_values(at), names[i]) if is_vector else self.own_like(0, names[i])
         wrote_all_but(given, -1, 1)
         if self.is_reference:
             self.run_reference(reference, places)
@@ -303,7 +304,8 @@ cdef class NormCall(Call):
             self.run()
         if complete:
             return given
-        return tuple([self.arrays[self.positions[<int>place]] if each is None else each for place, each in zip(places, given)])
+        made = [self.arrays[self.positions[<int>place]] for place in places]
+        return tuple([new if each is None else each for each, new in zip(given, made)])
 
     cdef ndarray new_values(self, int place):
         cdef int ndim
@@ -314,18 +316,14 @@ cdef class NormCall(Call):
         """Hand a checked call to the CUDA dispatch: arrays by the names of their places, results with their shapes."""
         cdef int place, axis
         norms = devices.dispatch("norm")
-        views = {
-            PLACE_NAMES[place]: self.view(self.positions[place]) for place in range(PLACES) if self.positions[place] != NONE
-        }
+        positions = {PLACE_NAMES[place]: self.positions[place] for place in range(PLACES) if self.positions[place] != NONE}
+        views = {name: self.view(position) for name, position in positions.items()}
         labels = tuple([("outer", "channel", "space")[self.role_of(axis)] for axis in range(self.looked[0].ndim)])
         results = [
             norms.Result(PLACE_NAMES[place], array, None if place < <int>ARRAYS else self.values_shape(place))
             for place, array in zip(places, given)
         ]
-        running = [
-            largest_of(self.stored[self.positions[place]])
-            for place in (RUNNING_MEAN, RUNNING_VAR) if self.positions[place] != NONE
-        ]
+        running = [largest_of(self.stored[<int>positions[name]]) for name in ("running_mean", "running_var") if name in views]
         return norms.run(
             PASS_NAMES[<int>self.norm.op_], self.norm.variant, self.dtype(), labels,
             norms.LAYER if self.kind == LAYER_KIND else self.norm.groups, views, others[0], others + given, results,
@@ -367,7 +365,7 @@ cdef class NormCall(Call):
         return 0 if self.kind == LAYER_KIND or (self.kind != BATCH_KIND and axis == 0) else 2
 
     cdef int add_axes(self) except -1:
-        """Those of an addition in the order of memory: along which x's neighbours stand far apart, is walked outside."""
+        """Of an addition in the order of memory: those along which x's neighbours stand far apart are walked outside."""
         cdef axes_t **axes = [&self.norm[0].outer, &self.norm[0].channels, &self.norm[0].space]
         cdef Py_ssize_t strides[7]
         cdef int order[64]
@@ -595,7 +593,8 @@ def backward_inference(
     cdef bint with_residual = flag("residual", residual)
     return run_backward(
         start(BACKWARD_INFERENCE, BATCH_KIND, axis, None, activation, with_residual, eps, backend, num_threads, stream),
-        dy, x, weight, running_mean, "running_mean", running_var, "running_var", y, out, "batch_norm_backward_inference",
+        dy, x, weight, running_mean, "running_mean", running_var, "running_var", y, out,
+        "batch_norm_backward_inference",
     )
 
 

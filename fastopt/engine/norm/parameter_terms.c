@@ -1,4 +1,5 @@
-#include "norm/parameter_terms.h"
+/* ROWS: the gradients of weight and bias, as sums over samples. */
+#include "norm/apply.h"
 #include "norm/tile.h"
 
 static void run_parameter_terms(const norm_t *norm, tile_args_t *args, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,

@@ -1,3 +1,4 @@
+/* Reductions across pixels, where every column is a channel. */
 #include "norm/reduce.h"
 #include "norm/tile.h"
 #include <string.h>

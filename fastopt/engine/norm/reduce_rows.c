@@ -1,3 +1,4 @@
+/* Reductions along one axis: the space of a channel, or the channels of a sample. */
 #include "norm/reduce.h"
 #include "norm/tile.h"
 #include <string.h>

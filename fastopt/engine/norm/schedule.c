@@ -3,7 +3,6 @@
 #include "core/tuning.h"
 #include "norm/apply.h"
 #include "norm/axes.h"
-#include "norm/parameter_terms.h"
 #include "norm/reduce.h"
 #include "norm/statistics.h"
 #include <stdatomic.h>
@@ -40,56 +39,6 @@ static void fence_nontemporal(const norm_t *norm)
 
 /* ---- Blocks of channels (NCHW, NHWC) */
 
-/* Reduce one part of channels channel, ..., end_channel - 1. */
-static void reduce_channels(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel,
-                            ptrdiff_t part, enum statistics_pass pass)
-{
-    for (ptrdiff_t width; channel < end_channel; channel += width) {
-        width = norm->layout == NCHW ? 1 : smaller(end_channel - channel, MAX_STRIPE);
-        if (norm->layout == NHWC)
-            reduce_stripe(norm, thread, o, channel, width, part, pass);
-        else if (pass == FIRST_PASS || needs_second_pass(norm, o * norm->groups + channel / norm->per_group))
-            reduce_channel(norm, thread, o, channel, part, pass);
-    }
-}
-
-/* Return how many of the groups need a second pass. */
-static int finish_groups(const norm_t *norm, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel,
-                         enum statistics_pass pass)
-{
-    ptrdiff_t at = o * norm->groups;
-    return finish_statistics(norm, at + channel / norm->per_group, at + ceil_div(end_channel, norm->per_group), pass);
-}
-
-static void apply_channels(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channel, ptrdiff_t end_channel,
-                           ptrdiff_t begin, ptrdiff_t end)
-{
-    if (norm->apply == NO_KERNEL)
-        return;
-    if (norm->layout == NCHW)
-        apply_region(norm, thread, o, channel, end_channel, begin, end);
-    else
-        apply_region(norm, thread, o, begin, end, channel, end_channel);
-}
-
-/* Fused: whole groups are reduced, and applied while they are in cache, one block after the other. */
-static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
-{
-    const schedule_t *schedule = argument;
-    const norm_t *norm = schedule->norm;
-    for (ptrdiff_t unit = first; unit < last; unit++) {
-        ptrdiff_t o = unit / schedule->blocks, channel = unit % schedule->blocks * schedule->channels;
-        ptrdiff_t end_channel = smaller(channel + schedule->channels, norm->channels.count);
-        for (int pass = FIRST_PASS, left = 1; left; pass++) {
-            for (ptrdiff_t part = 0; part < norm->parts; part++)
-                reduce_channels(norm, thread, o, channel, end_channel, part, pass);
-            left = finish_groups(norm, o, channel, end_channel, pass);
-        }
-        apply_channels(norm, thread, o, channel, end_channel, 0, norm->space.count);
-    }
-    fence_nontemporal(norm);
-}
-
 static ptrdiff_t spans(const schedule_t *schedule) { return ceil_div(schedule->norm->space.count, schedule->span); }
 
 static ptrdiff_t units_of(const schedule_t *schedule)
@@ -114,6 +63,54 @@ static region_t region_of(const schedule_t *schedule, ptrdiff_t unit)
     return region;
 }
 
+/* Reduce one part of a region's channels. */
+static void reduce_channels(const norm_t *norm, int thread, const region_t *region, ptrdiff_t part,
+                            enum statistics_pass pass)
+{
+    ptrdiff_t o = region->o;
+    for (ptrdiff_t channel = region->channel, width; channel < region->end_channel; channel += width) {
+        width = norm->layout == NCHW ? 1 : smaller(region->end_channel - channel, MAX_STRIPE);
+        if (norm->layout == NHWC)
+            reduce_stripe(norm, thread, o, channel, width, part, pass);
+        else if (pass == FIRST_PASS || needs_second_pass(norm, o * norm->groups + channel / norm->per_group))
+            reduce_channel(norm, thread, o, channel, part, pass);
+    }
+}
+
+/* Return how many of a region's groups need a second pass. */
+static int finish_groups(const norm_t *norm, const region_t *region, enum statistics_pass pass)
+{
+    ptrdiff_t at = region->o * norm->groups, end = at + ceil_div(region->end_channel, norm->per_group);
+    return finish_statistics(norm, at + region->channel / norm->per_group, end, pass);
+}
+
+static void apply_channels(const norm_t *norm, int thread, const region_t *region)
+{
+    if (norm->apply == NO_KERNEL)
+        return;
+    if (norm->layout == NCHW)
+        apply_region(norm, thread, region->o, region->channel, region->end_channel, region->begin, region->end);
+    else
+        apply_region(norm, thread, region->o, region->begin, region->end, region->channel, region->end_channel);
+}
+
+/* Fused: whole groups are reduced, and applied while they are in cache, one block after the other. */
+static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    const schedule_t *schedule = argument;
+    const norm_t *norm = schedule->norm;
+    for (ptrdiff_t unit = first; unit < last; unit++) {
+        region_t region = region_of(schedule, unit);
+        for (int pass = FIRST_PASS, left = 1; left; pass++) {
+            for (ptrdiff_t part = 0; part < norm->parts; part++)
+                reduce_channels(norm, thread, &region, part, pass);
+            left = finish_groups(norm, &region, pass);
+        }
+        apply_channels(norm, thread, &region);
+    }
+    fence_nontemporal(norm);
+}
+
 static void reduce_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const schedule_t *schedule = argument;
@@ -121,9 +118,9 @@ static void reduce_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
     enum statistics_pass pass = schedule->pass;
     for (ptrdiff_t unit = first; unit < last; unit++) {
         region_t region = region_of(schedule, unit);
-        reduce_channels(norm, thread, region.o, region.channel, region.end_channel, region.begin / PART, pass);
+        reduce_channels(norm, thread, &region, region.begin / PART, pass);
         if (schedule->finishes)
-            atomic_fetch_add(schedule->second, finish_groups(norm, region.o, region.channel, region.end_channel, pass));
+            atomic_fetch_add(schedule->second, finish_groups(norm, &region, pass));
     }
 }
 
@@ -140,7 +137,7 @@ static void apply_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
     for (ptrdiff_t unit = first; unit < last; unit++) {
         region_t region = region_of(schedule, unit);
         const norm_t *norm = is_cached(schedule, unit) ? schedule->norm->cached : schedule->norm;
-        apply_channels(norm, thread, region.o, region.channel, region.end_channel, region.begin, region.end);
+        apply_channels(norm, thread, &region);
     }
     fence_nontemporal(schedule->norm);
 }
@@ -158,6 +155,19 @@ static void finish_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
     const schedule_t *schedule = argument;
     (void)thread;
     atomic_fetch_add(schedule->second, finish_statistics(schedule->norm, first, last, schedule->pass));
+}
+
+/* Reduce units, and finish their statistics, in as many passes as these need. */
+static void run_passes(schedule_t *schedule, range_fn reduce, ptrdiff_t units, int threads, int finishing_threads)
+{
+    ptrdiff_t statistics = schedule->norm->outer.count * schedule->norm->groups;
+    do {
+        schedule->pass = *schedule->second ? SECOND_PASS : FIRST_PASS;
+        *schedule->second = 0;
+        run_parallel(schedule, reduce, units, threads);
+        if (!schedule->finishes)
+            run_parallel(schedule, finish_units, statistics, finishing_threads);
+    } while (*schedule->second);
 }
 
 static ptrdiff_t channel_bytes(const norm_t *norm)
@@ -280,13 +290,7 @@ static void run_channels(norm_t *norm, int threads)
         second = mark_all_for_second_pass(norm);
     int finishing_threads = groups * norm->parts < SERIAL_STATISTICS_BELOW ? 1 : threads;
     if (norm->op != INFERENCE)
-        do {
-            schedule.pass = second ? SECOND_PASS : FIRST_PASS;
-            second = 0;
-            run_parallel(&schedule, reduce_units, units_of(&schedule), threads);
-            if (!schedule.finishes)
-                run_parallel(&schedule, finish_units, groups, finishing_threads);
-        } while (second);
+        run_passes(&schedule, reduce_units, units_of(&schedule), threads, finishing_threads);
     if (norm->apply != NO_KERNEL)
         apply_in_order(&schedule, threads);
 }
@@ -404,12 +408,7 @@ static void run_rows(norm_t *norm, int threads)
         run_parallel(&schedule, run_samples, norm->outer_parts, threads);
         return;
     }
-    do {
-        schedule.pass = second ? SECOND_PASS : FIRST_PASS;
-        second = 0;
-        run_parallel(&schedule, reduce_sample_units, norm->outer.count * norm->groups * norm->parts, threads);
-        run_parallel(&schedule, finish_units, norm->outer.count * norm->groups, 1);
-    } while (second);
+    run_passes(&schedule, reduce_sample_units, norm->outer.count * norm->groups * norm->parts, threads, 1);
     run_parallel(&schedule, apply_sample_units, norm->outer_parts * schedule.blocks, threads);
 }
 

@@ -12,14 +12,12 @@ static double sum_parts(const double *sums, ptrdiff_t parts)
     return sum;
 }
 
-/* Weights of some channels. */
+/* Weights of some channels: ones, if there are none. */
 static void weights_of(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, double *weights)
 {
-    if (norm->vectors[WEIGHTS].data) {
+    if (norm->vectors[WEIGHTS].data)
         load_doubles(norm, WEIGHTS, channel, count, weights);
-        return;
-    }
-    for (ptrdiff_t k = 0; k < count; k++)
+    for (ptrdiff_t k = 0; k < count && !norm->vectors[WEIGHTS].data; k++)
         weights[k] = 1;
 }
 
