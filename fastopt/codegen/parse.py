@@ -50,6 +50,10 @@ class Function:
         """The variants that make a difference: a rule that does not descend with decay has the first two only."""
         return VARIANTS if "decay" in self.scalars else VARIANTS[:2]
 
+    def call(self, *elements: str) -> str:
+        """Return its call with these elements, as both compilers write it: scalars are variables of their own names."""
+        return f"{self.name}({', '.join([*elements, *self.scalars])})"
+
 
 def source_of(rule: Callable[..., object]) -> str:
     """Return the source text that has the rule and the functions of its variants."""

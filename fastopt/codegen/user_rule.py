@@ -198,17 +198,15 @@ class _Reader(ast.NodeTransformer):
             raise self.refuse(self.node, f"{len(self.scalars)} scalars; expected at most {self.most_scalars}")
         if self.node.name in COMPILED_WITH_IT:
             raise self.refuse(self.node, "the name of a function that is compiled with it; expected another one")
-        if odd := [name for name in (*self.arrays, *self.scalars) if _is_reserved(name)]:
-            raise self.refuse(self.node, f"the argument {odd[0]}; {OTHER_NAMES}")
-        if taken := [name for name in self.scalars if name in TAKEN]:
-            raise self.refuse(self.node, f"the scalar {taken[0]}, which calls take already; expected another name")
-
-        if kept := [name for name in self.arrays if name in KEPT]:
-            raise self.refuse(self.node, f"the state {kept[0]}, which optimizers keep themselves; expected others")
-        if beside := [name for name in self.arrays if name in BESIDE]:
-            raise self.refuse(
-                self.node, f"the state {beside[0]}, a name that kernels use themselves; expected another one"
-            )
+        reserved = [name for name in (*self.arrays, *self.scalars) if _is_reserved(name)]
+        for kind, names, refused, why in (
+            ("argument", reserved, reserved, f"; {OTHER_NAMES}"),
+            ("scalar", self.scalars, TAKEN, ", which calls take already; expected another name"),
+            ("state", self.arrays, KEPT, ", which optimizers keep themselves; expected others"),
+            ("state", self.arrays, BESIDE, ", a name that kernels use themselves; expected another one"),
+        ):
+            if odd := [name for name in names if name in refused]:
+                raise self.refuse(self.node, f"the {kind} {odd[0]}{why}")
 
     def check_size(self) -> None:
         """Raise for a statement that is too large to be read, without recursion."""

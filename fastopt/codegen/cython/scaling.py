@@ -7,7 +7,6 @@ import textwrap
 from fastopt.specs.scaling import BLOCK_ROWS, COLUMNS, ROWS, SCALING_KERNELS, SHARED_BY_COLUMNS, STEP, ScalingKernel
 
 from ..parse import Function, parse_functions
-from ..scaling import element
 from .loops import preamble
 from .update import addresses, header, inline
 
@@ -45,10 +44,10 @@ class _Kernel:
         arguments = [f"{self.real if name in self.uniform else self.pointer} {name}_" for name in self.function.scalars]
         if self.kernel.stats:
             changed = ", ".join(self.kernel.stats)
-            lines = [f"{changed} = {element(self.kernel, self.function, self.x(row))}" for row in range(count)]
+            lines = [f"{changed} = {self.function.call(self.x(row))}" for row in range(count)]
             lines += [f"{name}_[i_] = {name}" for name in self.kernel.stats]
         else:
-            lines = [f"x_[i_] = {element(self.kernel, self.function, 'x_[i_]')}"]
+            lines = [f"x_[i_] = {self.function.call('x_[i_]')}"]
         loaded = [f"{name} = {name}_{'' if name in self.uniform else '[i_]'}" for name in self.function.scalars]
         body = textwrap.indent("\n".join(loaded + lines), " " * 8)
         return (

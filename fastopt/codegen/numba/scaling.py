@@ -7,7 +7,6 @@ import textwrap
 from fastopt.specs.scaling import COLUMNS, ROWS, SCALING_KERNELS, SHARED_BY_COLUMNS, STEP, ScalingKernel
 
 from ..parse import Function, parse_functions
-from ..scaling import element
 from .update import inlined
 
 HEADER = '''\
@@ -34,7 +33,7 @@ def _row(kernel: ScalingKernel, function: Function) -> str:
     """
     uniform = [name for name in function.scalars if kernel.by_row or name in SHARED_BY_COLUMNS]
     lines = [f"{name} = {name}_{'' if name in uniform else '[i_]'}" for name in function.scalars]
-    made = element(kernel, function, "float64(x_[i_])" if kernel.wide else "x_[i_]")
+    made = function.call("float64(x_[i_])" if kernel.wide else "x_[i_]")
     lines += [f"{', '.join(kernel.stats) or 'x_[i_]'} = {made}"]
     lines += [f"{name}_[i_] = {name}" for name in kernel.stats]
     body = textwrap.indent("\n".join(lines), " " * 8)

@@ -39,10 +39,8 @@ static void add_group_terms(const norm_t *norm, tile_args_t *args, ptrdiff_t row
             tile_t tile = tile_of(norm, i, 0, row, rows, c, cols);
             args->arrays[i] = in_place ? tile.data : args->blocks[i];
             args->sizes[STEP + i] = in_place ? in_elements(norm, tile.row_stride) : cols;
-            for (ptrdiff_t r = 0; r < rows && !in_place; r++) {
-                tile = tile_of(norm, i, 0, row + r, 1, c, cols);
-                load_tile(norm, i, &tile, args->blocks[i] + in_bytes(norm, r * cols));
-            }
+            if (!in_place)
+                load_rows(norm, i, 0, row, rows, c, cols, args->blocks[i]);
         }
         run_parameter_terms(norm, args, row, rows, c, cols);
     }

@@ -75,32 +75,17 @@ static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column,
                   stripe->line.lanes[0] + column, stripe->line.lanes[1] + column, stripe->width);
 }
 
-static tile_t pixels_of(const stripe_t *stripe, int array, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column,
-                        ptrdiff_t cols)
-{
-    return tile_of(stripe->norm, array, stripe->o, pixel, rows, stripe->channel + column, cols);
-}
-
-static void point_to_pixels(stripe_t *stripe, int array, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column,
-                            ptrdiff_t cols)
-{
-    tile_t tile = pixels_of(stripe, array, pixel, rows, column, cols);
-    stripe->line.starts[array] = tile.data;
-    stripe->steps[array] = in_elements(stripe->norm, tile.row_stride);
-}
-
-/* Load pixels, which may be of several runs, into the stripe's blocks. */
-static void collect_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols)
+/* Point to pixels of the n-th array that is read: in place, or in the stripe's blocks, which they are loaded into. */
+static void point_to_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols,
+                            int in_place)
 {
     const norm_t *norm = stripe->norm;
     int i = norm->reads[n];
-    for (ptrdiff_t row = 0, run; row < rows; row += run) {
-        run = smaller(rows - row, run_from(&norm->space, pixel + row));
-        tile_t tile = pixels_of(stripe, i, pixel + row, run, column, cols);
-        load_tile(norm, i, &tile, stripe->blocks[n] + in_bytes(norm, row * cols));
-    }
-    stripe->line.starts[i] = stripe->blocks[n];
-    stripe->steps[i] = cols;
+    tile_t tile = tile_of(norm, i, stripe->o, pixel, rows, stripe->channel + column, cols);
+    stripe->line.starts[i] = in_place ? tile.data : stripe->blocks[n];
+    stripe->steps[i] = in_place ? in_elements(norm, tile.row_stride) : cols;
+    if (!in_place)
+        load_rows(norm, i, stripe->o, pixel, rows, stripe->channel + column, cols, stripe->blocks[n]);
 }
 
 /* Add a rectangle of pixels, the first of which belongs to lane 0, and columns. */
@@ -110,12 +95,8 @@ static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
     const norm_t *norm = stripe->norm;
     int end_to_end = cols == stripe->width && cols < NARROW_STRIPE;
     for (int n = 0; n < norm->nreads; n++) {
-        int i = norm->reads[n];
-        if (in_place)
-            point_to_pixels(stripe, i, pixel, rows, column, cols);
-        else
-            collect_pixels(stripe, n, pixel, rows, column, cols);
-        end_to_end &= stripe->steps[i] == cols;
+        point_to_pixels(stripe, n, pixel, rows, column, cols, in_place);
+        end_to_end &= stripe->steps[norm->reads[n]] == cols;
     }
     if (end_to_end)
         add_line(norm, &stripe->line, rows, stripe->pass);
@@ -180,7 +161,7 @@ static void reduce_stripe_by_columns(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_
     for (ptrdiff_t column = 0, cols; column < stripe->width; column += cols) {
         cols = smaller(stripe->width - column, STRIPE);
         for (int n = 0; n < norm->nreads; n++)
-            point_to_pixels(stripe, norm->reads[n], pixel, rows, column, cols);
+            point_to_pixels(stripe, n, pixel, rows, column, cols, 1);
         run_on_pixels(stripe, norm->reduce_kernels[REDUCE_FULL][stripe->pass], rows, column, cols, 1,
                       norm->first + sum + column * norm->parts, norm->second + sum + column * norm->parts, norm->parts);
     }

@@ -31,6 +31,16 @@ void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block)
     (norm->exceeds_l2 && is_contiguous ? codec->load_prefetched : codec->load)(&from, block);
 }
 
+void load_rows(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+               ptrdiff_t cols, char *block)
+{
+    for (ptrdiff_t r = 0, run; r < rows; r += run) {
+        run = smaller(rows - r, run_from(row_axes(norm), row + r));
+        tile_t tile = tile_of(norm, array, o, row + r, run, col, cols);
+        load_tile(norm, array, &tile, block + in_bytes(norm, r * cols));
+    }
+}
+
 int is_stored_nontemporal(const norm_t *norm, int array, const tile_t *tile)
 {
     return norm->nontemporal_blocks && norm->codecs[norm->storage[array]].store_nontemporal &&

@@ -28,6 +28,10 @@ static inline tile_t tile_of(const norm_t *norm, int array, ptrdiff_t o, ptrdiff
 /* Load a tile into a block. */
 void load_tile(const norm_t *norm, int array, const tile_t *tile, char *block);
 
+/* Load rows, which may lie in several runs, into a block. */
+void load_rows(const norm_t *norm, int array, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
+               ptrdiff_t cols, char *block);
+
 /* Store a block into a tile. */
 void store_tile(const norm_t *norm, int array, const tile_t *tile, const char *block);
 
