@@ -6,7 +6,7 @@ from fastopt.specs.random import BITS
 
 from ..parse import Function
 from ..random import OUT, PRIMITIVES, random_rules_of
-from .update import addresses, header, inline
+from .update import addresses, header, inline, run_kernel
 
 TYPES = {"real": "real", "bits": "uint32_t"}
 
@@ -39,19 +39,6 @@ def random_module(source: str, dtype: str) -> str:
 
 
 def _kernel(rule: Function) -> str:
-    """The loop over one contiguous run."""
-    runs = ["run_t", *("bits_t" if name in BITS else "run_t" for name in rule.arrays)]
-    names = [OUT, *rule.arrays]
+    runs = {OUT: "run_t", **{name: "bits_t" if name in BITS else "run_t" for name in rule.arrays}}
     elements = ", ".join([*(f"{name}[i_]" for name in rule.arrays), *rule.scalars])
-    given = [f"<{run}>arrays[{i}]" for i, run in enumerate(runs)]
-    given += [f"scalars[{i}]" for i in range(len(rule.scalars))]
-    return (
-        f"cdef inline void {rule.name}_loop(Py_ssize_t n_, "
-        f"{', '.join(f'{run} {name}' for run, name in zip(runs, names, strict=True))}, "
-        f"{', '.join(f'real {name}' for name in rule.scalars)}) noexcept nogil:\n"
-        f"    cdef Py_ssize_t i_\n"
-        f"    for i_ in range(n_):\n"
-        f"        {OUT}[i_] = {rule.name}({elements})\n\n"
-        f"cdef void {rule.name}_kernel(void **arrays, Py_ssize_t n, const real *scalars) noexcept nogil:\n"
-        f"    {rule.name}_loop(n, {', '.join(given)})"
-    )
+    return run_kernel(f"{rule.name}_kernel", runs, rule.scalars, f"{OUT}[i_] = {rule.name}({elements})")

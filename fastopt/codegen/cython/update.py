@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from ..parse import PRIMITIVES, SHARED_SCALARS, VARIANTS, Function, parse_functions, rules_of
@@ -94,19 +94,29 @@ def _inline(rule: Function, descent: str) -> str:
 
 
 def _kernel(rule: Function, gradient: str, descent: str) -> str:
-    """The loop over one contiguous run. Its own names end in an underscore, which no name of a rule does."""
-    name = f"{_name(rule, gradient, descent)}_kernel"
-    scalars = SHARED_SCALARS + rule.own_scalars
     elements = {array: f"{array}[i_]" for array in rule.arrays}
     elements["grad"] = f"{gradient}({rule.arrays[0]}[i_], grad[i_], grad_scale, weight_decay)"
     results = ", ".join(f"{array}[i_]" for array in rule.written)
+    return run_kernel(
+        f"{_name(rule, gradient, descent)}_kernel", dict.fromkeys(rule.arrays, "run_t"),
+        SHARED_SCALARS + rule.own_scalars,
+        f"{results} = {_name(rule, descent)}({', '.join([*elements.values(), *rule.scalars])})",
+    )  # fmt: skip
+
+
+def run_kernel(name: str, runs: Mapping[str, str], scalars: Sequence[str], element: str) -> str:
+    """Return a kernel, and its loop over one contiguous run of each array, whose pointers have these types.
+
+    ``element`` is what the loop does at i_. Its own names end in an underscore, which no name of a rule does.
+    """
+    declared = [*(f"{run} {array}" for array, run in runs.items()), *(f"real {scalar}" for scalar in scalars)]
+    given = [f"<{run}>arrays[{i}]" for i, run in enumerate(runs.values())]
+    given += [f"scalars[{i}]" for i, _ in enumerate(scalars)]
     return (
-        f"cdef inline void {name}_loop(Py_ssize_t n_, {', '.join(f'run_t {array}' for array in rule.arrays)}, "
-        f"{', '.join(f'real {scalar}' for scalar in scalars)}) noexcept nogil:\n"
+        f"cdef inline void {name}_loop(Py_ssize_t n_, {', '.join(declared)}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_\n"
         f"    for i_ in range(n_):\n"
-        f"        {results} = {_name(rule, descent)}({', '.join([*elements.values(), *rule.scalars])})\n\n"
+        f"        {element}\n\n"
         f"cdef void {name}(void **arrays, Py_ssize_t n, const real *scalars) noexcept nogil:\n"
-        f"    {name}_loop(n, {', '.join(f'<run_t>arrays[{i}]' for i in range(len(rule.arrays)))}, "
-        f"{', '.join(f'scalars[{i}]' for i in range(len(scalars)))})"
+        f"    {name}_loop(n, {', '.join(given)})"
     )

@@ -3,6 +3,7 @@
 #define FASTOPT_NORM_PLAN_H
 #include "core/util.h"
 #include "norm/norm.h"
+#include <string.h>
 
 static inline int is_backward(const norm_t *norm) { return norm->op >= BACKWARD; }
 
@@ -48,6 +49,21 @@ static inline void set_real(const norm_t *norm, char *array, ptrdiff_t index, do
 static inline double get_real(const norm_t *norm, const char *array, ptrdiff_t index)
 {
     return norm->compute == FLOAT64 ? ((const double *)array)[index] : ((const float *)array)[index];
+}
+
+/* Store values in an array of a compute type. */
+static inline void copy_reals(enum storage type, char *to, const double *from, ptrdiff_t count)
+{
+    if (type == FLOAT64)
+        memcpy(to, from, (size_t)count * sizeof(double));
+    for (ptrdiff_t i = 0; i < count && type != FLOAT64; i++)
+        ((float *)to)[i] = (float)from[i];
+}
+
+/* The type in which terms are evaluated. */
+static inline enum storage type_of_terms(const norm_t *norm, enum statistics_pass pass)
+{
+    return pass == SECOND_PASS ? FLOAT64 : norm->compute;
 }
 
 /* ---- Distances in memory, in elements of the kernels' arrays and in bytes */

@@ -171,14 +171,10 @@ static void reduce_stripe_by_columns(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_
 static void set_stripe_values(const stripe_t *stripe, int parameter, ptrdiff_t channel, ptrdiff_t count,
                               const double *values)
 {
-    ptrdiff_t repeats = stripe->width < NARROW_STRIPE ? LANES : 1;
-    int is_double = stripe->pass == SECOND_PASS || stripe->norm->compute == FLOAT64;
+    ptrdiff_t repeats = stripe->width < NARROW_STRIPE ? LANES : 1, bytes = stripe->line.parameter_bytes;
     for (ptrdiff_t n = 0; n < repeats; n++) {
-        ptrdiff_t begin = n * stripe->width + channel;
-        if (is_double)
-            memcpy((double *)stripe->line.parameters[parameter] + begin, values, (size_t)count * sizeof(double));
-        for (ptrdiff_t i = 0; i < count && !is_double; i++)
-            ((float *)stripe->line.parameters[parameter])[begin + i] = (float)values[i];
+        char *to = stripe->line.parameters[parameter] + (n * stripe->width + channel) * bytes;
+        copy_reals(type_of_terms(stripe->norm, stripe->pass), to, values, count);
     }
 }
 
@@ -207,7 +203,7 @@ void reduce_stripe(const norm_t *norm, int thread, ptrdiff_t o, ptrdiff_t channe
 {
     stripe_t stripe = {.norm = norm, .pass = pass, .thread = thread, .o = o, .channel = channel, .width = width};
     stripe.line.width = width;
-    stripe.line.parameter_bytes = pass == SECOND_PASS ? (ptrdiff_t)sizeof(double) : norm->itemsize;
+    stripe.line.parameter_bytes = storage_size(type_of_terms(norm, pass));
     point_to_stripe(&stripe, thread);
     set_stripe_parameters(&stripe);
     ptrdiff_t pixel = part * PART, rows = smaller(PART, norm->space.count - pixel);

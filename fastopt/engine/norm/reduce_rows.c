@@ -56,7 +56,7 @@ static int has_full_reducer(const norm_t *norm, enum statistics_pass pass)
 static void reduce_full(const norm_t *norm, enum reducer reducer, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at,
                         ptrdiff_t count, enum statistics_pass pass, ptrdiff_t sum)
 {
-    int is_double = pass == SECOND_PASS || norm->compute == FLOAT64;
+    int is_double = type_of_terms(norm, pass) == FLOAT64;
     double values[2][MAX_REDUCED_ROWS];
     float rounded[2][MAX_REDUCED_ROWS];
     int parameters = reduce_parameters(norm, at, count, pass, values[0], values[1]);
@@ -264,7 +264,7 @@ static void reduce_by_lanes(reduction_t *reduction, ptrdiff_t at, ptrdiff_t end,
         reduction->line.lanes[i] = reduction->lanes[i];
     }
     for (int i = 0; i < parameters; i++)
-        fill_lanes((char *)reduction->parameters[i], pass == SECOND_PASS || norm->compute == FLOAT64, values[i]);
+        fill_lanes((char *)reduction->parameters[i], type_of_terms(norm, pass) == FLOAT64, values[i]);
     memset(reduction->lanes, 0, sizeof reduction->lanes);
     add_elements(reduction, at, end, pass);
     norm->first[sum] = sum_of_lanes(reduction->lanes[0], 1);

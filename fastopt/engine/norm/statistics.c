@@ -131,14 +131,6 @@ static void finish_empty(stat_block_t *block)
 
 /* ---- Parameters of the kernels */
 
-static void copy_reals(const norm_t *norm, char *to, const double *from, ptrdiff_t count)
-{
-    if (norm->compute == FLOAT64)
-        memcpy(to, from, (size_t)count * sizeof(double));
-    for (ptrdiff_t i = 0; i < count && norm->compute != FLOAT64; i++)
-        ((float *)to)[i] = (float)from[i];
-}
-
 /* Write a parameter of the statistics (ROWS), or of each of their channels. */
 static void set_parameter(const stat_block_t *block, int parameter, const double *values)
 {
@@ -146,7 +138,7 @@ static void set_parameter(const stat_block_t *block, int parameter, const double
     ptrdiff_t each = norm->layout == ROWS ? 1 : norm->per_group;
     char *array = norm->parameters[parameter] + block->at * each * norm->itemsize;
     if (each == 1)
-        copy_reals(norm, array, values, block->count);
+        copy_reals(norm->compute, array, values, block->count);
     for (ptrdiff_t k = 0; k < block->count && each > 1; k++)
         for (ptrdiff_t i = k * each; i < (k + 1) * each; i++)
             set_real(norm, array, i, values[k]);
@@ -339,7 +331,10 @@ static void add_to(double *sums, const double *terms, ptrdiff_t count, ptrdiff_t
 
 void finish_parameter_gradients(const norm_t *norm, ptrdiff_t channel, ptrdiff_t end_channel)
 {
-    ptrdiff_t channels = norm->channels.count;
+    int rows = norm->layout == ROWS;
+    const double *first = rows ? norm->dbias_parts : norm->first, *second = rows ? norm->dweight_parts : norm->second;
+    ptrdiff_t channels = norm->channels.count, step = rows ? 1 : norm->parts;
+    ptrdiff_t terms = rows ? norm->outer_parts : (norm->parts ? norm->outer.count : 0);
     double dbias[STAT_BLOCK], dweight[STAT_BLOCK];
     if (has_own_channels(norm) && norm->parts == 1) { /* the sums are the gradients */
         store_doubles(norm, DBIASES, channel, end_channel - channel, norm->first + channel);
@@ -350,13 +345,9 @@ void finish_parameter_gradients(const norm_t *norm, ptrdiff_t channel, ptrdiff_t
         count = smaller(end_channel - channel, STAT_BLOCK);
         memset(dbias, 0, sizeof dbias);
         memset(dweight, 0, sizeof dweight);
-        for (ptrdiff_t part = 0; part < norm->outer_parts && norm->layout == ROWS; part++) {
-            add_to(dbias, norm->dbias_parts + part * channels + channel, count, 1);
-            add_to(dweight, norm->dweight_parts + part * channels + channel, count, 1);
-        }
-        for (ptrdiff_t o = 0; o < norm->outer.count && norm->layout != ROWS && norm->parts; o++) {
-            add_to(dbias, norm->first + (o * channels + channel) * norm->parts, count, norm->parts);
-            add_to(dweight, norm->second + (o * channels + channel) * norm->parts, count, norm->parts);
+        for (ptrdiff_t i = 0; i < terms; i++) {
+            add_to(dbias, first + (i * channels + channel) * step, count, step);
+            add_to(dweight, second + (i * channels + channel) * step, count, step);
         }
         store_doubles(norm, DBIASES, channel, count, dbias);
         store_doubles(norm, DWEIGHTS, channel, count, dweight);

@@ -74,8 +74,7 @@ void store_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_
         tile_t run = run_of(vector, at, smaller(end - at, STAT_BLOCK));
         int in_place = needs_no_codec(norm, vector, &run);
         char *values = in_place ? run.data : block;
-        for (ptrdiff_t k = 0; k < run.cols; k++)
-            set_real(norm, values, k, from[k]);
+        copy_reals(norm->compute, values, from, run.cols);
         if (!in_place)
             norm->codecs[vector->storage].store(&run, block);
         at += run.cols;
