@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fastopt.specs.norms import TILE_KERNELS, TileKernel
@@ -67,6 +68,19 @@ class Loop:
     def parameters(self) -> tuple[tuple[str, str], ...]:
         """Each parameter, and along what it varies."""
         return tuple(zip(self.function.scalars, self.kernel.along, strict=True))
+
+    def element(self, place: Mapping[str, str]) -> list[tuple[str, str]]:
+        """What is computed of an element, in order: the gradient, in g_, and each array that is written, by its name.
+
+        ``place`` has the elements of the arrays that are read, and the parameters.
+        """
+        taken = {**place, "dy": "g_"}
+        arguments = [taken[name] for name in self.function.arrays + self.function.scalars]
+        result = f"{self.function.name}({', '.join(arguments)})"
+        if not self.backward:
+            return [("out", f"{self.finish}({result}, {place.get('residual', place['x'])})")]
+        gradient = f"{self.gradient}({place['dy']}, {place.get('y', place['dy'])})"
+        return [("g_", gradient), *zip(self.written, (result, "g_"), strict=False)]
 
 
 def loops(functions: dict[str, Function], converts: bool = False) -> list[Loop]:

@@ -164,16 +164,8 @@ def _element(loop: Loop, elsewhere: dict[str, str] | None = None) -> str:
     place = {name: f"loaded({name}_[i_])" for name in loop.read}
     place |= {name: f"{name}_" if along == ROW else f"{name}[i_]" for name, along in loop.parameters}
     place |= {name: f"{where}[i_]" for name, where in (elsewhere or {}).items()}
-    taken = [{**place, "dy": "g_"}[name] for name in loop.function.arrays + loop.function.scalars]
-    results = {"out": f"{loop.function.name}({', '.join(taken)})"}
     lines = []
-    if loop.backward:
-        lines = [f"g_ = {loop.gradient}({place['dy']}, {place.get('y', place['dy'])})"]
-        results |= {"dresidual": "g_"}
-    else:
-        results["out"] = f"{loop.finish}({results['out']}, {place.get('residual', place['x'])})"
-    lines += [
-        f"{place[name]} = {results[name]}" if name in place else f"{name}_[i_] = stored({results[name]})"
-        for name in loop.written
-    ]
+    for name, value in loop.element(place):
+        to_place = name in place or name == "g_"
+        lines += [f"{place.get(name, name)} = {value}" if to_place else f"{name}_[i_] = stored({value})"]
     return "\n".join(lines)

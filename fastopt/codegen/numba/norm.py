@@ -32,17 +32,9 @@ def tile_kernel_module(source: str, name: str, variant: int, dtype: str) -> str:
 
 def _elements(kernel: Loop) -> str:
     """The loop over the columns of a row that writes arrays."""
-    elements = {name: f"{name}_[i_]" for name in kernel.read}
-    lines = []
-    if kernel.backward:
-        lines += [f"g_ = {kernel.gradient}(dy_[i_], {elements.get('y', 'dy_[i_]')})"]
-        elements["dy"] = "g_"
-    result = f"{kernel.function.name}({_arguments(kernel, elements)})"
-    if not kernel.backward:
-        result = f"{kernel.finish}({result}, {elements.get('residual', elements['x'])})"
-    lines += [f"out_[i_] = {result}"]
-    if "dresidual" in kernel.written:
-        lines += ["dresidual_[i_] = g_"]
+    place = {name: f"{name}_[i_]" for name in kernel.read}
+    place |= {name: name if along == ROW else f"{name}[i_]" for name, along in kernel.parameters}
+    lines = [f"{'g_' if name == 'g_' else f'{name}_[i_]'} = {value}" for name, value in kernel.element(place)]
     arguments = ["n_", *(f"{name}_" for name in kernel.read + kernel.written), *kernel.function.scalars]
     return _loop("run_", arguments, lines)
 
@@ -78,12 +70,6 @@ def _terms(kernel: Loop, row: str) -> str:
 def _loop(name: str, arguments: list[str], lines: list[str]) -> str:
     body = textwrap.indent("\n".join(lines), " " * 8)
     return f"@compiled\ndef {name}({', '.join(arguments)}):\n    for i_ in range(n_):\n{body}\n"
-
-
-def _arguments(kernel: Loop, elements: dict[str, str]) -> str:
-    """What the function is called with in the loop: a row's parameters are scalars there."""
-    values = [name if along == ROW else f"{name}[i_]" for name, along in kernel.parameters]
-    return ", ".join([*(elements[name] for name in kernel.function.arrays), *values])
 
 
 def _kernel(kernel: Loop, dtype: str) -> str:

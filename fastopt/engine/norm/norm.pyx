@@ -140,8 +140,9 @@ cdef enum:
     LAYER_KIND = 3
     ADDITION_KIND = 4  # no norm
 
-REFERENCE_FORWARD = tuple([getattr(norm_reference, f"{norm}_norm_forward") for norm in NORMS])
-REFERENCE_BACKWARD = tuple([getattr(norm_reference, f"{norm}_norm_backward") for norm in NORMS])
+# The functions of the reference, by kind.
+cdef tuple REFERENCE_FORWARD = tuple([getattr(norm_reference, f"{norm}_norm_forward") for norm in NORMS])
+cdef tuple REFERENCE_BACKWARD = tuple([getattr(norm_reference, f"{norm}_norm_backward") for norm in NORMS])
 
 # The places of a call's arrays: those of x's shape by slot, then vectors.
 cdef enum:
@@ -161,6 +162,10 @@ cdef tuple PLACE_NAMES = (
     *SLOTS, "weight", "bias", "mean", "rstd", "var", "dweight", "dbias", "running_mean", "running_var",
 )
 cdef tuple PASS_NAMES = tuple([name.lower() for name in OPS])
+
+# The places of what passes return: made once, for speed.
+cdef tuple OUT_ALONE = (OUT,), NORMALISED = (OUT, MEAN, RSTD)
+cdef tuple GRADIENTS = (OUT, DWEIGHT, DBIAS), GRADIENTS_AND_RESIDUAL = (*GRADIENTS, DRESIDUAL)
 
 
 @cython.final
@@ -199,7 +204,7 @@ cdef class NormCall(Call):
             position = self.positions[place]
             if position != NONE and not same_shape(&self.looked[position], &self.looked[0]):
                 self.refuse_shape(position, shape_of(&self.looked[0]), f"{self.names[0]}'s")
-        for of_statistics in range(2):
+        for of_statistics in range(2):  # all channels' first
             for place in range(<int>ARRAYS, PLACES):
                 if self.positions[place] != NONE and self.is_of_statistics(place) == of_statistics:
                     self.expect_values(place)
@@ -273,7 +278,7 @@ cdef class NormCall(Call):
     cdef tuple run_pass(self, tuple given, tuple names, tuple places, str reference, tuple others):
         """Check all arrays; run, and return what is given, the caller's own objects, or new ones where it is None.
 
-        ``others`` are the caller's objects that have been taken before.
+        ``others`` are the caller's objects that have been taken before: a device needs them, and so does an addition.
         """
         cdef Py_ssize_t i, at
         cdef bint complete = True, is_vector
@@ -546,8 +551,8 @@ def forward(
     call.positions[RUNNING_VAR] = call.take_optional(running_var, "running_var", True)
     call.positions[<int>RESIDUAL] = call.take_optional(residual, "residual", False)
     results = call.run_pass(
-        given, names, (OUT, MEAN, RSTD), REFERENCE_FORWARD[kind],
-        (x, weight, bias, running_mean, running_var, residual),
+        given, names, NORMALISED, REFERENCE_FORWARD[kind],
+        None if call.device == HOST else (x, weight, bias, running_mean, running_var, residual),
     )
     if not call.is_reference and (call.norm.values or call.device != HOST):
         wrote_all_but((running_mean, running_var), -1, 1)
@@ -569,7 +574,8 @@ def inference(
     call.positions[VAR] = call.take(running_var, "running_var", False)
     call.positions[<int>RESIDUAL] = call.take_optional(residual, "residual", False)
     return call.run_pass(
-        (out,), ("out",), (OUT,), "batch_norm_inference", (x, weight, bias, running_mean, running_var, residual)
+        (out,), ("out",), OUT_ALONE, "batch_norm_inference",
+        None if call.device == HOST else (x, weight, bias, running_mean, running_var, residual),
     )[0]
 
 
@@ -602,9 +608,9 @@ cdef tuple run_backward(
     NormCall call, dy, x, weight, mean, str mean_name, spread, str spread_name, y, out, str reference
 ):
     """Both, which differ in what is given beside the mean."""
-    cdef tuple names = ("dx", "dweight", "dbias"), places = (OUT, DWEIGHT, DBIAS)
+    cdef tuple names = ("dx", "dweight", "dbias"), places = GRADIENTS
     if call.norm.variant & WITH_RESIDUAL:
-        names, places = ("dx", "dweight", "dbias", "dresidual"), (OUT, DWEIGHT, DBIAS, DRESIDUAL)
+        names, places = ("dx", "dweight", "dbias", "dresidual"), GRADIENTS_AND_RESIDUAL
     cdef tuple given = outputs_of(out, names)
     call.positions[<int>X] = call.take(x, "x", False)
     call.positions[<int>DY] = call.take(dy, "dy", False)
@@ -612,7 +618,8 @@ cdef tuple run_backward(
     call.positions[MEAN] = call.take(mean, mean_name, False)
     call.positions[RSTD if call.norm.op_ == BACKWARD else VAR] = call.take(spread, spread_name, False)
     take_y(call, y)
-    return call.run_pass(given, names, places, reference, (x, dy, weight, mean, spread, y))
+    others = None if call.device == HOST else (x, dy, weight, mean, spread, y)
+    return call.run_pass(given, names, places, reference, others)
 
 
 cdef int take_y(NormCall call, y) except -1:
@@ -627,7 +634,7 @@ def add(x, residual, out, activation, backend, num_threads, stream=None):
     cdef NormCall call = start(ADDITION, ADDITION_KIND, 0, None, activation, True, 0.0, backend, num_threads, stream)
     call.positions[<int>X] = call.take(x, "x", False)
     call.positions[<int>RESIDUAL] = call.take(residual, "residual", False)
-    return call.run_pass((out,), ("out",), (OUT,), "residual_add", (x, residual))[0]
+    return call.run_pass((out,), ("out",), OUT_ALONE, "residual_add", (x, residual))[0]
 
 
 def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
@@ -637,7 +644,7 @@ def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
     )
     call.positions[<int>DY] = call.take(dy, "dy", False)
     take_y(call, y)
-    return call.run_pass((out,), ("out",), (OUT,), "residual_add_backward", (dy, y))[0]
+    return call.run_pass((out,), ("out",), OUT_ALONE, "residual_add_backward", (dy, y))[0]
 
 
 def moments(x, axis, backend, num_threads):

@@ -57,12 +57,19 @@ void load_reals(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t c
 
 void load_doubles(const norm_t *norm, enum vector which, ptrdiff_t at, ptrdiff_t count, double *to)
 {
+    const vector_t *vector = &norm->vectors[which];
     _Alignas(CACHE_LINE) char block[STAT_BLOCK * sizeof(double)];
-    for (ptrdiff_t k = 0, width; k < count; k += width) {
-        width = smaller(count - k, STAT_BLOCK);
-        load_reals(norm, which, at + k, width, block);
-        for (ptrdiff_t i = 0; i < width; i++)
-            to[k + i] = get_real(norm, block, i);
+    for (ptrdiff_t end = at + count; at < end;) {
+        tile_t run = run_of(vector, at, smaller(end - at, STAT_BLOCK));
+        const char *values = block;
+        if (needs_no_codec(norm, vector, &run))
+            values = run.data;
+        else
+            norm->codecs[vector->storage].load(&run, block);
+        for (ptrdiff_t k = 0; k < run.cols; k++)
+            to[k] = get_real(norm, values, k);
+        at += run.cols;
+        to += run.cols;
     }
 }
 
