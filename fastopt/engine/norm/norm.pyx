@@ -239,11 +239,11 @@ cdef class NormCall(Call):
         self.statistic_ndim += 1
         return 0
 
-    cdef bint is_of_statistics(self, int place) noexcept:
+    cdef inline bint is_of_statistics(self, int place) noexcept:
         """True if a vector has one value for each statistic, not for each channel: in inference, these are the same."""
         return MEAN <= place <= VAR and self.norm.op_ != INFERENCE
 
-    cdef const npy_intp *dims_of(self, int place, int *ndim) noexcept:
+    cdef inline const npy_intp *dims_of(self, int place, int *ndim) noexcept:
         """The shape of a vector."""
         if self.is_of_statistics(place):
             ndim[0] = self.statistic_ndim
@@ -358,10 +358,12 @@ cdef class NormCall(Call):
         if norm.channels.count > MAX_STATISTICS or norm.outer.count > MAX_STATISTICS // max(norm.channels.count, 1):
             raise MemoryError(f"x has shape {shape_of(&self.looked[0])}: too many statistics, or weights, for any memory")
         for which in range(<int>VECTORS):
-            self.point(&norm.vectors[which], self.positions[<int>ARRAYS + which])
+            norm.vectors[which].data = NULL
+            if self.positions[<int>ARRAYS + which] != NONE:
+                self.point(&norm.vectors[which], &self.looked[self.positions[<int>ARRAYS + which]])
         return 0
 
-    cdef int role_of(self, int axis) noexcept:
+    cdef inline int role_of(self, int axis) noexcept:
         """0 of an outer axis, 1 of channels, 2 of space."""
         if self.kind == ADDITION_KIND:
             return 2
@@ -390,18 +392,14 @@ cdef class NormCall(Call):
             add_axis(self.norm, axes[self.role_of(order[k])], x.dims[order[k]], strides)
         return 0
 
-    cdef void point(self, vector_t *place, Py_ssize_t position) noexcept:
-        """Say where weights or statistics stand, if they are given."""
-        cdef const array_t *array
+    cdef void point(self, vector_t *place, const array_t *array) noexcept:
+        """Say where weights or statistics stand."""
         cdef int axis
-        place.data = NULL
-        if position != NONE:
-            array = &self.looked[position]
-            place.data = array.data
-            place.storage_of = array.stored
-            place.ndim = 0
-            for axis in range(array.ndim):
-                add_vector_axis(place, array.dims[axis], array.strides[axis])
+        place.data = array.data
+        place.storage_of = array.stored
+        place.ndim = 0
+        for axis in range(array.ndim):
+            add_vector_axis(place, array.dims[axis], array.strides[axis])
 
     cdef int run(self) except -1:
         cdef Kernels kernels
