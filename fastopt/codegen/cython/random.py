@@ -33,7 +33,7 @@ def random_module(source: str, dtype: str) -> str:
     )
     parts = [header("fastopt/rules/random.py", "fastopt/codegen/cython/random.py", dtype), PREAMBLE + declared]
     for rule in rules.values():
-        parts += [inline(rule, **dict.fromkeys(BITS, "uint32_t")), _kernel(rule)]
+        parts += [inline(rule, bits=BITS), _kernel(rule)]
     parts += [addresses((name, [f"{name}_kernel"]) for name in rules), "draw = <size_t>&draw_bits"]
     return "\n\n".join(parts) + "\n"
 

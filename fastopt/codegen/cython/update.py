@@ -52,13 +52,16 @@ def header(source: str, writer: str, dtype: str) -> str:
     )
 
 
-def inline(function: Function, name: str = "", *, returned: int = 1, real: str = "real", **types: str) -> str:
-    """Return the function, its body verbatim, typed: names that are not in ``types`` are real numbers."""
-    parameters = ", ".join(f"{types.get(each, real)} {each}" for each in function.arrays + function.scalars)
+def inline(
+    function: Function, called: str = "", *, returned: int = 1, real: str = "real", bits: Sequence[str] = ()
+) -> str:
+    """Return the function, its body verbatim, typed: names that are not ``bits`` are real numbers."""
+    names = function.arrays + function.scalars
+    parameters = ", ".join(f"{'uint32_t' if name in bits else real} {name}" for name in names)
     results = f"({', '.join([real] * returned)})" if returned > 1 else real
     declared = f"    cdef {real} {', '.join(function.locals)}\n" if function.locals else ""
     body = textwrap.indent(function.body, "    ")
-    return f"cdef inline {results} {name or function.name}({parameters}) noexcept nogil:\n{declared}{body}"
+    return f"cdef inline {results} {called or function.name}({parameters}) noexcept nogil:\n{declared}{body}"
 
 
 def addresses(kernels: Iterable[tuple[str, Sequence[str]]]) -> str:
