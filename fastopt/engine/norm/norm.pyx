@@ -141,8 +141,8 @@ cdef enum:
     ADDITION_KIND = 4  # no norm
 
 # The functions of the reference, by kind.
-cdef tuple REFERENCE_FORWARD = tuple([getattr(norm_reference, f"{norm}_norm_forward") for norm in NORMS])
-cdef tuple REFERENCE_BACKWARD = tuple([getattr(norm_reference, f"{norm}_norm_backward") for norm in NORMS])
+cdef tuple REFERENCE_FORWARD = tuple([f"{norm}_norm_forward" for norm in NORMS])
+cdef tuple REFERENCE_BACKWARD = tuple([f"{norm}_norm_backward" for norm in NORMS])
 
 # The places of a call's arrays: those of x's shape by slot, then vectors.
 cdef enum:
