@@ -7,6 +7,7 @@ modules of all pairs are linked into one library for each instruction set.
 
 import os
 import platform
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -32,6 +33,9 @@ from fastopt.codegen.cython.update import cython_module  # noqa: E402
 from fastopt.specs.c_header import c_specs  # noqa: E402
 from fastopt.specs.kernels import KERNEL_TYPES  # noqa: E402
 
+#: The address of the repository's pages at its newest state, such as ".../blob/main/", once there is one.
+ADDRESS = ""
+
 GENERATED = ROOT / "build" / "generated"
 ENGINE = "fastopt/engine"
 INCLUDE = "fastopt/include"
@@ -50,6 +54,14 @@ def write(path: Path, text: str) -> str:
 
 def rules(family: str) -> str:
     return (ROOT / "fastopt" / "rules" / f"{family}.py").read_text()
+
+
+def long_description() -> str:
+    """The README as a package index shows it: no link is relative. Without an address a link is its text."""
+    text = (ROOT / "README.md").read_text()
+    if not ADDRESS:
+        text = re.sub(r"!\[[^\]]*\]\((?!https?:)[^)]*\)\n*", "", text)
+    return re.sub(r"\[([^\]]*)\]\((?!https?:)([^)]*)\)", rf"[\1]({ADDRESS}\2)" if ADDRESS else r"\1", text)
 
 
 def kernel_modules() -> list[Extension]:
@@ -136,4 +148,9 @@ if __name__ == "__main__":  # Cython's processes may read this file again
     )
     write(stamp, versions)
     c_files = [module.sources[0] for module in modules[: len(kernels)]]
-    setup(ext_modules=[*kernel_libraries(c_files), *modules[len(kernels) :]], cmdclass={"build_ext": Build})
+    setup(
+        long_description=long_description(),
+        long_description_content_type="text/markdown",
+        ext_modules=[*kernel_libraries(c_files), *modules[len(kernels) :]],
+        cmdclass={"build_ext": Build},
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from importlib.util import find_spec
 from pathlib import Path
+from time import perf_counter
 
 import matplotlib
 from rich.console import Console
@@ -89,7 +90,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--only", type=names, metavar="NAME[,NAME]", help=f"cases, or {', '.join(GROUPS)}")
     parser.add_argument("--device", choices=CSV, default="host", help="whose arrays; default: %(default)s")
-    parser.add_argument("--quick", action="store_true", help="fewer sizes and samples: a few minutes")
+    parser.add_argument("--full", action="store_true", help="all sizes, more samples: about twenty minutes")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave PyTorch out")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results/")
     parser.add_argument(
@@ -117,14 +118,17 @@ def names(text: str) -> list[str]:
 
 
 def run(planned: list[Measurement], results: Results, console: Console) -> None:
-    """Make the measurements under a progress bar."""
+    """Make the measurements under a progress bar, or with a line for each where there is no terminal."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=console, transient=True) as progress:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(planned))
-        for description, measure in planned:
+        for number, (description, measure) in enumerate(planned, start=1):
             progress.update(task, description=description)
+            start = perf_counter()
             results.rows.extend(measure())
             progress.advance(task)
+            if not console.is_terminal:
+                print(f"{number}/{len(planned)}  {description}: {perf_counter() - start:.1f} s", flush=True)
 
 
 if __name__ == "__main__":

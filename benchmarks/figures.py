@@ -34,6 +34,15 @@ FIGURES = [
     *AROUND_FIGURES,
 ]
 
+#: The labels of the few that the README shows.
+HIGHLIGHTS = (
+    "Adam, 1e7 elements, over naive NumPy",
+    "Adam, 1e3 elements, over PyTorch fused",
+    "AdamW, 2000 x 64, over PyTorch fused",
+    "Batch norm forward, NCHW 32x64x56x56, over PyTorch's best",
+    "StandardScaler's fit, 1e6 x 64, over scikit-learn's",
+)
+
 
 def _digits(value: float) -> str:
     return f"{value:.3g}" if value < 1000 else f"{value:.0f}"
@@ -42,6 +51,14 @@ def _digits(value: float) -> str:
 def figures_grid(results: Results) -> Grid:
     """Return the figures that these results can tell."""
     return asked_and_measured(FIGURES, results)
+
+
+def highlights_grid(results: Results) -> Grid:
+    """Return the figures of the README that these results can tell."""
+    grid = Grid("Highlights", ("figure", "measured"))
+    chosen = [figure for figure in FIGURES if figure.label in HIGHLIGHTS]
+    grid.rows = [(label, measured) for label, _, measured, _ in asked_and_measured(chosen, results).rows]
+    return grid
 
 
 def asked_and_measured(figures: Iterable[Figure], results: Results, unmeasured: bool = False) -> Grid:

@@ -41,7 +41,7 @@ Measurement = tuple[str, Callable[[], Iterator[Result]]]
 
 def plan(options: argparse.Namespace) -> list[Measurement]:
     """Return every measurement that the options ask for."""
-    effort: Effort = QUICK if options.quick else FULL
+    effort: Effort = FULL if options.full else QUICK
     if options.sizes:
         largest = max(options.sizes)
         effort = replace(effort, sizes=options.sizes, largest_norm=largest, largest_model=largest)

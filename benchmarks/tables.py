@@ -20,7 +20,7 @@ from benchmarks.device.report import (
     device_scaling_grid,
     device_updates_grid,
 )
-from benchmarks.figures import figures_grid
+from benchmarks.figures import figures_grid, highlights_grid
 from benchmarks.grid import Grid
 from benchmarks.machine import machine_line
 from benchmarks.report import (
@@ -57,6 +57,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
 #: What else can stand between markers, or stands there in another form than on a terminal.
 TEXTS: dict[str, Callable[[Results], str]] = {
     "machine": lambda results: f"{machine_line(results.machine)}.",
+    "highlights": lambda results: highlights_grid(results).for_markdown(),
     "largest": lambda results: updates_grid(results, results.sizes()[-1:]).for_markdown(),
     "cuda-figures": lambda results: device_figures_grid(results, unmeasured=True).for_markdown(),
 }

@@ -40,7 +40,7 @@ GROUPS = ("calls", "adamw", "norms", "random", "scaling")
 
 def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
     """Return every measurement that the options ask for."""
-    effort = DEVICE_QUICK if options.quick else DEVICE
+    effort = DEVICE if options.full else DEVICE_QUICK
     if options.sizes:
         effort = replace(effort, sizes=options.sizes, largest_norm=max(options.sizes))
     shared = (effort, options.peers, device)

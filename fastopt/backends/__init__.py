@@ -23,7 +23,7 @@ def find_backend(name: str) -> ModuleType:
     except BackendUnavailable:
         raise
     except ImportError as error:
-        message = f"backend {name!r} needs a package that is missing: pip install numba ({error})"
+        message = f"backend {name!r} needs a package that is missing: pip install 'fastopt[numba]' ({error})"
         raise BackendUnavailable(message) from error
 
 

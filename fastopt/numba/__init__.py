@@ -9,6 +9,13 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastopt.errors import BackendUnavailable
+
+try:
+    import numba  # noqa: F401
+except ImportError as error:
+    raise BackendUnavailable(f"fastopt.numba needs Numba ({error}); pip install 'fastopt[numba]'") from error
+
 from fastopt.numba.overloads import register
 from fastopt.numba.scalars import register_coefficients
 from fastopt.specs.updates import UPDATES as _UPDATES

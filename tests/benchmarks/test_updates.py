@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -18,7 +19,7 @@ from benchmarks import around, competition, processes, rules, tables
 from benchmarks.candidates import Candidate
 from benchmarks.competition import compete
 from benchmarks.effort import QUICK
-from benchmarks.figures import FIGURES
+from benchmarks.figures import FIGURES, HIGHLIGHTS
 from benchmarks.models import candidates as models
 from benchmarks.models.measure import CLIPPED, MODEL, OFFLOADED, measure_model
 from benchmarks.models.workload import ListWorkload
@@ -50,7 +51,7 @@ SMALL_NORM = NormWorkload("batch", "forward", "NC", (256, 64))
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The files of a small run."""
     out = tmp_path_factory.mktemp("results")
-    command = ["-m", "benchmarks", "--quick", "--only", "sgd,batch-norm", "--sizes", "2e4", "--no-peers", "--out"]
+    command = ["-m", "benchmarks", "--only", "sgd,batch-norm", "--sizes", "2e4", "--no-peers", "--out"]
     run = subprocess.run(
         [sys.executable, *command, str(out)],
         cwd=ROOT,
@@ -60,7 +61,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    assert "sgd" in run.stdout
+    assert re.search(r"^1/\d+  .*sgd.*: \d+\.\d s$", run.stdout, re.M), "a line for each measurement"
     for name in ("benchmarks.csv", "throughput.png", "norms.png"):
         assert str(out / name) in run.stdout
     return out
@@ -339,3 +340,7 @@ def test_a_wrong_step_of_a_model_is_not_timed() -> None:
     small = ListWorkload.of(BY_NAME["adamw"], [(20, 30), (7,)], "small")
     with pytest.raises(WrongResultError, match="cython is wrong for adamw"):
         verify(replace(models.CLIPPING, expected=models.OPTIMIZER.expected), small, 1)
+
+
+def test_highlights_are_figures() -> None:
+    assert set(HIGHLIGHTS) <= {figure.label for figure in FIGURES}

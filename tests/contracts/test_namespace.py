@@ -75,16 +75,19 @@ def test_tools_import_nothing_heavy(tool, without):
     assert run_python(f"{without}import fastopt; {tool}{IMPORTED}") == "[]\n"
 
 
-def test_a_module_whose_package_is_missing(monkeypatch):
-    monkeypatch.setitem(sys.modules, "torch", None)
-    for loaded in [name for name in sys.modules if name.startswith("fastopt.torch")]:
+@pytest.mark.parametrize(
+    ("package", "command"), [("torch", "`pip install torch` installs it"), ("numba", r"pip install 'fastopt\[numba\]'")]
+)
+def test_a_module_whose_package_is_missing(package, command, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    for loaded in [name for name in sys.modules if name.startswith(f"fastopt.{package}")]:
         monkeypatch.delitem(sys.modules, loaded)
-    monkeypatch.delattr(fastopt, "torch", raising=False)
-    assert not hasattr(fastopt, "torch")
-    with pytest.raises(AttributeError, match=r"fastopt.torch can't be imported: .*`pip install torch` installs it"):
-        _ = fastopt.torch
-    with pytest.raises(BackendUnavailable, match="pip install torch"):
-        from fastopt import torch  # noqa: F401
+    monkeypatch.delattr(fastopt, package, raising=False)
+    assert not hasattr(fastopt, package)
+    with pytest.raises(AttributeError, match=f"fastopt.{package} can't be imported: .*{command}"):
+        getattr(fastopt, package)
+    with pytest.raises(BackendUnavailable, match=command):
+        import_module(f"fastopt.{package}")
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(plan, "LIST", LIST)
     monkeypatch.setattr(plan, "NORMS", [NORM, replace(NORM, direction="backward")])
     monkeypatch.setattr(plan, "SCALING_WORKLOADS", [ScalingWorkload("StandardScaler", each, 12, 5) for each in ACTIONS])
-    command_line.main(["--device", "cuda", "--quick", "--sizes", "24,60", "--out", str(tmp_path)])
+    command_line.main(["--device", "cuda", "--sizes", "24,60", "--out", str(tmp_path)])
     said = capsys.readouterr().out
     assert "simulator, whose times mean nothing" in said
     results = read_csv(tmp_path / "cuda.csv")

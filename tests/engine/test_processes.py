@@ -242,7 +242,7 @@ try:
 except fastopt.BackendUnavailable as error:
     print(error)
 """
-    assert "pip install numba" in run_python(program)
+    assert "pip install 'fastopt[numba]'" in run_python(program)
 
 
 def test_kernels_that_processes_compiled_apart_stay_apart(tmp_path):
