@@ -35,7 +35,10 @@ import runpy
 runpy.run_module("fastopt", run_name="__main__")
 """
     printed = run_python(program)
-    assert "numba         can't run: backend 'numba' needs a package that is missing: pip install 'fastopt[numba]'" in printed
+    assert (
+        "numba         can't run: backend 'numba' needs a package that is missing: pip install 'fastopt[numba]'"
+        in printed
+    )
     assert "cuda          can't run: " in printed
 
 
