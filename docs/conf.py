@@ -19,7 +19,7 @@ ADDRESS = ""
 
 project = "fastopt"
 author = "the fastopt developers"
-copyright = author  # noqa: A001
+copyright = author
 version = release = fastopt.__version__
 
 extensions = ["myst_parser", "numpydoc", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx_copybutton"]
