@@ -6,10 +6,13 @@ import doctest
 import inspect
 import re
 import runpy
+from contextlib import redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 
+import numpy as np
 import pytest
 
 import fastopt
@@ -161,6 +164,18 @@ class Block:
         return re.match(r"(import|from) ", self.text) is not None
 
 
+#: Pages whose blocks continue each other: they are run, and checked, as one program.
+CONTINUED = {"tutorial.md"}
+
+
+def program_of(page: Path) -> str:
+    """Return all blocks of a page as one program, whose lines have the numbers that they have in the page."""
+    program = ""
+    for block in blocks_of(page):
+        program += "\n" * (block.line - 1 - program.count("\n")) + block.text
+    return program
+
+
 def blocks_of(page: Path) -> list[Block]:
     """Return the page's blocks of Python."""
     text = page.read_text()
@@ -183,11 +198,26 @@ def test_links(page: Path) -> None:
 def test_programs(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every block that begins with an import runs."""
     monkeypatch.chdir(tmp_path)
-    for block in blocks_of(page):
-        if block.is_complete:
-            program = tmp_path / f"{page.stem}.py"
-            program.write_text("\n" * (block.line - 1) + block.text)
-            runpy.run_path(str(program), run_name="__main__")
+    complete = ["\n" * (block.line - 1) + block.text for block in blocks_of(page) if block.is_complete]
+    for text in [program_of(page)] if page.name in CONTINUED else complete:
+        program = tmp_path / f"{page.stem}.py"
+        program.write_text(text)
+        runpy.run_path(str(program), run_name="__main__")
+
+
+def test_the_tutorial_prints_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Numbers may differ a little: a BLAS of another processor rounds in another order."""
+    monkeypatch.chdir(tmp_path)
+    page, names, number = ROOT / "docs" / "tutorial.md", {"__name__": "__main__"}, r"\d+(?:\.\d+)?"
+    fenced = re.findall(r"^```python\n(.*?)^```$(?:\n\n```text\n(.*?)^```$)?", page.read_text(), re.M | re.S)
+    assert len(fenced) == len(blocks_of(page))
+    for code, shown in fenced:
+        printed = StringIO()
+        with redirect_stdout(printed):
+            exec(compile(code, "tutorial.md", "exec"), names)
+        assert re.sub(number, "#", printed.getvalue()) == re.sub(number, "#", shown)
+        got, wanted = (np.array(re.findall(number, text), float) for text in (printed.getvalue(), shown))
+        np.testing.assert_allclose(got, wanted, rtol=0.15, atol=0.02)
 
 
 def test_the_page_on_batch_norm_shows_the_rules() -> None:

@@ -24,7 +24,7 @@ from fastopt import optim
 from fastopt.common.types import BackwardOptions, OptimizerOptions, Unpack
 from fastopt.data import minibatches as batches
 from fastopt.optim import Optimizer
-from tests.docs.test_pages import PAGES, blocks_of
+from tests.docs.test_pages import CONTINUED, PAGES, blocks_of, program_of
 from tests.support import ROOT
 
 pytestmark = pytest.mark.ci
@@ -65,11 +65,13 @@ def programs() -> dict[str, str]:
     written = {
         f"{block.page.stem.replace('-', '_')}_{block.line}.py": "\n" * (block.line - 1) + block.text
         for page in PAGES
+        if page.name not in CONTINUED
         for block in blocks_of(page)
         if re.search(r"^(import|from) ", block.text, re.M) and not block.text.startswith("# fastopt/")
     }
+    continued = {f"{page.stem}.py": program_of(page) for page in PAGES if page.name in CONTINUED}
     files = [*(ROOT / "docs" / "examples").glob("*.py"), *CASES.glob("*.py")]
-    return {**written, **{path.name: path.read_text() for path in files}}
+    return {**written, **continued, **{path.name: path.read_text() for path in files}}
 
 
 def run(folder: Path, *command: str) -> str:
