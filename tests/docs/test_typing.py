@@ -46,6 +46,9 @@ disable_error_code = import-untyped
 follow_imports = silent
 [mypy-jax.*,matplotlib.*,ml_dtypes.*,numba.*,rich.*,sklearn.*,torch.*]
 ignore_missing_imports = true
+[mypy-keras.*,skorch.*,stable_baselines3.*,thinc.*]
+ignore_missing_imports = true
+follow_imports = skip
 """
 
 PYRIGHT = {
