@@ -114,3 +114,18 @@ def test_train_in_njit() -> None:
     assert len(losses) == 5
     assert losses == sorted(losses, reverse=True)
     assert losses[-1] < 0.01 * losses[0]
+
+
+@pytest.mark.ci
+def test_plot_learning_curves(tmp_path: Path) -> None:
+    """Four small pictures."""
+    pytest.importorskip("matplotlib")
+    drawn = runpy.run_path(str(EXAMPLES.parent / "plot_learning_curves.py"))["draw"](tmp_path)
+    assert [path.name for path in drawn] == [
+        f"learning_curves_{name}.png" for name in ("rates", "overfitting", "plateaus", "batches")
+    ]
+    page = (EXAMPLES.parent / "learning-curves.md").read_text()
+    for path in drawn:
+        assert path.read_bytes().startswith(b"\x89PNG")
+        assert path.stat().st_size < 150_000
+        assert f"]({path.name})" in page
