@@ -54,8 +54,16 @@ def write_api_pages() -> None:
             path.write_text(text)
 
 
+def readme() -> str:
+    """Return the README, which begins the site's home page, with links as from within docs/."""
+    text = (ROOT / "README.md").read_text()
+    return re.sub(r"\]\((?!https?:|#)(docs/)?", lambda link: "](" if link[1] else "](../", text)
+
+
 def link_out(app: Sphinx, docname: str, source: list[str]) -> None:
     """Lead links to files that are no pages to the repository, or leave their texts where it has no address."""
+    if docname == "index":
+        source[0] = f"{readme()}\n{source[0]}"
 
     def linked(link: re.Match[str]) -> str:
         path = link["target"].partition("#")[0]
