@@ -68,11 +68,16 @@ def family_of(optimizer: type[optim.Optimizer]) -> str:
     return optimizer.spec.function.__module__.rpartition(".")[2]
 
 
+def is_of_one_update(optimizer: type[optim.Optimizer]) -> bool:
+    """Return whether an optimizer is its update for a whole model; LARS and LAMB do more than their updates."""
+    return optimizer.__name__.lower() == optimizer.spec.name
+
+
 def state_of(optimizer: type[optim.Optimizer]) -> tuple[str, str]:
     """Return the names of an optimizer's state arrays, and how many bytes they are in float32 for each parameter."""
-    is_own = optimizer.spec.optimizer == optimizer.__name__
-    every = [f"`{each.name}`" for each in optimizer.spec.state if not each.option]
-    optional = [f"`{each.name}`" for each in optimizer.spec.state if each.option and is_own]
+    spec = optimizer.spec
+    every = [f"`{name}`" for name in spec.state if name not in spec.options]
+    optional = [f"`{name}`" for name in spec.options if is_of_one_update(optimizer)]
     sizes = sorted({4 * len(every), 4 * len(every + optional)})
     names = ", ".join(every) + (f" (optional: {', '.join(optional)})" if optional else "")
     return names or NONE, " to ".join(map(str, sizes))
@@ -99,7 +104,7 @@ def paper_of(documented: object) -> str:
 def row(optimizer: type[optim.Optimizer]) -> str:
     """Return the row of one optimizer."""
     name, spec = optimizer.__name__, optimizer.spec
-    is_own = spec.optimizer == name
+    is_own = is_of_one_update(optimizer)
     lr = inspect.signature(optimizer).parameters["lr"].default
     cells = [
         f"`{spec.name}`" if is_own else NONE,
@@ -116,7 +121,9 @@ def row(optimizer: type[optim.Optimizer]) -> str:
 def table() -> str:
     """Return the tables, one for each family."""
     listed = optimizers()
-    without = {name for name, spec in UPDATES.items() if spec.optimizer} - {each.spec.name for each in listed}
+    without = {name for name, spec in UPDATES.items() if "lr" in spec.hyperparameters} - {
+        each.spec.name for each in listed
+    }
     if without:
         raise ValueError(f"fastopt.optim lacks the optimizers of {', '.join(sorted(without))}")
     text = ""
