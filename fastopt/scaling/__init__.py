@@ -16,9 +16,11 @@ memory, or of a CUDA device's (`Whitener`: of the host's only).
 
 **Methods**
 
-``fit(x)``, ``partial_fit(x)``, ``merge(other)``
+``fit(x, y=None)``, ``partial_fit(x, y=None)``, ``merge(other)``
     Read x; what they gather, in float64, is in the scaler. ``partial_fit`` adds a batch to those before, ``merge`` what
-    another scaler has seen, in another process, say: scalers can be pickled. They return the scaler.
+    another scaler has seen, in another process, say: scalers can be pickled. They return the scaler. y is ignored.
+``fit_transform_(x, y=None)``
+    ``fit``, then ``transform_``. With an error, neither x nor the scaler has changed.
 ``transform_(x)``, ``inverse_transform_(x)``
     Update x in place, and return None.
 ``transform(x, out=None)``, ``inverse_transform(x, out=None)``

@@ -63,17 +63,33 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
         """How many features there are."""
         return self._seen().mean.size
 
-    def fit(self: _Self, x: Array, *, stream: Stream = None) -> _Self:
-        """Forget what was fitted, and fit x; return the scaler. With an error, nothing has changed."""
+    def fit(self: _Self, x: Array, y: object = None, *, stream: Stream = None) -> _Self:
+        """Forget what was fitted, and fit x; return the scaler. With an error, nothing has changed.
+
+        y is ignored, as in scikit-learn.
+        """
         self._statistics = self._gather(x, None, stream)
         return self
 
-    def partial_fit(self: _Self, x: Array, *, stream: Stream = None) -> _Self:
-        """Fit what was fitted before and x together; return the scaler. With an error, nothing has changed."""
+    def partial_fit(self: _Self, x: Array, y: object = None, *, stream: Stream = None) -> _Self:
+        """Fit what was fitted before and x together; return the scaler. With an error, nothing has changed.
+
+        y is ignored.
+        """
         if self._statistics is None:
             return self.fit(x, stream=stream)
         self._statistics = self._statistics.merged(self._gather(x, self.n_features, stream))
         return self
+
+    def fit_transform_(self, x: Array, y: object = None, *, stream: Stream = None) -> None:
+        """Fit x, then transform it in place. With an error, neither x nor the scaler has changed; y is ignored."""
+        before = self._statistics
+        self.fit(x, stream=stream)
+        try:
+            self.transform_(x, stream=stream)
+        except BaseException:
+            self._statistics = before
+            raise
 
     def merge(self: _Self, other: _Self) -> _Self:
         """Fit what was fitted here and by another scaler together; return the scaler.

@@ -288,6 +288,13 @@ def column_stats(x, features, bint refuse, backend, num_threads, stream):
     return stats
 
 
+def is_finite(x, num_threads):
+    """Return whether all of x is finite: an array of the host's memory, checked as by `column_stats`."""
+    cdef ScalingCall call = ScalingCall(x, None, False, None, None, num_threads, None)
+    call.expect_on_host()
+    return call.are_finite()
+
+
 def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads, stream):
     """Scale x, in place or into ``out``, by what ``scales_of`` returns for the compute type; return what was written.
 
