@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fastopt import optim as optim
     from fastopt import scaling as scaling
     from fastopt import schedules as schedules
+    from fastopt import sklearn as sklearn
     from fastopt import torch as torch
     from fastopt import updates as updates
     from fastopt.capi import get_include, kernel

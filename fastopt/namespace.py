@@ -11,14 +11,14 @@ from typing import Any
 import fastopt
 
 #: All of them.
-MODULES = ("init", "norm", "numba", "optim", "scaling", "schedules", "torch", "updates")
+MODULES = ("init", "norm", "numba", "optim", "scaling", "schedules", "sklearn", "torch", "updates")
 
 #: Those that import another package, which takes a second or more, or fails where it is missing. ``dir(fastopt)`` has
 #: them only once they are imported: `help` and `inspect.getmembers` get every attribute that ``dir`` lists.
-HEAVY = ("numba", "torch")
+HEAVY = ("numba", "sklearn", "torch")
 
 #: What a module is for whose names are those of another one, too.
-PURPOSES = {"torch": " for PyTorch parameters"}
+PURPOSES = {"sklearn": " for scikit-learn pipelines", "torch": " for PyTorch parameters"}
 
 
 def import_public(module: str) -> ModuleType:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from fastopt.engine.scaling import scaling as columns
 from fastopt.sklearn.arrays import is_new, refuse_infinity
@@ -16,10 +16,10 @@ from fastopt.sklearn.arrays import is_new, refuse_infinity
 class Affine:
     """The arguments of the rule: numbers, or one number for each feature."""
 
-    centre: ArrayLike = 0.0
-    divisor: ArrayLike = 1.0
-    factor: ArrayLike = 1.0
-    shift: ArrayLike = 0.0
+    centre: Any = 0.0
+    divisor: Any = 1.0
+    factor: Any = 1.0
+    shift: Any = 0.0
 
     def rounded(self, real: type, features: int, inverse: bool) -> list[NDArray[Any]]:
         """Return the arguments in the compute type, one of each for every feature; or raise.
@@ -27,11 +27,11 @@ class Affine:
         The shift makes up for the rounding of the centre, which in float32 is up to 0.03 at a mean of 1e6.
         """
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            centre = np.asarray(self.centre, real)
+            centre: NDArray[Any] = np.asarray(self.centre, real)
             lost = centre.astype(np.float64) - self.centre
             shift = self.shift + lost / self.divisor * self.factor
             names = {"centre": centre, "divisor": self.divisor, "factor": self.factor, "shift": shift}
-            arguments = {
+            arguments: dict[str, NDArray[Any]] = {
                 name: np.broadcast_to(np.asarray(value, real), (features,)) for name, value in names.items()
             }
         for name, values in arguments.items():

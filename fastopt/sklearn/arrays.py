@@ -34,6 +34,11 @@ def transformed_floats(estimator: Any, X: Any, *, formats: tuple[str, ...] = (),
 
 
 def _checked(estimator: Any, X: Any, formats: tuple[str, ...], copy: bool, check: Any) -> Any:
+    if get_config()["array_api_dispatch"] and hasattr(X, "__dlpack__") and not isinstance(X, np.ndarray):
+        raise TypeError(
+            f"X is a {type(X).__module__}.{type(X).__name__}; expected a NumPy array, or array_api_dispatch=False, "
+            "which converts it"
+        )
     sparse = issparse(X)
     array = check(
         accept_sparse=list(formats) or False,
@@ -44,11 +49,6 @@ def _checked(estimator: Any, X: Any, formats: tuple[str, ...], copy: bool, check
     )
     if sparse:
         return array
-    if not isinstance(array, np.ndarray):
-        raise TypeError(
-            f"X is a {type(array).__module__}.{type(array).__name__}; expected an array of NumPy's, or one that becomes "
-            "such with array_api_dispatch=False"
-        )
     return array if array.flags.aligned else array.copy()
 
 

@@ -57,6 +57,10 @@ class MaxAbsScaler(ScalingEstimator):
     """
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"copy": ["boolean"], "clip": ["boolean"]}
+    max_abs_: Any
+    scale_: Any
+    n_samples_seen_: int
+
     _fit_formats = _transform_formats = ("csr", "csc")
 
     def __init__(self, *, copy: bool = True, clip: bool = False) -> None:

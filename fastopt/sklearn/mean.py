@@ -54,6 +54,13 @@ class MeanNormalizer(ScalingEstimator):
     array([-0.4, -0.2,  0.6])
     """
 
+    mean_: Any
+    data_min_: Any
+    data_max_: Any
+    data_range_: Any
+    scale_: Any
+    n_samples_seen_: Any
+
     def __init__(self, *, copy: bool = True) -> None:
         self.copy = copy
 

@@ -16,6 +16,7 @@ from fastopt.sklearn.arrays import column_stats
 BLOCK = 1 << 16
 
 EPS = np.finfo(np.float64).eps
+TINY = np.finfo(np.float64).tiny
 
 
 @dataclass(frozen=True)
@@ -72,9 +73,10 @@ class Moments:
 
 def moments(estimator: Any, array: NDArray[Any], weights: NDArray[np.float64] | None) -> Moments:
     """Return those of an array's features, NaN left out; raise for an infinity."""
-    count, mean, m2, _, _ = column_stats(estimator, array)
+    count, mean, m2, lowest, highest = column_stats(estimator, array)
     if weights is not None:
         return _weighted(array, weights, mean)
+    m2 = np.where(lowest < highest, np.maximum(m2, TINY), m2)  # not constant, though all squares may underflow
     return Moments(count.astype(np.int64), np.where(count > 0, mean, np.nan), m2)
 
 

@@ -72,9 +72,14 @@ class MinMaxScaler(ScalingEstimator):
         "clip": ["boolean"],
     }
 
-    def __init__(
-        self, feature_range: tuple[float, float] = (0, 1), *, copy: bool = True, clip: bool = False
-    ) -> None:
+    data_min_: Any
+    data_max_: Any
+    data_range_: Any
+    scale_: Any
+    min_: Any
+    n_samples_seen_: int
+
+    def __init__(self, feature_range: tuple[float, float] = (0, 1), *, copy: bool = True, clip: bool = False) -> None:
         self.feature_range = feature_range
         self.copy = copy
         self.clip = clip
@@ -89,7 +94,9 @@ class MinMaxScaler(ScalingEstimator):
     def _learn(self, array: Any, first: bool) -> None:
         lo, hi = self.feature_range
         if not lo < hi:
-            raise ValueError(f"Minimum of desired feature range must be smaller than maximum. Got {self.feature_range}.")
+            raise ValueError(
+                f"Minimum of desired feature range must be smaller than maximum. Got {self.feature_range}."
+            )
         count, _, _, lowest, highest = column_stats(self, array)
         lowest, highest = (np.where(count > 0, each, np.nan).astype(array.dtype) for each in (lowest, highest))
         samples = array.shape[0]

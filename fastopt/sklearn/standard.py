@@ -12,13 +12,14 @@ from sklearn.utils.validation import _check_sample_weight
 
 from fastopt.sklearn.affine import Affine
 from fastopt.sklearn.arrays import floats
+from fastopt.sklearn.callbacks import CallbackSupportMixin, fit_task, with_callbacks
 from fastopt.sklearn.estimator import ScalingEstimator
 from fastopt.sklearn.moments import Moments, moments
 
 _Self = TypeVar("_Self", bound="StandardScaler")
 
 
-class StandardScaler(ScalingEstimator):
+class StandardScaler(CallbackSupportMixin, ScalingEstimator):
     """Standardize features by subtracting the mean and dividing by the standard deviation.
 
         z = (x - mean) / sqrt(var)
@@ -72,6 +73,11 @@ class StandardScaler(ScalingEstimator):
         "with_mean": ["boolean"],
         "with_std": ["boolean"],
     }
+    mean_: Any
+    var_: Any
+    scale_: Any
+    n_samples_seen_: Any
+
     _fit_formats = ("csr", "csc")
     _transform_formats = ("csr",)
 
@@ -82,11 +88,13 @@ class StandardScaler(ScalingEstimator):
 
     def fit(self: _Self, X: Any, y: object = None, sample_weight: Any = None) -> _Self:
         """Forget what was fitted, and fit X, with a weight for each sample if given; return the scaler."""
-        return self._fit_weighted(X, sample_weight, True)
+        self._fit_weighted(X, y, sample_weight, True)
+        return self
 
     def partial_fit(self: _Self, X: Any, y: object = None, sample_weight: Any = None) -> _Self:
         """Fit X and what was fitted before together; return the scaler. y is ignored."""
-        return self._fit_weighted(X, sample_weight, not self._was_fitted())
+        self._fit_weighted(X, y, sample_weight, not self._was_fitted())
+        return self
 
     def transform(self, X: Any, copy: bool | None = None) -> Any:
         """Return X scaled; ``copy`` overrides the parameter of the class."""
@@ -96,14 +104,15 @@ class StandardScaler(ScalingEstimator):
         """Return X as it was before `transform`, up to rounding."""
         return self._inverse_transform(X, self.copy if copy is None else copy)
 
-    def _fit_weighted(self: _Self, X: Any, sample_weight: Any, first: bool) -> _Self:
+    @with_callbacks  # type: ignore[untyped-decorator]
+    def _fit_weighted(self, X: Any, y: object, sample_weight: Any, first: bool) -> None:
         self._validate_params()
         array = floats(self, X, reset=first, formats=self._fit_formats)
-        weights = None
-        if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, array, dtype=np.float64)
-        self._learn(array, first, weights)
-        return self
+        with fit_task(self, array, y, sample_weight=sample_weight):
+            weights = None
+            if sample_weight is not None:
+                weights = _check_sample_weight(sample_weight, array, dtype=np.float64)
+            self._learn(array, first, weights)
 
     def _learn(self, array: Any, first: bool, weights: NDArray[np.float64] | None = None) -> None:
         if issparse(array):

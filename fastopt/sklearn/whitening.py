@@ -24,7 +24,8 @@ class Whitener(TransformerMixin, BaseEstimator):
         PCA: W = diag(1 / sqrt(s + eps)) U^T,   by falling eigenvalue
         ZCA: W = U diag(1 / sqrt(s + eps)) U^T
 
-    PCA is ``sklearn.decomposition.PCA(whiten=True)`` up to signs; scikit-learn has no ZCA, whose result is closest to X.
+    PCA is ``sklearn.decomposition.PCA(whiten=True)`` up to signs. scikit-learn has no ZCA, the whitening that changes X
+    least.
 
     Parameters
     ----------
@@ -71,6 +72,11 @@ class Whitener(TransformerMixin, BaseEstimator):
         "eps": [Interval(Real, 0, None, closed="left")],
         "copy": ["boolean"],
     }
+
+    mean_: Any
+    covariance_: Any
+    n_samples_seen_: int
+    _whitener: scaling.Whitener
 
     def __init__(
         self,
