@@ -20,6 +20,7 @@ from benchmarks.processes import PROCESS_FIGURES
 from benchmarks.random.figures import RANDOM_FIGURES
 from benchmarks.results import Results, read_csv
 from benchmarks.rules import RULE_FIGURES
+from benchmarks.scaling.estimators import ESTIMATOR_FIGURES
 from benchmarks.scaling.figures import SCALING_FIGURES
 from benchmarks.updates.figures import UPDATE_FIGURES
 
@@ -30,6 +31,7 @@ FIGURES = [
     *MODEL_FIGURES,
     *NORM_FIGURES,
     *SCALING_FIGURES,
+    *ESTIMATOR_FIGURES,
     *RANDOM_FIGURES,
     *AROUND_FIGURES,
 ]

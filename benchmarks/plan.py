@@ -19,6 +19,7 @@ from benchmarks.random.measure import measure_random, random_workloads
 from benchmarks.report import short
 from benchmarks.results import Result
 from benchmarks.rules import SIZES, measure_first_calls, measure_rule
+from benchmarks.scaling.estimators import ESTIMATOR_WORKLOADS, measure_estimators
 from benchmarks.scaling.measure import SCALING_WORKLOADS, measure_scaling
 from benchmarks.updates.measure import measure_storages, measure_update
 from benchmarks.updates.workload import UpdateWorkload
@@ -32,7 +33,7 @@ NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
 #: What `--only` takes besides the names of cases.
 GROUPS = (
     *("batches", "calls", "processes", "models", "norms", *NORMS, "random", "rules", "scaling", "storage"),
-    "zero-gradient",
+    *("estimators", "zero-gradient"),
 )
 
 #: A description, and the function that measures.
@@ -78,6 +79,10 @@ def plan(options: argparse.Namespace) -> list[Measurement]:
         if "scaling" in groups and scaler.elements <= effort.largest_norm:
             step = partial(measure_scaling, scaler, effort, threads)
             planned.append((f"{scaler.name}, {scaler.shape}", step))
+    for scaler in ESTIMATOR_WORKLOADS:
+        if "estimators" in groups and scaler.elements <= effort.largest_norm:
+            step = partial(measure_estimators, scaler, effort, threads)
+            planned.append((f"{scaler.name} of scikit-learn, {scaler.storage}", step))
     for workload in random_workloads(effort.sizes) if "random" in groups else ():
         step = partial(measure_random, workload, effort, peers, threads)
         planned.append((f"{workload.name}, {workload.storage}, {short(workload.elements)} elements", step))

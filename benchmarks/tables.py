@@ -33,6 +33,7 @@ from benchmarks.report import (
     zero_gradient_grid,
 )
 from benchmarks.results import Results, read_csv
+from benchmarks.scaling.estimators import estimators_grid
 from benchmarks.scaling.report import scaling_grid
 
 #: Every table of results.
@@ -41,6 +42,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
     "models": models_grid,
     "norms": norms_grid,
     "scaling": scaling_grid,
+    "estimators": estimators_grid,
     "random": random_grid,
     "around": around_grid,
     "cuda-updates": device_updates_grid,

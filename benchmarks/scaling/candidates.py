@@ -15,7 +15,7 @@ from benchmarks.workload import Arrays
 from fastopt import scaling
 
 
-def _results(workload: ScalingWorkload, arrays: Arrays, returned: Any) -> Arrays:
+def results_of(workload: ScalingWorkload, arrays: Arrays, returned: Any) -> Arrays:
     """What a fitted scaler knows, or x: written, or returned as a copy."""
     if workload.action != FIT:
         return arrays if returned is None else {"x": returned}
@@ -44,7 +44,7 @@ def _of_fastopt(workload: ScalingWorkload, arrays: Arrays, returned: Any) -> Arr
     if workload.action == FIT and workload.scaler == "MaxAbsScaler":
         largest = np.maximum(abs(returned.min), abs(returned.max))
         return {"first": largest, "second": largest}
-    return _results(workload, arrays, returned)
+    return results_of(workload, arrays, returned)
 
 
 def _sklearn(name: str, copy: bool) -> Candidate:
@@ -56,7 +56,7 @@ def _sklearn(name: str, copy: bool) -> Candidate:
             return partial(scaler.fit, arrays["x"])
         return partial(scaler.fit(arrays["x"]).transform, arrays["x"])
 
-    return Candidate(name, make, results=_results)
+    return Candidate(name, make, results=results_of)
 
 
 def _naive(workload: ScalingWorkload, arrays: Arrays, threads: int) -> Step:

@@ -99,7 +99,10 @@ def test_a_module_whose_package_is_missing(package, command, monkeypatch):
         ("StepResult", "fastopt.optim.StepResult"),
         ("BatchNorm", "fastopt.norm.BatchNorm"),
         ("batchnorm", "fastopt.norm.BatchNorm"),
-        ("StandardScaler", "fastopt.scaling.StandardScaler"),
+        (
+            "StandardScaler",
+            "fastopt.scaling.StandardScaler (or fastopt.sklearn.StandardScaler for scikit-learn pipelines)",
+        ),
         ("NotFittedError", "fastopt.scaling.NotFittedError"),
         ("cosine", "fastopt.schedules.cosine"),
         ("ReduceOnPlateau", "fastopt.schedules.ReduceOnPlateau"),

@@ -230,7 +230,7 @@ def test_sparse_refused():
         with pytest.raises(ValueError, match="Cannot center sparse matrices"):
             call(matrix)
     for kind in (ours.MinMaxScaler, ours.MeanNormalizer, ours.Whitener):
-        with pytest.raises(TypeError, match="[Ss]parse"):
+        with pytest.raises(TypeError, match=r"[Ss]parse"):
             kind().fit(matrix)
     matrix.data[3] = np.inf
     with pytest.raises(ValueError, match="Input X contains infinity"):
@@ -286,7 +286,7 @@ def test_numbers_out_of_range():
         with pytest.raises(ValueError, match=message):
             ours.StandardScaler().fit(x)
     scaler = ours.StandardScaler().fit(data() * 1e60)
-    with pytest.raises(ValueError, match="feature 0 would have a centre of -?inf in float32"):
+    with pytest.raises(ValueError, match=r"feature 0 would have a centre of -?inf in float32"):
         scaler.transform(data("float32"))
 
 

