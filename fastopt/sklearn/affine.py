@@ -52,8 +52,13 @@ def applied(
 ) -> NDArray[Any]:
     """Return an array that was made from X, scaled: in place if it is a copy, or if ``copy`` is False."""
     features = array.shape[1]
-    refuse_infinity(estimator, array)
-    in_place = array.flags.writeable and (not copy or is_new(array, X))
-    return columns.scale(
-        array, None, in_place, features, lambda real: affine.rounded(real, features, inverse), False, None, None, None
-    )
+
+    def arguments(real: type) -> list[NDArray[Any]]:
+        return affine.rounded(real, features, inverse)
+
+    if array.flags.writeable and (not copy or is_new(array, X)):
+        refuse_infinity(estimator, array, columns.is_finite(array, None))
+        return columns.scale(array, None, True, features, arguments, False, None, None, None)
+    made, finite = columns.scaled_and_finite(array, features, arguments, None)
+    refuse_infinity(estimator, array, finite)
+    return made

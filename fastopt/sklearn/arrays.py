@@ -71,7 +71,7 @@ def column_stats(estimator: Any, array: NDArray[Any]) -> tuple[NDArray[np.float6
         raise
 
 
-def refuse_infinity(estimator: Any, array: NDArray[Any]) -> None:
-    """Raise scikit-learn's error for an infinity; NaN is allowed."""
-    if not get_config()["assume_finite"] and not columns.is_finite(array, None):
+def refuse_infinity(estimator: Any, array: NDArray[Any], finite: bool) -> None:
+    """Raise scikit-learn's error for an infinity in an array that may not be finite; NaN is allowed."""
+    if not finite and not get_config()["assume_finite"]:
         column_stats(estimator, array)

@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 
-from fastopt.engine.scaling.scaling import is_finite
+from fastopt.engine.scaling.scaling import is_finite, scaled_and_finite
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler, Whitener
 from tests.support import bits
 
@@ -63,3 +63,20 @@ def test_finiteness(dtype):
                 y = x.copy()
                 y[where] = value
                 assert not is_finite(y, 2)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("shape", [(3000, 5), (2000, 64), (300, 700), (40_000, 1), (1, 9)])
+def test_scaled_and_finite(dtype, shape):
+    """One pass has the bits of two: results are those of a transform, and so is what is said of x."""
+    scaler = StandardScaler(nan="ignore").fit(data(100, shape[1]))
+    for layout in (np.ascontiguousarray, np.asfortranarray, lambda x: x[::-1, ::-1]):
+        x = layout(data(*shape).astype(dtype))
+        for value in (0, np.nan, np.inf, -np.inf):
+            for where in ((0, 0), (-1, -1), (shape[0] // 2, shape[1] // 2)):
+                x[where] = value
+                made, finite = scaled_and_finite(x, shape[1], scaler._scales, 2)
+                assert finite == np.isfinite(x).all() == is_finite(x, 2)
+                assert made.dtype == x.dtype
+                assert np.array_equal(bits(made), bits(scaler.transform(x)))
+            x[...] = data(*shape)

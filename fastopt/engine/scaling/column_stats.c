@@ -171,7 +171,7 @@ size_t column_stats_bytes(const scaling_t *scaling)
     return (size_t)(1 + STATS_PER_COLUMN * parts) * (size_t)scaling->extents[FEATURE] * sizeof(double) + 1;
 }
 
-void compute_column_stats(const scaling_t *scaling, void *scratch, void *const *vectors)
+int compute_column_stats(const scaling_t *scaling, void *scratch, void *const *vectors)
 {
     double *stats[STATS_PER_COLUMN];
     for (int i = 0; i < STATS_PER_COLUMN; i++)
@@ -195,4 +195,5 @@ void compute_column_stats(const scaling_t *scaling, void *scratch, void *const *
     join_parts(&work, stats);
     leave_float_mode(caller);
     finish_column_stats(features, work.centre, stats);
+    return 1;
 }

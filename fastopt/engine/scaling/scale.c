@@ -196,6 +196,19 @@ static void scale_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
         run_unit(argument, first, scale_tile, 1);
 }
 
+static void probe_and_scale_tile(matrix_pass_t *pass, const x_tile_t *tile)
+{
+    probe_tile(pass, tile);
+    scale_tile(pass, tile);
+}
+
+static void probe_and_scale_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
+{
+    (void)thread;
+    for (; first < last; first++)
+        run_unit(argument, first, probe_and_scale_tile, 1);
+}
+
 static void repeat_scales(matrix_pass_t *pass)
 {
     ptrdiff_t features = pass->scaling->extents[FEATURE], bytes = features * pass->itemsize;
@@ -207,14 +220,25 @@ static void repeat_scales(matrix_pass_t *pass)
             memcpy(pass->repeated[i] + n * bytes, pass->scales[i], (size_t)bytes);
 }
 
-void scale_matrix(const scaling_t *scaling, void *scratch, void *const *scales)
+static int run_scale(const scaling_t *scaling, void *scratch, void *const *scales, range_fn run)
 {
     matrix_pass_t *pass = scratch;
     if (scaling->extents[SAMPLE] == 0 || scaling->extents[FEATURE] == 0)
-        return;
+        return 1;
     plan_pass(pass, scaling);
     for (int i = 0; i < SCALES; i++)
         pass->scales[i] = scales[i];
     repeat_scales(pass);
-    scaling->parallel_for(scale_units, pass, pass->row_units * pass->col_units, LARGEST_CHUNK, scaling->threads);
+    scaling->parallel_for(run, pass, pass->row_units * pass->col_units, LARGEST_CHUNK, scaling->threads);
+    return !atomic_load(&pass->nonfinite);
+}
+
+int scale_matrix(const scaling_t *scaling, void *scratch, void *const *scales)
+{
+    return run_scale(scaling, scratch, scales, scale_units);
+}
+
+int scale_and_probe_matrix(const scaling_t *scaling, void *scratch, void *const *scales)
+{
+    return run_scale(scaling, scratch, scales, probe_and_scale_units);
 }

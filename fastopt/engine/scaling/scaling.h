@@ -49,7 +49,7 @@ static inline ptrdiff_t row_step(ptrdiff_t stride, ptrdiff_t rows, ptrdiff_t col
 
 /* A function that uses scratch memory, which begins at a cache line, and reads or writes a vector for each feature's
  * scale or statistic. */
-typedef void (*scaling_fn)(const scaling_t *scaling, void *scratch, void *const *vectors);
+typedef int (*scaling_fn)(const scaling_t *scaling, void *scratch, void *const *vectors);
 
 /* The bytes of scratch memory that the next two functions take. */
 size_t pass_bytes(void);
@@ -57,8 +57,11 @@ size_t pass_bytes(void);
 /* Return false if some x is not finite. */
 int all_finite(const scaling_t *scaling, void *scratch);
 
-/* Scale x by the values of each feature, of the compute type: centre, divisor, factor and shift. */
-void scale_matrix(const scaling_t *scaling, void *scratch, void *const *scales);
+/* Scale x by the values of each feature, of the compute type: centre, divisor, factor and shift. Return true. */
+int scale_matrix(const scaling_t *scaling, void *scratch, void *const *scales);
+
+/* The same; return false if some x is not finite, as all_finite does, for x that is read anyway. */
+int scale_and_probe_matrix(const scaling_t *scaling, void *scratch, void *const *scales);
 
 /* The bytes of scratch memory that compute_column_stats takes. */
 size_t column_stats_bytes(const scaling_t *scaling);
@@ -76,7 +79,7 @@ void move_centres(ptrdiff_t features, const double *count, const double *total, 
 void finish_column_stats(ptrdiff_t features, const double *centre, double *const *stats);
 
 /* Compute for each feature: how many values are no NaN, their mean, the sum of their squared deviations from it, the
- * least and the greatest. Each of the five is a vector. */
-void compute_column_stats(const scaling_t *scaling, void *scratch, void *const *vectors);
+ * least and the greatest. Each of the five is a vector. Return true. */
+int compute_column_stats(const scaling_t *scaling, void *scratch, void *const *vectors);
 
 #endif

@@ -8,6 +8,9 @@ def column_stats(
     x: Any, features: int | None, refuse: bool, backend: str | None, num_threads: int | None, stream: Any
 ) -> tuple[npt.NDArray[np.float64], ...]: ...
 def is_finite(x: Any, num_threads: int | None) -> bool: ...
+def scaled_and_finite(
+    x: Any, features: int, scales_of: Callable[[type], Sequence[npt.NDArray[np.float64]]], num_threads: int | None
+) -> tuple[npt.NDArray[Any], bool]: ...
 def scale(
     x: Any, out: Any, in_place: bool, features: int, scales_of: Callable[[type], Sequence[npt.NDArray[np.float64]]],
     refuse: bool, backend: str | None, num_threads: int | None, stream: Any,

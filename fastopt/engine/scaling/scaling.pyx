@@ -38,13 +38,14 @@ cdef extern from "scaling/scaling.h" nogil:
         scaling_kernel_t kernels[4]
         parallel_for_fn parallel_for
         int threads
-    ctypedef void (*scaling_fn)(const scaling_t *, void *, void **) noexcept
+    ctypedef int (*scaling_fn)(const scaling_t *, void *, void **) noexcept
     size_t pass_bytes()
     bint all_finite(const scaling_t *, void *)
-    void scale_matrix(const scaling_t *, void *, void **) noexcept
+    int scale_matrix(const scaling_t *, void *, void **) noexcept
+    int scale_and_probe_matrix(const scaling_t *, void *, void **) noexcept
     size_t column_stats_bytes(const scaling_t *)
     Py_ssize_t samples_per_part(Py_ssize_t)
-    void compute_column_stats(const scaling_t *, void *, void **) noexcept
+    int compute_column_stats(const scaling_t *, void *, void **) noexcept
     void finish_column_stats(Py_ssize_t, const double *, double **)
     Py_ssize_t refining_step(Py_ssize_t)
     void move_centres(Py_ssize_t, const double *, const double *, double *)
@@ -194,23 +195,25 @@ cdef class ScalingCall(Call):
         target = view if self.in_place else None if self.out is None else self.view(1)
         return devices.dispatch("scaling").scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
 
-    cdef int scale(self, list scales) except -1:
-        return self.run(scale_matrix, pass_bytes(), scales)
+    cdef int scale(self, list scales, bint probing) except -1:
+        """Scale x; return 0 if ``probing`` is true and some x is not finite, else 1."""
+        return self.run(scale_and_probe_matrix if probing else scale_matrix, pass_bytes(), scales)
 
     cdef int run(self, scaling_fn function, size_t bytes, list vectors) except -1:
-        """Run a function of scaling.h, which takes so many bytes of scratch memory."""
+        """Run a function of scaling.h, which takes so many bytes of scratch memory, and return its result."""
         cdef void *pointers[5]
         cdef void *scratch = checked(take_memory(bytes))
         cdef Py_ssize_t i
+        cdef int good
         for i in range(len(vectors)):
             pointers[i] = cnp.PyArray_DATA(<ndarray>vectors[i])
         if releases_gil(cnp.PyArray_SIZE(self.x), True):
             with nogil:
-                function(&self.scaling, scratch, pointers)
+                good = function(&self.scaling, scratch, pointers)
         else:
-            function(&self.scaling, scratch, pointers)
+            good = function(&self.scaling, scratch, pointers)
         leave_memory(scratch)
-        return 0
+        return good
 
     cdef tuple column_stats(self):
         if self.device != HOST:
@@ -295,6 +298,25 @@ def is_finite(x, num_threads):
     return call.are_finite()
 
 
+def scaled_and_finite(x, features, scales_of, num_threads):
+    """Return x scaled, in a new array, and whether all of x is finite: x, an array of the host's, is read once."""
+    cdef storage stored
+    cdef int device
+    out = new_like(as_ndarray(x, "x", &stored, &device), stored, "out")
+    cdef ScalingCall call = ScalingCall(x, out, False, features, None, num_threads, None)
+    call.expect_on_host()
+    return out, bool(call.scale(checked_scales(call, features, scales_of), True))
+
+
+cdef list checked_scales(ScalingCall call, features, scales_of):
+    """The rule's arguments in the compute type, one of each for every feature."""
+    real = numpy.dtype(call.dtype()).type
+    scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
+    if any(scale.shape != (features,) for scale in scales):
+        raise RuntimeError(f"the scaler was fitted anew during the call, no longer to {features} features; expected it unchanged")
+    return scales
+
+
 def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads, stream):
     """Scale x, in place or into ``out``, by what ``scales_of`` returns for the compute type; return what was written.
 
@@ -308,10 +330,7 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
         if device == HOST:
             out = new_like(array, stored, "out")
     call = ScalingCall(x, out, in_place, features, backend, num_threads, stream)
-    real = numpy.dtype(call.dtype()).type
-    scales = [numpy.ascontiguousarray(scale, real) for scale in scales_of(real)]
-    if any(scale.shape != (features,) for scale in scales):
-        raise RuntimeError(f"the scaler was fitted anew during the call, no longer to {features} features; expected it unchanged")
+    scales = checked_scales(call, features, scales_of)
     if refuse:
         call.refuse_other_than_finite()
     written = x if in_place else out
@@ -320,7 +339,7 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
     elif call.is_reference:
         call.scale_by_reference(scales, "x" if in_place else "out")
     else:
-        call.scale(scales)
+        call.scale(scales, False)
     wrote_all_but((written,), -1, 1)
     return written
 
