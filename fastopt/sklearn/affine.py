@@ -26,24 +26,25 @@ class Affine:
 
         The shift makes up for the rounding of the centre, which in float32 is up to 0.03 at a mean of 1e6.
         """
+        exact = np.empty((4, features))
+        arguments: NDArray[Any] = np.empty((4, features), real)
+        for row, each in zip(exact, (self.centre, self.divisor, self.factor, self.shift), strict=True):
+            row[...] = each
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            centre: NDArray[Any] = np.asarray(self.centre, real)
-            lost = centre.astype(np.float64) - self.centre
-            shift = self.shift + lost / self.divisor * self.factor
-            names = {"centre": centre, "divisor": self.divisor, "factor": self.factor, "shift": shift}
-            arguments: dict[str, NDArray[Any]] = {
-                name: np.broadcast_to(np.asarray(value, real), (features,)) for name, value in names.items()
-            }
-        for name, values in arguments.items():
-            least = np.finfo(real).tiny if name in ("divisor", "factor") else 0
-            bad = np.isinf(values) | (np.abs(values) < least)
-            if bad.any():
-                feature = int(bad.argmax())
-                raise ValueError(
-                    f"feature {feature} would have a {name} of {values[feature]:g} in {np.dtype(real).name}; "
-                    "expected a finite, normal number"
-                )
-        centre, divisor, factor, shift = arguments.values()
+            arguments[...] = exact
+            if real is not np.float64:
+                lost = arguments[0].astype(np.float64) - exact[0]
+                arguments[3] = exact[3] + lost / exact[1] * exact[2]
+            bad = np.isinf(arguments)
+            bad[1:3] |= np.abs(arguments[1:3]) < np.finfo(real).tiny
+        if bad.any():
+            row, feature = np.argwhere(bad)[0]
+            name = ("centre", "divisor", "factor", "shift")[row]
+            raise ValueError(
+                f"feature {feature} would have a {name} of {arguments[row, feature]:g} in {np.dtype(real).name}; "
+                "expected a finite, normal number"
+            )
+        centre, divisor, factor, shift = arguments
         return [shift, factor, divisor, centre] if inverse else [centre, divisor, factor, shift]
 
 

@@ -117,17 +117,12 @@ class MinMaxScaler(ScalingEstimator):
             return scale, lo - self.data_min_ * scale
 
     def _affine(self) -> Affine:
-        if hasattr(self, "data_range_"):
-            given = self.scale_, self.min_
-            if all(map(_same, given, self._expected())):
-                return self._affine_by_range()
+        if hasattr(self, "data_range_") and all(map(_same, (self.scale_, self.min_), self._expected())):
+            lo, hi = np.asarray(self.feature_range, self.data_range_.dtype).astype(np.float64)
+            divisor = subtracted(self.data_max_, self.data_min_)
+            divisor[without_zeros(self.data_range_) != self.data_range_] = 1
+            return Affine(self.data_min_, divisor, hi - lo, lo)
         return Affine(factor=self.scale_, shift=self.min_)
-
-    def _affine_by_range(self) -> Affine:
-        lo, hi = (float(np.asarray(each, self.data_range_.dtype)) for each in self.feature_range)
-        divisor = subtracted(self.data_max_, self.data_min_)
-        divisor = np.where(without_zeros(self.data_range_) == self.data_range_, divisor, 1)
-        return Affine(self.data_min_.astype(np.float64), divisor, hi - lo, lo)
 
 
 def subtracted(highest: NDArray[Any], lowest: NDArray[Any]) -> NDArray[Any]:
@@ -138,5 +133,7 @@ def subtracted(highest: NDArray[Any], lowest: NDArray[Any]) -> NDArray[Any]:
     return difference
 
 
-def _same(a: NDArray[Any], b: NDArray[Any]) -> bool:
-    return np.array_equal(a, b, equal_nan=True)
+def _same(given: Any, expected: NDArray[Any]) -> bool:
+    """Return whether an attribute has the bits that it was given by a fit."""
+    array = np.asarray(given)
+    return array.dtype == expected.dtype and array.tobytes() == expected.tobytes()
