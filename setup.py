@@ -114,6 +114,7 @@ def engine_modules() -> list[Extension]:
         "update/run": ["update/job", "core/scratch_pool"],
         "update/plan": ["update/job", "core/scratch_pool", "update/sum_squares"],
         "rows/gather": ["rows/rows"],
+        "rows/augment": ["rows/windows"],
         "capi/c_api": ["update/job"],
         "random/random": ["update/job"],
         "norm/norm": [

@@ -11,7 +11,7 @@ from typing import Any
 import fastopt
 
 #: All of them.
-MODULES = ("init", "norm", "numba", "optim", "scaling", "schedules", "sklearn", "torch", "updates")
+MODULES = ("augment", "init", "norm", "numba", "optim", "scaling", "schedules", "sklearn", "torch", "updates")
 
 #: Those that import another package, which takes a second or more, or fails where it is missing. ``dir(fastopt)`` has
 #: them only once they are imported: `help` and `inspect.getmembers` get every attribute that ``dir`` lists.

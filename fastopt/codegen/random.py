@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fastopt.specs.random import RANDOM
 
 from .parse import Function, parse_functions
@@ -19,4 +21,12 @@ OUT = "out_"
 def random_rules_of(source: str, dtype: str) -> dict[str, Function]:
     """Return the rules of a compute type."""
     functions = parse_functions(source)
-    return {name: functions[name] for name in (spec.functions[dtype] for spec in RANDOM)}
+    rules = {}
+    for spec in RANDOM:
+        rule, name = functions[spec.functions[dtype]], spec.kernel(dtype)
+        if spec.element:
+            arrays = (spec.element, *(each for each in rule.arrays if each != spec.element))
+            scalars = tuple(each for each in rule.scalars if each != spec.element)
+            rule = replace(rule, name=name, arrays=arrays, scalars=scalars)
+        rules[name] = rule
+    return rules

@@ -106,6 +106,16 @@ def normal(storage: str, mean: float, std: float, bound: float = inf) -> Scalars
     return (mean, std, erf(bound / sqrt(2)), erfc(bound / sqrt(2)), *CONSTANTS[dtype], *limits)
 
 
+def noise(storage: str, std: float) -> Scalars:
+    """Of ``normal_float32`` and ``normal_float64`` with a mean for each element, and no limits."""
+    return (*normal(storage, 0.0, std)[1:-2], -inf, inf)
+
+
+def uniform_noise(storage: str, std: float) -> Scalars:
+    """Of ``uniform_noise_float32`` and ``uniform_noise_float64``."""
+    return (std, *((2.0**-52, 2.0**26) if storage == "float64" else (2.0**-23,)), 1.0)
+
+
 def dropout(dtype: str, p: float, scale: float) -> Scalars:
     """Of ``dropout``: p is rounded to a multiple of 2^-24, which is the probability."""
     return (scale, float(round(p * 2**DROPOUT_BITS)), 0.0)

@@ -13,12 +13,11 @@ from fastopt.common.display import Display, keywords, number_of
 from fastopt.common.guarded import Guarded
 from fastopt.common.messages import brief
 from fastopt.common.types import Array, Unpack
-from fastopt.engine.core.dlpack import HOST, import_array
+from fastopt.data.host_arrays import host_array
 from fastopt.engine.core.hyperparameters import flag, whole
 from fastopt.engine.core.options import check_num_threads
 from fastopt.engine.core.pins import pinned
 from fastopt.engine.rows.gather import gather, shuffle
-from fastopt.errors import BackendUnavailable
 
 #: A batch looks as the arrays were given: one, several, or by name.
 Batch = TypeVar("Batch")
@@ -371,28 +370,7 @@ def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[
 
 def _as_array(name: str, given: Any) -> NDArray[Any]:
     """Return a plain ndarray over the memory of an array, or raise."""
-    array = _view(name, given)
-    if array.dtype.hasobject:
-        raise TypeError(f"{name} has dtype {array.dtype}; expected one without Python objects")
+    array = host_array(name, given)
     if not array.ndim:
         raise ValueError(f"{name} has shape (); expected one axis or more, of which the first counts samples")
     return array
-
-
-def _view(name: str, given: Any) -> NDArray[Any]:
-    expected = "an array in the host's memory (NumPy, DLPack or buffer protocol)"
-    if isinstance(given, np.ma.MaskedArray):
-        raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
-    if isinstance(given, np.ndarray):
-        return given.view(np.ndarray)
-    if hasattr(given, "__dlpack__"):
-        array, _, device = import_array(given, name)
-        if device == HOST:
-            return array
-    if hasattr(given, "__dlpack__") or hasattr(given, "__cuda_array_interface__"):
-        raise BackendUnavailable(f"{name} is on a device; this version of fastopt gathers rows of host arrays only")
-    try:
-        return np.asarray(memoryview(given))
-    except (TypeError, ValueError, BufferError) as error:
-        what = "None" if given is None else f"a {type(given).__name__}"
-        raise TypeError(f"{name} is {what}; expected {expected} ({error})") from error

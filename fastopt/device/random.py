@@ -36,10 +36,10 @@ class Work(NamedTuple):
     scalars: tuple[float, ...]
 
 
-def fill(work: Work, param: Any, view: View, device: int, stream: Any) -> None:
-    """Put a kernel into the stream that writes every element of an array."""
+def fill(work: Work, param: Any, view: View, element: str | None, device: int, stream: Any) -> None:
+    """Put a kernel into the stream that writes every element of an array; the rule may read it by this name."""
     with joined([param], device, stream) as handle:
-        _launch(work, {"out": view}, device, handle)
+        _launch(work, {"out": view} if element is None else {element: view, "out": view}, device, handle)
 
 
 def drop(work: Work, x: Any, name: str, view: View, out: Any, target: View | None, device: int, stream: Any) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 #: Numbers of fastopt/engine/core/draw.h.
-INITIAL, INITIAL_MORE, DROPOUT = 1, 2, 3
+INITIAL, INITIAL_MORE, DROPOUT, NOISE, NOISE_MORE = 1, 2, 3, 5, 6
 
 WORD = np.uint64(0xFFFFFFFF)
 
@@ -43,15 +43,23 @@ def bits(shape: Shape, seed: int, offset: int, purpose: int) -> Words:
     return drawn
 
 
-def _all_bits(shape: Shape, dtype: str, seed: int, offset: int) -> Words:
+def _all_bits(shape: Shape, dtype: str, seed: int, offset: int, purposes: tuple[int, int]) -> Words:
     """Return 64 bits of each element: of a float32, the lower 32 are 0."""
-    word: Words = bits(shape, seed, offset, INITIAL) << np.uint64(32)
-    return word if dtype == "float32" else word | bits(shape, seed, offset, INITIAL_MORE)
+    word: Words = bits(shape, seed, offset, purposes[0]) << np.uint64(32)
+    return word if dtype == "float32" else word | bits(shape, seed, offset, purposes[1])
 
 
-def uniform(shape: Shape, dtype: str, seed: int, offset: int, low: float, high: float) -> NDArray[np.float64]:
+def uniform(
+    shape: Shape,
+    dtype: str,
+    seed: int,
+    offset: int,
+    low: float,
+    high: float,
+    purposes: tuple[int, int] = (INITIAL, INITIAL_MORE),
+) -> NDArray[np.float64]:
     """Return numbers from low to below high: of the bits, the first 24, or 27 and of the second half 26."""
-    word = _all_bits(shape, dtype, seed, offset)
+    word = _all_bits(shape, dtype, seed, offset, purposes)
     if dtype == "float32":
         fraction = (word >> np.uint64(40)) * 2.0**-24
     else:
@@ -61,10 +69,17 @@ def uniform(shape: Shape, dtype: str, seed: int, offset: int, low: float, high: 
 
 
 def normal(
-    shape: Shape, dtype: str, seed: int, offset: int, mean: float, std: float, bound: float = inf
+    shape: Shape,
+    dtype: str,
+    seed: int,
+    offset: int,
+    mean: float,
+    std: float,
+    bound: float = inf,
+    purposes: tuple[int, int] = (INITIAL, INITIAL_MORE),
 ) -> NDArray[np.float64]:
     """Return normal numbers: the quantiles of what the bits say, of which the highest is the sign."""
-    word = _all_bits(shape, dtype, seed, offset)
+    word = _all_bits(shape, dtype, seed, offset, purposes)
     magnitude = (word >> np.uint64(32)) & np.uint64(0x7FFFFFFF)
     if dtype == "float32":
         above, total = magnitude + 0.5, 2.0**31
@@ -77,6 +92,20 @@ def normal(
     quantile = NormalDist().inv_cdf
     size = np.array([-quantile(each) for each in tail.reshape(-1)]).reshape(shape)
     return mean + std * np.where(word >> np.uint64(63), -size, size)
+
+
+def noise(x: NDArray[Any], dtype: str, seed: int, offset: int, std: float) -> NDArray[np.float64]:
+    """Return x with normal noise."""
+    with np.errstate(all="ignore"):
+        return x.astype(np.float64) + normal(
+            x.shape, dtype, seed, offset, 0.0, std, purposes=(NOISE, NOISE_MORE)
+        )
+
+
+def uniform_noise(x: NDArray[Any], dtype: str, seed: int, offset: int, std: float) -> NDArray[np.float64]:
+    """Return x with uniform noise, from -std to below std."""
+    with np.errstate(all="ignore"):
+        return x.astype(np.float64) + uniform(x.shape, dtype, seed, offset, -std, std, (NOISE, NOISE_MORE))
 
 
 def dropout(x: NDArray[Any], p: float, scale: float, seed: int, offset: int) -> NDArray[np.float64]:

@@ -29,7 +29,8 @@ def uniform_float64(bits, more_bits, /, low, width, unit, step, lowest, highest)
 
 # ---- Normal: the inverse of the distribution function. The highest bit is the sign. The others make x in (0, 1), so
 # ---- that erf(|z| / sqrt(2)) = x, and y = 1 - x, each as exactly as if there were no other: far out, y is what counts.
-# ---- A truncated distribution has x below extent = erf(bound / sqrt(2)), and y above edge = 1 - extent.
+# ---- A truncated distribution has x below extent = erf(bound / sqrt(2)), and y above edge = 1 - extent. Normal noise is
+# ---- the same function of an array of means, with infinite limits: comparisons leave NaN as it is.
 
 
 def normal_float32(
@@ -47,8 +48,8 @@ def normal_float32(
     p = p0 + w * (p1 + w * (p2 + w * (p3 + w * (p4 + w * (p5 + w * p6)))))
     q = one + w * (q1 + w * (q2 + w * (q3 + w * (q4 + w * q5))))
     x = mean + std * signed(x * p / q, bits)
-    x = x if x > lowest else lowest
-    return x if x < highest else highest
+    x = lowest if x < lowest else x
+    return highest if x > highest else x
 
 
 def normal_float64(
@@ -71,8 +72,19 @@ def normal_float64(
     q = q7 + w * (q8 + w * (q9 + w * (q10 + w * (q11 + w * (q12 + w * q13)))))
     q = one + w * (q1 + w * (q2 + w * (q3 + w * (q4 + w * (q5 + w * (q6 + w * q))))))
     x = mean + std * signed(x * p / q, bits)
-    x = x if x > lowest else lowest
-    return x if x < highest else highest
+    x = lowest if x < lowest else x
+    return highest if x > highest else x
+
+
+# ---- Uniform noise: std times a number from -1 to below 1, a multiple of unit (2^-23, 2^-52).
+
+
+def uniform_noise_float32(mean, bits, /, std, unit, one):
+    return mean + std * (unit * top24(bits) - one)
+
+
+def uniform_noise_float64(mean, bits, more_bits, /, std, unit, step, one):
+    return mean + std * (unit * (step * top27(bits) + top26(more_bits)) - one)
 
 
 # ---- Dropout, in whichever direction: an element is dropped if its 24 bits are below threshold, whatever it is.

@@ -6,7 +6,6 @@ Nothing is remembered.
 
 import numpy
 
-from fastopt.rules import random as random_rules
 from fastopt.coefficients import random as coefficients
 from fastopt.engine.core import devices
 from fastopt.engine.core.hyperparameters import whole
@@ -44,13 +43,14 @@ cdef class Kind:
     """A declaration of specs/random.py as the engine reads it; tables are indexed by ``is_float64``."""
 
     cdef str name
-    cdef object prepare
+    cdef object element, prepare
     cdef int number
     cdef tuple functions, purposes
 
     def __init__(self, int number, spec):
         self.number, self.name, self.prepare = number, spec.name, getattr(coefficients, spec.name)
-        self.functions = tuple([spec.functions[dtype] for dtype in COMPUTE_TYPES])
+        self.element = spec.element
+        self.functions = tuple([spec.kernel(dtype) for dtype in COMPUTE_TYPES])
         self.purposes = tuple([tuple(map(specs.purpose, spec.purposes[dtype])) for dtype in COMPUTE_TYPES])
 
 
@@ -58,7 +58,7 @@ cdef dict KINDS = {spec.name: Kind(number, spec) for number, spec in enumerate(s
 cdef Kind DROPOUT = KINDS["dropout"]
 
 # The names of the kernels, by compute type.
-cdef tuple FUNCTIONS = tuple([tuple([spec.functions[dtype] for spec in specs.RANDOM]) for dtype in COMPUTE_TYPES])
+cdef tuple FUNCTIONS = tuple([tuple([spec.kernel(dtype) for spec in specs.RANDOM]) for dtype in COMPUTE_TYPES])
 
 # The kernels that are built ahead of time, and what draws bits, by compute type, once they are needed.
 cdef list defaults = [None, None]
@@ -75,6 +75,16 @@ cdef Kernels random_kernels(backend, bint is_float64):
     if backend is None:
         defaults[is_float64] = kernels
     return kernels
+
+
+cdef tuple scalar_names(str function, str dtype):
+    """Return the names of a rule's coefficients, for an error."""
+    import inspect
+
+    from fastopt.codegen.random import random_rules_of
+    from fastopt.rules import random as random_rules
+
+    return random_rules_of(inspect.getsource(random_rules), dtype)[function].scalars
 
 
 @cython.final
@@ -106,9 +116,8 @@ cdef class RandomCall(Call):
             else:
                 converted.float32[i] = <float>value
                 value = converted.float32[i]
-            if not isfinite(value):
-                code = getattr(random_rules, self.function()).__code__
-                name = code.co_varnames[code.co_posonlyargcount + i]
+            if not isfinite(value) and isfinite(<double>values[i]):  # a limit may be infinite
+                name = scalar_names(self.function(), self.dtype())[i]
                 raise ValueError(f"{name} is {values[i]}; expected a number that is finite in {self.dtype()}")
         return 0
 
@@ -163,14 +172,15 @@ cdef class RandomCall(Call):
             free(job.layout)
 
 
-def fill(spec, param, tuple hyperparameters, seed, offset, backend, num_threads, stream):
-    """Fill one array with random numbers, or raise with nothing written."""
+def fill(spec, param, tuple hyperparameters, seed, offset, backend, num_threads, stream, str name="param"):
+    """Fill one array with random numbers, or add them to it; or raise with nothing written."""
     cdef RandomCall call = RandomCall.__new__(RandomCall)
+    cdef Py_ssize_t[2] positions  # of what is written, and read
     cdef Py_ssize_t at_param
     cdef scalars_t scalars
     cdef tuple values
     call.start(<Kind>KINDS[spec.name], seed, offset, backend, num_threads, stream)
-    at_param = call.take(param, "param", True)
+    at_param = call.take(param, name, True)
     call.hold(cnp.PyArray_SIZE(<ndarray>call.arrays[0]), backend is not None)
     call.check(at_param)
     call.choose_backend()
@@ -178,18 +188,26 @@ def fill(spec, param, tuple hyperparameters, seed, offset, backend, num_threads,
     call.convert(values, &scalars)
     if call.device != HOST:
         work = call.work(&scalars, len(values))
-        devices.dispatch("random").fill(work, param, call.view(at_param), call.device, call.stream)
+        devices.dispatch("random").fill(work, param, call.view(at_param), call.kind.element, call.device, call.stream)
     elif call.is_reference:
-        from fastopt.reference import random as reference  # only here: importing fastopt should not take longer for it
-
-        refuse_bfloat16_bits(call.arrays)
-        formula = getattr(reference, call.kind.name)
-        drawn = formula(shape_of(&call.looked[0]), call.dtype(), call.seed, call.offset, *hyperparameters)
-        # The limits are the last two coefficients.
-        store_rounded(<ndarray>call.arrays[0], numpy.clip(drawn, *values[len(values) - 2 :]))
+        fill_by_reference(call, values, hyperparameters)
     else:
-        call.run(&at_param, 1, -1, &scalars)
+        positions[0] = positions[1] = at_param
+        call.run(positions, 1, -1, &scalars) if call.kind.element is None else call.run(positions, 2, 1, &scalars)
     wrote_all_but((param,), -1, 1)
+
+
+cdef int fill_by_reference(RandomCall call, tuple values, tuple hyperparameters) except -1:
+    """Compute by the plain formula; what fills an array, within the limits, which are the last two coefficients."""
+    from fastopt.reference import random as reference  # only here: importing fastopt should not take longer for it
+
+    refuse_bfloat16_bits(call.arrays)
+    formula = getattr(reference, call.kind.name)
+    given = shape_of(&call.looked[0]) if call.kind.element is None else call.arrays[0]
+    drawn = formula(given, call.dtype(), call.seed, call.offset, *hyperparameters)
+    if call.kind.element is not None:
+        return store_rounded(<ndarray>call.arrays[0], drawn)
+    return store_rounded(<ndarray>call.arrays[0], numpy.clip(drawn, *values[len(values) - 2 :]))
 
 
 def drop(x, str name, out, double p, double scale, seed, offset, backend, num_threads, stream):
