@@ -12,10 +12,11 @@
 
 What all of these share
 =======================
-**Numbers by counter.** What is drawn follows from seed and offset, and from nothing else: it is the same on any machine,
-any number of threads and in any memory layout, and an epoch can be repeated. **seed** is a whole number from 0 to
-2**64 - 1, **offset** one from 0 to 2**56 - 1. Functions share no random bits with each other, nor with `fastopt.init`,
-dropout and mini-batches: all can have the same seed and offset. docs/randomness.md says how numbers follow from bits.
+**Numbers by counter.** What is drawn follows from seed and offset, and from nothing else: it is the same on any
+machine, any number of threads and in any memory layout, and an epoch can be repeated. **seed** is a whole number from 0
+to 2**64 - 1, **offset** one from 0 to 2**56 - 1. Functions share no random bits with each other, nor with
+`fastopt.init`, dropout and mini-batches: all can have the same seed and offset. docs/randomness.md says how numbers
+follow from bits.
 
 What `flip`, `shift` and `crop` share
 =====================================
@@ -24,8 +25,8 @@ What `flip`, `shift` and `crop` share
 bfloat16 that comes through DLPack is uint16, the same bits, and so is a fill value other than 0.
 
 **A counter for each sample.** Sample i of a call has the counter offset + i: parts of a batch, each with the offset of
-its first sample, give the results of the whole. Samples that are to be drawn independently, in other batches and epochs,
-need offsets that are apart by the number of samples in between.
+its first sample, give the results of the whole. Batches and epochs that are to be drawn independently need offsets that
+are apart by the number of samples in between, as in the example above.
 
 **out** is written and returned: an array of x's dtype and the result's shape, with any strides, that shares no element
 with x; a new C-contiguous array if None. Nothing is written before everything is checked.

@@ -156,7 +156,7 @@ def shift(
     >>> import numpy as np
     >>> from fastopt.augment import shift
     >>> shift(np.array([[[[1, 2, 3]]]] * 3, np.uint8), size=(0, 1), fill=9, seed=1).tolist()
-    [[[[1, 2, 3]]], [[[9, 1, 2]]], [[[9, 1, 2]]]]
+    [[[[1, 2, 3]]], [[[1, 2, 3]]], [[[2, 3, 9]]]]
     """
     largest = _pair("size", size, 0)
 
@@ -207,7 +207,7 @@ def crop(
     Returns
     -------
     out : array
-        out, or a new array of x's dtype: (N, C, \\*shape) with axis=1, (N, \\*shape, C) with axis=-1.
+        out, or a new array of x's dtype: (N, C, h, w) with axis=1, (N, h, w, C) with axis=-1, where shape is (h, w).
 
     Raises
     ------
@@ -218,8 +218,8 @@ def crop(
 
     Notes
     -----
-    r and s are random numbers of 64 bits, modulo how many positions there are. torchvision's RandomCrop draws once for a
-    batch (see `flip`). Keras' RandomCrop has no padding, and resizes images at test time.
+    r and s are random numbers of 64 bits, modulo how many positions there are. torchvision's RandomCrop draws once for
+    a batch (see `flip`). Keras' RandomCrop has no padding, and resizes images at test time.
 
     References
     ----------
@@ -231,7 +231,7 @@ def crop(
     >>> import numpy as np
     >>> from fastopt.augment import crop
     >>> crop(np.arange(8).reshape(2, 1, 1, 4), shape=(1, 2), seed=1).tolist()
-    [[[[1, 2]]], [[[6, 7]]]]
+    [[[[2, 3]]], [[[5, 6]]]]
     """
     size, pad = _pair("shape", shape, 1), _pair("padding", padding, 0)
 

@@ -97,9 +97,7 @@ def normal(
 def noise(x: NDArray[Any], dtype: str, seed: int, offset: int, std: float) -> NDArray[np.float64]:
     """Return x with normal noise."""
     with np.errstate(all="ignore"):
-        return x.astype(np.float64) + normal(
-            x.shape, dtype, seed, offset, 0.0, std, purposes=(NOISE, NOISE_MORE)
-        )
+        return x.astype(np.float64) + normal(x.shape, dtype, seed, offset, 0.0, std, purposes=(NOISE, NOISE_MORE))
 
 
 def uniform_noise(x: NDArray[Any], dtype: str, seed: int, offset: int, std: float) -> NDArray[np.float64]:

@@ -29,8 +29,8 @@ def uniform_float64(bits, more_bits, /, low, width, unit, step, lowest, highest)
 
 # ---- Normal: the inverse of the distribution function. The highest bit is the sign. The others make x in (0, 1), so
 # ---- that erf(|z| / sqrt(2)) = x, and y = 1 - x, each as exactly as if there were no other: far out, y is what counts.
-# ---- A truncated distribution has x below extent = erf(bound / sqrt(2)), and y above edge = 1 - extent. Normal noise is
-# ---- the same function of an array of means, with infinite limits: comparisons leave NaN as it is.
+# ---- A truncated distribution has x below extent = erf(bound / sqrt(2)), and y above edge = 1 - extent.
+# ---- Normal noise is the same function of an array of means, with infinite limits: comparisons leave NaN as it is.
 
 
 def normal_float32(

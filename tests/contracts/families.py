@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt import init, optim
+from fastopt import augment, init, optim
 from fastopt.norm import DatasetStatistics
 from fastopt.scaling import MaxAbsScaler, MeanNormalizer, MinMaxScaler, StandardScaler, Whitener
 from tests import cases, norm_cases, optim_cases
@@ -241,6 +241,37 @@ def _of_initialisation() -> Iterator[Call]:
         yield call(name, **options.get(name, {}))
 
 
+def _of_augmentation() -> Iterator[Call]:
+    """Noise, and what moves images: of other shapes than (N, C, H, W), each element is an image of 3 x 5 here."""
+
+    def noise(*, uniform: bool) -> Call:
+        def run(arrays: Arrays, **options: Any) -> Arrays:
+            augment.noise_(arrays["x"], std=0.5, uniform=uniform, **KEY, **options)
+            return arrays
+
+        name = "uniform noise_" if uniform else "noise_"
+        return Call("augment", name, lambda shape, dtype: {"x": normal(shape, dtype)}, run, ("x",))
+
+    def images(name: str, axis: int, **how: Any) -> Call:
+        def make(shape: Shape, dtype: Any) -> Arrays:
+            x = normal(shape if len(shape) == 4 else (*shape, 3, 5), dtype)
+            return {"x": x, "out": np.full_like(x, 77)}
+
+        def run(arrays: Arrays, **options: Any) -> Arrays:
+            getattr(augment, name)(**arrays, axis=axis, **how, **KEY, **options)
+            return {"out": arrays["out"]}
+
+        small, large = ((1, 1, 1, 1), (9, 3, 5, 4), (3, 8, 8, 2)), ((300, 3, 17, 32), (400, 20, 17, 3))
+        shapes = {"small": small, "large": large}
+        return Call("augment", f"{name} {axis}", make, run, ("out",), ("out",), backends=(), floating=False, **shapes)
+
+    yield noise(uniform=False)
+    yield noise(uniform=True)
+    for axis in (1, -1):
+        yield images("flip", axis, p=0.4)
+        yield images("shift", axis, size=1, fill=0.5)
+
+
 def _of_scaling() -> Iterator[Call]:
     def values(shape: Shape, dtype: Any) -> np.ndarray:
         x = (rng_of(shape).standard_normal(shape) * 3 + rng_of(shape, 1).standard_normal(shape[-1])).astype(dtype)
@@ -347,6 +378,7 @@ CALLS = [
         _of_residual_connections,
         _of_dropout,
         _of_initialisation,
+        _of_augmentation,
         _of_scaling,
         _of_optimizers,
         _of_data,

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import fastopt
+import fastopt.augment
 import fastopt.init
 import fastopt.norm
 import fastopt.optim
@@ -23,7 +24,7 @@ import fastopt.scaling
 import fastopt.schedules
 from fastopt.optim import Optimizer
 
-MODULES = ("fastopt", "fastopt.optim", "fastopt.norm", "fastopt.scaling", "fastopt.init", "fastopt.schedules")
+MODULES = ("fastopt", *(f"fastopt.{each}" for each in ("augment", "optim", "norm", "scaling", "init", "schedules")))
 
 
 @fastopt.rule
@@ -43,6 +44,8 @@ EXAMPLES: dict[str, Any] = {
     "instance_norm_backward.rstd": lambda: np.ones((4, 4), np.float32),
     "group_norm_backward.mean": lambda: np.ones((4, 2), np.float32),
     "group_norm_backward.rstd": lambda: np.ones((4, 2), np.float32),
+    **{f"{name}.x": lambda: np.ones((2, 1, 4, 4), np.float32) for name in ("flip", "shift", "crop")},
+    "std": lambda: 0.1, "size": lambda: 1,
     "step": lambda: 3, "lr": lambda: 0.1, "mu_product": lambda: 0.1, "seed": lambda: 1, "groups": lambda: 2,
     "batch_size": lambda: 2, "channels": lambda: 4, "shape": lambda: 4, "num_threads": lambda: 1,
     "name": lambda: "sgd", "dtype": lambda: "float32", "steps": lambda: 5, "rate": lambda: 0.5, "gamma": lambda: 0.5,

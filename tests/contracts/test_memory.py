@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt import optim
+from fastopt import augment, optim
 from fastopt.engine.core import exchange
 from fastopt.engine.update.run import run_many
 from fastopt.scaling import StandardScaler, Whitener
@@ -112,6 +112,11 @@ def dropout() -> Call:
     return lambda: fastopt.dropout_forward(x, p=0.5, seed=1, out=x)
 
 
+def augmentation() -> Call:
+    x = strided(6, 3, 5, 5)
+    return lambda: augment.noise_(augment.crop(augment.flip(x, seed=1), shape=5, padding=1, seed=1), std=1.0, seed=1)
+
+
 def batches() -> Call:
     data = strided(10, 3), strided(10)
     return lambda: list(fastopt.minibatches(*data, batch_size=3, seed=1))
@@ -164,6 +169,7 @@ KINDS = [
     a_scaler_that_refuses_infinity,
     a_norm,
     dropout,
+    augmentation,
     batches,
     dlpack,
     dlpack_that_is_refused,

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 import fastopt
-from fastopt import init, optim
+from fastopt import augment, init, optim
 from fastopt.engine.core.pins import pinned
 from fastopt.norm import DatasetStatistics
 from fastopt.scaling import StandardScaler, Whitener
@@ -135,6 +135,18 @@ def residual_add_backward(make: Make) -> Call:
 def dropout(make: Make) -> Call:
     x, y = make(), make()
     return lambda: fastopt.dropout_forward(x, p=0.5, seed=1, out=y)
+
+
+@family
+def noise(make: Make) -> Call:
+    x = make()
+    return lambda: augment.noise_(x, std=0.5, seed=1)
+
+
+@family
+def flip(make: Make) -> Call:
+    x, out = make(), make()
+    return lambda: augment.flip(x[None, None], out=out[None, None], seed=1)
 
 
 @family

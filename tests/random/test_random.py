@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fastopt import dropout_forward, init
+from fastopt import augment, dropout_forward, init
 from fastopt.backends import load_kernel
 from fastopt.coefficients import random as random_scalars
 from fastopt.reference import random as random_reference
@@ -99,6 +99,8 @@ FILLS = {
     "uniform": lambda param, **options: init.uniform_(param, low=-0.5, high=2.0, **options),
     "dropout": lambda param, **options: dropout_forward(ramp(param), p=0.4, out=param, **options),
     "dropout in place": lambda param, **options: dropout_forward(filled(param), p=0.4, out=param, **options),
+    "noise": lambda param, **options: augment.noise_(filled(param), std=2.0, **options),
+    "uniform noise": lambda param, **options: augment.noise_(filled(param), std=2.0, uniform=True, **options),
 }
 DTYPES = ["float32", "float64", "float16"]
 
