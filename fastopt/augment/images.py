@@ -29,11 +29,11 @@ CHANNELS = {1: 1, -3: 1, 3: 3, -1: 3}
 
 
 class _Windows(NamedTuple):
-    """Windows of this shape, which begin at rows and columns from ``first`` on; there are ``count`` of each."""
+    """Windows of this shape, which begin at rows and columns from ``first`` on; there are so many positions of each."""
 
     shape: Pair
     first: Pair = (0, 0)
-    count: Pair = (1, 1)
+    positions: Pair = (1, 1)
 
 
 def flip(
@@ -94,7 +94,7 @@ def flip(
     """
     (probability,) = _of_flip(p)
     flips = round(probability * 2**24)
-    return _copied("FLIP", x, seed, offset, axis, out, num_threads, lambda *shape: _Windows(shape), 0.0, flips)
+    return _copied("FLIP", x, seed, offset, axis, out, num_threads, _Windows, 0.0, flips)
 
 
 def shift(
@@ -160,7 +160,7 @@ def shift(
     """
     largest = _pair("size", size, 0)
 
-    def plan(*shape: int) -> _Windows:
+    def plan(shape: Pair) -> _Windows:
         if largest[0] > shape[0] or largest[1] > shape[1]:
             raise ValueError(f"size is {largest}; expected at most {shape}, the height and width of the images")
         return _Windows(shape, (-largest[0], -largest[1]), (2 * largest[0] + 1, 2 * largest[1] + 1))
@@ -235,7 +235,7 @@ def crop(
     """
     size, pad = _pair("shape", shape, 1), _pair("padding", padding, 0)
 
-    def plan(*shape: int) -> _Windows:
+    def plan(shape: Pair) -> _Windows:
         largest = (shape[0] + 2 * pad[0], shape[1] + 2 * pad[1])
         if size[0] > largest[0] or size[1] > largest[1]:
             raise ValueError(f"shape is {size}; expected at most {largest}, the height and width of padded images")
@@ -252,7 +252,7 @@ def _copied(
     axis: SupportsIndex,
     out: Array | None,
     num_threads: int | None,
-    plan: Callable[[int, int], _Windows],
+    plan: Callable[[Pair], _Windows],
     fill: Real,
     flips: int = 0,
 ) -> Any:
@@ -264,7 +264,7 @@ def _copied(
     check_num_threads(num_threads)
     pins = pinned([x, out])  # before the code of others runs
     images = host_array("x", x)
-    given = None if out is None else host_array("out", out)
+    given = images if out is None else host_array("out", out)
     pins.extend(pinned([images, given]))
     if images.ndim != 4:
         expected = "(N, C, H, W) with axis=1, (N, H, W, C) with axis=-1"
@@ -272,13 +272,13 @@ def _copied(
     images = np.moveaxis(images, channels, 1)
     if offset > 2**56 - len(images):
         raise ValueError(f"offset is {offset}; expected at most {2**56 - len(images)}, for x has {len(images)} samples")
-    windows = plan(*images.shape[2:])
+    windows = plan((images.shape[2], images.shape[3]))
     shape = list(windows.shape)
     shape.insert(channels - 1, images.shape[1])
     line = _row(value, images.shape[1] * windows.shape[1], images.dtype)
-    made = _target(images, (len(images), *shape), given)
+    made = _target(images, (len(images), *shape), None if out is None else given)
     window(
-        images, np.moveaxis(made, channels, 1), line, seed, offset, purpose(draws), windows.first, windows.count,
+        images, np.moveaxis(made, channels, 1), line, seed, offset, purpose(draws), windows.first, windows.positions,
         flips, num_threads,
     )  # fmt: skip
     if out is None:

@@ -144,12 +144,6 @@ def noise(make: Make) -> Call:
 
 
 @family
-def flip(make: Make) -> Call:
-    x, out = make(), make()
-    return lambda: augment.flip(x[None, None], out=out[None, None], seed=1)
-
-
-@family
 def uniform(make: Make) -> Call:
     param = make()
     return lambda: init.uniform_(param, seed=1)

@@ -341,6 +341,31 @@ def test_results_that_would_overwrite_what_is_read():
     augment.flip(memory[::2].reshape(X.shape), out=memory[1::2].reshape(X.shape, copy=False), seed=1)
 
 
+class Meddling:
+    """An array by DLPack that frees another one's memory when it is asked for its own."""
+
+    def __init__(self, array, victim):
+        self.array, self.victim = array, victim
+
+    def __dlpack_device__(self):
+        return self.array.__dlpack_device__()
+
+    def __dlpack__(self, **options):
+        with pytest.raises(ValueError, match="cannot resize"):
+            self.victim.resize((1, 1, 1, 1), refcheck=False)
+        self.victim.shape = (self.victim.size,)
+        return self.array.__dlpack__(**options)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_arrays_that_change_during_a_call():
+    """Memory stays, and another shape of the caller's own array changes nothing."""
+    x = images((3, 5, 6), 1)
+    wanted, out = plain("flip", x, *KEY.values(), 1), np.empty_like(x)
+    augment.flip(x, out=Meddling(out, x), **KEY)
+    equal(out, wanted)
+
+
 # ---- Other libraries' arrays
 
 

@@ -1,6 +1,4 @@
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
-def pinned(arrays: Iterable[np.ndarray[Any, Any]]) -> list[Any]: ...
+def pinned(arrays: Iterable[Any]) -> list[Any]: ...
