@@ -8,7 +8,7 @@ from types import FunctionType, SimpleNamespace
 import numpy as np
 import pytest
 
-from fastopt import dropout_backward, dropout_forward, init
+from fastopt import augment, dropout_backward, dropout_forward, init
 from fastopt.backends.cuda import function
 from fastopt.backends.cuda.random import draw, draw_one
 from fastopt.codegen.cuda.random import Random
@@ -162,6 +162,35 @@ def test_many_axes(ndim):
     assert_same_bits({"param": memory}, {"param": wanted})
     dropout_forward(on_device(x), out=on_device(memory), **OPTIONS)
     assert_same_bits({"y": memory}, {"y": dropout_forward(x, **OPTIONS)})
+
+
+# ---- Noise
+
+
+@layouts
+@dtypes
+@pytest.mark.parametrize("uniform", [False, True])
+def test_noise(uniform, dtype, layout):
+    for shape in ((), (1,), (7,), (66,), (3, 5, 7)):
+        memory, wanted = layout(normal(shape, dtype)), normal(shape, dtype)
+        augment.noise_(on_device(memory), std=0.5, uniform=uniform, **KEY)
+        augment.noise_(wanted, std=0.5, uniform=uniform, **KEY)
+        assert_same_bits({"x": memory}, {"x": wanted}, str(shape))
+
+
+@pytest.mark.parametrize("uniform", [False, True])
+def test_noise_leaves_nan_and_infinity(uniform):
+    memory = np.array([np.nan, np.inf, -np.inf, 1e38] * 3, "f4")
+    both(lambda x, **options: augment.noise_(x, std=1e38, uniform=uniform, **options), memory, **KEY)
+    assert np.isnan(memory[::4]).all()
+    assert (memory[1::4] == np.inf).all()
+
+
+def test_noise_that_is_too_large():
+    memory = np.zeros(3, "f4")
+    with pytest.raises(ValueError, match=r"^std is 1e\+39; expected a number that is finite in float32"):
+        augment.noise_(on_device(memory), std=1e39, seed=1)
+    assert not memory.any()
 
 
 # ---- Dropout

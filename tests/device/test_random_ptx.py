@@ -23,7 +23,7 @@ every_rule = pytest.mark.parametrize(("rule", "dtype"), RULES)
 shapes = pytest.mark.parametrize("axes", [LINEAR, 2], ids=["linear", "strided"])
 
 #: As many as leave a multiprocessor 1,024 threads; of normal numbers of float64, 768, whose arithmetic takes longer.
-MOST_REGISTERS = {"normal_float64": 80}
+MOST_REGISTERS = {"normal_float64": 80, "noise_float64": 80}
 
 #: Products of a counter's ten rounds.
 PRODUCTS = 20
@@ -42,7 +42,7 @@ def test_every_kernel(rule, dtype, axes, generation):
     kernel = kernel_of(rule, dtype, axes)
     text = check(kernel, generation, MOST_REGISTERS.get(rule, 64))
     assert (".f64" in text) == (dtype == "float64")
-    assert (("div.rn.ftz.f32" in text) or ("div.rn.f64" in text)) == rule.startswith("normal")
+    assert (("div.rn.ftz.f32" in text) or ("div.rn.f64" in text)) == rule.startswith(("normal", "noise"))
     assert_products(text, PRODUCTS * len(kernel.bits), axes)
 
 

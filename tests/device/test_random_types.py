@@ -13,14 +13,14 @@ import numpy as np
 import pytest
 from numba.extending import intrinsic
 
-from fastopt import dropout_forward
+from fastopt import augment, dropout_forward
 from fastopt.backends.numba.typed import reinterpretation
 from fastopt.codegen.cuda.kernel import NUMBERS
 from fastopt.codegen.cuda.random import Random
 from fastopt.codegen.cuda.update import LINEAR
 from fastopt.codegen.random import random_rules_of
 from fastopt.coefficients import random as random_scalars
-from fastopt.reference.random import DROPOUT, INITIAL, INITIAL_MORE
+from fastopt.reference.random import DROPOUT, INITIAL, INITIAL_MORE, NOISE, NOISE_MORE
 from fastopt.rules import random as random_rules
 from tests.peers import peer
 from tests.random.test_random import FILLS, KEY
@@ -67,7 +67,7 @@ def kernel_of(monkeypatch):
 
     def make(rule, dtype, axes):
         function = random_rules_of(inspect.getsource(random_rules), dtype)[rule]
-        kernel = Random(function, (dtype,) * (2 if rule == "dropout" else 1), dtype, axes)
+        kernel = Random(function, (dtype,) * (2 if "noise" in rule or rule == "dropout" else 1), dtype, axes)
         text = kernel.text()
         for there, here in THREAD.items():
             text = text.replace(there, here)
@@ -100,6 +100,20 @@ def test_fills_have_the_bits_of_the_host(kernel_of, fill, dtype, axes):
     purposes = (INITIAL, INITIAL_MORE)[: 1 + (dtype == "float64")]
     run(kernel_of(f"{fill}_{dtype}", dtype, axes), [got], axes, purposes, scalars, dtype)
     assert_same_bits({"param": got}, {"param": wanted.reshape(-1, order="C" if axes == LINEAR else "F")})
+
+
+@pytest.mark.parametrize("axes", [LINEAR, 2], ids=["linear", "strided"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", ["noise", "uniform_noise"])
+def test_noise_has_the_bits_of_the_host(kernel_of, name, dtype, axes):
+    x = np.random.default_rng(0).standard_normal((ROWS, COLUMNS)).astype(dtype)
+    order = "C" if axes == LINEAR else "F"
+    got = x.reshape(-1, order=order).copy()
+    augment.noise_(x, std=0.5, uniform=name == "uniform_noise", **KEY)
+    purposes = (NOISE, NOISE_MORE)[: 1 + (dtype == "float64")]
+    scalars = getattr(random_scalars, name)(dtype, 0.5)
+    run(kernel_of(f"{name}_{dtype}", dtype, axes), [got, got], axes, purposes, scalars, dtype)
+    assert_same_bits({"x": got}, {"x": x.reshape(-1, order=order)})
 
 
 @pytest.mark.parametrize("axes", [LINEAR, 2], ids=["linear", "strided"])
