@@ -6,8 +6,8 @@ and the residual connection in the same pass; the last layer has dropout. The le
 cosine; the optimizer is AdamW.
 
 ``python docs/examples/train_residual.py`` trains it in some seconds and draws its curves. ``--ablate`` trains it anew
-without each of these, from several starts, and prints a table; ``--update docs/mini-batches.md`` writes that into the
-page. ``--quick`` takes few images and epochs.
+without each of these, and with augmentation besides, from several starts, and prints a table;
+``--update docs/mini-batches.md`` writes that into the page. ``--quick`` takes few images and epochs.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from sklearn.datasets import load_digits
 from train_digits import Dense, Digits
 
-from fastopt import accumulate, dropout_backward, dropout_forward, init, minibatches, residual_add, scaling
+from fastopt import accumulate, augment, dropout_backward, dropout_forward, init, minibatches, residual_add, scaling
 from fastopt import residual_add_backward as add_backward
 from fastopt.norm import BatchNorm
 from fastopt.optim import SGD, AdamW
@@ -40,6 +40,7 @@ CHANNELS = 16
 BATCH, PARTS = 64, 2
 LR, SGD_LR = 8e-3, 0.1
 DROPOUT = 0.2
+SHIFT, NOISE = 1, 0.1
 #: What counts as learnt.
 REACHED = 0.95
 #: One for each start.
@@ -48,7 +49,7 @@ SEEDS = range(3)
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the training is made of; the ablation turns off one at a time."""
+    """What the training is made of; the ablation turns off one at a time, and turns on augmentation."""
 
     scaling: bool = True
     he_init: bool = True
@@ -58,6 +59,7 @@ class Recipe:
     shuffling: bool = True
     schedule: bool = True
     adam: bool = True
+    augmentation: bool = False
 
 
 #: What a row of the table says of the recipe without it.
@@ -71,6 +73,7 @@ WITHOUT = {
     "schedule": "warm-up and cosine: a constant rate",
     "adam": "AdamW: plain gradient descent, at a rate of its own",
 }
+AUGMENTED = "(with all, and augmentation: shifts by up to a pixel, and noise)"
 
 
 @dataclass(frozen=True)
@@ -231,6 +234,13 @@ def score(network: Network, x: np.ndarray, y: np.ndarray) -> tuple[float, float]
     return float(losses.mean()), float((probabilities.argmax(axis=1) == y).mean())
 
 
+def augmented(x: np.ndarray, seed: int, first: int) -> np.ndarray:
+    """Return images that are shifted at random, with noise; ``first`` counts samples, over all epochs."""
+    x = augment.shift(x, size=SHIFT, axis=-1, seed=seed, offset=first)
+    augment.noise_(x, std=NOISE, seed=seed, offset=first)
+    return x
+
+
 def train(recipe: Recipe, effort: Effort, seed: int) -> Iterator[Run]:
     """Train, and yield what is known after each epoch: the same object, which grows."""
     digits, tested = load(effort, recipe.scaling)
@@ -245,6 +255,9 @@ def train(recipe: Recipe, effort: Effort, seed: int) -> Iterator[Run]:
     sums = [np.empty_like(grad) for grad in network.grads]
     for _ in range(effort.epochs):
         for number, (x, y) in enumerate(batches):
+            if recipe.augmentation:
+                first = batches.epoch * batches.samples + number * batches.batch_size
+                x = augmented(x, seed, first)
             network.backward(network.forward(x, training=True), y)
             parts = min(PARTS, len(batches) - number // PARTS * PARTS)
             for acc, grad in zip(sums, network.grads, strict=True):
@@ -342,6 +355,7 @@ def main() -> None:
     recipes = {"(with all)": Recipe()}
     if options.ablate:
         recipes |= {label: Recipe(**{name: False}) for name, label in WITHOUT.items()}
+        recipes[AUGMENTED] = Recipe(augmentation=True)
     runs = train_all(recipes, effort, SEEDS if options.ablate and not options.quick else range(1), console)
     table = table_of(runs)
     print(table)

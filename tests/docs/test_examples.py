@@ -67,7 +67,7 @@ def test_train_residual(tmp_path: Path) -> None:
     run = subprocess.run(command, capture_output=True, text=True, check=False)
     assert run.returncode == 0, run.stderr
     rows = re.findall(r"^\| (.+?) \| .* \| ([\d.]+)% \| ([\d.]+)% \|$", page.read_text(), re.M)
-    assert len(rows) == 9
+    assert len(rows) == 10
     assert float(rows[0][1]) > 30  # of ten digits, after three epochs
     assert page.read_text().startswith("before\n")
     assert page.read_text().endswith("after\n")

@@ -1,1 +1,1 @@
-"""Runs kernels on random bits: initialisation and dropout."""
+"""Runs kernels on random bits: initialisation, noise and dropout."""

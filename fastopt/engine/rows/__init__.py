@@ -1,1 +1,1 @@
-"""Gathers rows for mini-batches."""
+"""Gathers rows for mini-batches, and copies windows of images for augmentation."""
