@@ -20,8 +20,16 @@ from fastopt.norm.batch import (
 from fastopt.norm.group import group_norm_backward, group_norm_forward
 from fastopt.norm.instance import instance_norm_backward, instance_norm_forward
 from fastopt.norm.layer import layer_norm_backward, layer_norm_forward
-from fastopt.updates import functions as _updates
-from fastopt.updates.functions import *  # noqa: F403
+from fastopt.updates import accumulation as _accumulation
+from fastopt.updates import adam as _adam
+from fastopt.updates import adaptive as _adaptive
+from fastopt.updates import descent as _descent
+from fastopt.updates import signs as _signs
+from fastopt.updates.accumulation import *  # noqa: F403
+from fastopt.updates.adam import *  # noqa: F403
+from fastopt.updates.adaptive import *  # noqa: F403
+from fastopt.updates.descent import *  # noqa: F403
+from fastopt.updates.signs import *  # noqa: F403
 
 if TYPE_CHECKING:
     from fastopt import init as init
@@ -63,7 +71,11 @@ __all__ = [
     "set_num_threads",
     "show_config",
 ]
-__all__ += _updates.__all__
+__all__ += _accumulation.__all__
+__all__ += _adam.__all__
+__all__ += _adaptive.__all__
+__all__ += _descent.__all__
+__all__ += _signs.__all__
 
 
 #: What not everyone needs, and where it is.

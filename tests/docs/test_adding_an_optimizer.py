@@ -15,7 +15,7 @@ from tests.docs.test_pages import blocks_of
 from tests.support import ROOT
 
 PAGE = ROOT / "docs" / "adding-an-optimizer.md"
-COPIED = ("benchmarks", "build", "fastopt", "tests", "pyproject.toml", "setup.py")
+COPIED = ("benchmarks", "build", "fastopt", "tests", "pyproject.toml", "setup.py", "README.md")
 
 #: Generic tests, which find the new optimizer in the registry.
 TESTS = (
