@@ -40,7 +40,7 @@ def batch_norm_forward(
     x : array of float16, bfloat16, float32 or float64
         Read; of shape (N, C) or (N, C, ...), or with the C channels along another axis.
     weight, bias : array, optional
-        Read; of shape (C,). None: ones, zeros.
+        Read; of shape (C,). None means ones and zeros.
     running_mean, running_var : array, optional
         Updated; of shape (C,). Start from zeros and from ones. Both or neither.
     momentum : float in [0, 1]
@@ -48,7 +48,7 @@ def batch_norm_forward(
     eps : float >= 0
         Added to the variance.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     unbiased : bool
         False: running_var takes var as it is, without the factor M / (M - 1).
     residual : array, optional
@@ -66,7 +66,7 @@ def batch_norm_forward(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
@@ -146,20 +146,20 @@ def batch_norm_backward(
         dweight = sum(dy * x_hat)
         dx = weight * rstd * (dy - dbias / M - x_hat * dweight / M)
 
-    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+    With an activation, dy is replaced by 0 where y <= 0. dresidual is dy after this replacement.
 
     Parameters
     ----------
     dy, x : array of float16, bfloat16, float32 or float64
-        Read; dy is the gradient of y, x what went forward, both of x's shape.
+        Read; dy is the gradient of y, x is the input of the forward pass. Both have x's shape.
     weight : array or None
-        Read; of shape (C,), as it went forward.
+        Read; of shape (C,), as in the forward pass.
     mean, rstd : array
         Read; of shape (C,), as forward returned them.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     y : array, optional
-        Read; what forward returned. Needed if there is an activation.
+        Read; the output of the forward pass. Required if there is an activation.
     activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
@@ -170,12 +170,12 @@ def batch_norm_backward(
     dweight, dbias : array
         Of shape (C,).
     dresidual : array
-        Of x's shape; if residual is True.
+        Of x's shape; returned only if residual is True.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
@@ -226,13 +226,13 @@ def batch_norm_inference(
     x : array of float16, bfloat16, float32 or float64
         Read; of shape (N, C) or (N, C, ...), or with the C channels along another axis.
     weight, bias : array or None
-        Read; of shape (C,). None: ones, zeros.
+        Read; of shape (C,). None means ones and zeros.
     running_mean, running_var : array
         Read; of shape (C,).
     eps : float >= 0
         Added to the variance.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     residual : array, optional
         Read; of x's shape. Added to y.
     activation, out, backend, num_threads, stream : optional
@@ -246,7 +246,7 @@ def batch_norm_inference(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
@@ -310,22 +310,22 @@ def batch_norm_backward_inference(
         dweight = sum(dy * (x - running_mean) * rstd)
         dx = weight * rstd * dy
 
-    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+    With an activation, dy is replaced by 0 where y <= 0. dresidual is dy after this replacement.
 
     Parameters
     ----------
     dy, x : array of float16, bfloat16, float32 or float64
-        Read; dy is the gradient of y, x what went forward, both of x's shape.
+        Read; dy is the gradient of y, x is the input of the forward pass. Both have x's shape.
     weight : array or None
-        Read; of shape (C,), as it went forward.
+        Read; of shape (C,), as in the forward pass.
     running_mean, running_var : array
-        Read; of shape (C,), as they went forward.
+        Read; of shape (C,), as in the forward pass.
     eps : float >= 0
         What was added to the variance.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     y : array, optional
-        Read; what forward returned. Needed if there is an activation.
+        Read; the output of the forward pass. Required if there is an activation.
     activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
@@ -336,12 +336,12 @@ def batch_norm_backward_inference(
     dweight, dbias : array
         Of shape (C,).
     dresidual : array
-        Of x's shape; if residual is True.
+        Of x's shape; returned only if residual is True.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----

@@ -34,11 +34,11 @@ def group_norm_forward(
     x : array of float16, bfloat16, float32 or float64
         Read; of shape (N, C) or (N, C, ...), or with the C channels along another axis.
     weight, bias : array, optional
-        Read; of shape (C,). None: ones, zeros.
+        Read; of shape (C,). None means ones and zeros.
     groups : int >= 1
-        How many groups there are; C is a multiple of it. A group is C / groups channels in a row.
+        Number of groups; C is a multiple of it. A group is C / groups channels in a row.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     eps : float >= 0
         Added to the variance.
     residual : array, optional
@@ -56,7 +56,7 @@ def group_norm_forward(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
@@ -123,22 +123,22 @@ def group_norm_backward(
         g = weight * dy
         dx = rstd * (g - sum(g) / M - x_hat * sum(g * x_hat) / M)        over the M values of a sample's group
 
-    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+    With an activation, dy is replaced by 0 where y <= 0. dresidual is dy after this replacement.
 
     Parameters
     ----------
     dy, x : array of float16, bfloat16, float32 or float64
-        Read; dy is the gradient of y, x what went forward, both of x's shape.
+        Read; dy is the gradient of y, x is the input of the forward pass. Both have x's shape.
     weight : array or None
-        Read; of shape (C,), as it went forward.
+        Read; of shape (C,), as in the forward pass.
     mean, rstd : array
         Read; of shape (N, groups), as forward returned them.
     groups : int >= 1
-        How many groups there are.
+        Number of groups.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     y : array, optional
-        Read; what forward returned. Needed if there is an activation.
+        Read; the output of the forward pass. Required if there is an activation.
     activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
@@ -149,12 +149,12 @@ def group_norm_backward(
     dweight, dbias : array
         Of shape (C,).
     dresidual : array
-        Of x's shape; if residual is True.
+        Of x's shape; returned only if residual is True.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----

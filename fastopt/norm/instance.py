@@ -33,9 +33,9 @@ def instance_norm_forward(
     x : array of float16, bfloat16, float32 or float64
         Read; of shape (N, C, ...), or with the C channels along another axis.
     weight, bias : array, optional
-        Read; of shape (C,). None: ones, zeros.
+        Read; of shape (C,). None means ones and zeros.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     eps : float >= 0
         Added to the variance.
     residual : array, optional
@@ -53,7 +53,7 @@ def instance_norm_forward(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
@@ -121,20 +121,20 @@ def instance_norm_backward(
         dweight = sum(dy * x_hat)
         dx = weight * rstd * (dy - sum(dy) / M - x_hat * sum(dy * x_hat) / M)    over the M values of a sample's channel
 
-    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+    With an activation, dy is replaced by 0 where y <= 0. dresidual is dy after this replacement.
 
     Parameters
     ----------
     dy, x : array of float16, bfloat16, float32 or float64
-        Read; dy is the gradient of y, x what went forward, both of x's shape.
+        Read; dy is the gradient of y, x is the input of the forward pass. Both have x's shape.
     weight : array or None
-        Read; of shape (C,), as it went forward.
+        Read; of shape (C,), as in the forward pass.
     mean, rstd : array
         Read; of shape (N, C), as forward returned them.
     axis : int
-        The channels' axis: any but 0.
+        Axis of the channels; any but 0.
     y : array, optional
-        Read; what forward returned. Needed if there is an activation.
+        Read; the output of the forward pass. Required if there is an activation.
     activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
@@ -145,12 +145,12 @@ def instance_norm_backward(
     dweight, dbias : array
         Of shape (C,).
     dresidual : array
-        Of x's shape; if residual is True.
+        Of x's shape; returned only if residual is True.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----

@@ -33,7 +33,7 @@ def layer_norm_forward(
     x : array of float16, bfloat16, float32 or float64
         Read; of any shape, usually (N, ..., C).
     weight, bias : array, optional
-        Read; of shape x.shape[axis:]. None: ones, zeros.
+        Read; of shape x.shape[axis:]. None means ones and zeros.
     axis : int
         The first of the axes that are normalised together.
     eps : float >= 0
@@ -53,7 +53,7 @@ def layer_norm_forward(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
@@ -121,20 +121,20 @@ def layer_norm_backward(
         g = weight * dy
         dx = rstd * (g - sum(g) / M - x_hat * sum(g * x_hat) / M)        over the M values along the last axes
 
-    with dy replaced by 0 where y <= 0 if there is an activation. That dy is dresidual.
+    With an activation, dy is replaced by 0 where y <= 0. dresidual is dy after this replacement.
 
     Parameters
     ----------
     dy, x : array of float16, bfloat16, float32 or float64
-        Read; dy is the gradient of y, x what went forward, both of x's shape.
+        Read; dy is the gradient of y, x is the input of the forward pass. Both have x's shape.
     weight : array or None
-        Read; of shape x.shape[axis:], as it went forward.
+        Read; of shape x.shape[axis:], as in the forward pass.
     mean, rstd : array
         Read; of shape x.shape[:axis], as forward returned them.
     axis : int
         The first of the axes that were normalised together.
     y : array, optional
-        Read; what forward returned. Needed if there is an activation.
+        Read; the output of the forward pass. Required if there is an activation.
     activation, residual, out, backend, num_threads, stream : optional
         See `fastopt.norm`.
 
@@ -145,12 +145,12 @@ def layer_norm_backward(
     dweight, dbias : array
         Of shape x.shape[axis:].
     dresidual : array
-        Of x's shape; if residual is True.
+        Of x's shape; returned only if residual is True.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----

@@ -216,7 +216,7 @@ class BatchNorm(Norm):
     Parameters
     ----------
     channels : int
-        How many channels x has.
+        Number of channels of x.
     momentum, eps, axis, unbiased, activation, backend, num_threads
         See `fastopt.batch_norm_forward`.
     affine : bool
@@ -370,7 +370,7 @@ class InstanceNorm(Norm):
     Parameters
     ----------
     channels : int
-        How many channels x has.
+        Number of channels of x.
     eps, axis, activation, backend, num_threads
         See `fastopt.instance_norm_forward`.
     affine, dtype
@@ -412,7 +412,7 @@ class GroupNorm(Norm):
     Parameters
     ----------
     channels : int
-        How many channels x has.
+        Number of channels of x.
     groups : int
         How many groups they make; channels is a multiple of it.
     eps, axis, activation, backend, num_threads

@@ -20,21 +20,21 @@ class Adam(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     bias_correction : bool
-        Whether averages are divided by what they lack at first.
+        Whether to correct the bias of the averages.
     amsgrad : bool
-        Keep the largest v: state ``v_max``.
+        Use AMSGrad, which adds the state ``v_max``, the maximum of v.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -71,19 +71,19 @@ class AdamW(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     amsgrad : bool
-        Keep the largest v: state ``v_max``.
+        Use AMSGrad, which adds the state ``v_max``, the maximum of v.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -119,17 +119,17 @@ class Adamax(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Keeps u above 0.
+        Added to |g|, so that u stays above 0.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -164,21 +164,21 @@ class NAdam(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     momentum_decay : float >= 0
-        How soon mu rises from beta1 / 2 to beta1.
+        Rate at which mu rises from beta1 / 2 to beta1.
     decoupled_weight_decay : bool
-        Whether the decay is decoupled.
+        Whether the weight decay is decoupled.
     weight_decay : float >= 0
         Decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -231,19 +231,19 @@ class RAdam(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     decoupled_weight_decay : bool
-        Whether the decay is decoupled.
+        Whether the weight decay is decoupled.
     weight_decay : float >= 0
         Decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -279,17 +279,17 @@ class AdaBelief(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -324,19 +324,19 @@ class Yogi(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     bias_correction : bool
-        Whether averages are divided by what they lack at first.
+        Whether to correct the bias of the averages.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -372,21 +372,21 @@ class AdEMAMix(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the averages of the gradient and of its square keep of themselves.
+        Exponential decay rates of the averages of the gradient and of its square.
     beta3, alpha : float
         What the slow average keeps of itself, and how much it counts.
     warmup : int, optional
         Steps in which both rise.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -424,17 +424,17 @@ class Adan(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2, beta3 : float in [0, 1)
-        What the averages of the gradient, of its differences and of squares keep of themselves.
+        Exponential decay rates of the averages of the gradient, of its differences and of the squares.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------

@@ -16,17 +16,17 @@ class Adagrad(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     lr_decay : float >= 0
-        How soon the learning rate falls.
+        Decay rate of the learning rate.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -60,11 +60,11 @@ class RMSprop(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     decay : float in [0, 1]
-        What averages keep of themselves.
+        Exponential decay rate of the averages.
     eps, eps_inside_sqrt : float >= 0, bool
         What is added to the root, or under it.
     centered : bool
@@ -72,9 +72,9 @@ class RMSprop(Optimizer):
     momentum : float in [0, 1]
         If not 0, there is a velocity: state ``velocity``.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -111,17 +111,17 @@ class Adadelta(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     decay : float in [0, 1]
-        What averages keep of themselves.
+        Exponential decay rate of the averages.
     eps : float >= 0
         Added under the roots.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------

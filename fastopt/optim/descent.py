@@ -18,13 +18,13 @@ class SGD(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     weight_decay : float >= 0
         Decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -52,19 +52,19 @@ class Momentum(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     momentum, dampening : float
         What the velocity keeps of itself, and what it leaves out of the gradient.
     nesterov : bool
-        Look ahead.
+        Whether to use Nesterov momentum.
     form : {"sum", "average", "step"}
         What the velocity is.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -101,15 +101,15 @@ class ASGD(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate of the first step.
     lambd, alpha, t0 : float >= 0
         Decay, how steeply the learning rate falls, and the step behind which the average begins.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------

@@ -28,21 +28,21 @@ class LARS(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     momentum : float in [0, 1]
         What the velocity keeps of itself.
     nesterov : bool
-        Look ahead.
+        Whether to use Nesterov momentum.
     trust_coefficient : float >= 0
         How far a tensor may move, of its own norm.
     eps : float >= 0
         Added to the divisor.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`. max_tensor_norm is not for layer-wise optimizers.
+        Options of every optimizer: see `fastopt.optim`. max_tensor_norm is not for layer-wise optimizers.
 
     Notes
     -----
@@ -110,17 +110,17 @@ class LAMB(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate: how far a tensor moves, of its own norm.
     beta1, beta2 : float in [0, 1)
-        What m and v keep of themselves.
+        Exponential decay rates of m and v.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     weight_decay : float >= 0
         Decay, within the direction.
     **options
-        Of every optimizer: see `fastopt.optim`. max_tensor_norm is not for layer-wise optimizers.
+        Options of every optimizer: see `fastopt.optim`. max_tensor_norm is not for layer-wise optimizers.
 
     Notes
     -----

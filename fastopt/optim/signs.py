@@ -16,15 +16,15 @@ class Signum(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta : float in [0, 1)
         What the average keeps of itself.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -57,15 +57,15 @@ class Lion(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
         What the average counts in the sign, and what it keeps of itself.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------
@@ -99,7 +99,7 @@ class Rprop(Optimizer):
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
-        Updated by every step.
+        Parameters; every step updates them in place.
     lr : float >= 0
         What step sizes start from.
     eta_minus, eta_plus : float
@@ -107,9 +107,9 @@ class Rprop(Optimizer):
     step_min, step_max : float >= 0
         Limits of step sizes.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     **options
-        Of every optimizer: see `fastopt.optim`.
+        Options of every optimizer: see `fastopt.optim`.
 
     Examples
     --------

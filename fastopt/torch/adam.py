@@ -33,9 +33,9 @@ class Adam(_Adam, torch.optim.Adam):
     betas : tuple of two floats in [0, 1)
         What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     amsgrad : bool
         Divide by the root of the largest average so far: "max_exp_avg_sq".
     maximize : bool
@@ -72,9 +72,9 @@ class AdamW(_Adam, torch.optim.AdamW):
     betas : tuple of two floats in [0, 1)
         What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     amsgrad : bool
         Divide by the root of the largest average so far: "max_exp_avg_sq".
     maximize : bool
@@ -111,7 +111,7 @@ class Adamax(Optimizer, torch.optim.Adamax):
     eps : float >= 0
         Added to each gradient's magnitude.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     maximize : bool
         Follow the gradient, rather than its negative.
     foreach, differentiable, capturable : optional
@@ -144,13 +144,13 @@ class NAdam(Optimizer, torch.optim.NAdam):
     betas : tuple of two floats in [0, 1)
         What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     weight_decay : float >= 0
         Coupled decay, or decoupled.
     momentum_decay : float >= 0
         How soon the momentum reaches the first beta; its product so far is state: "mu_product".
     decoupled_weight_decay : bool
-        Whether the decay is decoupled.
+        Whether the weight decay is decoupled.
     maximize : bool
         Follow the gradient, rather than its negative.
     foreach, capturable, differentiable : optional
@@ -193,11 +193,11 @@ class RAdam(Optimizer, torch.optim.RAdam):
     betas : tuple of two floats in [0, 1)
         What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     weight_decay : float >= 0
         Coupled decay, or decoupled.
     decoupled_weight_decay : bool
-        Whether the decay is decoupled.
+        Whether the weight decay is decoupled.
     maximize : bool
         Follow the gradient, rather than its negative.
     foreach, capturable, differentiable : optional

@@ -22,9 +22,9 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
     alpha : float in [0, 1]
         What averages keep of themselves; `fastopt.rmsprop` calls it decay.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     momentum : float in [0, 1]
         If not 0, there is a velocity: "momentum_buffer".
     centered : bool
@@ -64,13 +64,13 @@ class Adagrad(Optimizer, torch.optim.Adagrad):
     lr : float or torch.Tensor >= 0
         Learning rate.
     lr_decay : float >= 0
-        How soon the learning rate falls.
+        Decay rate of the learning rate.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     initial_accumulator_value : float >= 0
         What the sum ("sum") starts from.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     maximize : bool
         Follow the gradient, rather than its negative.
     foreach, differentiable, fused : optional
@@ -114,7 +114,7 @@ class Adadelta(Optimizer, torch.optim.Adadelta):
     eps : float >= 0
         Added under the roots.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     maximize : bool
         Follow the gradient, rather than its negative.
     foreach, capturable, differentiable : optional

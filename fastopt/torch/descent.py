@@ -29,7 +29,7 @@ class SGD(Optimizer, torch.optim.SGD):
     dampening : float
         Taken off the gradient's weight in the velocity, from the second step on.
     weight_decay : float >= 0
-        Coupled decay.
+        Coupled weight decay.
     nesterov : bool
         Look ahead along the velocity.
     maximize : bool

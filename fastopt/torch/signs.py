@@ -22,7 +22,7 @@ class Lion(Optimizer):
     betas : tuple of two floats in [0, 1)
         What the average counts in the sign, and what it keeps of itself.
     weight_decay : float >= 0
-        Decoupled decay.
+        Decoupled weight decay.
     maximize : bool
         Follow the gradient, rather than its negative.
 

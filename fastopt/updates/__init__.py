@@ -1,54 +1,54 @@
-"""The public updates: one file per family, the simplest first.
+"""The public update functions: one file per family, the simplest first.
 
 What all updates share
 ======================
-**In place.** An update changes param and its state, which are the caller's own arrays, and returns None. It raises
-before it writes anything.
+**In place.** An update changes param and its state, which are the caller's own arrays, and returns None. If it raises
+an error, it has written nothing.
 
-**Arrays** are NumPy arrays, or objects that share their memory through DLPack (PyTorch tensors, for one), the buffer
-protocol or ``__cuda_array_interface__``: all in the host's memory, or all on one CUDA device. Each is float16, bfloat16
-(of ml_dtypes, or through DLPack), float32 or float64, whatever the others are, and may have any strides. A call
-computes in float32, or in float64 if one of its arrays is float64, and rounds a value once, when it stores
-it. grad may be read-only.
+**Arrays** are NumPy arrays, or objects that share their memory through DLPack (such as PyTorch tensors), the buffer
+protocol or ``__cuda_array_interface__``. All are in host memory, or all on one CUDA device. Each may be float16,
+bfloat16 (of ml_dtypes, or through DLPack), float32 or float64, independently of the others, and may have any strides.
+A call computes in float32, or in float64 if one of its arrays is float64. Each value is rounded once, when it is
+stored. grad may be read-only.
 
-**Gradient.** ``g = grad_scale * grad + weight_decay * param`` where the decay is *coupled*. Where it is *decoupled*,
-g is ``grad_scale * grad``, and the formula shrinks param by itself. grad_scale may be any finite number: 1 / loss
-scale, a clipping factor, -1 to maximise. A weight_decay of 0 is left out, so that an infinite param stays what it is.
+**Gradient.** With *coupled* weight decay, ``g = grad_scale * grad + weight_decay * param``. With *decoupled* decay,
+``g = grad_scale * grad``, and the formula shrinks param separately. grad_scale may be any finite number: 1 / loss
+scale, a clipping factor, -1 to maximise. A weight_decay of 0 adds no term, so an infinite param causes no NaN in g.
 
-**Hyperparameters** are real numbers of any type, a zero-dimensional array included. What follows from them (bias
-corrections, schedules) is computed in float64. ``step`` is 1 at the first update. ``eps`` may be 0: then 0 / 0 counts
-as 0, and an element that never had a gradient stays where it is.
+**Hyperparameters** are real numbers of any type, including zero-dimensional arrays. Values derived from them (bias
+corrections, schedules) are computed in float64. ``step`` is 1 at the first update. ``eps`` may be 0: then 0 / 0 counts
+as 0, and an element whose gradient has always been 0 does not change.
 
-**backend** says who compiled the kernel: ``"cython"`` (the build; also what None means) or ``"numba"`` (now; the same
-bits). ``"reference"`` is the plain formula in float64, for checks: slow, and with copies of the arrays. For arrays on a
-CUDA device it is ``"cuda"``, which None means there.
+**backend** selects the compiler of the kernel: ``"cython"`` (compiled at build time; the default) or ``"numba"``
+(compiled at run time; the same bits). ``"reference"`` evaluates the plain formula in float64 on copies of the arrays:
+it is slow and meant for tests. Arrays on a CUDA device use ``"cuda"``, which is the default there.
 
-**stream** is the CUDA stream that device arrays are updated on: a handle, or an object of PyTorch, CuPy, Numba or
-cuda-core that has one. None means the stream that the arrays are in use on: PyTorch's current one, or what
-``__cuda_array_interface__`` says, or the legacy default stream. A call returns when the update is in the stream. What
-other streams do with the arrays, the caller orders.
+**stream** is the CUDA stream on which device arrays are updated: a handle, or a stream object of PyTorch, CuPy, Numba
+or cuda-core. None means the stream on which the arrays are in use: PyTorch's current stream, the stream given by
+``__cuda_array_interface__``, or the legacy default stream. A call returns once the update is enqueued. The caller must
+synchronise with work on other streams that uses the same arrays.
 
-**PyTorch's tensors**: autograd learns by their versions that they have changed. One that requires grad
-is accepted under ``torch.no_grad()`` and refused elsewhere, for autograd does not record updates.
+**PyTorch tensors**: an update increments the tensors' versions, by which autograd detects changes. A tensor that
+requires grad is accepted only under ``torch.no_grad()``, because autograd does not record updates.
 
-**num_threads** is 1 or more; None leaves it to `fastopt.set_num_threads`. No more are used than the processors that
-the process may use, and one where the arrays are small.
+**num_threads** is 1 or more; None uses the setting of `fastopt.set_num_threads`. A call uses at most as many threads as
+the process has processors available, and one thread for small arrays.
 
 Raises
 ------
 ValueError
     An array has another shape than param, is misaligned, overlaps another (or itself, if it is written); a number is
-    out of its range, or makes a scalar of the formula infinite in the compute type; the backend is unknown.
+    out of its range, or makes a coefficient of the formula infinite in the compute type; the backend is unknown.
 TypeError
-    Something that is no array is given for one; an array is of another dtype or byte order, or is read-only and would
-    be written; a hyperparameter is not a real number, or ``step`` not a whole one.
+    An argument is not an array; an array has an unsupported dtype or byte order, or is read-only and would be written;
+    a hyperparameter is not a real number, or ``step`` is not an integer.
 BackendUnavailable
-    The backend can't run here: arrays lie on a CUDA device and numba-cuda is missing, or its driver is.
+    The backend cannot run here: arrays are on a CUDA device and numba-cuda or the driver is missing.
 
-Beside PyTorch, Keras and optax
--------------------------------
+Differences from PyTorch, Keras and optax
+-----------------------------------------
 Defaults and conventions are PyTorch's where PyTorch has the optimizer. Keras decouples the weight decay of every
-optimizer. What else differs, each function's notes say.
+optimizer. The notes of each function list the other differences.
 """
 
 #: The functions are names of `fastopt` itself.

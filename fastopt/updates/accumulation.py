@@ -1,4 +1,4 @@
-"""The sum of the gradients of several backward passes."""
+"""Accumulation of the gradients of several backward passes."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def _accumulate_anew_coefficients(alpha, beta):
 
 
 def goes_on(beta: Real) -> bool:
-    """True if a sum goes on from what there is, False if it starts anew."""
+    """True if the sum continues from the values in acc, False if it is overwritten."""
     return bool(_beta(beta)[0] != 0.0)
 
 
 def _accumulate_reference(acc, grad, *, alpha, beta):
-    """The operation axpby of Blackford et al. 2002: acc = beta acc + alpha grad, where 0 acc is nothing."""
+    """The operation axpby of Blackford et al. 2002: acc = beta acc + alpha grad; with beta = 0, acc is not read."""
     acc[...] = alpha * grad + beta * acc if beta != 0 else alpha * grad
 
 
@@ -54,34 +54,34 @@ def accumulate(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Add a gradient to the sum of others: several backward passes, one step.
+    """Add a gradient to a sum, to accumulate several backward passes before one step.
 
         acc = beta * acc + alpha * grad         (beta = 0: acc = alpha * grad)
 
     Parameters
     ----------
     acc, grad : array of float16, bfloat16, float32 or float64
-        acc is updated, grad is read; any shape, which all arrays share. With beta = 0, what acc holds does not matter:
-        it may be NaN, or memory that nobody has written yet.
+        acc is updated, grad is read; any shape, which all arrays share. With beta = 0, acc is not read: it may hold NaN
+        or be uninitialised.
     alpha : float
-        What grad is multiplied by: the weight of its batch, 1 / the number of batches, or 1 / loss scale.
+        Factor that multiplies grad: the weight of its batch, 1 / number of batches, or 1 / loss scale.
     beta : float
-        What acc is multiplied by: 1 goes on, 0 starts anew.
+        Factor that multiplies acc: 1 adds to the sum, 0 overwrites it.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    With a float32 acc, gradients of 16 bits are summed as float32: of 1,000 bfloat16 gradients of 1, a bfloat16 sum is
-    256, for 257 is no bfloat16. PyTorch's ``backward()`` adds to a ``.grad`` of the parameter's own type.
+    With a float32 acc, 16-bit gradients are summed in float32. In bfloat16, the sum of 1,000 gradients of 1 is 256,
+    because 257 is not representable. PyTorch's ``backward()`` adds to a ``.grad`` of the parameter's own dtype.
 
-    Only beta = 0 leaves a factor out: alpha = 0 makes NaN of an infinite element of grad. beta decides which kernel
-    runs, so it is not read from a CUDA device: a number there is refused.
+    Only beta = 0 skips a multiplication: with alpha = 0, an infinite element of grad gives NaN. beta selects the kernel
+    on the host, so a beta that is on a CUDA device is refused.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Adam and its relatives: averages of the gradient and of its square."""
+"""Adam and related updates: exponential averages of the gradient and of its square."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ __all__ = ["adabelief", "adam", "adamax", "adamw", "adan", "ademamix", "nadam", 
 
 # ---- Adam
 
-# step_size = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t), so that the kernel has one division an element:
-# with two, it is bound by arithmetic as long as the arrays are in cache.
+# step_size = lr / (1 - beta1^t) and correction = 1 / sqrt(1 - beta2^t) leave one division per element in the kernel.
+# With two divisions, the kernel is compute-bound while the arrays are in cache.
 
 
 def _adam_coefficients(step, lr, beta1, beta2, eps, bias_correction, weight_decay, grad_scale):
@@ -40,7 +40,7 @@ def _adam_reference(
 ):
     """Adam (Kingma & Ba 2015, Algorithm 1); with ``v_max``, AMSGrad (Reddi et al. 2018, Algorithm 2).
 
-    AMSGrad corrects the bias of the maximum, as PyTorch does; the paper leaves out the correction.
+    AMSGrad corrects the bias of the maximum, as PyTorch does; the paper has no bias correction.
     """
     g = gradient(param, grad, grad_scale, weight_decay)
     m[...] = beta1 * m + (1 - beta1) * g
@@ -100,30 +100,30 @@ def adam(
     v_max : array, optional
         Updated; starts from zeros. If given, the update is AMSGrad.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What m and v keep of themselves; with beta1 = 0 this is RMSProp.
+        Exponential decay rates of m and v; beta1 = 0 gives RMSProp.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     bias_correction : bool
-        False: m and v stand for m_hat and v_hat.
+        Whether to divide m and v by their bias. If False, m_hat = m and v_hat = v.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which enters m and v (`adamw` has the decoupled one), and factor on grad.
+        Coupled weight decay (>= 0), which enters m and v (`adamw` decouples it), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    As PyTorch. Keras adds its eps, 1e-7, to the uncorrected root (the paper's "epsilon hat"), where it counts as
-    eps / sqrt(1 - beta2^step) does here. AMSGrad corrects the largest v, as in PyTorch and Keras; optax.amsgrad keeps
-    the largest corrected v; the paper corrects nothing (bias_correction=False).
+    The formula is PyTorch's. Keras adds eps=1e-7 to the root without bias correction (the paper's "epsilon hat"), which
+    corresponds to eps / sqrt(1 - beta2^step) here. AMSGrad corrects the bias of the maximum of v, as in PyTorch and
+    Keras; optax.amsgrad takes the maximum of the corrected v; the paper has no correction (bias_correction=False).
 
     References
     ----------
@@ -154,7 +154,7 @@ def _adamw_coefficients(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
 
 
 def _adamw_reference(param, grad, m, v, v_max=None, *, step, lr, beta1, beta2, eps, weight_decay, grad_scale):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2), lr times the decay as in PyTorch."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019, Algorithm 2); as in PyTorch, lr scales the decay."""
     decay_weights(param, lr, weight_decay)
     rest = {"bias_correction": True, "weight_decay": 0, "grad_scale": grad_scale}
     _adam_reference(param, grad, m, v, v_max, step=step, lr=lr, beta1=beta1, beta2=beta2, eps=eps, **rest)
@@ -207,27 +207,27 @@ def adamw(
     v_max : array, optional
         Updated; starts from zeros. If given, the update is AMSGrad.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What m and v keep of themselves.
+        Exponential decay rates of m and v.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     weight_decay, grad_scale : float
-        Decoupled decay (>= 0) and factor on grad.
+        Decoupled weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    As PyTorch, down to the factor lr on the decay, where the paper has a schedule's factor alone. Unless given, the
-    decay is 4e-3 in Keras and 1e-4 in optax. Keras' eps and optax's AMSGrad differ as in `adam`.
+    The formula is PyTorch's: lr multiplies the decay, where the paper has the schedule's factor alone. The default
+    decay is 4e-3 in Keras and 1e-4 in optax. For Keras' eps and optax's AMSGrad, see the notes of `adam`.
 
     References
     ----------
@@ -254,7 +254,7 @@ def _adamax_coefficients(step, lr, beta1, beta2, eps, weight_decay, grad_scale):
 
 
 def _adamax_reference(param, grad, m, u, *, step, lr, beta1, beta2, eps, weight_decay, grad_scale):
-    """AdaMax (Kingma & Ba 2015, Algorithm 2), with PyTorch's eps, which keeps u above zero."""
+    """AdaMax (Kingma & Ba 2015, Algorithm 2), with PyTorch's eps, so that u stays above zero."""
     g = gradient(param, grad, grad_scale, weight_decay)
     m[...] = beta1 * m + (1 - beta1) * g
     u[...] = np.maximum(beta2 * u, np.abs(g) + eps)
@@ -282,7 +282,7 @@ def adamax(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Adam by the largest recent gradient in place of the averaged square.
+    """AdaMax: Adam with the decayed maximum of the gradient's magnitude in place of the averaged square.
 
         g = grad_scale * grad + weight_decay * param
         m = beta1 * m + (1 - beta1) * g
@@ -296,27 +296,27 @@ def adamax(
     m, u : array
         Updated; start from zeros.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What m and u keep of themselves.
+        Exponential decay rates of m and u.
     eps : float >= 0
-        Keeps u above 0.
+        Added to |g|, so that u stays above 0.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which enters m and u, and factor on grad.
+        Coupled weight decay (>= 0), which enters m and u, and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    As PyTorch; optax has the same formula. The paper has no eps. Keras has lr=1e-3, and adds eps=1e-7 to u in the
-    division only.
+    The formula is PyTorch's and optax's. The paper has no eps. Keras' defaults are lr=1e-3 and eps=1e-7, which it adds
+    to u only in the division.
 
     References
     ----------
@@ -341,14 +341,14 @@ _nadam_mu = Hyperparameters("step", "beta1", "momentum_decay")
 
 
 def nadam_mu(step: int, beta1: float = 0.9, momentum_decay: float = 4e-3) -> float:
-    """Return mu of one step of `nadam`, the factor by which a caller keeps ``mu_product``.
+    """Return mu of one step of `nadam`, the factor by which the caller multiplies ``mu_product``.
 
     mu_t = beta1 * (1 - 0.96^(t * momentum_decay) / 2)
 
     Parameters
     ----------
     step : int
-        The step t, 1 at the first update.
+        Number of the step t, counted from 1.
     beta1, momentum_decay : float
         As given to `nadam`: 0 <= beta1 < 1, momentum_decay >= 0.
 
@@ -359,7 +359,7 @@ def nadam_mu(step: int, beta1: float = 0.9, momentum_decay: float = 4e-3) -> flo
     Raises
     ------
     TypeError, ValueError
-        If an argument is not a number in its range.
+        If an argument is not a number or is out of its range.
 
     References
     ----------
@@ -385,7 +385,7 @@ def _nadam_coefficients(
 ):
     mu, next_mu = _mu_at(step, beta1, momentum_decay), _mu_at(step + 1, beta1, momentum_decay)
     if mu_product > mu * (1.0 + 1e-6):
-        product = "the product of nadam_mu(1) to nadam_mu(step), at most the last of them"
+        product = "the product of nadam_mu(1) to nadam_mu(step), which is at most nadam_mu(step)"
         refuse("mu_product", mu_product, product, mu)
     coupled, decay = _coupled_and_not(decoupled_weight_decay, lr, weight_decay)
     return (
@@ -396,7 +396,7 @@ def _nadam_coefficients(
 
 
 def _coupled_and_not(decoupled, lr, weight_decay):
-    """The scalars weight_decay and decay: the one, or the other."""
+    """Return the coefficients weight_decay and decay, one of which is 0."""
     return (0.0, lr * weight_decay) if decoupled else (weight_decay, 0.0)
 
 
@@ -404,7 +404,7 @@ def _nadam_reference(
     param, grad, m, v, *,
     step, mu_product, lr, beta1, beta2, eps, momentum_decay, decoupled_weight_decay, weight_decay, grad_scale,
 ):  # fmt: skip
-    """Nadam (Dozat 2016, Algorithm 2), as PyTorch: m decays by beta1, only the look-ahead by the warmed-up mu.
+    """Nadam (Dozat 2016, Algorithm 2) as in PyTorch: m decays by beta1, and mu applies only to the look-ahead.
 
     ``mu_product`` is the product of mu from the first step to this one.
     """
@@ -446,7 +446,7 @@ def nadam(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Adam with Nesterov's momentum.
+    """NAdam: Adam with Nesterov momentum.
 
         mu(t) = beta1 * (1 - 0.96^(t * momentum_decay) / 2)
         g = grad_scale * grad + weight_decay * param
@@ -455,7 +455,7 @@ def nadam(
         m_hat = mu(step + 1) * m / (1 - mu_product * mu(step + 1)) + (1 - mu(step)) * g / (1 - mu_product)
         param -= lr * m_hat / (sqrt(v / (1 - beta2^step)) + eps)
 
-    With ``decoupled_weight_decay``, g is without decay and param is first multiplied by 1 - lr * weight_decay.
+    With ``decoupled_weight_decay``, g has no decay term and param is first multiplied by 1 - lr * weight_decay.
 
     Parameters
     ----------
@@ -464,35 +464,35 @@ def nadam(
     m, v : array
         Updated; start from zeros.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     mu_product : float in [0, 1)
-        mu(1) * ... * mu(step), this step's included: the caller's to keep, by `nadam_mu`.
+        mu(1) * ... * mu(step), including this step. The caller computes it with `nadam_mu`.
     lr : float >= 0
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What m and v keep of themselves; beta1 is also what mu rises to.
+        Exponential decay rates of m and v; beta1 is also the limit of mu.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     momentum_decay : float >= 0
-        How soon mu rises from beta1 / 2 to beta1.
+        Rate at which mu rises from beta1 / 2 to beta1.
     decoupled_weight_decay : bool
-        Whether the decay is decoupled.
+        Whether the weight decay is decoupled.
     weight_decay, grad_scale : float
-        Decay (>= 0) and factor on grad.
+        Weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError
-        If step is below 1, mu_product over mu(step), or a beta outside [0, 1).
+        If step is below 1, mu_product is above mu(step), or a beta is outside [0, 1).
     TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    As PyTorch, which keeps mu_product itself, in float32. Keras has momentum_decay=1, lr=1e-3 and eps=1e-7; optax.nadam
-    has beta1 in place of mu. In the paper m, too, decays by mu.
+    The formula is PyTorch's, which stores mu_product in float32. Keras' defaults are momentum_decay=1, lr=1e-3 and
+    eps=1e-7. optax.nadam uses beta1 in place of mu. In the paper, m also decays by mu.
 
     References
     ----------
@@ -520,7 +520,7 @@ _radam_length = Hyperparameters("step", "beta2")
 
 
 def radam_is_rectified(step: SupportsIndex, beta2: Real) -> bool:
-    """True once the average of squares is long enough for its variance to be finite: rho_t > 5."""
+    """True once the variance of the averaged squares is finite, that is, rho_t > 5."""
     step, beta2 = _radam_length(step, beta2)
     return bool(_radam_length_at(step, beta2) > 5.0)
 
@@ -548,9 +548,9 @@ def _radam_coefficients(step, lr, beta1, beta2, eps, decoupled_weight_decay, wei
 def _radam_reference(
     param, grad, m, v, *, step, lr, beta1, beta2, eps, decoupled_weight_decay, weight_decay, grad_scale
 ):
-    """Rectified Adam (Liu et al. 2020, Algorithm 2), with PyTorch's eps beside the root of the uncorrected v.
+    """Rectified Adam (Liu et al. 2020, Algorithm 2), with PyTorch's eps added to the root of v without bias correction.
 
-    The variance of the adaptive step is taken to be tractable where rho is over 5; the paper says 4.
+    The step is adaptive where rho > 5, as in PyTorch; the paper's threshold is 4.
     """
     if decoupled_weight_decay:
         decay_weights(param, lr, weight_decay)
@@ -598,7 +598,7 @@ def radam(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Adam that waits until the variance of its steps is bounded.
+    """Rectified Adam: steps become adaptive once the variance of the adaptive rate is bounded.
 
         g = grad_scale * grad + weight_decay * param
         m = beta1 * m + (1 - beta1) * g
@@ -612,7 +612,7 @@ def radam(
         else:
             param -= lr * m_hat
 
-    With ``decoupled_weight_decay``, g is without decay and param is first multiplied by 1 - lr * weight_decay.
+    With ``decoupled_weight_decay``, g has no decay term and param is first multiplied by 1 - lr * weight_decay.
 
     Parameters
     ----------
@@ -621,28 +621,28 @@ def radam(
     m, v : array
         Updated; start from zeros.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What m and v keep of themselves; up to beta2 = 2/3 rho never exceeds 5.
+        Exponential decay rates of m and v. For beta2 <= 2/3, rho never exceeds 5.
     eps : float >= 0
-        Added to the uncorrected root.
+        Added to the square root without bias correction.
     decoupled_weight_decay : bool
-        Whether the decay is decoupled.
+        Whether the weight decay is decoupled.
     weight_decay, grad_scale : float
-        Decay (>= 0) and factor on grad.
+        Weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    As PyTorch. The paper has no eps and rectifies where rho > 4; optax adds eps to the corrected root. Not in Keras.
+    As in PyTorch. The paper has no eps and rectifies where rho > 4; optax adds eps to the corrected root. Not in Keras.
 
     References
     ----------
@@ -701,7 +701,7 @@ def adabelief(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Adam by how far the gradient is from its average.
+    """AdaBelief: Adam that divides by the deviation of the gradient from its average.
 
         g = grad_scale * grad
         m = beta1 * m + (1 - beta1) * g
@@ -717,27 +717,27 @@ def adabelief(
     m, s : array
         Updated; start from zeros.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What m and s keep of themselves.
+        Exponential decay rates of m and s.
     eps : float >= 0
-        Added to s, where it gathers over the steps, and to the root.
+        Added to s at every step, where it accumulates, and to the square root.
     weight_decay, grad_scale : float
-        Decoupled decay (>= 0) and factor on grad.
+        Decoupled weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    Not in PyTorch or Keras; optax.adabelief is the same with its eps_root at this eps. The authors' package rectifies
-    the step as `radam` does unless told not to.
+    Neither PyTorch nor Keras has AdaBelief. optax.adabelief is the same if its eps_root equals this eps. The authors'
+    package rectifies the step as `radam` does by default.
 
     References
     ----------
@@ -800,7 +800,7 @@ def yogi(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Adam whose averaged square changes by no more than the square itself.
+    """Yogi: Adam whose averaged square changes by at most (1 - beta2) * g^2 in a step.
 
         g = grad_scale * grad
         m = beta1 * m + (1 - beta1) * g
@@ -818,29 +818,29 @@ def yogi(
     v : array
         Updated; starts from 1e-6.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What m keeps of itself, and 1 - the share of g^2 by which v changes.
+        Exponential decay rate of m, and 1 minus the fraction of g^2 by which v changes.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     bias_correction : bool
-        False: m and v stand for m_hat and v_hat.
+        Whether to divide m and v by their bias. If False, m_hat = m and v_hat = v.
     weight_decay, grad_scale : float
-        Decoupled decay (>= 0) and factor on grad.
+        Decoupled weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    The paper has no bias correction (bias_correction=False); optax.yogi has, starts m from 1e-6 too, and has no weight
-    decay. Not in PyTorch or Keras.
+    The paper has no bias correction (bias_correction=False). optax.yogi has it, but also starts m from 1e-6 and has no
+    weight decay. Neither PyTorch nor Keras has Yogi.
 
     References
     ----------
@@ -874,7 +874,7 @@ def _ademamix_coefficients(step, lr, beta1, beta2, beta3, alpha, warmup, eps, we
 
 
 def _ademamix_warmup(step, warmup, beta1, beta3, alpha):
-    """The paper's schedules: alpha grows linearly, and beta3 from beta1 so that its half-life does."""
+    """The paper's schedules: alpha grows linearly, and beta3 grows from beta1 so that its half-life grows linearly."""
     warmup = whole("warmup", warmup, "None or a number of steps, 1 or more")
     done = step / warmup
     if done >= 1.0:
@@ -882,7 +882,7 @@ def _ademamix_warmup(step, warmup, beta1, beta3, alpha):
     slow = log(beta3) if beta3 else -inf
     fast = log(beta1) if beta1 else -inf
     if fast == -inf:
-        refuse("beta1", beta1, "more than 0 with a warmup, which starts beta3 there")
+        refuse("beta1", beta1, "more than 0 with a warmup, because beta3 starts from beta1")
     reached = exp(slow * fast / ((1.0 - done) * slow + done * fast)) if slow > -inf else 0.0
     return alpha * done, min(reached, beta3)
 
@@ -890,7 +890,7 @@ def _ademamix_warmup(step, warmup, beta1, beta3, alpha):
 def _ademamix_reference(
     param, grad, m1, m2, v, *, step, lr, beta1, beta2, beta3, alpha, warmup, eps, weight_decay, grad_scale
 ):
-    """AdEMAMix (Pagliardini et al. 2024, section 3); ``warmup`` is T of its schedulers, beta3 starting from beta1."""
+    """AdEMAMix (Pagliardini et al. 2024, section 3); ``warmup`` is T of its schedulers, and beta3 starts from beta1."""
     g = gradient(param, grad, grad_scale, 0)
     if warmup is not None and step < warmup:
         t = step / warmup
@@ -931,7 +931,7 @@ def ademamix(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Adam with a second, much slower average of the gradient.
+    """AdEMAMix: Adam with a second, slower average of the gradient.
 
         g = grad_scale * grad
         m1 = beta1 * m1 + (1 - beta1) * g
@@ -951,33 +951,33 @@ def ademamix(
     m1, m2, v : array
         Updated; start from zeros.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2, beta3 : float in [0, 1)
-        What m1, v and m2 keep of themselves.
+        Exponential decay rates of m1, v and m2.
     alpha : float >= 0
         The weight of m2.
     warmup : int >= 1 or None
-        The steps over which alpha rises from 0, and beta3 from beta1.
+        Number of steps over which alpha rises from 0 and beta3 rises from beta1.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     weight_decay, grad_scale : float
-        Decoupled decay (>= 0) and factor on grad.
+        Decoupled weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError
-        If step or warmup is below 1, a beta outside [0, 1), or beta1 is 0 during a warmup.
+        If step or warmup is below 1, a beta is outside [0, 1), or beta1 is 0 during a warmup.
     TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    Not in PyTorch or Keras. optax.contrib.ademamix takes schedules for alpha and beta3 in place of a warmup; the paper
-    gives each its own length of warmup.
+    Neither PyTorch nor Keras has AdEMAMix. optax.contrib.ademamix takes schedules for alpha and beta3 in place of a
+    warmup. The paper gives alpha and beta3 separate warmup lengths.
 
     References
     ----------
@@ -1013,7 +1013,7 @@ def _adan_coefficients(step, lr, beta1, beta2, beta3, eps, weight_decay, grad_sc
 def _adan_reference(param, grad, m, v, n, prev_grad, *, step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale):
     """Adan (Xie et al. 2022, Algorithm 1), with the bias correction and the betas of the authors' code.
 
-    Their beta is what an average keeps, one minus the paper's. The weight decay is proximal: a division.
+    Their beta is the decay rate of an average, 1 minus the paper's. The weight decay is proximal: a division.
     """
     g = gradient(param, grad, grad_scale, 0)
     difference = g - prev_grad if step > 1 else np.zeros_like(g)
@@ -1051,7 +1051,7 @@ def adan(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Adaptive Nesterov momentum: averages of the gradient, of its change, and of the square of both.
+    """Adan, adaptive Nesterov momentum: averages of the gradient, of its difference, and of the square of their sum.
 
         g = grad_scale * grad
         d = g - prev_grad                       (0 at the first step)
@@ -1070,27 +1070,27 @@ def adan(
     m, v, n, prev_grad : array
         Updated; start from zeros.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate.
     beta1, beta2, beta3 : float in [0, 1)
-        What m, v and n keep of themselves.
+        Exponential decay rates of m, v and n.
     eps : float >= 0
-        Added to the corrected root.
+        Added to the bias-corrected square root.
     weight_decay, grad_scale : float
-        Decoupled decay (>= 0), by division, and factor on grad.
+        Decoupled weight decay (>= 0), applied by division, and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    The paper's betas are 1 minus these; the bias correction is that of the authors' code. optax.adan adds another 1e-8
-    under the root and subtracts lr * weight_decay * param rather than divide. Not in PyTorch or Keras.
+    The paper's betas are 1 minus these. The bias correction is that of the authors' code. optax.adan adds another 1e-8
+    under the root and subtracts lr * weight_decay * param in place of the division. Neither PyTorch nor Keras has Adan.
 
     References
     ----------

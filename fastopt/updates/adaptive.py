@@ -1,4 +1,4 @@
-"""A learning rate for each element, from the squares of its gradients."""
+"""Updates with a learning rate per element, derived from the squares of its gradients."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def adagrad(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Steps divided by the root of the sum of all squared gradients.
+    """Adagrad: the gradient divided by the root of the sum of all squared gradients.
 
         g = grad_scale * grad + weight_decay * param
         square_sum += g^2
@@ -66,22 +66,22 @@ def adagrad(
     lr : float >= 0
         Learning rate.
     lr_decay : float >= 0
-        How soon the learning rate falls.
+        Decay rate of the learning rate.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which enters the sum, and factor on grad.
+        Coupled weight decay (>= 0), which enters the sum, and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    As PyTorch. Keras and optax start square_sum from 0.1 and add eps=1e-7 under the root; Keras' lr is 1e-3.
+    As in PyTorch. Keras and optax start square_sum from 0.1 and add eps=1e-7 under the root; Keras' lr is 1e-3.
 
     References
     ----------
@@ -106,7 +106,7 @@ def adagrad(
 
 def _rmsprop_coefficients(lr, decay, eps, eps_inside_sqrt, momentum, weight_decay, grad_scale):
     if momentum:
-        refuse("momentum", momentum, "0, since velocity is None")
+        refuse("momentum", momentum, "0, because velocity is None")
     return _rmsprop_momentum_coefficients(lr, decay, eps, eps_inside_sqrt, 0.0, weight_decay, grad_scale)[:-1]
 
 
@@ -121,7 +121,7 @@ def _rmsprop_reference(
 ):  # fmt: skip
     """RMSProp (Tieleman & Hinton 2012, lecture 6.5); centered, and with momentum, as Graves 2013, equations 38 to 41.
 
-    As in PyTorch the momentum gathers steps before the learning rate, so that a change of rate acts at once.
+    As in PyTorch, the velocity accumulates steps before they are multiplied by lr: a new lr takes effect at once.
     """
     g = gradient(param, grad, grad_scale, weight_decay)
     square_avg[...] = decay * square_avg + (1 - decay) * g**2
@@ -175,14 +175,14 @@ def rmsprop(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Steps divided by the root of the averaged squared gradient; centered, with momentum, or both.
+    """RMSProp: the gradient divided by the root of its averaged square; optionally centered, with momentum, or both.
 
         g = grad_scale * grad + weight_decay * param
         square_avg = decay * square_avg + (1 - decay) * g^2
         param -= lr * g / (sqrt(square_avg) + eps)
 
-    Centered, square_avg - grad_avg^2 stands in place of square_avg in the last line, with
-    grad_avg = decay * grad_avg + (1 - decay) * g. With momentum, that line becomes
+    The centered variant replaces square_avg in the last line by square_avg - grad_avg^2, where
+    grad_avg = decay * grad_avg + (1 - decay) * g. With momentum, the last line becomes
 
         velocity = momentum * velocity + g / (sqrt(square_avg) + eps)
         param -= lr * velocity
@@ -200,30 +200,30 @@ def rmsprop(
     lr : float >= 0
         Learning rate.
     decay : float in [0, 1]
-        What the averages keep of themselves; PyTorch's alpha, Keras' rho.
+        Exponential decay rate of the averages; PyTorch's alpha, Keras' rho.
     eps : float >= 0
-        Added to the root.
+        Added to the square root.
     eps_inside_sqrt : bool
-        Add eps under the root: sqrt(square_avg + eps).
+        Whether to add eps under the root: sqrt(square_avg + eps).
     momentum : float in [0, 1]
-        What the velocity keeps of itself; more than 0 only with a velocity.
+        Decay rate of the velocity; more than 0 only with a velocity.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which enters both averages, and factor on grad.
+        Coupled weight decay (>= 0), which enters both averages, and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError
-        If momentum is not 0 without a velocity, decay or momentum outside [0, 1], or lr, eps or weight_decay negative.
+        If momentum is not 0 without a velocity, decay or momentum is outside [0, 1], or lr, eps or weight_decay below 0.
     TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    Defaults are PyTorch's. Keras has lr=1e-3, decay=0.9 and eps=1e-7, optax decay=0.9. Both put eps under the root, and
-    lr into the velocity, which differs after a change of lr. Where rounding makes the variance of the centered update
-    negative, its magnitude counts here, while its root is NaN in PyTorch.
+    Defaults are PyTorch's. Keras has lr=1e-3, decay=0.9 and eps=1e-7; optax has decay=0.9. Both add eps under the root
+    and include lr in the velocity, which differs after a change of lr. Rounding can make the variance of the centered
+    update negative. This function then uses its absolute value; in PyTorch the root is NaN.
 
     References
     ----------
@@ -285,7 +285,7 @@ def adadelta(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Steps as long as the averaged steps before them, relative to the averaged gradient.
+    """Adadelta: the gradient scaled by the ratio of the averaged steps to the averaged gradients.
 
         g = grad_scale * grad + weight_decay * param
         square_avg = decay * square_avg + (1 - decay) * g^2
@@ -300,20 +300,20 @@ def adadelta(
     square_avg, delta_avg : array
         Updated; start from zeros.
     lr : float >= 0
-        Factor on the step.
+        Factor that multiplies the step.
     decay : float in [0, 1]
-        What the averages keep of themselves; PyTorch's, Keras' and the paper's rho.
+        Exponential decay rate of the averages; rho in PyTorch, Keras and the paper.
     eps : float >= 0
-        Added under both roots: it sets the length of the first steps, and with 0 param hardly leaves its start.
+        Added under both roots. It sets the size of the first steps; with 0, param hardly changes.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which enters both averages, and factor on grad.
+        Coupled weight decay (>= 0), which enters both averages, and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----

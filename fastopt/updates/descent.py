@@ -54,18 +54,18 @@ def sgd(
     lr : float >= 0
         Learning rate.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which in this update is the same as a decoupled one, and factor on grad.
+        Coupled weight decay (>= 0), identical to a decoupled one of lr * weight_decay here, and the factor on grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    PyTorch's lr is 1e-3 unless given, Keras' 0.01; here, as in optax, there is no default.
+    The default lr is 1e-3 in PyTorch and 0.01 in Keras; here, as in optax, lr is required.
 
     References
     ----------
@@ -89,7 +89,7 @@ def sgd(
 
 def _momentum_coefficients(lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
     if dampening and (nesterov or form != "sum"):
-        refuse("dampening", dampening, "0 unless form is 'sum' and nesterov is off")
+        refuse("dampening", dampening, "0 unless form is 'sum' and nesterov is False")
     if form == "sum":
         return grad_scale, weight_decay, 0.0, lr, momentum, 1.0 - dampening
     if form == "average":
@@ -102,8 +102,8 @@ def _momentum_coefficients(lr, momentum, dampening, nesterov, form, weight_decay
 def _momentum_reference(param, grad, velocity, *, lr, momentum, dampening, nesterov, form, weight_decay, grad_scale):
     """Momentum (Polyak 1964), with Nesterov's look-ahead as in Sutskever et al. 2013, section 2.
 
-    ``form="sum"`` is PyTorch's, ``"average"`` weights the newest gradient by 1 - momentum, and ``"step"`` has the
-    learning rate inside the velocity, as Sutskever's equation 1. The look-ahead is one more turn of the same recursion.
+    ``form="sum"`` is PyTorch's, ``"average"`` weights the newest gradient by 1 - momentum, and ``"step"`` includes the
+    learning rate in the velocity, as Sutskever's equation 1. The look-ahead applies the same recursion once more.
     """
     g = gradient(param, grad, grad_scale, weight_decay)
     if form == "sum":
@@ -143,7 +143,7 @@ def momentum(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Gradient descent with momentum, in each of the forms in use.
+    """Gradient descent with momentum, in each of the common forms.
 
         g = grad_scale * grad + weight_decay * param
         form="sum":      velocity = momentum * velocity + (1 - dampening) * g
@@ -151,8 +151,8 @@ def momentum(
         form="step":     velocity = momentum * velocity + lr * g
         param -= lr * velocity                  (form="step": param -= velocity)
 
-    With ``nesterov`` param moves by the velocity after one more turn of the same recursion; with form="sum" that is
-    param -= lr * (g + momentum * velocity).
+    With ``nesterov``, param moves by the velocity after the same recursion is applied once more. With form="sum", this
+    is param -= lr * (g + momentum * velocity).
 
     Parameters
     ----------
@@ -163,31 +163,31 @@ def momentum(
     lr : float >= 0
         Learning rate.
     momentum : float in [0, 1]
-        What the velocity keeps of itself.
+        Decay rate of the velocity.
     dampening : float
-        What the velocity leaves out of g; other than 0 only with form="sum" and without nesterov.
+        Fraction of g that is not added to the velocity; other than 0 only with form="sum" and without nesterov.
     nesterov : bool
-        Look ahead.
+        Whether to use Nesterov momentum.
     form : {"sum", "average", "step"}
-        What the velocity is: a sum of gradients, their exponentially weighted average, or a sum of steps.
+        Whether the velocity is a sum of gradients, their exponentially weighted average, or a sum of steps.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which enters the velocity, and factor on grad.
+        Coupled weight decay (>= 0), which enters the velocity, and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError
-        If dampening, nesterov and form do not go together, momentum is outside [0, 1], or lr is negative.
+        If dampening, nesterov and form are incompatible, momentum is outside [0, 1], or lr is negative.
     TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    "sum" is PyTorch's and optax's form. PyTorch takes the first g undampened for the velocity; with dampening, the two
-    differ until that term has faded. "step" is Sutskever's and Keras' form, where the velocity has the other sign; it
-    moves param as "sum" does while lr stays the same, and after a change of lr goes on with the steps made before. In
-    PyTorch and Keras momentum is 0 unless given.
+    "sum" is the form of PyTorch and optax. PyTorch starts the velocity from the first g, undampened; with dampening,
+    the two differ until that term has decayed. "step" is the form of Sutskever and Keras, where the velocity has the
+    opposite sign. It moves param as "sum" does while lr is constant; after a change of lr, the velocity still contains
+    steps made with the old lr. The default momentum of PyTorch and Keras is 0.
 
     References
     ----------
@@ -220,7 +220,7 @@ def _asgd_coefficients(step, lr, lambd, alpha, t0, weight_decay, grad_scale):
 
 
 def _asgd_reference(param, grad, average, *, step, lr, lambd, alpha, t0, weight_decay, grad_scale):
-    """Averaged gradient descent (Polyak & Juditsky 1992), with PyTorch's schedules of rate and averaging."""
+    """Averaged gradient descent (Polyak & Juditsky 1992), with PyTorch's schedules of the learning rate and of mu."""
     g = gradient(param, grad, grad_scale, weight_decay)
     eta = lr / (1 + lambd * lr * (step - 1)) ** alpha
     mu = 1 / max(1, step - 1 - t0)
@@ -260,30 +260,30 @@ def asgd(
     param, grad : array of float16, bfloat16, float32 or float64
         param is updated, grad is read; any shape, which all arrays share.
     average : array
-        Updated; starts from zeros, and is a copy of param while mu is 1.
+        Updated; starts from zeros. It is a copy of param while mu is 1.
     step : int >= 1
-        This step's number.
+        Number of this step, counted from 1.
     lr : float >= 0
         Learning rate of the first step.
     lambd : float >= 0
-        Decay of param, and how soon the learning rate falls.
+        Decay of param, and decay rate of the learning rate.
     alpha : float >= 0
-        How steeply the learning rate falls.
+        Exponent of the learning rate's decay.
     t0 : float >= 0
-        The step behind which the average begins.
+        Step after which averaging starts.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0) beside that of lambd, and factor on grad.
+        Coupled weight decay (>= 0) beside that of lambd, and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    As PyTorch's ASGD, which keeps eta and mu in float32. To predict, take ``average``. Not in Keras or optax.
+    As PyTorch's ASGD, which stores eta and mu in float32. Use ``average`` for prediction. Not in Keras or optax.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Updates by the sign of a gradient or of its average."""
+"""Updates by the sign of the gradient or of its average."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def signum(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Steps of one size, along the signs of the averaged gradient.
+    """Signum: steps of constant size along the signs of the averaged gradient.
 
         g = grad_scale * grad
         m = beta * m + (1 - beta) * g
@@ -58,23 +58,23 @@ def signum(
     m : array
         Updated; starts from zeros.
     lr : float >= 0
-        Learning rate: the length of every step.
+        Learning rate, which is the size of every step.
     beta : float in [0, 1)
-        What the average keeps of itself; with 0 this is signSGD.
+        Exponential decay rate of m; 0 gives signSGD.
     weight_decay, grad_scale : float
-        Decoupled decay (>= 0) and factor on grad.
+        Decoupled weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    sign(0) is 0: an element without any gradient stays. Not in PyTorch or Keras; optax.signum has no default lr and no
-    weight decay.
+    sign(0) is 0, so an element whose average is 0 does not move. Neither PyTorch nor Keras has Signum. optax.signum has
+    no default lr and no weight decay.
 
     References
     ----------
@@ -125,7 +125,7 @@ def lion(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Evolved sign momentum: one average gives the direction, another is kept.
+    """Lion, evolved sign momentum: steps along the sign of a gradient mixed with its average.
 
         g = grad_scale * grad
         param = (1 - lr * weight_decay) * param - lr * sign(beta1 * m + (1 - beta1) * g)
@@ -138,22 +138,22 @@ def lion(
     m : array
         Updated; starts from zeros.
     lr : float >= 0
-        Learning rate: the length of every step.
+        Learning rate, which is the size of every step.
     beta1, beta2 : float in [0, 1)
-        The share of m in the direction, and what m keeps of itself.
+        Weight of m in the direction, and exponential decay rate of m.
     weight_decay, grad_scale : float
-        Decoupled decay (>= 0) and factor on grad.
+        Decoupled weight decay (>= 0), and the factor that multiplies grad.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    sign(0) is 0. Not in PyTorch. Keras' lr is 1e-3 unless given; optax decays weights by 1e-3 unless told otherwise.
+    sign(0) is 0. PyTorch has no Lion. The default lr of Keras is 1e-3; the default weight decay of optax is 1e-3.
 
     References
     ----------
@@ -183,14 +183,14 @@ def _rprop_coefficients(eta_minus, eta_plus, step_min, step_max, weight_decay, g
 def _rprop_reference(
     param, grad, prev_grad, step_size, *, eta_minus, eta_plus, step_min, step_max, weight_decay, grad_scale
 ):
-    """Resilient backpropagation (Riedmiller & Braun 1993), in the form without backtracking (Igel & Huesken 2000)."""
+    """Resilient backpropagation (Riedmiller & Braun 1993), without backtracking (Igel & Huesken 2000)."""
     g = gradient(param, grad, grad_scale, weight_decay)
-    # The product of signs, where the papers have the product of gradients, which can underflow to "no agreement".
+    # The papers multiply gradients, whose product can underflow to 0; this multiplies their signs.
     agreement = np.sign(g) * np.sign(prev_grad)
     step_size[agreement > 0] *= eta_plus
     step_size[agreement < 0] *= eta_minus
     step_size[...] = np.clip(step_size, step_min, step_max)
-    g = np.where(agreement < 0, 0, g)  # no step after a change of sign, and none remembered
+    g = np.where(agreement < 0, 0, g)  # after a change of sign: no step, and prev_grad is 0
     param -= np.sign(g) * step_size
     prev_grad[...] = g
 
@@ -216,7 +216,7 @@ def rprop(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Resilient backpropagation: each element's step grows while its gradient keeps its sign.
+    """Rprop, resilient backpropagation: an element's step size grows while its gradient keeps its sign.
 
         g = grad_scale * grad + weight_decay * param
         s = sign(g) * sign(prev_grad)
@@ -234,26 +234,26 @@ def rprop(
     step_size : array
         Updated; starts from the initial learning rate (1e-2 in PyTorch, 0.1 in the paper).
     eta_minus, eta_plus : float in (0, 1), float > 1
-        What a step shrinks and grows by.
+        Factors by which a step size shrinks and grows.
     step_min, step_max : float >= 0
-        The shortest and the longest step.
+        Minimum and maximum of a step size.
     weight_decay, grad_scale : float
-        Coupled decay (>= 0), which can turn the sign, and factor on grad, of which only the sign matters without decay.
+        Coupled weight decay (>= 0) and factor on grad. They can change the sign of g; its magnitude has no effect.
     backend, num_threads, stream : optional
         See `fastopt.updates`.
 
     Raises
     ------
     ValueError
-        If step_min is over step_max, or an eta is out of its range.
+        If step_min is above step_max, or an eta is out of its range.
     TypeError, BackendUnavailable
-        As every update: see `fastopt.updates`.
+        As for every update: see `fastopt.updates`.
 
     Notes
     -----
-    For gradients of the whole data set: in small batches their signs are too noisy. Without backtracking (iRprop-), as
-    in PyTorch, whose Rprop has no weight decay and takes the sign of g * prev_grad, a product that can underflow to 0.
-    optax.rprop clips only the steps that change. Not in Keras.
+    Rprop needs gradients of the whole data set: in small batches, their signs are too noisy. It has no backtracking
+    (iRprop-), as in PyTorch, whose Rprop has no weight decay and takes the sign of g * prev_grad, a product that can
+    underflow to 0. optax.rprop clips only the steps that change. Keras has no Rprop.
 
     References
     ----------

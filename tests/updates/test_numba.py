@@ -339,7 +339,7 @@ def test_types_of_hyperparameters(step, options, message):
             "momentum(a, b, c, lr=0.1, form='step', dampening=0.5)",
             "dampening is out of range; expected 0 unless form is",
         ),
-        ("rmsprop(a, b, c, momentum=0.5)", "momentum is out of range; expected 0, since velocity is None"),
+        ("rmsprop(a, b, c, momentum=0.5)", "momentum is out of range; expected 0, because velocity is None"),
         ("ademamix(a, b, c, d, e, step=1, warmup=0)", "warmup is out of range; expected None or a number of steps"),
         ("sgd(a, b)", "missing a required .*argument: 'lr'"),
         ("sgd(a, b, 0.1)", "too many positional arguments"),
