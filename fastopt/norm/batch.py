@@ -1,4 +1,4 @@
-"""Batch normalisation: the values of a channel, over all samples of the batch."""
+"""Batch normalisation: each channel is normalised over all samples of the batch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def batch_norm_forward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> tuple[Result, Result, Result]:
-    """Normalise each channel by its mean and variance over the batch: training's forward pass.
+    """Normalise each channel by its mean and variance over the batch, as in training.
 
         mean = sum(x) / M                               over the M values of a channel
         var = sum((x - mean)^2) / M
@@ -44,13 +44,13 @@ def batch_norm_forward(
     running_mean, running_var : array, optional
         Updated; of shape (C,). Start from zeros and from ones. Both or neither.
     momentum : float in [0, 1]
-        The batch's share in the running statistics.
+        Weight of the batch in the running statistics.
     eps : float >= 0
         Added to the variance.
     axis : int
         Axis of the channels; any but 0.
     unbiased : bool
-        False: running_var takes var as it is, without the factor M / (M - 1).
+        If False, running_var is updated with var, without the factor M / (M - 1).
     residual : array, optional
         Read; of x's shape. Added to y.
     activation, out, backend, num_threads, stream : optional
@@ -61,7 +61,7 @@ def batch_norm_forward(
     y : array
         Of x's shape.
     mean, rstd : array
-        Of shape (C,): what `batch_norm_backward` needs.
+        Of shape (C,). `batch_norm_backward` needs them.
 
     Raises
     ------
@@ -70,13 +70,13 @@ def batch_norm_forward(
 
     Notes
     -----
-    momentum weighs the new as in PyTorch and cuDNN; Keras, Flax and ONNX weigh the old, so that their 0.99 is a
-    momentum of 0.01 here. Keras has eps=1e-3 and the channels last. PyTorch and cuDNN keep the unbiased variance;
-    Keras, Flax and ONNX the biased one, as with unbiased=False.
+    momentum is the weight of the new value, as in PyTorch and cuDNN. In Keras, Flax and ONNX it is the weight of the
+    old value: their 0.99 is 0.01 here. Keras has eps=1e-3 and channels last. PyTorch and cuDNN store the unbiased
+    variance; Keras, Flax and ONNX store the biased one, as unbiased=False does.
 
-    With one value per channel, y is bias and the unbiased variance does not exist: running_var stays as it is. PyTorch
-    refuses such a batch. An empty batch leaves both running statistics as they are. A variance that is too large for
-    running_var becomes its largest finite number.
+    With one value per channel, y is bias, and running_var does not change because there is no unbiased variance.
+    PyTorch refuses such a batch. An empty batch changes neither of the running statistics. A variance that is too large
+    for the dtype of running_var becomes its largest finite number.
 
     References
     ----------
@@ -95,7 +95,7 @@ def batch_norm_forward(
     >>> mean, rstd
     (array([2., 4.], dtype=float32), array([1. , 0.5], dtype=float32))
 
-    Running statistics, here of the first batch alone:
+    Running statistics, here after one batch:
 
     >>> running_mean, running_var = np.zeros(2, np.float32), np.ones(2, np.float32)
     >>> _ = batch_norm_forward(x, None, None, running_mean, running_var, momentum=1.0)
@@ -139,7 +139,7 @@ def batch_norm_backward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> tuple[Result, ...]:
-    """Gradients of `batch_norm_forward`: through the batch's mean and variance too.
+    """Gradients of `batch_norm_forward`, including those through the batch's mean and variance.
 
         x_hat = (x - mean) * rstd
         dbias = sum(dy)                                 over the M values of a channel
@@ -179,7 +179,7 @@ def batch_norm_backward(
 
     Notes
     -----
-    As PyTorch's native_batch_norm_backward in training. Its save_invstd is rstd, and so is cuDNN's saved inverse
+    As PyTorch's native_batch_norm_backward in training. rstd is the same as its save_invstd and cuDNN's saved inverse
     variance.
 
     References
@@ -217,7 +217,7 @@ def batch_norm_inference(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> Result:
-    """Normalise each channel by statistics from elsewhere: running ones, or those of a whole data set.
+    """Normalise each channel by given statistics: running statistics, or those of a whole data set.
 
         y = weight * (x - running_mean) / sqrt(running_var + eps) + bias        (+ residual; then max(y, 0) for "relu")
 
@@ -250,7 +250,7 @@ def batch_norm_inference(
 
     Notes
     -----
-    As PyTorch in evaluation. `fastopt.norm.DatasetStatistics` gathers exact statistics of a data set, batch by batch.
+    As PyTorch in evaluation mode. `fastopt.norm.DatasetStatistics` computes the exact statistics of a data set.
 
     References
     ----------
@@ -321,7 +321,7 @@ def batch_norm_backward_inference(
     running_mean, running_var : array
         Read; of shape (C,), as in the forward pass.
     eps : float >= 0
-        What was added to the variance.
+        Value that was added to the variance.
     axis : int
         Axis of the channels; any but 0.
     y : array, optional
@@ -345,8 +345,8 @@ def batch_norm_backward_inference(
 
     Notes
     -----
-    As PyTorch's native_batch_norm_backward in evaluation. It serves fine-tuning with frozen statistics, saliency maps
-    and adversarial examples.
+    As PyTorch's native_batch_norm_backward in evaluation mode. It is used for fine-tuning with frozen statistics,
+    saliency maps and adversarial examples.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Group normalisation: the values of one sample and some neighbouring channels."""
+"""Group normalisation: each group of adjacent channels of a sample is normalised separately."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def group_norm_forward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> tuple[Result, Result, Result]:
-    """Normalise each sample's groups of channels by themselves.
+    """Normalise each group of channels of each sample separately.
 
         mean = sum(x) / M                               over the M values of a sample's group
         rstd = 1 / sqrt(sum((x - mean)^2) / M + eps)
@@ -36,7 +36,7 @@ def group_norm_forward(
     weight, bias : array, optional
         Read; of shape (C,). None means ones and zeros.
     groups : int >= 1
-        Number of groups; C is a multiple of it. A group is C / groups channels in a row.
+        Number of groups, a divisor of C. A group is C / groups adjacent channels.
     axis : int
         Axis of the channels; any but 0.
     eps : float >= 0
@@ -51,7 +51,7 @@ def group_norm_forward(
     y : array
         Of x's shape.
     mean, rstd : array
-        Of shape (N, groups): what `group_norm_backward` needs.
+        Of shape (N, groups). `group_norm_backward` needs them.
 
     Raises
     ------
@@ -60,7 +60,7 @@ def group_norm_forward(
 
     Notes
     -----
-    As PyTorch. With as many groups as channels it is instance norm. Keras has 32 groups unless told, and eps=1e-3.
+    As PyTorch. With one channel per group, it is instance norm. Keras' defaults are groups=32 and eps=1e-3.
 
     References
     ----------

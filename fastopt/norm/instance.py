@@ -1,4 +1,4 @@
-"""Instance normalisation: the values of one sample and one channel."""
+"""Instance normalisation: each channel of each sample is normalised separately."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def instance_norm_forward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> tuple[Result, Result, Result]:
-    """Normalise each channel of each sample by itself.
+    """Normalise each channel of each sample separately.
 
         mean = sum(x) / M                               over the M values of a sample's channel
         rstd = 1 / sqrt(sum((x - mean)^2) / M + eps)
@@ -48,7 +48,7 @@ def instance_norm_forward(
     y : array
         Of x's shape.
     mean, rstd : array
-        Of shape (N, C): what `instance_norm_backward` needs.
+        Of shape (N, C). `instance_norm_backward` needs them.
 
     Raises
     ------
@@ -57,8 +57,8 @@ def instance_norm_forward(
 
     Notes
     -----
-    As PyTorch's without running statistics, which is its default. PyTorch refuses one value per sample and channel;
-    here it gives bias. Keras has it as GroupNormalization(groups=-1), with eps=1e-3.
+    As PyTorch without running statistics, which is its default. PyTorch refuses one value per sample and channel; here,
+    y is then bias. In Keras, it is GroupNormalization(groups=-1), with eps=1e-3.
 
     References
     ----------
@@ -154,7 +154,7 @@ def instance_norm_backward(
 
     Notes
     -----
-    As PyTorch, which has no such function of its own, but batch norm's on N * C channels.
+    As PyTorch, which applies batch norm's backward function to N * C channels.
 
     References
     ----------

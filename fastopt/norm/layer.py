@@ -1,4 +1,4 @@
-"""Layer normalisation: the values of one sample, or those of its last axes."""
+"""Layer normalisation: each sample is normalised over all its features, or over its last axes."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def layer_norm_forward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> tuple[Result, Result, Result]:
-    """Normalise the last axes of x together, each position of the others by itself.
+    """Normalise over the last axes of x, separately for each index of the first axes.
 
         mean = sum(x) / M                               over the M values along the last axes
         rstd = 1 / sqrt(sum((x - mean)^2) / M + eps)
@@ -48,7 +48,7 @@ def layer_norm_forward(
     y : array
         Of x's shape.
     mean, rstd : array
-        Of shape x.shape[:axis]: what `layer_norm_backward` needs.
+        Of shape x.shape[:axis]. `layer_norm_backward` needs them.
 
     Raises
     ------
@@ -57,8 +57,8 @@ def layer_norm_forward(
 
     Notes
     -----
-    As PyTorch, whose normalized_shape is x.shape[axis:], and as ONNX, axis included. Keras normalises just the axes
-    that are named, with eps=1e-3; Flax has eps=1e-6.
+    As PyTorch with normalized_shape=x.shape[axis:], and as ONNX, whose axis has the same meaning. Keras normalises over
+    only the axes that are listed, with eps=1e-3. Flax has eps=1e-6.
 
     References
     ----------
@@ -154,7 +154,7 @@ def layer_norm_backward(
 
     Notes
     -----
-    As PyTorch's native_layer_norm_backward, whose mean and rstd keep the normalised axes, of length 1.
+    As PyTorch's native_layer_norm_backward, whose mean and rstd retain the normalised axes with length 1.
 
     References
     ----------

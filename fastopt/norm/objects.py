@@ -1,4 +1,4 @@
-"""Norms that keep what belongs to them: weight, bias, statistics, what backward needs, and the arrays of results."""
+"""Norms as objects that hold weight, bias, statistics, the inputs of backward, and the result arrays."""
 
 from __future__ import annotations
 
@@ -24,35 +24,35 @@ _check_momentum = Hyperparameters("momentum")
 _Self = TypeVar("_Self", bound="Norm")
 _Values = NDArray[Any]
 
-#: The least that statistics of a state may be; NaN is less than any.
+#: Lower bounds of statistics in a state dict. NaN is below every bound.
 LEAST = {"running_mean": -np.inf, "running_var": 0.0, "batches_seen": 0}
 
 
 def _array(name: str, given: Any) -> Any:
-    """Return an array that takes another one's place; its shape and dtype are checked when it is used."""
+    """Return an array assigned in place of another; its shape and dtype are checked when it is used."""
     if not hasattr(given, "shape"):
         raise TypeError(f"{name} is {brief(given)}; expected an array")
     return given
 
 
 class Norm(Guarded, Display):
-    """What the four norms have in common.
+    """Base class of the four norms.
 
-    Results are written over those of the call before, as long as x keeps its shape and dtype, so that a training loop
-    allocates nothing: copy what is to outlive the next call. x and y are kept, not copied, for backward: let them be.
+    Results overwrite those of the previous call if x has the same shape and dtype, which saves allocations: copy a result
+    that must outlive the next call. backward reads x and y, which are not copied: do not change them.
 
     Attributes
     ----------
     weight, bias : array
-        Start from ones and zeros. Change them in place.
+        Start from ones and zeros. They may be changed in place.
     dweight, dbias : array
-        Their gradients, by the last backward: float32, or float64 if weight is.
+        Gradients from the last backward: float32, or float64 if weight is.
     training : bool
-        What forward is for; only batch norm makes a difference.
+        Whether forward is for training; it affects only batch norm.
     x, y, mean, rstd : array or None
-        Of the last forward: what went in, and what came out.
+        Input and results of the last forward.
     dx, dresidual : array or None
-        Of the last backward.
+        Results of the last backward.
     """
 
     _assignable: ClassVar[dict[str, Check]] = {
@@ -68,12 +68,12 @@ class Norm(Guarded, Display):
 
     kind: ClassVar[int]
 
-    #: The arguments beside the shape and dtype, for `repr`.
+    #: The constructor's arguments besides the shape and dtype, for `repr`.
     _options: ClassVar[tuple[str, ...]] = ("eps", "axis", "affine", "activation", "backend", "num_threads")
 
     _internal: ClassVar[tuple[str, ...]] = ("groups", "kind")
 
-    groups: SupportsIndex = 0  # but for group norm
+    groups: SupportsIndex = 0  # except in group norm
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Norm(Guarded, Display):
 
     @property
     def params(self) -> list[_Values]:
-        """Weight and bias, as an optimizer takes them; nothing if not affine."""
+        """The list of weight and bias, as an optimizer takes it; empty if not affine."""
         return [self.weight, self.bias] if self.affine else []
 
     @property
@@ -131,17 +131,17 @@ class Norm(Guarded, Display):
         return [self.dweight, self.dbias] if self.affine else []
 
     def train(self: _Self) -> _Self:
-        """Let forward be training's; return the norm."""
+        """Switch forward to training mode; return the norm."""
         self.training = True
         return self
 
     def eval(self: _Self) -> _Self:
-        """Let forward be inference's; return the norm."""
+        """Switch forward to inference mode; return the norm."""
         self.training = False
         return self
 
     def forward(self, x: Array, residual: Array | None = None) -> Result:
-        """Normalise x, add the residual if there is one, apply the activation if there is one; return y."""
+        """Normalise x, add the residual and apply the activation, if there are any; return y."""
         fits = _kind_of_array(x) == _kind_of_array(self.x)
         out = (self.y, self.mean, self.rstd) if fits else (None, None, None)
         y, mean, rstd = self._forward(x, residual, out)
@@ -150,10 +150,10 @@ class Norm(Guarded, Display):
             vars(self).update(dx=None, dresidual=None)
         return y
 
-    def backward(self, dy: Array) -> Result | Any:  # Any: which of the two, callers know
+    def backward(self, dy: Array) -> Result | Any:  # Any: the caller knows which of the two it is
         """Set dweight and dbias; return dx, or dx and dresidual if the last forward had a residual."""
         if self.x is None:
-            raise RuntimeError(f"{type(self).__name__}.backward before forward: there is nothing to differentiate yet")
+            raise RuntimeError(f"{type(self).__name__}.backward was called before forward; expected forward first")
         if not self._has_residual:
             dx, _, _ = self._backward(dy, (self.dx, self.dweight, self.dbias))
             vars(self).update(dx=dx)
@@ -167,13 +167,13 @@ class Norm(Guarded, Display):
         return {name: array.copy() for name, array in self._state().items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Write what `state_dict` returned into the norm's own arrays, all or, with an error, nothing."""
+        """Copy what `state_dict` returned into the norm's own arrays; after an error, nothing has changed."""
         own = self._state()
         if missing := [name for name in own if name not in state]:
             raise ValueError(f"state lacks {', '.join(missing)}")
         if foreign := [str(name) for name in state if name not in own]:
             raise ValueError(f"state has {', '.join(foreign)}; expected only {', '.join(own)}")
-        given = {name: np.array(state[name]) for name in own}  # copies: they may be the norm's own, exchanged
+        given = {name: np.array(state[name]) for name in own}  # copies, because they may be the norm's own arrays
         for name, array in own.items():
             if not array.flags.writeable:
                 raise TypeError(f"{name} is read-only; expected an array that can be written in place")
@@ -210,8 +210,8 @@ def _kind_of_array(x: Any) -> tuple[Any, Any]:
 class BatchNorm(Norm):
     """Batch normalisation of ``channels`` channels.
 
-    After `train`, where a norm begins, forward is `fastopt.batch_norm_forward`. After `eval` it is
-    `fastopt.batch_norm_inference`, and backward takes the running statistics for constants.
+    In training mode, the initial mode, forward is `fastopt.batch_norm_forward`. After `eval`, it is
+    `fastopt.batch_norm_inference`, and backward treats the running statistics as constants.
 
     Parameters
     ----------
@@ -220,16 +220,16 @@ class BatchNorm(Norm):
     momentum, eps, axis, unbiased, activation, backend, num_threads
         See `fastopt.batch_norm_forward`.
     affine : bool
-        False: weight and bias stay ones and zeros, and are left out of params, grads and state.
+        If False, weight and bias stay ones and zeros, and are not in params, grads and the state dict.
     dtype : dtype
-        Of weight and bias.
+        Dtype of weight and bias.
 
     Attributes
     ----------
     running_mean, running_var : array
         float32, or float64 if weight is; start from zeros and ones.
     batches_seen : array of int64, of no dimensions
-        How many batches went forward in training.
+        Number of batches in training mode.
 
     Examples
     --------
@@ -279,7 +279,7 @@ class BatchNorm(Norm):
         self._used_batch = True
 
     def use(self, statistics: DatasetStatistics) -> None:
-        """Make a data set's statistics the running ones."""
+        """Copy the statistics of a data set into the running statistics."""
         if not isinstance(statistics, DatasetStatistics):
             raise TypeError(f"statistics is a {type(statistics).__name__}; expected a DatasetStatistics")
         mean, enough = statistics.mean, 2 if self.unbiased else 1
@@ -323,12 +323,12 @@ class BatchNorm(Norm):
 
 
 class LayerNorm(Norm):
-    """Layer normalisation of the last axes, which have the shape ``shape``, by `fastopt.layer_norm_forward`.
+    """Layer normalisation over the last axes, of shape ``shape``, by `fastopt.layer_norm_forward`.
 
     Parameters
     ----------
     shape : int or tuple of int
-        That of weight and bias: the length of x's last axis, or the lengths of its last axes.
+        Shape of weight and bias: the length of x's last axis, or the lengths of its last axes.
     eps, activation, backend, num_threads
         See `fastopt.layer_norm_forward`.
     affine, dtype
@@ -344,7 +344,7 @@ class LayerNorm(Norm):
            [-1.,  1.]], dtype=float32)
     """
 
-    _instead = Norm._instead | {"axis": "it follows from the shape; make another LayerNorm"}
+    _instead = Norm._instead | {"axis": "it follows from shape; make another LayerNorm"}
 
     kind = norm.LAYER
     _options = ("eps", "affine", "activation", "backend", "num_threads")
@@ -414,7 +414,7 @@ class GroupNorm(Norm):
     channels : int
         Number of channels of x.
     groups : int
-        How many groups they make; channels is a multiple of it.
+        Number of groups, a divisor of channels.
     eps, axis, activation, backend, num_threads
         See `fastopt.group_norm_forward`.
     affine, dtype

@@ -1,4 +1,4 @@
-"""What the arguments of norms that are objects may be, as far as it can be known before a call."""
+"""Checks of the constructor arguments of norm objects, as far as they are possible before a call."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from fastopt.specs.dtypes import NAMES
 
 
 def check_axis(given: Any) -> None:
-    """Raise for what can be no axis of channels."""
-    if whole("axis", given, "a whole number but 0", lowest=-(2**63)) == 0:
-        raise ValueError("axis is 0; expected any but that of the samples")
+    """Raise if the argument cannot be a channel axis."""
+    if whole("axis", given, "a whole number other than 0", lowest=-(2**63)) == 0:
+        raise ValueError("axis is 0, the sample axis; expected another axis")
 
 
 def check_activation(given: Any) -> None:
-    """Raise for one that norms have not."""
+    """Raise if the norms do not have this activation."""
     if given is not None and not (isinstance(given, str) and given == "relu"):
         raise (ValueError if isinstance(given, str) else TypeError)(
             f"activation is {brief(given)}; expected None or 'relu'"
@@ -27,7 +27,7 @@ def check_activation(given: Any) -> None:
 
 
 def check_groups(given: Any, channels: int) -> None:
-    """Raise for a number of groups that channels are not to be divided by."""
+    """Raise unless the number of groups divides the number of channels."""
     groups = whole("groups", given, "a whole number, 1 or more")
     if channels % groups:
         raise ValueError(f"groups is {groups}; expected a divisor of {channels}, the number of channels")
@@ -39,7 +39,7 @@ def length(name: str, given: Any) -> int:
 
 
 def lengths(name: str, given: Any) -> tuple[int, ...]:
-    """Return a shape, given as that or as the length of its only axis."""
+    """Return a shape, given as a shape or as the length of its only axis."""
     if not isinstance(given, Iterable) or isinstance(given, str):
         return (length(name, given),)
     if not (found := tuple(length(f"{name}[{i}]", each) for i, each in enumerate(given))):
@@ -48,10 +48,10 @@ def lengths(name: str, given: Any) -> tuple[int, ...]:
 
 
 def dtype_of(given: Any) -> np.dtype[Any]:
-    """Return the dtype of weight and bias, which is one of floats."""
+    """Return the dtype of weight and bias, which must be a floating-point dtype."""
     try:
         dtype: np.dtype[Any] | None = None if given is None else np.dtype(given)
-    except Exception:  # whatever a caller's object raises
+    except Exception:  # a caller's object may raise anything
         dtype = None
     if dtype is None or dtype.name not in NAMES or not dtype.isnative:
         raise TypeError(f"dtype is {brief(given)}; expected one of {', '.join(NAMES)}")

@@ -1,4 +1,4 @@
-"""Mean and variance of a whole data set, gathered batch by batch, in any number of places."""
+"""Mean and variance of a whole data set, accumulated batch by batch, in one process or several."""
 
 from __future__ import annotations
 
@@ -17,30 +17,30 @@ from fastopt.norm.options import check_axis, length
 
 
 class DatasetStatistics(Guarded, Display):
-    """Count, mean and sum of squared deviations (m2) of each channel, over all values seen so far.
+    """Count, mean and sum of squared deviations (m2) of each channel, over all values added so far.
 
-    Two such triples merge into that of their union, without a second look at the values:
+    Two such triples are merged without reading the values again:
 
         count = count_a + count_b
         mean  = mean_a + (mean_b - mean_a) * count_b / count
         m2    = m2_a + m2_b + (mean_b - mean_a)^2 * count_a * count_b / count
 
-    So batches may differ in size and come in any order, and parts of the data may be gathered by other threads,
-    processes or machines. A mean of the batches' variances would miss what lies between the batches.
+    So batches may differ in size and come in any order, and other threads, processes or machines may process parts of
+    the data. The mean of the batches' variances would omit the variance between the batches.
 
     Parameters
     ----------
     channels : int
-        How many channels there are.
+        Number of channels.
     axis : int
-        The channels' axis in what `update` is given: any but 0.
+        Axis of the channels in the arrays passed to `update`; any but 0.
     backend, num_threads : optional
         See `fastopt.norm`.
 
     Attributes
     ----------
     count : int
-        How many values of each channel were seen.
+        Number of values of each channel.
     mean, m2 : array of float64
         Of shape (channels,).
 
@@ -89,11 +89,11 @@ class DatasetStatistics(Guarded, Display):
         self._add("x", *norm.moments(x, self.axis, self.backend, self.num_threads))
 
     def merge(self, other: DatasetStatistics) -> None:
-        """Add what others have gathered."""
+        """Add the statistics of another object."""
         self._add("other", other.count, other.mean, other.m2)
 
     def var(self, unbiased: bool = False) -> NDArray[Any]:
-        """Return the variance of each channel; NaN where there are too few values for one."""
+        """Return the variance of each channel; NaN where there are too few values."""
         degrees = self.count - flag("unbiased", unbiased)
         return self.m2 / degrees if degrees > 0 else np.full_like(self.m2, np.nan)
 
@@ -103,7 +103,7 @@ class DatasetStatistics(Guarded, Display):
         if not count:
             return
         total = self.count + count
-        with np.errstate(over="ignore", invalid="ignore"):  # an infinite x makes infinity and NaN, and no noise
+        with np.errstate(over="ignore", invalid="ignore"):  # an infinite x gives infinity and NaN without a warning
             delta = mean - self.mean
             self.mean[...] += delta * (count / total)
             self.m2[...] += m2 + delta * delta * (self.count / total * count)

@@ -215,7 +215,7 @@ def rmsprop(
     Raises
     ------
     ValueError
-        If momentum is not 0 without a velocity, decay or momentum is outside [0, 1], or lr, eps or weight_decay below 0.
+        If momentum is not 0 without a velocity, decay or momentum is outside [0, 1], or lr, eps or weight_decay is < 0.
     TypeError, BackendUnavailable
         As for every update: see `fastopt.updates`.
 
