@@ -38,7 +38,7 @@ def _array(name: str, given: Any) -> Any:
 class Norm(Guarded, Display):
     """Base class of the four norms.
 
-    Results overwrite those of the previous call if x has the same shape and dtype, which saves allocations: copy a result
+    Results overwrite those of the previous call if x has the same shape and dtype, to save allocations: copy a result
     that must outlive the next call. backward reads x and y, which are not copied: do not change them.
 
     Attributes

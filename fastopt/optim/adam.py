@@ -1,4 +1,4 @@
-"""Adam and its relatives, for whole models."""
+"""Adam and related optimizers for whole models."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["AdEMAMix", "AdaBelief", "Adam", "AdamW", "Adamax", "Adan", "NAdam", 
 
 
 class Adam(Optimizer):
-    """Adaptive moment estimation: `fastopt.adam` for a whole model.
+    """Adam: `fastopt.adam` for a whole model.
 
     Parameters
     ----------
@@ -114,7 +114,7 @@ class AdamW(Optimizer):
 
 
 class Adamax(Optimizer):
-    """Adam by the largest recent gradient: `fastopt.adamax` for a whole model.
+    """AdaMax, Adam with the decayed maximum of the gradient's magnitude: `fastopt.adamax` for a whole model.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class Adamax(Optimizer):
 
 
 class NAdam(Optimizer):
-    """Adam with Nesterov's momentum: `fastopt.nadam` for a whole model, which keeps mu_product.
+    """NAdam, Adam with Nesterov momentum: `fastopt.nadam` for a whole model; it stores mu_product.
 
     Parameters
     ----------
@@ -176,7 +176,7 @@ class NAdam(Optimizer):
     decoupled_weight_decay : bool
         Whether the weight decay is decoupled.
     weight_decay : float >= 0
-        Decay.
+        Weight decay.
     **options
         Options of every optimizer: see `fastopt.optim`.
 
@@ -193,7 +193,7 @@ class NAdam(Optimizer):
 
     spec = adam.NADAM
 
-    #: None where hyperparameters are only tried: any product does.
+    #: None where hyperparameters are only validated: any product is valid then.
     _products: MuProducts | None = None
 
     def __init__(
@@ -214,11 +214,11 @@ class NAdam(Optimizer):
 
     @property
     def mu_products(self) -> list[float]:
-        """The product of mu over the updates of each parameter, each mu with the hyperparameters of its time."""
+        """The product of mu over each parameter's updates, where each mu used the hyperparameters at its update."""
         return [] if self._products is None else self._products.now()
 
     def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
-        """Return the update of the parameters of one history, which are of one group, and its hyperparameters."""
+        """Return the update of the parameters that share a history, which are in one group, and its hyperparameters."""
         history, number = number, number % len(self.groups)
         product = 0.0 if self._products is None else self._products.after(history, step)
         self.groups[number].__dict__["mu_product"] = product
@@ -226,7 +226,7 @@ class NAdam(Optimizer):
 
 
 class RAdam(Optimizer):
-    """Adam that waits for its variance: `fastopt.radam` for a whole model.
+    """Rectified Adam: `fastopt.radam` for a whole model.
 
     Parameters
     ----------
@@ -241,7 +241,7 @@ class RAdam(Optimizer):
     decoupled_weight_decay : bool
         Whether the weight decay is decoupled.
     weight_decay : float >= 0
-        Decay.
+        Weight decay.
     **options
         Options of every optimizer: see `fastopt.optim`.
 
@@ -274,7 +274,7 @@ class RAdam(Optimizer):
 
 
 class AdaBelief(Optimizer):
-    """Adam by how far gradients are from their average: `fastopt.adabelief` for a whole model.
+    """AdaBelief, Adam by the deviation of gradients from their average: `fastopt.adabelief` for a whole model.
 
     Parameters
     ----------
@@ -319,7 +319,7 @@ class AdaBelief(Optimizer):
 
 
 class Yogi(Optimizer):
-    """Adam whose v moves by steps: `fastopt.yogi` for a whole model.
+    """Yogi, Adam whose v changes by a bounded amount: `fastopt.yogi` for a whole model.
 
     Parameters
     ----------
@@ -367,7 +367,7 @@ class Yogi(Optimizer):
 
 
 class AdEMAMix(Optimizer):
-    """Adam with a second, slow average: `fastopt.ademamix` for a whole model.
+    """AdEMAMix, Adam with a second, slower average: `fastopt.ademamix` for a whole model.
 
     Parameters
     ----------
@@ -378,9 +378,9 @@ class AdEMAMix(Optimizer):
     beta1, beta2 : float in [0, 1)
         Exponential decay rates of the averages of the gradient and of its square.
     beta3, alpha : float
-        What the slow average keeps of itself, and how much it counts.
+        Decay rate of the slow average, and its weight.
     warmup : int, optional
-        Steps in which both rise.
+        Number of steps over which both rise.
     eps : float >= 0
         Added to the square root.
     weight_decay : float >= 0
@@ -419,7 +419,7 @@ class AdEMAMix(Optimizer):
 
 
 class Adan(Optimizer):
-    """Adam with Nesterov's momentum by differences of gradients: `fastopt.adan` for a whole model.
+    """Adan, Adam with Nesterov momentum by differences of gradients: `fastopt.adan` for a whole model.
 
     Parameters
     ----------

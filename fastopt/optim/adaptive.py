@@ -1,4 +1,4 @@
-"""Optimizers with a learning rate for each element, from the gradients' squares, for whole models."""
+"""Optimizers with a learning rate per element, derived from the gradients' squares, for whole models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
 
 class Adagrad(Optimizer):
-    """Learning rates that fall with the sum of squared gradients: `fastopt.adagrad` for a whole model.
+    """Adagrad, learning rates that fall with the sum of squared gradients: `fastopt.adagrad` for a whole model.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Adagrad(Optimizer):
 
 
 class RMSprop(Optimizer):
-    """Gradients over the root of their average square: `fastopt.rmsprop` for a whole model.
+    """RMSProp, gradients divided by the root of their average square: `fastopt.rmsprop` for a whole model.
 
     Parameters
     ----------
@@ -66,11 +66,11 @@ class RMSprop(Optimizer):
     decay : float in [0, 1]
         Exponential decay rate of the averages.
     eps, eps_inside_sqrt : float >= 0, bool
-        What is added to the root, or under it.
+        Value added to the root, and whether to add it under the root.
     centered : bool
-        Whether the square of the gradient's average is taken off: state ``grad_avg``.
+        Whether to subtract the square of the gradient's average: state ``grad_avg``.
     momentum : float in [0, 1]
-        If not 0, there is a velocity: state ``velocity``.
+        Decay rate of the velocity; if not 0, the optimizer has the state ``velocity``.
     weight_decay : float >= 0
         Coupled weight decay.
     **options
@@ -106,7 +106,7 @@ class RMSprop(Optimizer):
 
 
 class Adadelta(Optimizer):
-    """Steps as long as those before: `fastopt.adadelta` for a whole model.
+    """Adadelta, steps scaled by the average of earlier steps: `fastopt.adadelta` for a whole model.
 
     Parameters
     ----------

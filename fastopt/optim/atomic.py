@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, whenever the process or the machine may stop."""
+"""Files that are written completely or not at all, even if the process or the machine stops."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
-#: How the names of unfinished files begin and end.
+#: Prefix and suffix of the names of unfinished files.
 UNFINISHED = (".fastopt-", ".tmp")
 
 
 @contextmanager
 def replacing(path: str) -> Iterator[IO[bytes]]:
-    """Give a new, empty file, which takes the place of ``path`` once all of it is on the disk.
+    """Yield a new, empty file, which replaces ``path`` once all of it is on the disk.
 
-    It is made in the same folder, for only there it can be renamed in one go; where path is a link, in that of the file
-    linked to. After an error it is gone, and path is as it was. A file that is replaced passes its mode on, and its
+    The file is created in path's folder (of the target, if path is a link), because a rename is atomic only there.
+    After an error it is removed, and path is unchanged. It takes over the mode of a file that it replaces, and the
     owner and group where the system allows that.
     """
     target = os.path.realpath(path)
@@ -31,7 +31,7 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
         before = os.stat(target)
     except FileNotFoundError:
         before = None
-    # To ask for the umask is to set it, for all threads: the system applies it to a new file.
+    # Reading the umask means setting it, for all threads, so the system applies it to a new file instead.
     temporary, descriptor = _create(folder, 0o666 if before is None else 0o600)
     try:
         with open(descriptor, "wb") as file:
@@ -40,7 +40,7 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
             if before is not None:
                 _take_over(descriptor, before)
             _synchronise(descriptor)
-            os.replace(temporary, target)  # as long as it is locked: else it could be taken for abandoned
+            os.replace(temporary, target)  # while it is locked, because another process removes unlocked files
     except BaseException:
         with suppress(FileNotFoundError):
             os.unlink(temporary)
@@ -53,19 +53,19 @@ def replacing(path: str) -> Iterator[IO[bytes]]:
 
 
 def _create(folder: str, mode: int) -> tuple[str, int]:
-    """Return the path and the descriptor of a new file, which is locked as long as it is open."""
+    """Return the path and the descriptor of a new file, which stays locked while it is open."""
     while True:
         path = os.path.join(folder, os.urandom(8).hex().join(UNFINISHED))
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
-        with suppress(OSError):  # a file system without locks, where nothing is ever taken for abandoned
+        with suppress(OSError):  # a file system without locks, where no file is ever considered abandoned
             fcntl.flock(descriptor, fcntl.LOCK_EX)
         if os.fstat(descriptor).st_nlink:
             return path, descriptor
-        os.close(descriptor)  # another process found it before it was locked, and removed it
+        os.close(descriptor)  # another process removed the file before it was locked
 
 
 def _remove_abandoned(folder: str) -> None:
-    """Remove what processes left that were killed: unfinished files of this user that no process has locked."""
+    """Remove the files of killed processes: unfinished files of this user that no process has locked."""
     for name in os.listdir(folder):
         if name.startswith(UNFINISHED[0]) and name.endswith(UNFINISHED[1]):
             with suppress(OSError):
@@ -84,14 +84,14 @@ def _remove_unlocked(path: str) -> None:
 
 
 def _take_over(descriptor: int, before: os.stat_result) -> None:
-    """Give a file the mode, owner and group of another one, as far as the system allows."""
+    """Give a file the mode, owner and group of another file, as far as the system allows."""
     mode = before.st_mode & 0o777
     for owner in (before.st_uid, -1):
         with suppress(OSError):
             os.fchown(descriptor, owner, before.st_gid)
             break
     if os.fstat(descriptor).st_gid != before.st_gid:
-        mode &= ~stat.S_IRWXG  # what its group was allowed to do is not for another group
+        mode &= ~stat.S_IRWXG  # the old group's permissions must not apply to another group
     os.fchmod(descriptor, mode)
 
 
@@ -100,6 +100,6 @@ def _synchronise(descriptor: int) -> None:
     try:
         os.fsync(descriptor)
     except OSError as error:
-        # There are file systems, of networks above all, that cannot do this for a folder.
+        # Some file systems, mostly network ones, cannot do this for a folder.
         if not (error.errno in (errno.EINVAL, errno.ENOTSUP) and stat.S_ISDIR(os.fstat(descriptor).st_mode)):
             raise

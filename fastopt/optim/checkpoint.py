@@ -1,7 +1,7 @@
-"""State dicts in files: NumPy's npz, or safetensors.
+"""State dicts in files: NumPy's npz or safetensors.
 
-In both, an array of a parameter's state is called by the parameter and what it is ("weight.m", "0.m"), the counts of
-updates are "steps", and all else is JSON: the array "metadata" in npz, the entry "fastopt" of safetensors' metadata.
+In both formats, the name of a state array combines its parameter and kind ("weight.m", "0.m"), "steps" holds the counts
+of updates, and the rest is JSON: the array "metadata" in npz, the entry "fastopt" of the metadata in safetensors.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from fastopt.optim import file_npz, file_safetensors, state_dicts
 from fastopt.optim.atomic import replacing
 from fastopt.optim.stored import Arrays
 
-#: Of what is in a file; another one is refused.
+#: Version of the file's content; other versions are refused.
 VERSION = 2
 
-#: By the endings of paths, the modules that write and read.
+#: The modules that write and read, by the suffix of the path.
 KINDS = {".npz": file_npz, ".safetensors": file_safetensors}
 
 
 def save(optimizer: state_dicts.Optimizer, path: str | os.PathLike[str]) -> None:
-    """Write an optimizer's state to a file, whose ending says of which kind."""
+    """Write an optimizer's state to a file, whose suffix selects the format."""
     path = os.fspath(path)
     kind = _kind(path)
     metadata, arrays = _apart(state_dicts.view(optimizer))
@@ -34,20 +34,20 @@ def save(optimizer: state_dicts.Optimizer, path: str | os.PathLike[str]) -> None
 
 
 def load(optimizer: state_dicts.Optimizer, path: str | os.PathLike[str]) -> None:
-    """Read an optimizer's state from a file; with an error, nothing has changed."""
+    """Read an optimizer's state from a file; after an error, nothing has changed."""
     path = os.fspath(path)
     kind = _kind(path)
     own = state_dicts.view(optimizer)
     metadata, arrays = _apart(own)
-    longest = 4 * len(metadata) + (1 << 16)  # numbers may be longer than the optimizer's own ones
+    longest = 4 * len(metadata) + (1 << 16)  # numbers may have more digits than in the optimizer's own metadata
     with open(path, "rb") as file:
         try:
             state = _together(kind.read(file, arrays, longest), own)
         except MemoryError:
             raise
-        except Exception as error:  # whatever the readers say of bytes that they do not understand
+        except Exception as error:  # the readers may raise anything for invalid bytes
             raise ValueError(
-                f"{path} is no checkpoint of this {type(optimizer).__name__}, or damaged: {error}"
+                f"{path} is not a checkpoint of this {type(optimizer).__name__}, or damaged: {error}"
             ) from error
     state_dicts.give(optimizer, state)
 
@@ -65,7 +65,7 @@ def _kind(path: Any) -> ModuleType:
 
 
 def _apart(state: dict[str, Any]) -> tuple[str, Arrays]:
-    """Return all but the arrays as JSON, and the arrays by the names that they have in files."""
+    """Return everything except the arrays as JSON, and the arrays by their names in files."""
     arrays = {"steps": state["steps"]}
     for name, own in state_dicts.by_name(state["state"]):
         arrays.update({_key(name, kind): array for kind, array in own.items()})
@@ -74,12 +74,12 @@ def _apart(state: dict[str, Any]) -> tuple[str, Arrays]:
 
 
 def _together(read: tuple[str, Arrays], own: dict[str, Any]) -> dict[str, Any]:
-    """Return the state dict, given what was read, and the optimizer's own one, which the arrays are like."""
+    """Return the state dict from the data read; ``own``, the optimizer's own, gives its structure."""
     metadata, arrays = read
     state: dict[str, Any] = json.loads(metadata)
     version = state.pop("version")
     if version != VERSION:
-        raise ValueError(f"it is of version {version}; expected {VERSION}")
+        raise ValueError(f"its version is {version}; expected {VERSION}")
     found = {
         name: {kind: arrays[_key(name, kind)] for kind in kinds} for name, kinds in state_dicts.by_name(own["state"])
     }
@@ -91,5 +91,5 @@ def _together(read: tuple[str, Arrays], own: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key(name: str | int, kind: str) -> str:
-    """Return what an array is called in a file: some signs, which zip files would alter, are written as in URLs."""
+    """Return the name of an array in a file; characters that zip files would alter are percent-encoded."""
     return f"{quote(str(name), errors='surrogatepass')}.{kind}"

@@ -22,7 +22,7 @@ class SGD(Optimizer):
     lr : float >= 0 or function of the step
         Learning rate.
     weight_decay : float >= 0
-        Decay.
+        Weight decay.
     **options
         Options of every optimizer: see `fastopt.optim`.
 
@@ -56,11 +56,11 @@ class Momentum(Optimizer):
     lr : float >= 0 or function of the step
         Learning rate.
     momentum, dampening : float
-        What the velocity keeps of itself, and what it leaves out of the gradient.
+        Decay rate of the velocity, and the fraction of the gradient that is not added to it.
     nesterov : bool
         Whether to use Nesterov momentum.
     form : {"sum", "average", "step"}
-        What the velocity is.
+        Form of the velocity: see `fastopt.momentum`.
     weight_decay : float >= 0
         Coupled weight decay.
     **options
@@ -96,7 +96,7 @@ class Momentum(Optimizer):
 
 
 class ASGD(Optimizer):
-    """Gradient descent with a running average of the parameters: `fastopt.asgd` for a whole model.
+    """Averaged gradient descent, with a running average of the parameters: `fastopt.asgd` for a whole model.
 
     Parameters
     ----------
@@ -105,7 +105,7 @@ class ASGD(Optimizer):
     lr : float >= 0 or function of the step
         Learning rate of the first step.
     lambd, alpha, t0 : float >= 0
-        Decay, how steeply the learning rate falls, and the step behind which the average begins.
+        Decay of param, exponent of the learning rate's decay, and the step after which averaging starts.
     weight_decay : float >= 0
         Coupled weight decay.
     **options

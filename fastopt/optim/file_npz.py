@@ -1,4 +1,4 @@
-"""Checkpoints in NumPy's npz: zip files, of which each member has a checksum."""
+"""Checkpoints in NumPy's npz format: zip files with a checksum for each member."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from fastopt.optim.state_dicts import check_names
 from fastopt.optim.stored import Arrays, Values, dtype_of, read_bytes
 
-#: The longest header of NumPy's file format, version 1.0, and what comes before it.
+#: The maximum length of a header in version 1.0 of NumPy's file format, and of the bytes before it.
 LONGEST_HEADER = 10 + (1 << 16)
 
 
@@ -22,9 +22,9 @@ def write(file: IO[bytes], metadata: str, arrays: Arrays) -> None:
 
 
 def read(file: IO[bytes], own: Arrays, longest: int) -> tuple[str, Arrays]:
-    """Return the metadata, of at most so many characters, and arrays like the optimizer's own ones.
+    """Return the metadata, of at most ``longest`` characters, and arrays like the optimizer's own.
 
-    What a file says of itself is compared before memory is taken for it: a few kilobytes may declare terabytes.
+    Declared sizes are compared before memory is allocated: a file of a few kilobytes may declare terabytes.
     """
     # zipfile reads the list of all members, whatever its length.
     most = (1 << 20) + 4 * longest
@@ -64,7 +64,7 @@ def _read_array(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, ow
 
 
 def _opened(archive: zipfile.ZipFile, member: zipfile.ZipInfo, most: int) -> IO[bytes]:
-    """Open a member; its end is read with all of its bytes, and its checksum compared then."""
+    """Open a member. Reading all of its bytes reaches its end, where zipfile compares the checksum."""
     if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         raise ValueError(f"{member.filename} is compressed by method {member.compress_type}; expected 0 or 8")
     if member.file_size > most + LONGEST_HEADER:

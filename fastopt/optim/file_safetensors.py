@@ -1,6 +1,6 @@
-"""Checkpoints in the format of safetensors: the length of a header, a header in JSON, then the arrays' bytes.
+"""Checkpoints in the format of safetensors: the length of a header, a JSON header, then the bytes of the arrays.
 
-The format has no checksums: the metadata has a digest of all that matters, in "sha256".
+The format has no checksums, so the metadata contains a digest of everything else, "sha256".
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from fastopt.optim.state_dicts import check_names
 from fastopt.optim.stored import Arrays, parts_of, read_bytes
 from fastopt.specs.dtypes import STORAGES
 
-#: What the format calls dtypes.
+#: The format's names of dtypes.
 DTYPES = {**{storage.name: storage.safetensors for storage in STORAGES}, "int64": "I64"}
 
-#: In place of the digest, until it is known.
+#: Placeholder of the digest until it is computed.
 NO_DIGEST = "0" * 64
 
 
 def write(file: IO[bytes], metadata: str, arrays: Arrays) -> None:
     """Write a file."""
-    # The digest comes first: what follows may have as many zeros.
+    # The digest comes first, because the data after it may contain as many zeros as the placeholder.
     header = {"__metadata__": {"sha256": NO_DIGEST, "fastopt": metadata}, **_entries(arrays)}
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
@@ -38,9 +38,9 @@ def write(file: IO[bytes], metadata: str, arrays: Arrays) -> None:
 
 
 def read(file: IO[bytes], own: Arrays, longest: int) -> tuple[str, Arrays]:
-    """Return the metadata, of at most so many characters, and arrays like the optimizer's own ones.
+    """Return the metadata, of at most ``longest`` characters, and arrays like the optimizer's own.
 
-    What the header says is compared with them before memory is taken for what follows.
+    The header is compared with them before memory is allocated for the data.
     """
     length, entries = int.from_bytes(file.read(8), "little"), _entries(own)
     most = 2 * longest + len(json.dumps(entries))
@@ -62,12 +62,12 @@ def read(file: IO[bytes], own: Arrays, longest: int) -> tuple[str, Arrays]:
         digest.update(found.data)
         arrays[name] = found.view(own[name].dtype).reshape(own[name].shape)
     if digest.hexdigest() != about["sha256"]:
-        raise ValueError("its digest is not that of its content: something has changed it")
+        raise ValueError("its digest does not match its content; expected an unmodified file")
     return about["fastopt"], arrays
 
 
 def _entries(arrays: Arrays) -> dict[str, Any]:
-    """Return what a header says of these arrays, in the order of their bytes: aligned, as the widest come first."""
+    """Return the header entries of these arrays, sorted by descending size of the dtype, so that all are aligned."""
     entries, end = {}, 0
     for name, array in sorted(arrays.items(), key=lambda entry: -entry[1].itemsize):
         begin, end = end, end + array.nbytes

@@ -1,4 +1,4 @@
-"""Parameters as a caller gives them: arrays, arrays by name, or groups with hyperparameters of their own."""
+"""Parameters as the caller passes them: arrays, arrays by name, or groups with their own hyperparameters."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from fastopt.common.messages import brief
 from fastopt.common.types import Array
 from fastopt.engine.core.hyperparameters import flag
 
-#: What a group has beside its hyperparameters.
+#: Attributes of a group besides its hyperparameters.
 OTHERS = ("params", "names", "step", "grad_scale", "mu_product")
 
-#: What is said of an assignment to the parameters of a group, or to one of them.
+#: Message for an assignment to the parameters of a group, or to one of them.
 PARAMS = "the parameters of a group can't be replaced: write into the arrays, or make another optimizer"
 
 
 class Group(Display):
-    """Parameters that share their hyperparameters, which are plain attributes: ``group.lr = 0.1``.
+    """Parameters that share hyperparameters, which are plain attributes: ``group.lr = 0.1``.
 
     Attributes
     ----------
     params : list
         The arrays.
     names : list of str or int
-        What each is called in ``optimizer.state``: its name, or its position among all parameters.
+        Keys of the arrays in ``optimizer.state``: names, or positions among all parameters.
     """
 
     params: list[Array]
@@ -35,9 +35,9 @@ class Group(Display):
     _internal = OTHERS[2:]
 
     if TYPE_CHECKING:
-        lr: float | Any  # a number or a function of the step; callers know which
+        lr: float | Any  # a number or a function of the step; the caller knows which
 
-        def __getattr__(self, name: str) -> Any: ...  # which hyperparameters there are, the optimizer decides
+        def __getattr__(self, name: str) -> Any: ...  # the optimizer determines which hyperparameters exist
 
     def __init__(self, params: list[Array], names: list[str | int], hyperparameters: dict[str, Any]):
         fixed = {"params": FixedList(params, PARAMS), "names": FixedList(names, PARAMS)}
@@ -47,7 +47,7 @@ class Group(Display):
         if name in ("params", "names"):
             raise AttributeError(PARAMS)
         if name not in self.hyperparameters:
-            raise AttributeError(f"{name!r} is no hyperparameter; expected one of {', '.join(self.hyperparameters)}")
+            raise AttributeError(f"{name!r} is not a hyperparameter; expected one of {', '.join(self.hyperparameters)}")
         self.__dict__[name] = flag(name, value) if isinstance(self.__dict__[name], bool) else value
 
     def __delattr__(self, name: str) -> None:
@@ -58,12 +58,12 @@ class Group(Display):
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """The hyperparameters as they are now."""
+        """The current hyperparameters."""
         return {name: value for name, value in self.__dict__.items() if name not in OTHERS}
 
 
 def make_groups(params: Any, hyperparameters: dict[str, Any], flags: Collection[str] = ()) -> list[Group]:
-    """Return the groups that a caller's ``params`` are: one, if they are arrays."""
+    """Return the groups in a caller's ``params``; plain arrays form one group."""
     given = list(_listed(params, "params")) if not isinstance(params, Mapping) else [params]
     if not (given and all(isinstance(each, Mapping) and "params" in each for each in given)):
         given = [{"params": params if isinstance(params, Mapping) else given}]
@@ -97,7 +97,7 @@ def _named(params: Any, first: int) -> tuple[list[str | int], list[Array]]:
 
 
 def by_path(tree: Mapping[Any, Any], what: str) -> dict[Any, Any]:
-    """Return what nested dicts and lists hold by its path: of ``{"dense": {"bias": b}}``, ``{"dense/bias": b}``."""
+    """Return the leaves of nested dicts and lists by path: ``{"dense/bias": b}`` of ``{"dense": {"bias": b}}``."""
     found: dict[Any, Any] = {}
     try:
         for path, leaf in _leaves(tree, what, None):
@@ -124,7 +124,7 @@ def _leaves(tree: Mapping[Any, Any], what: str, outer: str | None) -> Iterator[t
 
 
 def _listed(given: Any, name: str) -> Iterable[Any]:
-    """Refuse one array, whose rows would be taken for parameters."""
+    """Refuse a single array, whose rows would be taken for parameters."""
     one = hasattr(given, "__dlpack__") or hasattr(given, "__array_interface__") or isinstance(given, (str, bytes))
     if one or not isinstance(given, Iterable):
         raise TypeError(f"{name} is a {type(given).__name__}; expected a list or a dict of arrays, or a list of groups")
@@ -132,15 +132,15 @@ def _listed(given: Any, name: str) -> Iterable[Any]:
 
 
 def in_order(grads: Any, names: list[str | int]) -> Any:
-    """Return the gradients in the parameters' order; a dict has them by name or nested, None where there is none."""
+    """Return the gradients in the parameters' order, from a list or from a dict, nested or not."""
     if not isinstance(grads, Mapping):
         return _listed(grads, "grads")
-    known = set(names)  # not the list: that took 100 ms for 2,000 names
+    known = set(names)  # looking up 2,000 names in the list took 100 ms
     if not known.issuperset(grads):
         grads = by_path(grads, "grads")
         if foreign := [name for name in grads if name not in known]:
             expected = ", ".join(map(brief, names[:8]))
-            raise ValueError(f"grads has {brief(foreign[0])}, which is no parameter; expected {expected}")
+            raise ValueError(f"grads has {brief(foreign[0])}, which is not a parameter; expected {expected}")
     if missing := [name for name in names if name not in grads]:
-        raise ValueError(f"grads lacks {brief(missing[0])}; expected all names (None where a parameter stays as it is)")
+        raise ValueError(f"grads lacks {brief(missing[0])}; expected all names (None leaves a parameter as it is)")
     return [grads[name] for name in names]

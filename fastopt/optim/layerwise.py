@@ -1,4 +1,4 @@
-"""Layer-wise optimizers: each tensor's step is as long as the tensor's own norm allows."""
+"""Layer-wise optimizers, which scale each tensor's step by the tensor's norm."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _lars = Hyperparameters("trust_coefficient", "eps")
 
 
 class LARS(Optimizer):
-    """Layer-wise adaptive rate scaling: momentum whose learning rate follows each tensor's norm.
+    """LARS, layer-wise adaptive rate scaling: momentum with a learning rate proportional to each tensor's norm.
 
         g = grad_scale * grad
         trust = trust_coefficient * |param| / (|g| + weight_decay * |param| + eps)    (1 where a norm is 0)
@@ -32,13 +32,13 @@ class LARS(Optimizer):
     lr : float >= 0 or function of the step
         Learning rate.
     momentum : float in [0, 1]
-        What the velocity keeps of itself.
+        Decay rate of the velocity.
     nesterov : bool
         Whether to use Nesterov momentum.
     trust_coefficient : float >= 0
-        How far a tensor may move, of its own norm.
+        Length of a step relative to the norm of its tensor.
     eps : float >= 0
-        Added to the divisor.
+        Added to the denominator.
     weight_decay : float >= 0
         Coupled weight decay.
     **options
@@ -47,7 +47,7 @@ class LARS(Optimizer):
     Notes
     -----
     Not in PyTorch. optax.lars divides by the norm of g + weight_decay * param in place of the sum of the two norms.
-    Biases and weights of norms are usually left out of LARS: give them to an optimizer of their own.
+    Biases and weights of norms are usually excluded from LARS: pass them to another optimizer.
 
     References
     ----------
@@ -81,7 +81,7 @@ class LARS(Optimizer):
         super().__init__(params, hyperparameters_of(locals()), **options)
 
     def choose(self, number: int, step: int, grad_scale: Any) -> tuple[Update, tuple[Any, ...]]:
-        """Return a group's update for one step, and its hyperparameters: momentum in the form that has lr inside."""
+        """Return a group's update for one step, and its hyperparameters: momentum with form="step"."""
         values = self.groups[number].__dict__
         _lars(values["trust_coefficient"], values["eps"])
         lr = values["lr"](step) if callable(values["lr"]) else values["lr"]
@@ -89,7 +89,7 @@ class LARS(Optimizer):
         return self.spec.update_for(values), momentum
 
     def layerwise(self) -> Layerwise:
-        """By the norms of param and grad."""
+        """Steps depend on the norms of param and grad."""
         return Layerwise(self._trust, ("gain",), False)
 
     def _trust(self, number: int, param_norm: float, grad_norm: float) -> float:
@@ -101,7 +101,7 @@ class LARS(Optimizer):
 
 
 class LAMB(Optimizer):
-    """Layer-wise adaptive moments: AdamW whose steps follow each tensor's norm.
+    """LAMB, layer-wise adaptive moments: AdamW with steps proportional to each tensor's norm.
 
         m, v, m_hat, v_hat: as in `fastopt.adamw`
         direction = m_hat / (sqrt(v_hat) + eps) + weight_decay * param
@@ -112,13 +112,13 @@ class LAMB(Optimizer):
     params : list or dict of arrays, or list of groups
         Parameters; every step updates them in place.
     lr : float >= 0 or function of the step
-        Learning rate: how far a tensor moves, of its own norm.
+        Learning rate: the length of a step relative to the norm of its tensor.
     beta1, beta2 : float in [0, 1)
         Exponential decay rates of m and v.
     eps : float >= 0
         Added to the bias-corrected square root.
     weight_decay : float >= 0
-        Decay, within the direction.
+        Weight decay, which is part of the direction.
     **options
         Options of every optimizer: see `fastopt.optim`. max_tensor_norm is not for layer-wise optimizers.
 
@@ -157,7 +157,7 @@ class LAMB(Optimizer):
         super().__init__(params, hyperparameters_of(locals()), **options)
 
     def layerwise(self) -> Layerwise:
-        """By the norms of param and of the direction."""
+        """Steps depend on the norms of param and of the direction."""
         return Layerwise(_lamb_trust, ("step_size", "decay"), True)
 
 

@@ -1,4 +1,4 @@
-"""The products of mu that the parameters of NAdam have come to."""
+"""The products of mu over each parameter's updates, for NAdam."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ if TYPE_CHECKING:
     from fastopt.engine.update.plan import Plan
     from fastopt.optim.groups import Group
 
-#: How many products are kept before those that no parameter needs are dropped.
+#: Number of stored products above which those that no parameter needs are removed.
 MANY = 64
 
 
 class MuProducts:
-    """Of each parameter, the product of mu over its updates, each mu with the hyperparameters of its time.
+    """For each parameter, the product of mu over its updates, where each mu used the hyperparameters at its update.
 
-    A product is known by a history and a number of updates. So a step that is skipped, refused or interrupted needs no
-    repair: the products before it are still known. At first the parameters of a group have one history. When one of
-    them comes to as many updates as another one has, but by other hyperparameters, it gets a history of its own. The
-    plan keeps each parameter's history in place of its group: ``number + k * len(groups)`` is of group ``number``.
+    Products are stored by history and number of updates, so a step that is skipped, refused or interrupted needs no
+    repair. At first, the parameters of a group share one history. A parameter gets its own when it reaches the same
+    number of updates as another one with different hyperparameters. The plan stores each parameter's history in place
+    of its group: ``number + k * len(groups)`` belongs to group ``number``.
     """
 
     def __init__(self, groups: list[Group], plan: Plan):
@@ -33,9 +33,9 @@ class MuProducts:
         return [self._at(history, count) for history, count in self._places()]
 
     def after(self, history: int, step: int) -> float:
-        """Return the product over all updates up to ``step``, the one that is being made."""
+        """Return the product over all updates up to ``step``, including the one in progress."""
         known = self._known
-        before = known.get((history, step - 1))  # not by _at, which takes 0.1 us more
+        before = known.get((history, step - 1))  # _at would take 0.1 us longer
         product = (self._at(history, step - 1) if before is None else before) * self._mu(history, step)
         if known.setdefault((history, step), product) != product:
             history = self._part(history, step)
@@ -45,7 +45,7 @@ class MuProducts:
         return product
 
     def restored(self, products: list[float], counts: list[int]) -> tuple[MuProducts, list[int]]:
-        """Return what has these products after these numbers of updates, and the histories for the plan."""
+        """Return an object with these products after these numbers of updates, and the histories for the plan."""
         new, histories = MuProducts(self._groups, self._plan), []
         for (history, _), count, product in zip(self._places(), counts, products, strict=True):
             history %= len(self._groups)
@@ -64,19 +64,19 @@ class MuProducts:
         return mu
 
     def _at(self, history: int, count: int) -> float:
-        """Return the product after so many updates; if a caller has written the counts, by the present beta1."""
+        """Return the product after ``step`` updates; if a caller has written the counts, it uses the current beta1."""
         product = self._known.get((history, count))
         if product is None:
             product = 1.0
             for step in range(1, count + 1):
-                if product < 1e-300:  # 1 - product is 1, and will be
+                if product < 1e-300:  # 1 - product is 1 from here on
                     break
                 product *= self._mu(history, step)
             self._known[history, count] = product
         return product
 
     def _part(self, history: int, step: int) -> int:
-        """Return a new history for those that make ``step``, unless the product known for it is out of date."""
+        """Return a new history for the parameters that make ``step``, unless the stored product is out of date."""
         places = self._places()
         if (history, step) not in places:
             return history

@@ -1,4 +1,4 @@
-"""What all optimizers have in common: groups, state, and the step, which is one call of the engine."""
+"""The base class of all optimizers: groups, state, and the step, which is one call of the engine."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from fastopt.specs.updates import UpdateSpec
 #: A learning rate: a number, or a function of the step (1 at the first).
 LearningRate: TypeAlias = Real | Callable[[int], float]
 
-#: The options of every optimizer.
+#: The options of all optimizers.
 OPTIONS = ("state_dtype", "master_weights", "stochastic_rounding", "ema_decay", "backend", "num_threads")
 
-#: The default of grad_scale, which needs no check.
+#: The default of grad_scale, which needs no validation.
 UNSCALED = 1.0
 
 _grad_scale = Hyperparameters("grad_scale")
@@ -40,26 +40,26 @@ _max_tensor_norm = Hyperparameters("max_tensor_norm")
 _ema_decay = Hyperparameters("ema_decay")
 
 
-#: What makes a named tuple in less than half the time that its own constructor takes: 0.15 us, not 0.32.
+#: Builds a named tuple in less than half the time of its own constructor: 0.15 us in place of 0.32 us.
 _result = tuple.__new__
 
 
 class StepResult(NamedTuple):
-    """What a step tells."""
+    """Result of a step."""
 
-    #: How many steps the optimizer has made, skipped ones left out.
+    #: Number of steps made, without skipped ones.
     step: int
-    #: The norm of all gradients times grad_scale, before clipping; None if nothing asked for it.
+    #: The norm of all gradients times grad_scale, before clipping; None if no option needed it.
     grad_norm: float | None
-    #: True if a gradient was not finite, and therefore nothing has changed.
+    #: True if a gradient was not finite, so that nothing has changed.
     skipped: bool
-    #: The learning rate of each group in this step. Where ``lr`` is a function, it is that of the parameters with the
-    #: most updates. It is None for a group that was not updated, or whose rule has no ``lr``.
+    #: The learning rate of each group in this step. If ``lr`` is a function, it is the value for the parameters with
+    #: the most updates. It is None for a group that was not updated, or whose rule has no ``lr``.
     lr: tuple[float | None, ...]
 
 
-#: What to write in place of an assignment to the groups, or to the state, as a whole or in part.
-GROUPS = "assign hyperparameters of one, as in optimizer.groups[0].lr = 0.1, or make another optimizer"
+#: What to write instead of assigning to the groups or to the state, as a whole or in part.
+GROUPS = "assign its hyperparameters, as in optimizer.groups[0].lr = 0.1, or make another optimizer"
 STATE = "write into the arrays, as in optimizer.state[0]['m'][...] = 0, or call load_state_dict"
 
 INSTEAD = {
@@ -111,7 +111,7 @@ class Optimizer(Guarded, Display):
         self._by_name = any(isinstance(name, str) for name in self._names)
         for number in range(len(self.groups)):
             update, values = self.choose(number, 1, 1.0)
-            update.prepare(values)  # raises what is wrong with the hyperparameters
+            update.prepare(values)  # raises an error for invalid hyperparameters
         tensors = [
             self._tensor(number, name, param, state_dtype)
             for number, group in enumerate(self.groups)
@@ -127,10 +127,10 @@ class Optimizer(Guarded, Display):
         if self._by_name:
             self._state = FixedDict(dict(zip(self._names, states, strict=True)), instead)
 
-    # ---- What a subclass says
+    # ---- Overridden by subclasses
 
     def layerwise(self) -> Layerwise | None:
-        """Return how steps depend on a tensor as a whole, if they do."""
+        """Return how a step depends on the norms of its tensor, or None."""
         return None
 
     # ---- Steps
@@ -170,7 +170,7 @@ class Optimizer(Guarded, Display):
 
     @property
     def ema_decay(self) -> float | None:
-        """What averages keep of themselves in a step; None without averages. Steps follow what is assigned."""
+        """Decay rate of the averages in a step; None without averages. An assigned value applies from the next step."""
         return self._ema_decay
 
     @ema_decay.setter
@@ -186,14 +186,14 @@ class Optimizer(Guarded, Display):
 
     @property
     def step_count(self) -> int:
-        """How many steps were made, skipped ones left out."""
+        """Number of steps made, without skipped ones."""
         return self._plan.step_count
 
     @property
     def state(self) -> dict[Any, Mapping[str, NDArray[Any]]]:
         """The state's arrays, by parameter and name: the arrays that steps write, not copies.
 
-        Parameters without names are called by their positions, and this is a list; to type checkers, it is a dict in
+        For parameters without names, this is a list, indexed by position; for type checkers, it is a dict in
         either case.
         """
         self._plan.watch_state()
@@ -202,7 +202,7 @@ class Optimizer(Guarded, Display):
 
     @property
     def steps(self) -> NDArray[np.int64]:
-        """How many updates each parameter has had."""
+        """Number of updates of each parameter."""
         return self._plan.steps
 
     def _parts(self) -> list[str]:
@@ -219,16 +219,16 @@ class Optimizer(Guarded, Display):
         return [count, *keywords({**common, **options})]
 
     def __reduce__(self) -> str:
-        """Refuse copies, which would step the same parameters."""
-        what = f"{type(self).__name__} can't be copied or pickled: it updates arrays that are the caller's"
+        """Refuse to copy: both copies would update the same parameters."""
+        what = f"{type(self).__name__} can't be copied or pickled: it updates the caller's arrays"
         raise TypeError(f"{what}; expected state_dict() and load_state_dict(), or save() and load()")
 
     # ---- State
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides the next steps, but for the parameters: plain values and copies of arrays.
+        """Return everything that determines the next steps, except the parameters: plain values and copies of arrays.
 
-        An ``lr`` that is a function is None.
+        An ``lr`` that is a function is stored as None.
 
         Examples
         --------
@@ -244,9 +244,9 @@ class Optimizer(Guarded, Display):
             return state_dicts.take(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Write what `state_dict` returned into the optimizer's own arrays, all or, with an error, nothing.
+        """Copy what `state_dict` returned into the optimizer's own arrays; after an error, nothing has changed.
 
-        Hyperparameters become those of then; an ``lr`` that was a function stays what it is here.
+        Hyperparameters take the stored values, but an ``lr`` that was stored as None is not changed.
 
         Examples
         --------
@@ -280,12 +280,12 @@ class Optimizer(Guarded, Display):
             checkpoint.save(self, path)
 
     def load(self, path: str | os.PathLike[str]) -> None:
-        """Read the state from a file; with an error, nothing has changed."""
+        """Read the state from a file; after an error, nothing has changed."""
         with self._plan.alone("load"):
             checkpoint.load(self, path)
 
     def _instead_of(self, name: str) -> str | None:
-        groups = vars(self).get("groups")  # a user's class may assign before there are any
+        groups = vars(self).get("groups")  # a subclass may assign attributes before the groups exist
         if groups and name in groups[0].hyperparameters:
             return f"it is a hyperparameter of each group: assign optimizer.groups[0].{name}"
         return super()._instead_of(name)
@@ -293,7 +293,7 @@ class Optimizer(Guarded, Display):
     def _tensor(
         self, number: int, name: str | int, param: Array, state_dtype: DTypeLike | None
     ) -> tuple[Tensor, dict[str, Array]]:
-        """Make a parameter's state; return it as the plan takes it, and by name."""
+        """Create a parameter's state; return it in the form that the plan takes, and by name."""
         label = f"params[{name!r}]"
         values, storage, device = as_numpy(param, label)
         if device >= 0:
@@ -329,12 +329,12 @@ class Optimizer(Guarded, Display):
 
 @cache
 def _getter(update: Update) -> Callable[[Group], tuple[Any, ...]]:
-    """What reads an update's hyperparameters from a group, all at once: one by one takes four times as long, 1 us."""
+    """Return a getter of all of an update's hyperparameters from a group; one by one takes four times as long, 1 us."""
     return attrgetter(*update.hyperparameters)
 
 
 def _widened(values: np.ndarray[Any, Any], storage: str) -> np.ndarray[Any, Any]:
-    """A copy of 16-bit numbers as float32, of others as they are."""
+    """Return a copy of 16-bit numbers as float32, of other numbers in their own dtype."""
     if storage == "bfloat16":
         wide = np.asarray(values.view(np.uint16).astype(np.uint32) << 16)  # of no axes, an operation gives no array
         return wide.view(np.float32)

@@ -1,10 +1,10 @@
-"""What is said of an option that an optimizer has not: which ones it has, and what other libraries' are called here."""
+"""Errors for unknown options: they list the known options, and translate the names of other libraries."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
 
-#: What PyTorch, Keras, optax and TensorFlow call hyperparameters, and what they may be here: those that are known.
+#: Hyperparameter names of PyTorch, Keras, optax and TensorFlow, and the names that they may have here.
 SYNONYMS: dict[str, tuple[str, ...]] = {
     "b1": ("beta1",),
     "b2": ("beta2",),
@@ -25,7 +25,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     "use_ema": ("ema_decay",),
 }
 
-#: What other libraries take when an optimizer is made, and this one with each step.
+#: Options that other libraries take at construction, and this one at each step.
 OF_A_STEP = {
     "clipnorm": "max_tensor_norm",
     "clip_norm": "max_norm",
@@ -41,7 +41,7 @@ OF_A_STEP = {
 
 
 def refuse_unknown(optimizer: str, given: Collection[str], known: Collection[str]) -> None:
-    """Raise for the first option that an optimizer has not."""
+    """Raise for the first option that an optimizer does not have."""
     for name in given:
         if name in OF_A_STEP:
             raise TypeError(f"{optimizer} takes no {name}; expected {OF_A_STEP[name]} in step(grads, ...)")

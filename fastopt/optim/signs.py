@@ -1,4 +1,4 @@
-"""Optimizers that look at the gradient's sign only, for whole models."""
+"""Optimizers that use only the gradient's sign, for whole models."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["Lion", "Rprop", "Signum"]
 
 
 class Signum(Optimizer):
-    """The sign of an average of gradients: `fastopt.signum` for a whole model.
+    """Signum, the sign of an average of gradients: `fastopt.signum` for a whole model.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class Signum(Optimizer):
     lr : float >= 0 or function of the step
         Learning rate.
     beta : float in [0, 1)
-        What the average keeps of itself.
+        Exponential decay rate of the average.
     weight_decay : float >= 0
         Decoupled weight decay.
     **options
@@ -52,7 +52,7 @@ class Signum(Optimizer):
 
 
 class Lion(Optimizer):
-    """The sign of a gradient mixed with its average: `fastopt.lion` for a whole model.
+    """Lion, the sign of a gradient mixed with its average: `fastopt.lion` for a whole model.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ class Lion(Optimizer):
     lr : float >= 0 or function of the step
         Learning rate.
     beta1, beta2 : float in [0, 1)
-        What the average counts in the sign, and what it keeps of itself.
+        Weight of the average in the sign, and exponential decay rate of the average.
     weight_decay : float >= 0
         Decoupled weight decay.
     **options
@@ -94,18 +94,18 @@ class Lion(Optimizer):
 
 
 class Rprop(Optimizer):
-    """A step size for each element, by the gradient's signs: `fastopt.rprop` for a whole model.
+    """Rprop, a step size per element, adapted by the gradient's signs: `fastopt.rprop` for a whole model.
 
     Parameters
     ----------
     params : list or dict of arrays, or list of groups
         Parameters; every step updates them in place.
     lr : float >= 0
-        What step sizes start from.
+        Initial step size.
     eta_minus, eta_plus : float
-        Factors of a step size where the sign changes, and where it stays.
+        Factors of a step size where the sign changes, and where it does not.
     step_min, step_max : float >= 0
-        Limits of step sizes.
+        Minimum and maximum of step sizes.
     weight_decay : float >= 0
         Coupled weight decay.
     **options

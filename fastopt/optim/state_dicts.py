@@ -1,4 +1,4 @@
-"""An optimizer's state as a dict of plain values: all that decides its next steps, but for the parameters."""
+"""An optimizer's state as a dict of plain values: everything that determines its next steps, except the parameters."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 #: A `fastopt.optim.Optimizer`, whose module imports this one.
 Optimizer: TypeAlias = Any
 
-#: The arrays of a parameter's state that belong to options; the others are its rule's.
+#: The state arrays that belong to options; the others belong to the rule.
 OF_OPTIONS = ("master", "ema")
 
-#: What no count may reach: a step must be able to follow.
+#: Upper bound of a count, which must allow one more step.
 LAST_STEP = 2**63 - 1
 
 _Array: TypeAlias = np.ndarray[Any, Any]
@@ -33,7 +33,7 @@ _ema_decay = Hyperparameters("ema_decay")
 
 
 def plain(value: Any) -> bool | int | float | str | None:
-    """Return a hyperparameter as a type of Python's own; a learning rate that is a function is None."""
+    """Return a hyperparameter as a built-in Python type; a learning rate that is a function becomes None."""
     if value is None or callable(value):
         return None
     if isinstance(value, (bool, np.bool_)):
@@ -52,7 +52,7 @@ def seed_from(given: Any) -> int:
 
 
 def by_name(state: Any) -> Iterable[tuple[str | int, Any]]:
-    """Return the state of each parameter with what the parameter is called: its name, or its position."""
+    """Return the state of each parameter with the parameter's name or position."""
     return state.items() if isinstance(state, Mapping) else enumerate(state)
 
 
@@ -60,7 +60,7 @@ def by_name(state: Any) -> Iterable[tuple[str | int, Any]]:
 
 
 def view(optimizer: Optimizer) -> dict[str, Any]:
-    """Return the state dict with the optimizer's own arrays in it, which the next step writes."""
+    """Return the state dict with the optimizer's own arrays, which the next step overwrites."""
     state = {
         "optimizer": type(optimizer).__name__,
         "step_count": optimizer.step_count,
@@ -98,7 +98,7 @@ def _group(group: Group) -> dict[str, Any]:
 
 
 def _products(optimizer: Optimizer) -> MuProducts | None:
-    """The products of mu that NAdam has and others have not."""
+    """The products of mu, which only NAdam has."""
     return getattr(optimizer, "_products", None)
 
 
@@ -106,7 +106,7 @@ def _products(optimizer: Optimizer) -> MuProducts | None:
 
 
 def give(optimizer: Optimizer, state: Any) -> None:
-    """Write what `take` returned into the optimizer's own arrays, all or, with an error, nothing."""
+    """Copy what `take` returned into the optimizer's own arrays; after an error, nothing has changed."""
     own = view(optimizer)
     if not isinstance(state, Mapping):
         raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
@@ -133,7 +133,7 @@ def give(optimizer: Optimizer, state: Any) -> None:
 
 
 def check_names(given: Any, own: Collection[Any], what: str) -> None:
-    """Raise unless a dict has these names, all of them and no others."""
+    """Raise unless a dict has exactly these names."""
     if not isinstance(given, Mapping):
         raise TypeError(f"{what} is a {type(given).__name__}; expected a dict")
     if missing := [name for name in own if name not in given]:
@@ -144,7 +144,7 @@ def check_names(given: Any, own: Collection[Any], what: str) -> None:
 
 
 def _check_list(given: Any, own: list[Any], what: str) -> None:
-    """Raise unless two lists have one length; what is in them is another's affair."""
+    """Raise unless a list has the length of another; the elements are not checked."""
     if not isinstance(given, list):
         raise TypeError(f"{what} is a {type(given).__name__}; expected a list")
     if len(given) != len(own):
@@ -160,7 +160,7 @@ def _count(given: Any, what: str) -> int:
 
 
 class _Held:
-    """Arrays of a given state, which nobody else can resize as long as this lives."""
+    """Arrays of a given state, which nothing else can resize during the lifetime of this object."""
 
     def __init__(self, own: dict[str, Any]):
         self._pins: list[Any] = []
@@ -168,7 +168,7 @@ class _Held:
         self._own = {id(_owner(array)) for array in arrays}
 
     def take(self, given: _Array) -> _Array:
-        """Return a view of an array; or a copy, if it is one of the optimizer's own, which are written in turn."""
+        """Return a view of an array, or a copy if it is one of the optimizer's own, which are written in turn."""
         self._pins += pinned([given])
         array = given.view(np.ndarray)
         return array.copy(order="K") if id(_owner(array)) in self._own else array
@@ -181,7 +181,7 @@ def _owner(array: Any) -> Any:
 
 
 def _checked_array(given: Any, own: _Array, what: str, held: _Held) -> tuple[_Array, _Array]:
-    """Return arrays that no one else can change, as `Plan.restore` takes them: the own one, and what it becomes."""
+    """Return the own array and its new values, which nothing else can change, as `Plan.restore` takes them."""
     if not isinstance(given, np.ndarray):
         raise TypeError(f"{what} is a {type(given).__name__}; expected a NumPy array")
     given = held.take(given)
@@ -217,7 +217,7 @@ def _checked_arrays(given: Any, own: Any, held: _Held) -> list[tuple[_Array, _Ar
 
 
 def _checked_groups(given: Any, own: list[dict[str, Any]], groups: list[Group]) -> list[dict[str, Any]]:
-    """Return the hyperparameters that each group is to have."""
+    """Return the new hyperparameters of each group."""
     _check_list(given, own, "groups")
     for number, (theirs, ours) in enumerate(zip(given, own, strict=True)):
         check_names(theirs, ours, f"group {number}")
@@ -233,7 +233,7 @@ def _checked_groups(given: Any, own: list[dict[str, Any]], groups: list[Group]) 
 
 
 def _merged(given: Mapping[str, Any], group: Group) -> dict[str, Any]:
-    """Return the hyperparameters that a group is to have: those given, but its own lr where that was a function."""
+    """Return the new hyperparameters of a group: the given ones, but its own lr if a function was stored."""
     values = group.hyperparameters
     for name, value in given.items():
         if not (value is None or isinstance(value, (bool, int, float, str))):
@@ -246,12 +246,12 @@ def _merged(given: Mapping[str, Any], group: Group) -> dict[str, Any]:
 
 
 def _checked_options(given: Mapping[str, Any], own: dict[str, Any]) -> tuple[int | None, float | None]:
-    """Return the seed and ema_decay that are to be."""
+    """Return the new seed and ema_decay."""
     if given["master_weights"] is not own["master_weights"]:
         raise ValueError(f"master_weights is {brief(given['master_weights'])}; expected {own['master_weights']}")
     for name in ("stochastic_rounding", "ema_decay"):
         if (given[name] is None) != (own[name] is None):
-            wanted = "None" if own[name] is None else f"a number, for here it is {own[name]}"
+            wanted = "None" if own[name] is None else f"a number, because the optimizer's is {own[name]}"
             raise ValueError(f"{name} is {brief(given[name])}; expected {wanted}")
     seed, decay = given["stochastic_rounding"], given["ema_decay"]
     return None if seed is None else seed_from(seed), None if decay is None else _ema_decay(decay)[0]
@@ -269,8 +269,8 @@ def _checked_products(given: Any, counts: list[int]) -> list[float]:
 
 
 def _try(optimizer: Optimizer, hyperparameters: list[dict[str, Any]], steps: np.ndarray[Any, Any]) -> None:
-    """Raise what the next step would raise of these hyperparameters; functions of the step are not called."""
-    trial: Any = object.__new__(type(optimizer))  # not a copy: there is none of an optimizer
+    """Raise the error that the next step would raise for these hyperparameters; an lr function is not called."""
+    trial: Any = object.__new__(type(optimizer))  # an optimizer cannot be copied
     vars(trial).update(vars(optimizer))
     vars(trial).pop("_products", None)
     vars(trial)["groups"] = [
@@ -288,6 +288,6 @@ def _try(optimizer: Optimizer, hyperparameters: list[dict[str, Any]], steps: np.
                 kinds = tuple(kind for kind in arrays if kind not in OF_OPTIONS)
                 if kinds != update.arrays[2:]:
                     raise ValueError(
-                        f"the hyperparameters of group {number} ask for {', '.join(update.arrays[2:]) or 'no state'}; "
+                        f"the hyperparameters of group {number} need {', '.join(update.arrays[2:]) or 'no state'}; "
                         f"expected {', '.join(kinds) or 'none'}, which params[{name!r}] has"
                     )

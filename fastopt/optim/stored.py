@@ -1,4 +1,4 @@
-"""How both kinds of files of a checkpoint store arrays, and read them once they are known to fit."""
+"""Storage and reading of arrays in both file formats of checkpoints, once they are known to fit."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ from fastopt.specs.dtypes import STORAGES
 
 Values: TypeAlias = np.ndarray[Any, Any]
 
-#: Arrays by the names that they have in files.
+#: Arrays by their names in files.
 Arrays: TypeAlias = dict[str, Values]
 
-#: What holds the numbers of storage types that NumPy lacks, by their names.
+#: Integer dtypes that store the bits of dtypes that NumPy lacks, by the names of the latter.
 BITS = {storage.name: np.dtype(storage.bits) for storage in STORAGES if storage.bits}
 
-#: Bytes that are read or written at once.
+#: Number of bytes that are read or written at once.
 PART = 1 << 20
 
 
 def dtype_of(array: Values) -> np.dtype[Any]:
-    """Return the dtype of an array in files: NumPy knows no bfloat16, which is stored as uint16 as nothing else is."""
+    """Return the dtype of an array in files: NumPy has no bfloat16, which is stored as uint16; nothing else is."""
     dtype: np.dtype[Any] = array.dtype
     return BITS.get(dtype.name, dtype)
 
 
 def parts_of(array: Values) -> Iterator[bytes]:
-    """Return the bytes of an array in C order, some at a time, so that no copy of all is made."""
+    """Yield the bytes of an array in C order, in blocks, so that the whole array is never copied."""
     whole = array.view(dtype_of(array))
     parts: Any = np.nditer(whole, ["external_loop", "buffered", "zerosize_ok"], buffersize=PART // 8, order="C")
     for part in parts:
@@ -36,7 +36,7 @@ def parts_of(array: Values) -> Iterator[bytes]:
 
 
 def read_bytes(stream: IO[bytes], count: int) -> Values:
-    """Return exactly so many bytes; the caller knows that so many are meant to be there."""
+    """Return exactly ``count`` bytes; the caller knows that the file should have them."""
     found = np.empty(count, np.uint8)
     at = 0
     while at < count:

@@ -123,7 +123,7 @@ def test_what_can_be_assigned_is_and_all_else_is_refused(name):
             setattr(made, attribute, known[attribute])
             assert np.all(getattr(made, attribute) == known[attribute])
         else:
-            with pytest.raises(AttributeError, match=r"can't be (assigned|changed|replaced)|is no hyperparameter"):
+            with pytest.raises(AttributeError, match=r"can't be (assigned|changed|replaced)|is not a hyperparameter"):
                 setattr(made, attribute, WRONG)
             assert vars(made).get(attribute) is not WRONG
 
@@ -133,7 +133,7 @@ def test_other_names_are_refused(name):
     """What is mistyped would be lost, too."""
     made = OBJECTS[name]()
     for attribute in ("learning_rate", "beta_1"):
-        with pytest.raises(AttributeError, match=f"^'?{attribute}'? .*(can't be|is no hyperparameter)"):
+        with pytest.raises(AttributeError, match=f"^'?{attribute}'? .*(can't be|is not a hyperparameter)"):
             setattr(made, attribute, 0.125)
         assert not hasattr(made, attribute)
 
@@ -158,7 +158,7 @@ def test_an_error_says_what_to_write_instead():
         "state": r"write into the arrays, as in optimizer\.state\[0\]\['m'\]\[\.\.\.\] = 0, or call load_state_dict$",
         "steps": r"write into the array, as in optimizer\.steps\[\.\.\.\] = 0, or call load_state_dict$",
         "step_count": "call load_state_dict$",
-        "groups": r"assign hyperparameters of one, as in optimizer\.groups\[0\]\.lr = 0\.1, or make another optimizer$",
+        "groups": r"assign its hyperparameters, as in optimizer\.groups\[0\]\.lr = 0\.1, or make another optimizer$",
         "master_weights": "make another optimizer with it$",
         "beta3": "; expected num_threads or ema_decay$",
     }.items():
@@ -204,7 +204,7 @@ def test_lists_and_dicts_of_an_optimizer_stay_as_they_are():
         (CHANGES_OF_DICTS, by_name.state, state),
         (CHANGES_OF_DICTS, by_name.state["a"], state),
         (CHANGES_OF_DICTS, by_place.state[0], state),
-        (CHANGES_OF_LISTS, by_place.groups, "groups can't be changed: assign hyperparameters of one"),
+        (CHANGES_OF_LISTS, by_place.groups, "groups can't be changed: assign its hyperparameters"),
         (CHANGES_OF_LISTS, group.params, params),
         (CHANGES_OF_LISTS, group.names, params),
     ):

@@ -19,7 +19,7 @@ from fastopt.optim import atomic, checkpoint, file_npz, file_safetensors
 from tests.optim.test_checkpoints import changed, every_ending, everything, left, trained
 from tests.support import ROOT
 
-DAMAGED = "is no checkpoint of this NAdam, or damaged: "
+DAMAGED = "is not a checkpoint of this NAdam, or damaged: "
 
 
 def write(path, metadata, arrays):
@@ -47,7 +47,7 @@ def test_other_versions_are_refused(tmp_path, ending, version):
     optimizer, path = trained(steps=1), tmp_path / f"state.{ending}"
     metadata, arrays = checkpoint._apart(trained().state_dict())
     write(path, json.dumps({**json.loads(metadata), "version": version}), arrays)
-    assert_refused(optimizer, path, f"it is of version {version}; expected 2$")
+    assert_refused(optimizer, path, f"its version is {version}; expected 2$")
     write(path, metadata, arrays)
     optimizer.load(path)
     assert optimizer.step_count == 2
@@ -226,7 +226,7 @@ HOSTILE_HEADERS = {
     "one that is missing": (lambda c: with_header(c, ("a.m",), None), r"its header lacks 'a\.m'"),
     "one name twice": (lambda c: c.replace(b'"a.v"', b'"a.m"'), "its header has a name twice"),
     "no digest": (lambda c: with_header(c, ("__metadata__", "sha256"), None), "its metadata lacks 'sha256'"),
-    "another digest": (lambda c: with_header(c, ("__metadata__", "sha256"), "0" * 64), "its digest is not that of its"),
+    "another digest": (lambda c: with_header(c, ("__metadata__", "sha256"), "0" * 64), "its digest does not match its"),
     "more bytes": (lambda c: c + b"x", r"it has \d+ bytes; expected \d+"),
     "fewer bytes": (lambda c: c[:-1], r"it has \d+ bytes; expected \d+"),
 }

@@ -357,7 +357,7 @@ def test_parameters_without_state_are_known_by_their_shapes():
 def test_hyperparameters_that_ask_for_other_state():
     optimizer = trained("Adam")
     before = everything(optimizer)
-    with pytest.raises(ValueError, match=r"^the hyperparameters of group 0 ask for m, v, v_max; expected m, v"):
+    with pytest.raises(ValueError, match=r"^the hyperparameters of group 0 need m, v, v_max; expected m, v"):
         optimizer.load_state_dict(changed(optimizer.state_dict(), (*HYPER, "amsgrad"), True))
     assert everything(optimizer) == before
 
@@ -381,9 +381,7 @@ def test_groups_may_have_different_state(which):
     for group, wanted in enumerate(("m, v, v_max", "m, v") if which == 0 else ("m, v", "m, v, v_max")):
         asked = "m, v" if wanted == "m, v, v_max" else "m, v, v_max"
         bad = changed(state, ("groups", group, "hyperparameters", "amsgrad"), group != which)
-        with pytest.raises(
-            ValueError, match=f"^the hyperparameters of group {group} ask for {asked}; expected {wanted},"
-        ):
+        with pytest.raises(ValueError, match=f"^the hyperparameters of group {group} need {asked}; expected {wanted},"):
             new.load_state_dict(bad)
     assert everything(new) == everything(old)
 
@@ -447,7 +445,7 @@ def test_a_file_that_is_none_changes_nothing(tmp_path, ending):
     before = everything(optimizer)
     for content in (*bad, b"\0" * 1000, b"x" * 100):
         path.write_bytes(content)
-        with pytest.raises(ValueError, match=rf"^{path} is no checkpoint of this NAdam, or damaged: "):
+        with pytest.raises(ValueError, match=rf"^{path} is not a checkpoint of this NAdam, or damaged: "):
             optimizer.load(path)
         assert everything(optimizer) == before
     with pytest.raises(FileNotFoundError):
@@ -463,7 +461,7 @@ def test_no_file_runs_code(tmp_path):
             return os.mkdir, (str(tmp_path / "done"),)
 
     np.savez(tmp_path / "state.npz", metadata=np.array([Evil()], object))
-    with pytest.raises(ValueError, match="is no checkpoint of this NAdam"):
+    with pytest.raises(ValueError, match="is not a checkpoint of this NAdam"):
         trained().load(tmp_path / "state.npz")
     assert os.listdir(tmp_path) == ["state.npz"]
 

@@ -121,10 +121,10 @@ def test_refused_params(params, error, match):
     ("change", "error", "match"),
     [
         (lambda g: g["dense"].pop("bias"), ValueError, "grads lacks 'dense/bias'; expected all names"),
-        (lambda g: g["dense"].update(gamma=A), ValueError, "grads has 'dense/gamma', which is no parameter"),
+        (lambda g: g["dense"].update(gamma=A), ValueError, "grads has 'dense/gamma', which is not a parameter"),
         (lambda g: g.update({"dense/bias": A}), ValueError, "grads has 'dense/bias' twice"),
-        (lambda g: g.update(dense=None), ValueError, "grads has 'dense', which is no parameter"),
-        (lambda g: g["layers"].append({"w": A}), ValueError, "grads has 'layers/2/w', which is no parameter"),
+        (lambda g: g.update(dense=None), ValueError, "grads has 'dense', which is not a parameter"),
+        (lambda g: g["layers"].append({"w": A}), ValueError, "grads has 'layers/2/w', which is not a parameter"),
         (lambda g: g["dense"].update(bias=A), ValueError, r"grad of params\['dense/bias'\] has shape \(2,\)"),
         (lambda g: g["dense"].update({b"x": A}), TypeError, r"grads\['dense'\] has the name b'x', a bytes"),
     ],

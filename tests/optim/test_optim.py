@@ -202,7 +202,7 @@ def test_names_go_through_params_grads_and_state():
     assert optimizer.groups[0].names == ["weight", "bias"]
     with pytest.raises(ValueError, match="grads lacks 'bias'"):
         optimizer.step({"weight": grads["weight"]})
-    with pytest.raises(ValueError, match="grads has 'gain', which is no parameter"):
+    with pytest.raises(ValueError, match="grads has 'gain', which is not a parameter"):
         optimizer.step({**grads, "gain": grads["bias"]})
 
 
