@@ -1,51 +1,51 @@
-"""Initialisation of parameters, in place: seeded, and the same values everywhere.
+"""In-place initialisation of parameters from a seed, with the same values on every platform.
 
-What all of these share
-=======================
-**In place.** param is the caller's own array; all of it is written, and None is returned. Nothing is written before
-everything is checked.
+What all functions share
+========================
+**In place.** param is the caller's own array. All of its elements are written, and None is returned. Everything is
+checked before anything is written.
 
 **Arrays** are of the kinds that updates take (`fastopt.updates`), of any shape and strides.
 
-**The same values everywhere.** An element's value follows from seed, offset and its place in C order, and from nothing
-else: not from strides, threads, instruction set, backend or device, nor from what was drawn before. 16-bit arrays have
-the values of a float32 array, rounded. A float64 array has values of its own precision, near those of float32: it has
-the same random bits, and more.
+**The same values everywhere.** An element's value depends only on seed, offset and the element's position in C order:
+not on strides, threads, instruction set, backend or device, nor on earlier calls. 16-bit arrays have the values of a
+float32 array, rounded. The values of a float64 array have the same random bits as those of a float32 array, and more
+of them, so they are close to these.
 
-**seed** is a whole number from 0 to 2**64 - 1, and has no default. **offset**, from 0 to 2**56 - 1, tells arrays of one
-seed apart: give each parameter of a model its own, such as its position, or else parameters of one shape are equal.
-Arrays with the same seed and offset begin with the same random numbers, of whichever distribution. None of them are
-those of dropout or of stochastic rounding. docs/randomness.md says how numbers follow from bits.
+**seed** is an integer from 0 to 2**64 - 1 and has no default. **offset**, from 0 to 2**56 - 1, distinguishes arrays
+with the same seed: give each parameter of a model its own, such as its position; otherwise, parameters of the same
+shape are equal. Arrays with the same seed and offset use the same random bits, whatever the distribution. These bits
+differ from those of dropout and stochastic rounding. docs/randomness.md describes how values are computed from bits.
 
-**Fans.** A unit of a layer sums over fan_in inputs, and an input reaches fan_out units. They follow from param's shape,
-by ``layout``:
+**Fans.** A unit of a layer has fan_in inputs, and an input is connected to fan_out units. Both are derived from param's
+shape and ``layout``:
 
     "torch"     (out, in, *kernel)      fan_in = in * prod(kernel)      fan_out = out * prod(kernel)
     "keras"     (*kernel, in, out)      the same
 
-and ``fan_in=`` and ``fan_out=``, whole numbers of 1 or more, take their place: for shapes that follow neither, groups
-of channels, or transposed convolutions. A shape with fewer than two axes has no fans; an empty array needs none.
+``fan_in=`` and ``fan_out=``, integers >= 1, replace these values: for shapes that follow neither layout, grouped or
+transposed convolutions. A shape with fewer than two axes has no fans; an empty array needs none.
 
-**backend, num_threads, stream** are those of updates: see `fastopt.updates`. A call returns when its kernel is in the
-stream, and nothing waits.
+**backend, num_threads, stream** are those of updates: see `fastopt.updates`. A call returns once its kernel is
+enqueued, without waiting for it.
 
 Raises
 ------
 ValueError
-    param is misaligned or overlaps itself; a number is out of its range, or not finite in the type that is computed in;
-    the shape has no fans, and none are given; layout, mode or backend is unknown; the backend or a stream is not of
-    where param is.
+    param is misaligned or overlaps itself; a number is out of its range, or not finite in the compute type; the shape
+    has no fans and none are given; layout, mode or backend is unknown; the backend or stream does not match param's
+    device.
 TypeError
-    param is no array, of another dtype or byte order, or read-only; a number is not a real one, or seed, offset or a
-    fan is not a whole one.
+    param is not an array, has another dtype or byte order, or is read-only; a number is not real, or seed, offset or a
+    fan is not an integer.
 BackendUnavailable
-    The backend can't run here.
+    The backend cannot run here.
 
-Beside PyTorch and Keras
-------------------------
-Both draw from a generator with state, so that a value depends on all that was drawn before. PyTorch's names are
-``kaiming_*`` for ``he_*``. Its ``trunc_normal_`` has absolute bounds. Keras' Glorot, He and LeCun "normal" initialisers
-draw truncated normal numbers, with a std enlarged to make up for it; these, as PyTorch's, draw plain ones.
+Differences from PyTorch and Keras
+----------------------------------
+Both draw from a generator with state, so a value depends on all earlier draws. PyTorch's names are ``kaiming_*`` for
+``he_*``. Its ``trunc_normal_`` has absolute bounds. Keras' Glorot, He and LeCun "normal" initialisers draw truncated
+normal numbers, with a larger std to compensate; these functions, like PyTorch's, do not truncate.
 
 Examples
 --------

@@ -1,4 +1,4 @@
-"""Parameters from a distribution that the caller describes."""
+"""Initialisation from a given distribution."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def normal_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Normal numbers.
+    """Fill param with normal numbers.
 
         param = mean + std * z,  z ~ N(0, 1)
 
@@ -43,12 +43,12 @@ def normal_(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    z is the normal quantile of a random number of 32 bits (in float64, of 53), right to 6e-7 of itself (1e-14); no z is
-    beyond 6.34 (8.3) standard deviations. PyTorch's std is 1 unless given, and Keras' 0.05.
+    z is the normal quantile of a random number of 32 bits (in float64, 53), with a relative error of up to 6e-7
+    (1e-14). |z| is at most 6.34 (8.3). The default std is 1 in PyTorch and 0.05 in Keras.
 
     References
     ----------
@@ -79,7 +79,7 @@ def truncated_normal_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Normal numbers, none of which is farther from the mean than ``bound`` standard deviations.
+    """Fill param with normal numbers truncated at ``bound`` standard deviations from the mean.
 
         param = mean + std * z,  z ~ N(0, 1) given that |z| < bound
 
@@ -90,24 +90,24 @@ def truncated_normal_(
     mean : float
         Mean.
     std : float >= 0
-        Standard deviation of the distribution before it is truncated; truncated at 2, it has 0.88 of it.
+        Standard deviation before truncation; with bound=2, the truncated distribution has 0.88 of it.
     bound : float > 0
-        Where it is truncated, in standard deviations to either side.
+        Truncation bound on either side, in standard deviations.
     seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    The truncation is exact: z is a quantile of the truncated distribution itself. No range of values is clipped, so
-    that no value is more frequent than its neighbours; and nothing is drawn again, so that an element's value stays its
-    own. The bounds hold for param as it is stored: what rounding would put beyond one becomes the nearest number within
-    it, of param's type. PyTorch's bounds are absolute, from -2 to 2 unless given, and its std 1; Keras truncates at two
-    standard deviations, and its std is 0.05.
+    The truncation is exact: z is a quantile of the truncated distribution. Nothing is clipped, so values at the bounds
+    are not more frequent than others, and nothing is resampled, so each element's value is independent of the others.
+    The bounds hold for param as stored: a value that rounding would move beyond a bound becomes the nearest number of
+    param's type within it. PyTorch's bounds are absolute, by default -2 and 2, and its default std is 1. Keras
+    truncates at two standard deviations, and its default std is 0.05.
 
     References
     ----------
@@ -136,7 +136,7 @@ def uniform_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Uniform numbers.
+    """Fill param with uniform numbers.
 
         param = low + (high - low) * u,  u ~ U[0, 1)
 
@@ -145,7 +145,7 @@ def uniform_(
     param : array of float16, bfloat16, float32 or float64
         Updated; any shape.
     low, high : float
-        From where to where.
+        Bounds of the range.
     seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
@@ -154,14 +154,14 @@ def uniform_(
     ValueError
         If low or high is not finite, or high is below low.
     TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    u is a multiple of 2^-24, in float64 of 2^-53. All numbers are from low to below high as they are stored: what
-    rounding would put outside becomes the nearest number inside, of param's type (float16 from 0 to 1: 0.02 % of the
-    numbers; bfloat16: 0.2 %). Where no such number exists, all elements are low, rounded. Keras' range is -0.05 to 0.05
-    unless given; PyTorch's is 0 to 1, too.
+    u is a multiple of 2^-24, in float64 of 2^-53. All numbers are in [low, high) as stored: a value that rounding would
+    move out of the range becomes the nearest number of param's type within it (float16 from 0 to 1: 0.02 % of the
+    numbers; bfloat16: 0.2 %). If no such number exists, all elements are low, rounded. The default range is -0.05 to
+    0.05 in Keras and 0 to 1 in PyTorch.
 
     References
     ----------
@@ -178,5 +178,5 @@ def uniform_(
     """
     limits = _of_uniform(low, high)
     if limits[1] < limits[0]:
-        raise ValueError(f"high is {limits[1]}; expected {limits[0]} or more, as low is")
+        raise ValueError(f"high is {limits[1]}; expected {limits[0]} or more, the value of low")
     fill(UNIFORM, param, limits, seed, offset, backend, num_threads, stream)

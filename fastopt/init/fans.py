@@ -1,4 +1,4 @@
-"""How many inputs a unit has, and how many units an input reaches, from the shape of a weight."""
+"""Number of inputs of a unit and number of units per input, from the shape of a weight."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from fastopt.engine.core.hyperparameters import whole
 from fastopt.engine.core.intake import as_numpy
 from fastopt.engine.core.options import one_of
 
-#: Which axes of a weight are inputs and outputs: PyTorch's order, or Keras'.
+#: The input and output axes of a weight: PyTorch's order, or Keras'.
 Layout: TypeAlias = Literal["torch", "keras"]
 
 
 def fans(param: Array, layout: Layout, fan_in: SupportsIndex | None, fan_out: SupportsIndex | None) -> tuple[int, int]:
-    """Return fan_in and fan_out: those that are given, else those of param's shape."""
+    """Return fan_in and fan_out: the given values, or else those of param's shape."""
     one_of("layout", layout, "torch", "keras")
     given = [
         None if fan is None else whole(name, fan, "None or a whole number, 1 or more")
@@ -35,5 +35,5 @@ def fans(param: Array, layout: Layout, fan_in: SupportsIndex | None, fan_out: Su
 
 
 def fan_in_of(param: Array, layout: Layout, fan_in: SupportsIndex | None) -> int:
-    """Return fan_in: what is given, else that of param's shape."""
+    """Return fan_in: the given value, or else that of param's shape."""
     return fans(param, layout, fan_in, None if fan_in is None else 1)[0]

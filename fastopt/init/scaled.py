@@ -1,4 +1,4 @@
-"""Parameters whose scale follows from the fans of a layer, so that signals keep their size from layer to layer."""
+"""Initialisation with a scale derived from the fans of a layer, so that the variance of signals is preserved."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastopt.specs.random import NORMAL, UNIFORM
 
 
 def _limits(std: float) -> tuple[float, float]:
-    """Return the limits between which uniform numbers have that standard deviation."""
+    """Return the limits of a uniform distribution with this standard deviation."""
     limit = sqrt(3) * std
     return -limit, limit
 
@@ -25,7 +25,7 @@ def _xavier_std(
     if one_of("mode", mode, "average", "fan_in") == "average":
         return sqrt(2 / sum(fans(param, layout, fan_in, fan_out)))
     if fan_out is not None:
-        raise ValueError(f"fan_out is {brief(fan_out)}; expected None, since mode is 'fan_in'")
+        raise ValueError(f"fan_out is {brief(fan_out)}; expected None, because mode is 'fan_in'")
     return sqrt(1 / fan_in_of(param, layout, fan_in))
 
 
@@ -40,26 +40,26 @@ def lecun_normal_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Normal numbers for layers whose inputs have mean 0 and variance 1: their sums have it, too.
+    """Fill param with normal numbers of variance 1 / fan_in, which preserve the variance of inputs with mean 0.
 
         param = std * z,  std = 1 / sqrt(fan_in),  z ~ N(0, 1)
 
     Parameters
     ----------
     param : array of float16, bfloat16, float32 or float64
-        Updated; of two axes or more, unless fans are given.
+        Updated; of two axes or more, unless fan_in is given.
     layout, fan_in, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    What SELU networks take. Keras' lecun_normal is truncated, with a std that makes up for it; PyTorch has none by this
-    name.
+    For SELU networks. Keras' lecun_normal is truncated, with a larger std to compensate; PyTorch has no function of
+    this name.
 
     References
     ----------
@@ -91,7 +91,7 @@ def xavier_normal_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Normal numbers that keep the variance of signals and of gradients, as far as both can be.
+    """Glorot (Xavier) initialisation with normal numbers, a compromise for the variances of signals and of gradients.
 
         param = std * z,  z ~ N(0, 1)
         mode="average":  std = sqrt(2 / (fan_in + fan_out))
@@ -102,19 +102,19 @@ def xavier_normal_(
     param : array of float16, bfloat16, float32 or float64
         Updated; of two axes or more, unless fans are given.
     mode : {"average", "fan_in"}
-        What the scale follows from: the mean of both fans, or fan_in alone.
+        Whether the scale is derived from the mean of both fans, or from fan_in alone.
     layout, fan_in, fan_out, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    "average" is Glorot's own form, and what PyTorch and Keras mean by Xavier or Glorot; "fan_in" is Caffe's, which is
-    that of `lecun_normal_`. PyTorch's gain is 1 here. Keras' glorot_normal is truncated.
+    "average" is Glorot's own form, which PyTorch and Keras call Xavier or Glorot. "fan_in" is Caffe's form, the same as
+    `lecun_normal_`. PyTorch's gain is 1 here. Keras' glorot_normal is truncated.
 
     References
     ----------
@@ -147,7 +147,7 @@ def xavier_uniform_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Uniform numbers that keep the variance of signals and of gradients, as far as both can be.
+    """Glorot (Xavier) initialisation with uniform numbers, a compromise for the variances of signals and of gradients.
 
         param = limit * u,  limit = sqrt(3) * std,  u ~ U[-1, 1)
         mode="average":  std = sqrt(2 / (fan_in + fan_out))
@@ -158,19 +158,19 @@ def xavier_uniform_(
     param : array of float16, bfloat16, float32 or float64
         Updated; of two axes or more, unless fans are given.
     mode : {"average", "fan_in"}
-        What the scale follows from: the mean of both fans, or fan_in alone.
+        Whether the scale is derived from the mean of both fans, or from fan_in alone.
     layout, fan_in, fan_out, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    limit is sqrt(6 / (fan_in + fan_out)), or sqrt(3 / fan_in): so that std is the standard deviation. "average" is
-    Keras' default for dense layers (glorot_uniform) and PyTorch's xavier_uniform_, of gain 1; "fan_in" is Caffe's.
+    limit is sqrt(6 / (fan_in + fan_out)) or sqrt(3 / fan_in), which makes std the standard deviation. "average" is Keras'
+    glorot_uniform, its default for dense layers, and PyTorch's ``xavier_uniform_`` with gain 1; "fan_in" is Caffe's.
 
     References
     ----------
@@ -200,26 +200,26 @@ def he_normal_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Normal numbers that keep the variance of signals through layers with ReLU.
+    """He (Kaiming) initialisation with normal numbers, which preserves the variance of signals through ReLU layers.
 
         param = std * z,  std = sqrt(2 / fan_in),  z ~ N(0, 1)
 
     Parameters
     ----------
     param : array of float16, bfloat16, float32 or float64
-        Updated; of two axes or more, unless fans are given.
+        Updated; of two axes or more, unless fan_in is given.
     layout, fan_in, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    PyTorch's kaiming_normal_, whose default is a leaky ReLU of slope 0: the same. Keras' he_normal is truncated, with a
-    std that makes up for it. To keep the variance of gradients, give fan_out as fan_in.
+    As PyTorch's ``kaiming_normal_``, whose default of a leaky ReLU with slope 0 is a ReLU. Keras' he_normal is
+    truncated, with a larger std to compensate. To preserve the variance of gradients, pass fan_out as fan_in.
 
     References
     ----------
@@ -250,26 +250,26 @@ def he_uniform_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Uniform numbers that keep the variance of signals through layers with ReLU.
+    """He (Kaiming) initialisation with uniform numbers, which preserves the variance of signals through ReLU layers.
 
         param = limit * u,  limit = sqrt(6 / fan_in),  u ~ U[-1, 1)
 
     Parameters
     ----------
     param : array of float16, bfloat16, float32 or float64
-        Updated; of two axes or more, unless fans are given.
+        Updated; of two axes or more, unless fan_in is given.
     layout, fan_in, seed, offset, backend, num_threads, stream
         See `fastopt.init`.
 
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`.
+        As in all functions of `fastopt.init`.
 
     Notes
     -----
-    Its standard deviation is that of `he_normal_`. PyTorch's kaiming_uniform_, and Keras' he_uniform. (What PyTorch's
-    layers start from is narrower: its limit is sqrt(1 / fan_in).)
+    Its standard deviation is that of `he_normal_`. As PyTorch's ``kaiming_uniform_`` and Keras' he_uniform. (The
+    default initialisation of PyTorch's layers has the smaller limit sqrt(1 / fan_in).)
 
     References
     ----------

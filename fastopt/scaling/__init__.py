@@ -1,4 +1,4 @@
-"""Feature scaling: what is known of data is gathered in one pass, in one place or many, and applied in another.
+"""Feature scaling: scalers fit statistics of data in one pass, in one process or several, and then transform data.
 
 >>> import numpy as np
 >>> from fastopt.scaling import StandardScaler
@@ -10,66 +10,66 @@
 
 What all scalers share
 ======================
-**x** has samples by features: two axes. It is a NumPy array, `np.memmap` included, or any object with the buffer
-protocol, DLPack or ``__cuda_array_interface__``, of float16, bfloat16, float32 or float64, in any layout: of the host's
-memory, or of a CUDA device's (`Whitener`: of the host's only).
+**x** has two axes: samples and features. It is a NumPy array, `np.memmap` included, or any object with the buffer
+protocol, DLPack or ``__cuda_array_interface__``. It may be float16, bfloat16, float32 or float64, in any memory layout,
+and in host memory or on a CUDA device (`Whitener`: in host memory only).
 
 **Methods**
 
 ``fit(x, y=None)``, ``partial_fit(x, y=None)``, ``merge(other)``
-    Read x; what they gather, in float64, is in the scaler. ``partial_fit`` adds a batch to those before, ``merge`` what
-    another scaler has seen, in another process, say: scalers can be pickled. They return the scaler. y is ignored.
+    Read x and store statistics in float64. ``partial_fit`` adds a batch to earlier ones; ``merge`` adds the data of
+    another scaler, for example of another process: scalers can be pickled. They return the scaler. y is ignored.
 ``fit_transform_(x, y=None)``
-    ``fit``, then ``transform_``. With an error, neither x nor the scaler has changed.
+    ``fit``, then ``transform_``. After an error, neither x nor the scaler has changed.
 ``transform_(x)``, ``inverse_transform_(x)``
     Update x in place, and return None.
 ``transform(x, out=None)``, ``inverse_transform(x, out=None)``
     Read x, and return ``out``, or a new array of x's dtype and memory order; on a device, of x's kind.
 ``state_dict()``, ``load_state_dict(state)``
-    Numbers, bools, strings and arrays, which ``np.savez(file, **state)`` saves, and from which a scaler goes on
-    elsewhere with the same bits.
+    Numbers, bools, strings and arrays, which ``np.savez(file, **state)`` saves. A scaler that loads them continues
+    with the same bits.
 
 **Parameters**
 
 nan : {"refuse", "ignore"}
-    "refuse": a NaN or an infinity in x is a ValueError, with nothing written or fitted. To see that there is none, a
-    transform reads x once before it writes. "ignore": a NaN counts for nothing in what is fitted, and a transform hands
-    NaN and infinities on, each in its own place. What is fitted may have an infinity in neither case.
+    With "refuse", a NaN or an infinity in x raises ValueError before anything is written or fitted; to check this, a
+    transform reads x once before it writes. With "ignore", fitting omits NaN, and a transform leaves each NaN and
+    infinity as it is. In both cases, fitting refuses infinities.
 backend : {"cython", "numba", "cuda", "reference"}, optional
-    Who compiles the kernels: "cython" is what None means for arrays of the host, and "cuda" all that there is for those
-    of a device. "reference" is the plain formula in NumPy and float64, for checks: it needs memory for copies, and does
-    not write bfloat16 that comes through DLPack.
+    Compiler of the kernels. None means "cython" for host arrays, and "cuda", the only one available, for device
+    arrays. "reference" evaluates the plain formula with NumPy in float64, for tests: it copies the arrays, and cannot
+    write bfloat16 that comes through DLPack.
 num_threads : int, optional
-    At most so many threads; a small array takes one.
+    Maximum number of threads; small arrays use one.
 stream : optional, of each method
-    The CUDA stream of device arrays, as for updates (`fastopt.updates`). What is fitted is on the host: ``fit`` and
-    ``partial_fit`` wait for the device, and so does a transform that looks for NaN (``nan="refuse"``). With
-    ``nan="ignore"`` it returns when its kernels are in the stream.
+    The CUDA stream of device arrays, as for updates (`fastopt.updates`). Statistics are on the host: ``fit`` and
+    ``partial_fit`` wait for the device, and so does a transform with ``nan="refuse"``. With ``nan="ignore"``, a
+    transform returns once its kernels are enqueued.
 
-**Constant features**, whose values are all equal, keep their size and become 0 (`MinMaxScaler`: lo; `StandardScaler`
-with ``with_mean=False``: they stay). `MaxAbsScaler` has no use for that, but for zeros, which stay zeros. `Whitener`
-refuses them, unless its eps is above 0. A feature of which ``nan="ignore"`` has seen no value becomes NaN; with
-``nan="refuse"``, which takes one over only from another scaler, it is a ValueError.
+**Constant features**, whose values are all equal, are not rescaled and become 0 (`MinMaxScaler`: lo; `StandardScaler`
+with ``with_mean=False``: no change). For `MaxAbsScaler`, this concerns only features of zeros, which stay zeros.
+`Whitener` refuses constant features unless eps is above 0. With ``nan="ignore"``, a feature without values becomes
+NaN. With ``nan="refuse"``, such a feature can only come from another scaler, and raises ValueError.
 
-**The same bits**: what is gathered and written does not depend on threads, layout, instruction set and backend. Sums
-are float64, of deviations from a value of the feature's own. They do depend on how data is cut into batches, in the
-last bits, and on the order in which these are merged, but not on where they were fitted. `Whitener` leaves its sums to
-BLAS.
+**The same bits**: statistics and results do not depend on threads, memory layout, instruction set or backend. Sums are
+in float64, of deviations from one value of the feature. The last bits depend on how data is divided into batches and
+on the order in which these are merged, but not on where they were fitted. `Whitener` computes its sums with
+BLAS, which gives no such guarantee.
 
 Raises
 ------
 ValueError
-    x has other than two axes, no samples to fit, or other features than were fitted; is misaligned, or overlaps ``out``
-    or itself, or is elsewhere than it; has a NaN or infinity, as above; a backend or a stream is not of where x is, or
-    the stream is captured and would have to be waited for. What was fitted can't be scaled by in the dtype computed in:
-    a range, or a distance from the mean, above 3.4e38 in float32, say.
+    x does not have two axes, has no samples to fit, or has other features than were fitted; x is misaligned, overlaps
+    itself or ``out``, or is on another device than ``out``; x has a NaN or infinity, as above; the backend or stream
+    does not match x's device, or the stream is being captured and the call would have to wait for it; or scaling in
+    the compute type is impossible, such as with a range or a distance from the mean above 3.4e38 in float32.
 fastopt.scaling.NotFittedError
-    A ValueError: there is nothing to transform by, or to merge.
+    A ValueError: the scaler to transform by, or to merge, has not been fitted.
 TypeError
-    x is no array, or of another dtype, integers included; what is to be written is read-only; there is no ``out``, and
-    x is an array of bfloat16 on a device, but not PyTorch's.
+    x is not an array, or has another dtype, such as integers; the array to write is read-only; ``out`` is missing and x
+    is a bfloat16 device array that is not PyTorch's.
 fastopt.BackendUnavailable
-    The backend can't run here; or a `Whitener` is to read an array of a CUDA device.
+    The backend cannot run here; or a `Whitener` is given an array on a CUDA device.
 """
 
 from fastopt.errors import NotFittedError

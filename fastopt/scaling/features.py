@@ -1,4 +1,4 @@
-"""Scalers of features, each by itself: to a range, or to a mean and a spread."""
+"""Scalers that treat each feature separately: to a range, or to a given mean and standard deviation."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from fastopt.scaling.statistics import LEAST_VARIANCE
 
 
 class MinMaxScaler(Scaler):
-    """To a range: the least value of each feature becomes lo, the greatest hi.
+    """Scale to a range: the minimum of each feature becomes lo, the maximum becomes hi.
 
         y = (x - min) / (max - min) * (hi - lo) + lo
 
-    min becomes exactly lo. max becomes exactly hi where lo is 0, and otherwise hi up to the rounding of (hi - lo):
-    within 1 ulp of the larger of abs(lo) and abs(hi), which is many of hi where hi is small. Nothing between them
+    min becomes exactly lo. max becomes exactly hi if lo is 0; otherwise its error is that of rounding (hi - lo), at
+    most 1 ulp of the larger of abs(lo) and abs(hi), which is many ulp of hi if hi is small. No value between them
     becomes more than max does, or less than lo. A constant feature becomes lo.
 
     Parameters
     ----------
     feature_range : (float, float)
-        lo and hi, which is greater.
+        lo and hi; hi is the greater.
     nan, backend, num_threads : optional
         See `fastopt.scaling`.
 
     Notes
     -----
-    scikit-learn multiplies by ``(hi - lo) / (max - min)``, and so max may miss hi by several roundings. It has
-    ``clip``; here what lies beyond what was fitted leaves the range.
+    scikit-learn multiplies by ``(hi - lo) / (max - min)``, so max may differ from hi by several roundings. scikit-learn
+    has ``clip``; here, values outside the fitted range are transformed to values outside feature_range.
 
     References
     ----------
@@ -72,7 +72,7 @@ class MinMaxScaler(Scaler):
 
     @property
     def feature_range(self) -> tuple[float, float]:
-        """What min and max become: lo and hi."""
+        """The range (lo, hi) after the transform."""
         return self._feature_range
 
     @feature_range.setter
@@ -93,7 +93,7 @@ class MinMaxScaler(Scaler):
 
 
 class MeanNormalizer(Scaler):
-    """Around the mean, by the range: each feature has mean 0, and its greatest value is 1 above its least.
+    """Subtract the mean and divide by the range: each feature has mean 0, and its maximum is 1 above its minimum.
 
         y = (x - mean) / (max - min)
 
@@ -106,7 +106,7 @@ class MeanNormalizer(Scaler):
 
     Notes
     -----
-    scikit-learn has none such.
+    scikit-learn does not have this scaler.
 
     References
     ----------
@@ -130,30 +130,30 @@ class MeanNormalizer(Scaler):
 
 
 class StandardScaler(Scaler):
-    """To z-scores: each feature has mean 0 and standard deviation 1; or only one of both (mean 0: centering).
+    """Compute z-scores: each feature has mean 0 and standard deviation 1, or only one of the two.
 
         y = (x - mean) / std
 
         std = sqrt(m2 / n), or, if unbiased, sqrt(m2 / (n - 1))     with m2 = sum((x - mean)^2)
 
-    A constant feature becomes 0; with ``with_mean=False``, it stays as it is. Where std is below 1e-146, the squares
-    are lost, and it is a ValueError: multiply x by a power of 2 before.
+    A constant feature becomes 0; with ``with_mean=False``, it does not change. If std is below 1e-146, the squares
+    underflow, which raises ValueError: multiply x by a power of 2 first.
 
     Parameters
     ----------
     with_mean : bool
-        False: no mean is subtracted.
+        Whether to subtract the mean.
     with_std : bool
-        False: nothing is divided by, which is centering.
+        Whether to divide by the standard deviation. If False, x is only centered.
     unbiased : bool
-        Whether the variance is divided by n - 1.
+        Whether to divide m2 by n - 1 instead of n.
     nan, backend, num_threads : optional
         See `fastopt.scaling`.
 
     Notes
     -----
-    scikit-learn's, whose options have the same names. It takes a feature for constant whose variance is below what
-    rounding may have made of 0; here only one whose values are all equal is.
+    As in scikit-learn, whose options have the same names. scikit-learn treats a feature as constant if its variance is
+    within the rounding error of 0; here, all of its values must be equal.
 
     References
     ----------
@@ -205,11 +205,11 @@ class StandardScaler(Scaler):
 
 
 class MaxAbsScaler(Scaler):
-    """By the greatest magnitude: each feature lies between -1 and 1, and zeros stay zeros.
+    """Divide by the largest magnitude: each feature is between -1 and 1, and zeros stay zeros.
 
         y = x / max(|x|)
 
-    The value of the greatest magnitude becomes exactly 1 or -1. A feature that is all zeros stays so.
+    The value of the largest magnitude becomes exactly 1 or -1. A feature of zeros does not change.
 
     Parameters
     ----------
@@ -218,7 +218,7 @@ class MaxAbsScaler(Scaler):
 
     Notes
     -----
-    scikit-learn's.
+    As in scikit-learn.
 
     References
     ----------

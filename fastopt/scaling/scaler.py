@@ -1,4 +1,4 @@
-"""What all scalers share: fitting, merging, and saving and restoring their state."""
+"""The base class of all scalers: fitting, merging, and saving and restoring the state."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ _Statistics = TypeVar("_Statistics", bound=ColumnStatistics | CrossProducts)
 
 
 class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
-    """Something that is fitted to data, in one place or in several."""
+    """Base class of objects that are fitted to data, in one process or several."""
 
-    #: The class of what is known of the data.
+    #: The class of the statistics.
     _kind: ClassVar[type[Any]]
 
-    #: The names of the arguments that decide what is computed: they are part of the state.
+    #: The names of the arguments that determine the results; they are part of the state.
     _options: ClassVar[tuple[str, ...]]
 
-    #: Those of them that may be None, and are left out of the state then.
+    #: Those of them that may be None; the state omits them then.
     _optional: ClassVar[tuple[str, ...]] = ()
 
     _assignable: ClassVar[dict[str, Check]] = {"num_threads": unchecked}
@@ -60,11 +60,11 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
 
     @property
     def n_features(self) -> int:
-        """How many features there are."""
+        """Number of features."""
         return self._seen().mean.size
 
     def fit(self: _Self, x: Array, y: object = None, *, stream: Stream = None) -> _Self:
-        """Forget what was fitted, and fit x; return the scaler. With an error, nothing has changed.
+        """Discard earlier statistics and fit x; return the scaler. After an error, nothing has changed.
 
         y is ignored, as in scikit-learn.
         """
@@ -72,7 +72,7 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
         return self
 
     def partial_fit(self: _Self, x: Array, y: object = None, *, stream: Stream = None) -> _Self:
-        """Fit what was fitted before and x together; return the scaler. With an error, nothing has changed.
+        """Fit x in addition to earlier data; return the scaler. After an error, nothing has changed.
 
         y is ignored.
         """
@@ -92,10 +92,10 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
             raise
 
     def merge(self: _Self, other: _Self) -> _Self:
-        """Fit what was fitted here and by another scaler together; return the scaler.
+        """Add the data of another scaler to this one; return the scaler.
 
-        What the other knows, of one batch or several, is taken as one batch: the bits are those of `partial_fit` of it
-        here, if it was one. Options, such as ``nan`` and ``feature_range``, stay this scaler's.
+        The data of the other scaler counts as one batch: if it was fitted to one batch, the bits are those of
+        `partial_fit` of that batch here. Options, such as ``nan`` and ``feature_range``, remain this scaler's.
         """
         if type(other) is not type(self):
             raise TypeError(f"other is a {type(other).__name__}; expected a {type(self).__name__}")
@@ -112,7 +112,7 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
         return self
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides what is computed: arguments that are not None, and copies of what was fitted."""
+        """Return everything that determines results: arguments that are not None, and copies of the statistics."""
         options = {name: getattr(self, name) for name in self._options}
         told = {name: np.array(value) if isinstance(value, tuple) else value for name, value in options.items()}
         statistics = {} if self._statistics is None else vars(self._statistics)
@@ -123,9 +123,9 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become what `state_dict` told of; it must be of the same class. With an error, nothing has changed.
+        """Restore what `state_dict` returned, which must be of the same class. After an error, nothing has changed.
 
-        Arrays without axes, which ``np.load`` makes of numbers and strings, are as good as these.
+        Arrays without axes, into which ``np.load`` turns numbers and strings, are accepted in place of them.
         """
         if not isinstance(state, Mapping):
             raise TypeError(f"state is a {type(state).__name__}; expected a dict, as state_dict returns it")
@@ -135,12 +135,12 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
         arrays = tuple(self._kind.__dataclass_fields__)
         known = {"scaler", *self._options, *arrays}
         if foreign := [name for name in state if name not in known]:
-            raise ValueError(f"state has {', '.join(map(repr, foreign))}, which a {type(self).__name__} has not")
+            raise ValueError(f"state has {', '.join(map(repr, foreign))}, which {type(self).__name__} does not have")
         wanted = self._options + (arrays if any(name in state for name in arrays) else ())
         if missing := [name for name in wanted if name not in state and name not in self._optional]:
             raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
         options = {name: _plain(state[name]) for name in self._options if name in state}
-        loaded = type(self)(**options)  # raises what is wrong
+        loaded = type(self)(**options)  # raises errors of the options
         if wanted != self._options:
             loaded._statistics = self._kind(**{name: _loaded(name, state[name]) for name in arrays})
             loaded._statistics.check()
@@ -152,28 +152,28 @@ class Fitted(Guarded, Display, ABC, Generic[_Statistics]):
         self._run(x, None, True, False, stream)
 
     def inverse_transform_(self, x: Array, *, stream: Stream = None) -> None:
-        """Undo `transform_` in place, up to rounding."""
+        """Undo `transform_` in place, up to rounding errors."""
         self._run(x, None, True, True, stream)
 
     def transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
-        """Transform x, which is only read, into ``out``, or a new array of the same dtype; return it."""
+        """Transform x into ``out``, or into a new array of the same dtype; return it. x is only read."""
         return self._run(x, out, False, False, stream)
 
     def inverse_transform(self, x: Array, out: Array | None = None, *, stream: Stream = None) -> Result:
-        """Undo `transform`, up to rounding and left out components: into ``out``, or a new array; return it."""
+        """Undo `transform`, up to rounding errors and omitted components, into ``out`` or a new array; return it."""
         return self._run(x, out, False, True, stream)
 
     @abstractmethod
     def _gather(self, x: Array, features: int | None, stream: Stream) -> _Statistics:
-        """Return what is known of x."""
+        """Return the statistics of x."""
 
     @abstractmethod
     def _run(self, x: Array, out: Array | None, in_place: bool, inverse: bool, stream: Stream) -> Result:
-        """Transform x, or undo it."""
+        """Transform x, or undo the transform."""
 
     def _seen(self) -> _Statistics:
         if self._statistics is None:
-            raise NotFittedError(f"this {type(self).__name__} was not fitted; expected fit or partial_fit before")
+            raise NotFittedError(f"this {type(self).__name__} was not fitted; expected fit or partial_fit first")
         seen: _Statistics = self._statistics
         return seen
 
@@ -190,7 +190,7 @@ def _plain(given: Any) -> Any:
 
 
 class Scaler(Fitted[ColumnStatistics]):
-    """A scaler whose features have nothing to do with each other: ``(x - centre) / divisor * factor + shift``."""
+    """A scaler that treats each feature separately: ``(x - centre) / divisor * factor + shift``."""
 
     _kind = ColumnStatistics
     _options: ClassVar[tuple[str, ...]] = ("nan",)
@@ -199,7 +199,7 @@ class Scaler(Fitted[ColumnStatistics]):
         "nan": lambda name, given: one_of(name, given, "refuse", "ignore"),
     }
 
-    #: The rule's arguments when they were last made (40 us), of what, and for which compute type.
+    #: The last arguments of the rule (which take 40 us to compute), with the statistics and compute type they are for.
     _made: tuple[object, tuple[object, ...], list[Values]] | None = None
 
     def __init__(
@@ -213,37 +213,37 @@ class Scaler(Fitted[ColumnStatistics]):
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in vars(self).items() if name != "_made"}
 
-    # ---- What was fitted
+    # ---- Statistics
 
     @property
     def count(self) -> Values:
-        """How many values of each feature were seen, NaN left out."""
+        """Number of values of each feature, without NaN."""
         return np.array(self._seen().count)
 
     @property
     def mean(self) -> Values:
-        """The mean of each feature; NaN of one without values."""
+        """Mean of each feature; NaN for a feature without values."""
         seen = self._seen()
         return np.where(seen.count > 0, seen.mean, np.nan)
 
     @property
     def var(self) -> Values:
-        """The variance of each feature, its squared deviations' mean; NaN of one without values.
+        """Variance of each feature, the mean of its squared deviations; NaN for a feature without values.
 
-        Below 1e-292 it is too small: squares below 2.2e-308 count as zeros.
+        Below 1e-292 it is too small, because squares below 2.2e-308 count as zeros.
         """
         seen = self._seen()
         return np.where(seen.count > 0, seen.m2 / np.maximum(seen.count, 1), np.nan)
 
     @property
     def min(self) -> Values:
-        """The least value of each feature; NaN of one without values."""
+        """Minimum of each feature; NaN for a feature without values."""
         seen = self._seen()
         return np.where(seen.count > 0, seen.min, np.nan)
 
     @property
     def max(self) -> Values:
-        """The greatest value of each feature; NaN of one without values."""
+        """Maximum of each feature; NaN for a feature without values."""
         seen = self._seen()
         return np.where(seen.count > 0, seen.max, np.nan)
 
@@ -251,7 +251,7 @@ class Scaler(Fitted[ColumnStatistics]):
         count, mean, m2, lowest, highest = columns.column_stats(
             x, features, self.nan == "refuse", self.backend, self.num_threads, stream
         )
-        # Which zero was seen first, +0 or -0, is nothing: + 0.0 makes one of both.
+        # The sign of a zero depends on the order of values: + 0.0 turns -0 into +0.
         return ColumnStatistics(count, mean + 0.0, m2, lowest + 0.0, highest + 0.0)
 
     # ---- Scaling
@@ -265,7 +265,7 @@ class Scaler(Fitted[ColumnStatistics]):
         """Return centre, divisor, factor and shift, in the compute type; a divisor of 0 means a constant feature."""
 
     def _scales(self, real: type) -> list[Values]:
-        """Return the same, one of each for every feature, with constant features' divisors 1; or raise."""
+        """Return the same as arrays with one element per feature, where a constant feature has divisor 1; or raise."""
         of = (real, *(getattr(self, name) for name in self._options))
         made = self._made
         if made is None or made[0] is not self._statistics or made[1] != of:
@@ -279,7 +279,7 @@ class Scaler(Fitted[ColumnStatistics]):
                 name: np.broadcast_to(np.asarray(each, real), seen.mean.shape)
                 for name, each in zip(SCALES, self._constants(real), strict=True)
             }
-            # What is seen in float64 may lie beyond all that a float32 is.
+            # Statistics in float64 may exceed the range of float32.
             highest, lowest = (np.clip(each, np.finfo(real).min, np.finfo(real).max) for each in (seen.max, seen.min))
             centre = scales["centre"]
             farthest = np.maximum(highest.astype(real) - centre, centre - lowest.astype(real))
@@ -298,29 +298,29 @@ class Scaler(Fitted[ColumnStatistics]):
         return [np.where(unseen, real(np.nan), values) for values in scales.values()]
 
     def _expect_finite(self, sums: Values, what: str) -> None:
-        """Raise for the first feature of which a sum has overflowed."""
+        """Raise for the first feature with a sum that has overflowed."""
         seen = self._seen()
         bad = (seen.count > 0) & ~np.isfinite(sums)
         if bad.any():
             feature = int(bad.argmax())
             raise ValueError(
                 f"feature {feature} has values from {seen.min[feature]:g} to {seen.max[feature]:g}, and {what} "
-                f"overflow float64; expected smaller ones: multiply x by a power of 2 before"
+                f"overflow float64; expected smaller ones: multiply x by a power of 2 first"
             )
 
     def _inverse_scales(self, real: type) -> list[Values]:
         centre, divisor, factor, shift = self._scales(real)
-        return [shift, factor, divisor, centre]  # of the same form
+        return [shift, factor, divisor, centre]  # the inverse has the same form
 
     def _is_constant(self) -> Any:
-        """True for each feature that is to be left at its size."""
+        """True for each feature that is not rescaled."""
         seen = self._seen()
         return seen.min >= seen.max
 
     def _about_mean(self, divisor: Any, real: type) -> tuple[Any, Any]:
-        """Return the mean in the compute type, and the shift that makes up for its rounding.
+        """Return the mean in the compute type, and the shift that corrects its rounding error.
 
-        A mean rounded to float32 is off by up to 0.03 where it is about 1e6. A constant feature is rounded as it is.
+        In float32, a mean of about 1e6 has an error of up to 0.03. For a constant feature, the shift is 0.
         """
         mean = self._seen().mean
         self._expect_finite(mean, "their sums")

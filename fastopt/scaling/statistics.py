@@ -1,4 +1,4 @@
-"""What is known of features: gathered batch by batch, in any number of places, and merged."""
+"""Statistics of features, accumulated batch by batch in one process or several, and merged."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from numpy.typing import NDArray
 #: Numbers of features, in float64.
 Values: TypeAlias = NDArray[Any]
 
-#: Squares below the least normal number are lost, or some of their digits: that is less than a rounding of their mean
-#: from here on.
+#: Squares below the smallest normal number lose digits or become 0. From this value on, that error is smaller than the
+#: rounding error of their mean.
 LEAST_VARIANCE = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False)
 class ColumnStatistics:
-    """Of each feature: how many values, their mean, the sum of squared deviations from it, the least, the greatest.
+    """For each feature: the number of values, their mean, the sum of squared deviations from it, minimum and maximum.
 
-    Where there are no values, mean and m2 are 0, and the least is infinity and the greatest -infinity.
+    Without values, mean and m2 are 0, the minimum is infinity and the maximum is -infinity.
     """
 
     count: Values
@@ -30,7 +30,7 @@ class ColumnStatistics:
     max: Values
 
     def merged(self, other: ColumnStatistics) -> ColumnStatistics:
-        """Return the statistics of both together, by Chan, Golub and LeVeque: without a second look at the values."""
+        """Return the statistics of both together, by Chan, Golub and LeVeque, without reading the values again."""
         count = self.count + other.count
         lowest, highest = np.minimum(self.min, other.min), np.maximum(self.max, other.max)
         with np.errstate(over="ignore", invalid="ignore"):
@@ -43,7 +43,7 @@ class ColumnStatistics:
         return ColumnStatistics(count, mean, m2, lowest, highest)
 
     def check(self) -> None:
-        """Raise for what no values have. Sums may have overflown: where a mean has, its squares have."""
+        """Raise if no data can have these statistics. Sums may overflow: the squares have if the mean has."""
         _check_shapes(self, (self.mean.size,))
         _refuse("count", self.count, ~_is_whole(self.count), "a whole number, 0 or more")
         _refuse("m2", self.m2, self.m2 < 0, "0 or more")
@@ -60,14 +60,14 @@ class ColumnStatistics:
 
 @dataclass(frozen=True, eq=False)
 class CrossProducts:
-    """Of all features: how many samples, their mean, and the sums of products of deviations from it, of each pair."""
+    """For all features: the number of samples, their mean, and the sums of products of deviations from it, by pair."""
 
     count: Values
     mean: Values
     products: Values
 
     def merged(self, other: CrossProducts) -> CrossProducts:
-        """Return those of both together."""
+        """Return the statistics of both together."""
         count = self.count + other.count
         share = other.count / count
         with np.errstate(over="ignore", invalid="ignore"):
@@ -76,7 +76,7 @@ class CrossProducts:
             return CrossProducts(count, self.mean + delta * share, products)
 
     def check(self) -> None:
-        """Raise for what no samples have."""
+        """Raise if no data can have these statistics."""
         _check_shapes(self, (self.mean.size,), count=(), products=(self.mean.size, self.mean.size))
         _refuse("count", self.count, ~_is_whole(self.count) | (self.count == 0), "a whole number, 1 or more")
         squares = np.diag(self.products)
@@ -97,7 +97,7 @@ def _is_whole(count: Values) -> Values:
 
 
 def _refuse(name: str, values: Values, bad: Values, expected: str) -> None:
-    """Raise for the first value that is bad."""
+    """Raise for the first bad value."""
     if bad.any():
         at = int(bad.argmax())
         where = f" for feature {at}" if bad.ndim else ""

@@ -1,4 +1,4 @@
-"""Whitening: features that have nothing to do with each other any more."""
+"""Whitening: a transform to uncorrelated features."""
 
 from __future__ import annotations
 
@@ -16,45 +16,45 @@ from fastopt.scaling.statistics import LEAST_VARIANCE, CrossProducts, Values
 
 _check_eps = Hyperparameters("eps")
 
-#: Elements of a block of samples: 2 MiB in float64.
+#: Number of elements of a block of samples: 2 MiB in float64.
 BLOCK = 1 << 18
 
-#: Eigenvalues are noise below so many roundings of the largest one for each feature: of 222 singular covariances, of 2
-#: to 30 features and 5,000 to 16 million samples, the least eigenvalue was 1.4 of them at most.
+#: Eigenvalues below this multiple of (number of features * rounding error * largest eigenvalue) are noise. In a test of
+#: 222 singular covariances, of 2 to 30 features and 5,000 to 16 million samples, the smallest was at most 1.4 times it.
 ROUNDING = 4
 
 
 class Whitener(Fitted[CrossProducts]):
-    """To features that are uncorrelated, each of variance 1.
+    """Transform to uncorrelated features of variance 1.
 
         y = W (x - mean)         with the covariance's eigenvectors U (columns) and eigenvalues s:
 
-        PCA: W = diag(1 / sqrt(s + eps)) U^T,   by falling eigenvalue
+        PCA: W = diag(1 / sqrt(s + eps)) U^T,   by descending eigenvalue
         ZCA: W = U diag(1 / sqrt(s + eps)) U^T
 
-    The covariance is the sum of products of deviations, divided by n - 1. Of all whitened data, ZCA's is closest to
-    what it was. A component of PCA has the sign with which its largest weight is positive.
+    The covariance is the sum of products of deviations, divided by n - 1. Of all whitening transforms, ZCA's result is
+    closest to the data. The sign of each PCA component is chosen so that its largest weight is positive.
 
     Parameters
     ----------
     method : {"zca", "pca"}
-        Which of the two.
+        Type of whitening.
     n_components : int, optional
-        Of PCA: so many components, those with the largest eigenvalues, are kept. Results then have fewer features than
-        x: of `transform` and `inverse_transform`, not in place.
+        With PCA, the number of components with the largest eigenvalues that are used. The results of `transform` then
+        have fewer features than x; it and `inverse_transform` cannot work in place.
     eps : float >= 0
-        Is added to eigenvalues: components that are mostly noise are not made as large as the others.
+        Added to the eigenvalues, so that components that are mostly noise are amplified less.
     num_threads : optional
-        See `fastopt.scaling`. It does not reach NumPy's BLAS.
+        See `fastopt.scaling`. It has no effect on NumPy's BLAS.
 
     Notes
     -----
-    scikit-learn's ``PCA(whiten=True)``, but for signs; it has no ZCA. All is computed in float64, in blocks of
-    samples (2 MiB of memory, and 2 for results; in a fit, as many as the covariance has, if that is more), by
-    NumPy's BLAS and LAPACK, on whose version, threads and processor the last bits depend. x must be finite: there
-    is no policy for NaN. bfloat16 is written where NumPy knows it, by ``ml_dtypes``, and not by DLPack. What is
-    constant, or follows from other features, has no variance to divide by: it is a ValueError, which tells the rank
-    of the covariance, as far as float64 can tell it, and the least eps.
+    As scikit-learn's ``PCA(whiten=True)``, except for signs; it has no ZCA. Everything is computed in float64 by
+    NumPy's BLAS and LAPACK, whose version, threads and processor affect the last bits. Samples are processed in blocks
+    (2 MiB of memory, and 2 for results; in a fit, at least as large as the covariance). x must be finite: there is no
+    option nan. bfloat16 can be written if it is ``ml_dtypes``'s, but not through DLPack. Features that are constant or
+    linearly dependent have no variance to divide by: this raises ValueError, which reports the numerical rank of the
+    covariance and the smallest sufficient eps.
 
     References
     ----------
@@ -101,22 +101,22 @@ class Whitener(Fitted[CrossProducts]):
 
     @property
     def count(self) -> int:
-        """How many samples were seen."""
+        """Number of samples."""
         return int(self._seen().count)
 
     @property
     def mean(self) -> Values:
-        """The mean of each feature."""
+        """Mean of each feature."""
         return np.array(self._seen().mean)
 
     @property
     def covariance(self) -> Values:
-        """The covariance of the features; of one sample, zeros."""
+        """Covariance of the features; zeros for one sample."""
         return self._seen().products / max(self.count - 1, 1)
 
     def _gather(self, x: Array, features: int | None, stream: Stream) -> CrossProducts:
         array, _pins = columns.readable(x, features, self.num_threads, stream)
-        # As many samples as features at least: merging a square takes as long as some tens of samples.
+        # At least as many samples as features, because merging the products takes as long as some tens of samples.
         blocks = _blocks(array, least=array.shape[1])
         gathered = (_cross_products(columns.as_float(array[rows])) for rows in blocks)
         return reduce(CrossProducts.merged, gathered)
@@ -124,15 +124,15 @@ class Whitener(Fitted[CrossProducts]):
     # ---- Whitening
 
     def _matrices(self) -> tuple[Values, Values]:
-        """Return what whitens a row by multiplication from the right, and what undoes it."""
+        """Return the matrix that whitens a row by multiplication from the right, and its inverse."""
         features, kept = self.n_features, self.n_components or self.n_features
         if kept > features:
             raise ValueError(f"n_components is {kept}; expected at most {features}, as many as were fitted")
         covariance = self.covariance
         if not np.isfinite(covariance).all():
             raise ValueError(
-                "the covariance of what was fitted is not finite in float64, for squares overflow; "
-                "expected smaller numbers: multiply x by a power of 2 before"
+                "the covariance of what was fitted is not finite in float64, because squares overflow; "
+                "expected smaller numbers: multiply x by a power of 2 first"
             )
         values, vectors = np.linalg.eigh(covariance)
         values, vectors = values[::-1][:kept], vectors[:, ::-1][:, :kept]
@@ -164,26 +164,26 @@ class Whitener(Fitted[CrossProducts]):
         for rows in _blocks(source, target.shape[1]):
             block = columns.as_float(source[rows])
             made = block @ matrix + mean if inverse else (block - mean) @ matrix
-            with np.errstate(over="ignore"):  # what is too large for float16 becomes infinite
+            with np.errstate(over="ignore"):  # values that exceed float16 become infinite
                 target[rows] = made
         return written
 
 
 def _cross_products(block: Values) -> CrossProducts:
-    """Of a block's samples, which are written over.
+    """Return the statistics of a block of samples, which is overwritten.
 
-    Deviations are from the block's own mean, with a correction for its rounding: from any other value, an outlier say,
-    the difference of large sums would leave a variance where there is none.
+    Deviations are from the block's own mean, with a correction for its rounding error. With any other reference value,
+    such as an outlier, cancellation of large sums would give a constant feature a variance.
     """
     count, ones = np.float64(len(block)), np.ones(len(block))
     with np.errstate(over="ignore", invalid="ignore"):
-        mean = ones @ block / count  # by BLAS: of 8 features, a fit takes 31 ms, not 63 with block.mean
+        mean = ones @ block / count  # by BLAS: with 8 features, a fit takes 31 ms in place of 63 ms with block.mean
         block -= mean
         rest = ones @ block / count
         return CrossProducts(count, mean + rest, block.T @ block - np.outer(rest, rest) * count)
 
 
 def _blocks(array: np.ndarray[Any, Any], features: int = 1, least: int = 1) -> list[slice]:
-    """The rows of an array, some at a time."""
+    """Return slices of blocks of an array's rows."""
     some = max(1, least, BLOCK // max(1, features, array.shape[1]))
     return [slice(at, at + some) for at in range(0, array.shape[0], some)]

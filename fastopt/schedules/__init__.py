@@ -7,29 +7,29 @@
 >>> rate
 warmup(schedule=cosine(lr=0.1, steps=90, final=0.0), steps=10, start=0.0)
 
-Give it to an optimizer of `fastopt.optim` as ``lr``, or call it: ``fastopt.adam(..., step=step, lr=rate(step))``.
+Pass a schedule to an optimizer of `fastopt.optim` as ``lr``, or call it: ``fastopt.adam(..., step=step, lr=rate(step))``.
 
 What all schedules share
 ========================
-**Steps** count from 1, as everywhere here. In the formulas, ``t = step - 1`` is how many updates have been made: the
-first step has the rate of t = 0. What is so after n updates is so at step n + 1. A step is a whole number, NumPy's
-included. It may be beyond the end, where the rate stays what it was last. An epoch is as good as a step.
+**Steps** count from 1, as in all of fastopt. In the formulas, ``t = step - 1`` is the number of updates made: the first
+step has the rate of t = 0, and the rate after n updates is that of step n + 1. A step is an integer, also of a NumPy
+type. After the last step of a schedule, the rate stays constant. A step may also count epochs.
 
-**Functions**: but for `ReduceOnPlateau`, a schedule depends on its arguments and the step alone, and never changes. So
-an optimizer that goes on from a checkpoint, which stores the step, has the right rate. Schedules with the same
-arguments are equal; they can be hashed, printed, copied and pickled. Arguments are attributes: ``rate.steps``.
+**Functions**: except for `ReduceOnPlateau`, a schedule never changes, and its rate depends only on its arguments and
+the step. So an optimizer that continues from a checkpoint, which stores the step, has the right rate. Schedules with
+equal arguments are equal; they can be hashed, printed, copied and pickled. Arguments are attributes: ``rate.steps``.
 
-**Composition**: `warmup`, `sequence` and `per_epoch` take any function of the step, schedules of a user's own and each
-other included: ``per_epoch(warmup(cosine(0.1, steps=90), steps=10), steps=len(batches))``.
+**Composition**: `warmup`, `sequence` and `per_epoch` take any function of the step, including user-defined schedules
+and each other: ``per_epoch(warmup(cosine(0.1, steps=90), steps=10), steps=len(batches))``.
 
 Raises
 ------
 ValueError
     When a schedule is made: a rate is negative, infinite or NaN; a length is below 1; a factor is out of its range;
-    boundaries don't rise, or are not as many as there must be. When it is called: the step is below 1.
+    boundaries do not increase, or their number is wrong. When it is called: the step is below 1.
 TypeError
-    An argument is no number, a length or step is not a whole one (1.0 and True are none), or what should be a schedule
-    can't be called.
+    An argument is not a number; a length or step is not an integer (1.0 and True are not); or a schedule is not
+    callable.
 """
 
 from fastopt.schedules.cycles import cosine_restarts, one_cycle

@@ -1,4 +1,4 @@
-"""Learning rates that rise, too."""
+"""Learning rates that also rise."""
 
 from __future__ import annotations
 
@@ -13,26 +13,26 @@ from fastopt.schedules.schedule import Schedule
 
 @dataclass(frozen=True)
 class cosine_restarts(Schedule):
-    """Down half a wave, again and again.
+    """Cosine decay with warm restarts.
 
         rate = final + (lr - final) * (1 + cos(pi * u / n)) / 2
 
-    u updates after the last restart, where waves take n = steps, steps * growth, steps * growth^2, ... updates.
+    u is the number of updates since the last restart. The cycles have n = steps, steps * growth, ... updates.
 
     Parameters
     ----------
     lr : float >= 0
         Learning rate of the first step, and after each restart.
     steps : int >= 1
-        After how many updates it first restarts.
+        Number of updates before the first restart.
     final : float >= 0
-        What it falls towards. A wave is over one update before it would get there.
+        Limit of the decay. Each restart comes one update before the rate would reach it.
     growth : int >= 1
-        How many times as long each wave is as the one before.
+        Ratio of the lengths of successive cycles.
 
     Notes
     -----
-    PyTorch's CosineAnnealingWarmRestarts, with T_0, eta_min and T_mult. Waves of other heights: `sequence`.
+    As PyTorch's CosineAnnealingWarmRestarts, with T_0, eta_min and T_mult. For cycles of other heights, use `sequence`.
 
     References
     ----------
@@ -63,36 +63,36 @@ class cosine_restarts(Schedule):
 
 @dataclass(frozen=True)
 class one_cycle(Schedule):
-    """Up to a high learning rate, and down to a very low one.
+    """One cycle: a rise to a high learning rate, and a decay to a very low one.
 
         start = lr / div_factor
         final = start / final_div_factor
         t from 0 to pct_start * steps: from start to lr
         t from there to steps: from lr to final
 
-    along half a wave of the cosine, or a straight line. With three_phase, the way down leads over start, in as many
-    updates as the way up took.
+    along half a period of the cosine, or linearly. With three_phase, the decay first returns to start, over as many
+    updates as the rise, and then goes on to final.
 
     Parameters
     ----------
     lr : float >= 0
-        Highest learning rate.
+        Maximum learning rate.
     steps : int >= 1
-        After how many updates it is final, and stays so.
+        Number of updates after which the learning rate is final; it then stays constant.
     pct_start : float in [0, 1)
-        Share of the steps on the way up: at most 1/2 with three_phase.
+        Fraction of the steps in which the rate rises: at most 1/2 with three_phase.
     div_factor, final_div_factor : float above 0
-        How many times as high lr is as the first learning rate, and that as the last.
+        Ratio of lr to the first learning rate, and ratio of the first learning rate to the last.
     anneal : {"cosine", "linear"}
-        Shape of the ways.
+        Shape of the rise and of the decay.
     three_phase : bool
-        Whether the way down is of two parts.
+        Whether the decay has two phases.
 
     Notes
     -----
-    optax's cosine_onecycle_schedule, which rounds pct_start * steps. PyTorch's OneCycleLR is one update ahead: it is at
-    its peak at t = pct_start * total_steps - 1, and ends at total_steps - 1. That is ``steps=total_steps - 1,
-    pct_start=(pct_start * total_steps - 1) / (total_steps - 1)`` here. Momentum stays as it is; PyTorch cycles it.
+    As optax's cosine_onecycle_schedule, which rounds pct_start * steps. PyTorch's OneCycleLR is one update ahead: its
+    peak is at t = pct_start * total_steps - 1, and its end at total_steps - 1. This corresponds to ``steps=total_steps
+    - 1, pct_start=(pct_start * total_steps - 1) / (total_steps - 1)`` here. PyTorch also cycles momentum.
 
     References
     ----------
@@ -121,7 +121,7 @@ class one_cycle(Schedule):
 
     @cached_property
     def _phases(self) -> list[tuple[float, float, float, float]]:
-        """Where each way begins, and from which learning rate; where it ends, and with which."""
+        """Return the start and end of each phase, as time and learning rate."""
         start = self.lr / self.div_factor
         peak = self.pct_start * self.steps
         corners = [(0.0, start), (peak, self.lr), (self.steps, start / self.final_div_factor)]

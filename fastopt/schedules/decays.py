@@ -1,4 +1,4 @@
-"""Learning rates that go one way, by a formula."""
+"""Learning rates that decrease by a formula."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from fastopt.schedules.schedule import Schedule
 
 
 def between(first: float, last: float, left: float) -> float:
-    """Return ``first`` where all is left (1), ``last`` where nothing is (0), exactly, and what lies between them."""
+    """Interpolate: return exactly ``first`` if the fraction left is 1, and exactly ``last`` if it is 0."""
     return left * first + (1 - left) * last
 
 
 def half_wave(left: float) -> float:
-    """Return (1 + cos(pi * (1 - left))) / 2 with all its digits, also where nearly nothing is left."""
+    """Return (1 + cos(pi * (1 - left))) / 2 in full precision, also for a small fraction left."""
     return sin(pi / 2 * left) ** 2
 
 
 @dataclass(frozen=True)
 class constant(Schedule):
-    """The same learning rate at every step.
+    """Constant learning rate.
 
         rate = lr
 
@@ -44,7 +44,7 @@ class constant(Schedule):
 
 @dataclass(frozen=True)
 class inverse_time(Schedule):
-    """Over a sum that grows with time.
+    """Inverse time decay.
 
         rate = lr / (1 + rate * t)
 
@@ -53,12 +53,12 @@ class inverse_time(Schedule):
     lr : float >= 0
         Learning rate of the first step.
     rate : float >= 0
-        How soon it falls: after 1 / rate updates it is half of lr.
+        Decay rate: after 1 / rate updates, the learning rate is half of lr.
 
     Notes
     -----
-    Adagrad's and ASGD's ``lr_decay`` and ``lambd`` are this with their own t. Keras' InverseTimeDecay has decay_rate /
-    decay_steps for rate. Where epochs count from 1 in the formula, lr / (1 + rate * epoch), take
+    Adagrad's and ASGD's ``lr_decay`` and ``lambd`` are this schedule with their own t. Keras' InverseTimeDecay has
+    decay_rate / decay_steps in place of rate. For the formula lr / (1 + rate * epoch), where epoch starts at 1, use
     ``inverse_time(lr / (1 + rate), rate / (1 + rate))``.
 
     Examples
@@ -78,7 +78,7 @@ class inverse_time(Schedule):
 
 @dataclass(frozen=True)
 class exponential(Schedule):
-    """By the same factor at every step.
+    """Exponential decay.
 
         rate = max(lr * gamma^(t / steps), final)
 
@@ -89,13 +89,13 @@ class exponential(Schedule):
     gamma : float above 0, at most 1
         Factor.
     steps : int >= 1
-        How many updates it takes to fall by that factor.
+        Number of updates over which the learning rate falls by the factor gamma.
     final : float >= 0
-        Below this it does not fall.
+        Lower bound of the learning rate.
 
     Notes
     -----
-    With steps=1, PyTorch's ExponentialLR. optax's exponential_decay, where end_value is None unless given, and Keras'
+    As PyTorch's ExponentialLR if steps=1. optax's exponential_decay (whose end_value is None by default) and Keras'
     ExponentialDecay have decay_rate and transition_steps or decay_steps; with staircase=True they are `step`.
 
     Examples
@@ -118,7 +118,7 @@ class exponential(Schedule):
 
 @dataclass(frozen=True)
 class inverse_sqrt(Schedule):
-    """Over a root that grows with time.
+    """Inverse square root decay.
 
         rate = lr / sqrt(1 + rate * t)
 
@@ -127,7 +127,7 @@ class inverse_sqrt(Schedule):
     lr : float >= 0
         Learning rate of the first step.
     rate : float >= 0
-        How soon it falls: after 3 / rate updates it is half of lr. With 1, it is lr / sqrt(step).
+        Decay rate: after 3 / rate updates, the learning rate is half of lr. With rate=1, it is lr / sqrt(step).
 
     Notes
     -----
@@ -154,22 +154,22 @@ class inverse_sqrt(Schedule):
 
 @dataclass(frozen=True)
 class step(Schedule):
-    """Down by a factor, now and then.
+    """Step decay: multiplication by gamma at regular intervals.
 
         rate = lr * gamma^floor(t / every)
 
     Parameters
     ----------
     lr : float >= 0
-        Learning rate of the first steps.
+        Initial learning rate.
     every : int >= 1
-        For how many updates it stays the same.
+        Number of updates between two changes.
     gamma : float above 0, at most 1
         Factor.
 
     Notes
     -----
-    PyTorch's StepLR. At times of your own: `piecewise`.
+    As PyTorch's StepLR. For irregular intervals, use `piecewise`.
 
     Examples
     --------
@@ -189,7 +189,7 @@ class step(Schedule):
 
 @dataclass(frozen=True)
 class polynomial(Schedule):
-    """Along a power of the time that is left.
+    """Polynomial decay.
 
         left = max(1 - t / steps, 0)
         rate = final + (lr - final) * left^power
@@ -199,15 +199,15 @@ class polynomial(Schedule):
     lr : float >= 0
         Learning rate of the first step.
     steps : int >= 1
-        After how many updates it is final, and stays so.
+        Number of updates after which the learning rate is final; it then stays constant.
     final : float >= 0
-        Learning rate of step ``steps + 1`` and of all that follow; above lr, too.
+        Learning rate from step ``steps + 1`` on; it may be above lr.
     power : float above 0
-        1 is a straight line; above 1 it falls fast at first, below 1 at last.
+        Exponent: 1 is linear; above 1 the decay is fast at first, below 1 it is fast at the end.
 
     Notes
     -----
-    optax's polynomial_schedule; PyTorch's PolynomialLR has no final.
+    As optax's polynomial_schedule; PyTorch's PolynomialLR has no final.
 
     Examples
     --------
@@ -228,7 +228,7 @@ class polynomial(Schedule):
 
 
 def linear(lr: float, steps: int, final: float = 0.0) -> polynomial:
-    """Along a straight line: `polynomial` with a power of 1.
+    """Linear decay or growth: `polynomial` with power 1.
 
         rate = lr + (final - lr) * min(t / steps, 1)
 
@@ -239,8 +239,8 @@ def linear(lr: float, steps: int, final: float = 0.0) -> polynomial:
 
     Notes
     -----
-    optax's linear_schedule. PyTorch's LinearLR has factors of lr: ``linear(start_factor * lr, total_iters, end_factor *
-    lr)``.
+    As optax's linear_schedule. PyTorch's LinearLR has factors of lr: ``linear(start_factor * lr, total_iters,
+    end_factor * lr)``.
 
     Examples
     --------
@@ -254,7 +254,7 @@ def linear(lr: float, steps: int, final: float = 0.0) -> polynomial:
 
 @dataclass(frozen=True)
 class cosine(Schedule):
-    """Down half a wave: slowly, fast, and slowly.
+    """Cosine decay, along half a period.
 
         rate = final + (lr - final) * (1 + cos(pi * min(t / steps, 1))) / 2
 

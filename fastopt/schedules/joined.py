@@ -1,4 +1,4 @@
-"""Schedules made of others."""
+"""Schedules that combine others."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ def check_lengths(name: str, parts: Sequence[object], boundaries: Sequence[int])
 
 @dataclass(frozen=True)
 class piecewise(Schedule):
-    """One learning rate after the other.
+    """Piecewise constant learning rate.
 
-        rate = rates[i], where i of the boundaries are t or less
+        rate = rates[i], where i is the number of boundaries that are <= t
 
     Parameters
     ----------
     rates : list of float >= 0
         Learning rates.
     boundaries : list of int >= 1
-        After how many updates the second begins, the third, ...: one less than there are rates.
+        Numbers of updates after which the second rate begins, the third, ...: one less than there are rates.
 
     Notes
     -----
-    PyTorch's MultiStepLR and optax's piecewise_constant_schedule change at the same steps, and have factors for rates.
-    Keras' PiecewiseConstantDecay changes one update later.
+    PyTorch's MultiStepLR and optax's piecewise_constant_schedule change at the same steps, but take factors instead of
+    rates. Keras' PiecewiseConstantDecay changes one update later.
 
     Examples
     --------
@@ -57,22 +57,22 @@ class piecewise(Schedule):
 
 @dataclass(frozen=True)
 class sequence(Schedule):
-    """One schedule after the other, each from its own first step.
+    """Several schedules one after another, each starting at its own step 1.
 
         rate = schedules[i](step - start)
 
-    where i of the boundaries are t or less, and start is the last of those, or 0.
+    where i is the number of boundaries that are <= t, and start is the last of these boundaries, or 0.
 
     Parameters
     ----------
     schedules : list of schedules, or of functions of the step
-        Each is called with 1 when its turn comes.
+        Each is called with 1 at its first step.
     boundaries : list of int >= 1
-        After how many updates the second begins, the third, ...: one less than there are schedules.
+        Numbers of updates after which the second schedule begins, the third, ...: one less than there are schedules.
 
     Notes
     -----
-    PyTorch's SequentialLR, and optax's join_schedules.
+    As PyTorch's SequentialLR and optax's join_schedules.
 
     Examples
     --------
@@ -97,7 +97,7 @@ class sequence(Schedule):
 
 @dataclass(frozen=True)
 class warmup(Schedule):
-    """Along a straight line up to where a schedule begins, and then that schedule.
+    """Linear warmup to the first rate of a schedule, and then that schedule.
 
         t < steps:  rate = start + (schedule(1) - start) * t / steps
         else:       rate = schedule(step - steps)
@@ -105,12 +105,12 @@ class warmup(Schedule):
     Parameters
     ----------
     schedule : schedule, or function of the step
-        What follows: its first step comes after ``steps`` updates.
+        Schedule after the warmup; its step 1 comes after ``steps`` updates.
     steps : int >= 1
-        How many updates come before.
+        Number of updates in the warmup.
     start : float >= 0
-        Learning rate of the first step. With 0, as in optax's examples and Hugging Face's schedules, that step changes
-        no parameter.
+        Learning rate of the first step. If it is 0, as in optax's examples and Hugging Face's schedules, the first step
+        changes no parameter.
 
     Notes
     -----
@@ -141,16 +141,16 @@ class warmup(Schedule):
 
 @dataclass(frozen=True)
 class per_epoch(Schedule):
-    """A schedule of epochs, for an optimizer that counts steps.
+    """A schedule of epochs for an optimizer that counts steps.
 
         rate = schedule(1 + floor(t / steps))
 
     Parameters
     ----------
     schedule : schedule, or function of the epoch
-        Its step is an epoch; the first is 1.
+        It is called with the epoch; the first is 1.
     steps : int >= 1
-        How many updates an epoch has.
+        Number of updates in an epoch.
 
     Examples
     --------

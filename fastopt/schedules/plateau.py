@@ -1,4 +1,4 @@
-"""A learning rate that falls when there is no more progress: the one schedule that has state."""
+"""A learning rate that falls when a metric stops improving: the only schedule with state."""
 
 from __future__ import annotations
 
@@ -16,51 +16,51 @@ from fastopt.schedules.schedule import ARGUMENTS, Schedule
 
 @dataclass
 class ReduceOnPlateau(Schedule):
-    """Down by a factor, when a metric has not become better for a while.
+    """Reduce the learning rate by a factor when a metric has stopped improving.
 
-        better: metric < best - threshold * abs(best)      (threshold_mode="abs": best - threshold;
-                                                            mode="max": the other way round, and +)
-        more than patience observations in a row that are not better:
+        improvement: metric < best - threshold * abs(best)     (threshold_mode="abs": best - threshold;
+                                                                mode="max": metric > best + ...)
+        after more than patience observations in a row without improvement:
             lr = max(lr * factor, min_lr)            (if that is lower by more than eps)
-            the next cooldown observations don't count
+            ignore the next cooldown observations
 
-    `observe` takes the metric, of an epoch say. Called with a step, whichever, the object returns the learning rate as
-    it is then: give it to an optimizer as ``lr``, or to `warmup`.
+    `observe` takes the metric, for example of an epoch. Called with a step, whose value does not matter, the object
+    returns the current learning rate: pass it to an optimizer as ``lr``, or to `warmup`.
 
     Parameters
     ----------
     lr : float >= 0
-        Learning rate until something is observed.
+        Initial learning rate.
     factor : float in [0, 1)
         Factor.
     patience : int >= 0
-        How many observations in a row may be no better.
+        Number of observations in a row without improvement that do not yet reduce the learning rate.
     threshold : float >= 0
-        By how much a metric has to be better than the best: below 1 with mode="min" and threshold_mode="rel".
+        Minimum improvement over the best metric; below 1 with mode="min" and threshold_mode="rel".
     threshold_mode : {"rel", "abs"}
-        Whether threshold is a share of the best metric's magnitude, or a number.
+        Whether threshold is relative to the best metric's magnitude, or absolute.
     mode : {"min", "max"}
-        Whether a lower metric is better, or a higher.
+        Whether a lower or a higher metric is better.
     cooldown : int >= 0
-        How many observations after each fall don't count as no better.
+        Number of observations after each reduction that are ignored.
     min_lr : float >= 0
-        The learning rate does not fall below it.
+        Lower bound of the learning rate.
     eps : float >= 0
-        It does not fall by this or less.
+        A reduction by this or less is not made.
 
     Attributes
     ----------
     lr, best : float
-        Learning rate, and best metric, as they are now. An infinity is best until a metric is better.
+        Current learning rate and best metric. The best metric is an infinity until a metric improves on it.
     num_bad_epochs, cooldown_counter : int
-        How many observations in a row were no better; how many that follow will not count.
+        Number of observations in a row without improvement; number of following observations that are ignored.
 
     Notes
     -----
-    PyTorch's ReduceLROnPlateau, except where ``best`` is negative and threshold_mode is "rel": PyTorch compares with
-    ``best * (1 - threshold)``, which is worse than ``best`` there (mode="max": ``1 + threshold``), so that a metric
-    that stays the same counts as progress and the rate never falls. Negative metrics are common: log-likelihoods,
-    ELBOs, returns. A metric that is NaN is no better than any, and never best.
+    As PyTorch's ReduceLROnPlateau, except where ``best`` is negative and threshold_mode is "rel". PyTorch compares with
+    ``best * (1 - threshold)`` (mode="max": ``1 + threshold``), which is then worse than ``best``: a constant metric
+    counts as an improvement, and the learning rate never falls. Negative metrics are common: log-likelihoods, ELBOs,
+    returns. A metric that is NaN is never an improvement, and never best.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class ReduceOnPlateau(Schedule):
         super().__post_init__()
         worst = inf if self.mode == "min" else -inf
         for name, start in {"best": worst, "num_bad_epochs": 0, "cooldown_counter": 0}.items():
-            vars(self).setdefault(name, start)  # load_state_dict has set them
+            vars(self).setdefault(name, start)  # load_state_dict sets them before
         self._check_threshold(vars(self))
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -100,7 +100,7 @@ class ReduceOnPlateau(Schedule):
         if name == "mode" and name in own:
             raise AttributeError("mode of ReduceOnPlateau can't be assigned: best is of this mode; make another one")
         checked = ARGUMENTS[name](name, value)
-        if len(own) == len(self.__dataclass_fields__):  # else it is being made
+        if len(own) == len(self.__dataclass_fields__):  # otherwise it is being constructed
             self._check_threshold({**own, name: checked})
         own[name] = checked
 
@@ -120,7 +120,7 @@ class ReduceOnPlateau(Schedule):
         return self.lr
 
     def observe(self, metric: Real) -> bool:
-        """Take in a metric; return whether the learning rate fell."""
+        """Record a metric; return whether the learning rate fell."""
         value = real("metric", metric, {"metric": (-inf, inf, "a number")})
         if self._is_better(value):
             self.best = value
@@ -151,11 +151,11 @@ class ReduceOnPlateau(Schedule):
         return metric < bar if self.mode == "min" else metric > bar
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that decides what follows, arguments included: numbers and strings."""
+        """Return everything that determines later rates, including the arguments: numbers and strings."""
         return dict(vars(self))
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Become what `state_dict` told of; ``mode`` must be the same. With an error, nothing has changed.
+        """Restore what `state_dict` returned; ``mode`` must be the same. After an error, nothing has changed.
 
         Examples
         --------
@@ -172,10 +172,10 @@ class ReduceOnPlateau(Schedule):
         if missing := [name for name in own if name not in state]:
             raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
         if foreign := [name for name in state if name not in own]:
-            raise ValueError(f"state has {', '.join(map(repr, foreign))}; expected no more than {', '.join(own)}")
+            raise ValueError(f"state has {', '.join(map(repr, foreign))}; expected only {', '.join(own)}")
         if state["mode"] != self.mode:
-            raise ValueError(f"mode is {brief(state['mode'])}; expected {self.mode!r}, which it is here")
+            raise ValueError(f"mode is {brief(state['mode'])}; expected {self.mode!r}, the mode of this object")
         loaded = copy(self)
         vars(loaded).update(state)
-        loaded.__post_init__()  # raises what is wrong
+        loaded.__post_init__()  # raises errors of the arguments
         own.update(vars(loaded))

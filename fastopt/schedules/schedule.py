@@ -1,4 +1,4 @@
-"""What all schedules have in common: how steps are counted, and what each argument may be."""
+"""The base class of all schedules: how steps are counted, and the valid arguments."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ LAST_STEP = 2**63 - 1
 class Schedule(Display, ABC):
     """A learning rate for each step: a function that can be compared, printed and pickled.
 
-    Subclasses are dataclasses. Their fields are checked, each by its entry of `ARGUMENTS`, when they are made.
+    Subclasses are dataclasses. Their constructors check each field by its entry of `ARGUMENTS`.
     """
 
     def __post_init__(self) -> None:
-        arguments = vars(self)  # and not setattr, which frozen dataclasses refuse
+        arguments = vars(self)  # not setattr, which frozen dataclasses refuse
         for name, given in arguments.items():
             arguments[name] = ARGUMENTS[name](name, given)
 
@@ -40,7 +40,7 @@ class Schedule(Display, ABC):
         return self._after(number - 1)
 
     def _refuse(self, name: str, *given: object) -> None:
-        """Take the place of the ``__setattr__`` and ``__delattr__`` of frozen dataclasses."""
+        """Replacement of the ``__setattr__`` and ``__delattr__`` of frozen dataclasses."""
         raise FrozenInstanceError(f"{name} can't be changed: dataclasses.replace makes another {type(self).__name__}")
 
     @abstractmethod
@@ -48,7 +48,7 @@ class Schedule(Display, ABC):
         """Return the learning rate after t updates."""
 
 
-# ---- What arguments may be
+# ---- Valid arguments
 
 
 Check: TypeAlias = Callable[[str, Any], Any]
@@ -88,13 +88,13 @@ def _rising(name: str, given: Any) -> tuple[int, ...]:
     numbers: tuple[int, ...] = _each(_whole(1))(name, given)
     for before, after in pairwise(numbers):
         if before >= after:
-            raise ValueError(f"{name} has {after} after {before}; expected numbers of updates that rise")
+            raise ValueError(f"{name} has {after} after {before}; expected increasing numbers of updates")
     return numbers
 
 
 _rate = _number(NOT_NEGATIVE)
 
-#: For each argument, wherever it occurs, a function of name and value that returns the value as it is kept.
+#: For each argument name, a function of name and value that returns the value to store.
 ARGUMENTS: dict[str, Check] = {
     **dict.fromkeys(("eps", "final", "lr", "min_lr", "rate", "start", "threshold"), _rate),
     **dict.fromkeys(("div_factor", "final_div_factor", "power"), _number(ABOVE_ZERO)),

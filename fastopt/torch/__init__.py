@@ -1,4 +1,4 @@
-"""PyTorch's optimizers, stepping by fastopt's kernels: subclasses of those in ``torch.optim``.
+"""PyTorch optimizers with fastopt's kernels: subclasses of those in ``torch.optim``.
 
 >>> import torch
 >>> from fastopt.torch import AdamW
@@ -7,42 +7,42 @@
 >>> model(torch.ones(5, 3)).square().sum().backward()
 >>> optimizer.step()
 
-What all of them share
-======================
-**The same classes.** Arguments, their order and defaults, param groups, state and its names are those of the class of
-the same name in ``torch.optim``, which is a base class: schedulers, ``GradScaler``, hooks and state dicts know no
-difference. A state dict of either can be loaded into the other. (PyTorch has no Lion.)
+What all optimizers share
+=========================
+**The same classes.** Each class is a subclass of the ``torch.optim`` class of the same name, with the same arguments,
+order, defaults, param groups and state names. Schedulers, ``GradScaler``, hooks and state dicts therefore work
+unchanged, and a state dict of either class can be loaded into the other. (PyTorch has no Lion.)
 
-**One call.** All parameters in the host's memory are updated by one call of the engine, on as many threads as
-`fastopt.set_num_threads` says; those on CUDA devices by one launch for each group, dtype and number of steps made. A
-group may have both. Nothing is copied. ``foreach`` and ``fused`` choose between PyTorch's implementations, and so have
-no effect; but with ``fused=True`` the scale of a GradScaler goes into the update, as it does there.
+**One call.** One call of the engine updates all parameters in host memory, on the number of threads set by
+`fastopt.set_num_threads`. Parameters on CUDA devices take one launch per group, dtype and number of steps made. A group
+may have both. Nothing is copied. ``foreach`` and ``fused`` select PyTorch's implementations and have no effect here,
+except that with ``fused=True`` the scale of a GradScaler is part of the update, as in PyTorch.
 
-**Arithmetic** is float32 or wider, and a value is rounded once, when it is stored. State has the parameter's dtype, as
-in PyTorch, and appears at the parameter's first gradient.
+**Arithmetic** is in float32 or wider, and each value is rounded once, when it is stored. As in PyTorch, state has the
+parameter's dtype and is created at the parameter's first gradient.
 
-**What moves is followed**: a parameter or a state tensor that has another storage, shape, layout or dtype since the
-last step (``param.data = ...``, ``model.to(...)``), and state that was put in place of another. The tensor ``step`` of
-a parameter's state is read at each step and written in place, whoever made it: other processes may count in it.
+**Changed tensors are detected**: a step uses the current storage, shape, layout and dtype of parameters and state, even
+after ``param.data = ...``, ``model.to(...)`` or an assignment to the state. The tensor ``step`` of a parameter's state
+is read at each step and written in place, so other processes may count in it.
 
 Raises
 ------
 ValueError
-    A number is out of range; ``differentiable`` or ``capturable`` is True, in a state dict too; arrays overlap; shapes
-    differ; a ``step`` of the state is no whole number.
+    A number is out of range; ``differentiable`` or ``capturable`` is True, also in a state dict; arrays overlap; shapes
+    differ; a ``step`` of the state is not a whole number.
 TypeError
-    A gradient is sparse, or a parameter complex, or of another dtype than float16, bfloat16, float32 or float64. The
-    message names the parameter; nothing has been written.
+    A gradient is sparse, a parameter is complex, or a dtype is not float16, bfloat16, float32 or float64. The message
+    names the parameter; nothing has been written.
 RuntimeError
-    A CUDA graph is being captured: step sizes are numbers of the host's.
+    A CUDA graph is being captured, which would record this step's step sizes, computed on the host.
 BackendUnavailable
-    At import: PyTorch is missing. At a step: the parameters are on a CUDA device, and numba-cuda is missing.
+    At import: PyTorch is missing. At a step: a parameter is on a CUDA device and numba-cuda is missing.
 
-Beside torch.optim
-------------------
-Complex parameters and sparse gradients are refused. So are two parameters that share memory, where PyTorch updates it
-twice, and numbers that make no sense to the formula (a momentum above 1). State that a group comes to need later
-(amsgrad is turned on, say) starts from zeros. ``add_param_group`` and loading a state dict are as ever.
+Differences from torch.optim
+----------------------------
+Complex parameters and sparse gradients are refused. So are two parameters that share memory, which PyTorch updates
+twice, and invalid hyperparameters (such as a momentum above 1). State that a group needs only later (for example, after
+amsgrad is turned on) starts from zeros. ``add_param_group`` and ``load_state_dict`` work as in PyTorch.
 """
 
 from fastopt.errors import BackendUnavailable

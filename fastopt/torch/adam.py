@@ -1,4 +1,4 @@
-"""Adam and its relatives, for PyTorch."""
+"""Adam and related optimizers for PyTorch."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ __all__ = ["Adam", "AdamW", "Adamax", "NAdam", "RAdam"]
 
 
 class _Adam(Optimizer):
-    """What Adam and AdamW share: which of the two a group is, it says itself, as in PyTorch."""
+    """Base class of Adam and AdamW. As in PyTorch, each group selects which of the two it is."""
 
     def spec_of(self, group: Group) -> UpdateSpec:
-        """By how weights decay; PyTorch's groups say so since 2.6."""
+        """Select by the decoupled_weight_decay that PyTorch's groups have since 2.6."""
         return adam.ADAMW if group.get("decoupled_weight_decay", self.spec.decoupled) else adam.ADAM
 
 
 class Adam(_Adam, torch.optim.Adam):
-    """Adaptive moment estimation: `fastopt.adam`.
+    """Adam: `fastopt.adam`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     betas : tuple of two floats in [0, 1)
-        What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
+        Exponential decay rates of the averages ("exp_avg", "exp_avg_sq").
     eps : float >= 0
         Added to the bias-corrected square root.
     weight_decay : float >= 0
         Coupled weight decay.
     amsgrad : bool
-        Divide by the root of the largest average so far: "max_exp_avg_sq".
+        Whether to divide by the root of the maximum of the averages: state "max_exp_avg_sq".
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     decoupled_weight_decay : bool
-        Whether the decay is decoupled, as in AdamW.
+        Whether the weight decay is decoupled, as in AdamW.
     foreach, capturable, differentiable, fused : optional
         See `fastopt.torch`.
 
@@ -66,19 +66,19 @@ class AdamW(_Adam, torch.optim.AdamW):
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     betas : tuple of two floats in [0, 1)
-        What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
+        Exponential decay rates of the averages ("exp_avg", "exp_avg_sq").
     eps : float >= 0
         Added to the bias-corrected square root.
     weight_decay : float >= 0
         Decoupled weight decay.
     amsgrad : bool
-        Divide by the root of the largest average so far: "max_exp_avg_sq".
+        Whether to divide by the root of the maximum of the averages: state "max_exp_avg_sq".
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     foreach, capturable, differentiable, fused : optional
         See `fastopt.torch`.
 
@@ -98,22 +98,22 @@ class AdamW(_Adam, torch.optim.AdamW):
 
 
 class Adamax(Optimizer, torch.optim.Adamax):
-    """Adam by the largest recent gradient in place of the averaged square: `fastopt.adamax`.
+    """AdaMax, Adam with the decayed maximum of the gradient's magnitude: `fastopt.adamax`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     betas : tuple of two floats in [0, 1)
-        What the average ("exp_avg") and the largest gradient ("exp_inf") keep of themselves.
+        Exponential decay rates of the average ("exp_avg") and of the maximum ("exp_inf").
     eps : float >= 0
         Added to each gradient's magnitude.
     weight_decay : float >= 0
         Coupled weight decay.
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     foreach, differentiable, capturable : optional
         See `fastopt.torch`.
 
@@ -133,32 +133,32 @@ class Adamax(Optimizer, torch.optim.Adamax):
 
 
 class NAdam(Optimizer, torch.optim.NAdam):
-    """Adam with Nesterov momentum: `fastopt.nadam`.
+    """NAdam, Adam with Nesterov momentum: `fastopt.nadam`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     betas : tuple of two floats in [0, 1)
-        What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
+        Exponential decay rates of the averages ("exp_avg", "exp_avg_sq").
     eps : float >= 0
         Added to the bias-corrected square root.
     weight_decay : float >= 0
-        Coupled decay, or decoupled.
+        Weight decay.
     momentum_decay : float >= 0
-        How soon the momentum reaches the first beta; its product so far is state: "mu_product".
+        Rate at which the momentum rises to the first beta; its product so far is the state "mu_product".
     decoupled_weight_decay : bool
         Whether the weight decay is decoupled.
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     foreach, capturable, differentiable : optional
         See `fastopt.torch`.
 
     Notes
     -----
-    As torch.optim.NAdam. The product is kept in float64 between steps, and in the state as PyTorch has it.
+    As torch.optim.NAdam. The optimizer holds the product in float64; the state has it in PyTorch's dtype.
 
     Examples
     --------
@@ -177,29 +177,29 @@ class NAdam(Optimizer, torch.optim.NAdam):
     product: ClassVar[str | None] = "mu_product"
 
     def factor(self, group: Group, step: int) -> float:
-        """The step's momentum."""
+        """Return the momentum of this step."""
         return adam.nadam_mu(step, group["betas"][0], group["momentum_decay"])
 
 
 class RAdam(Optimizer, torch.optim.RAdam):
-    """Adam that waits until the average of squares can be relied on: `fastopt.radam`.
+    """Rectified Adam: `fastopt.radam`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     betas : tuple of two floats in [0, 1)
-        What the averages ("exp_avg", "exp_avg_sq") keep of themselves.
+        Exponential decay rates of the averages ("exp_avg", "exp_avg_sq").
     eps : float >= 0
         Added to the square root.
     weight_decay : float >= 0
-        Coupled decay, or decoupled.
+        Weight decay.
     decoupled_weight_decay : bool
         Whether the weight decay is decoupled.
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     foreach, capturable, differentiable : optional
         See `fastopt.torch`.
 

@@ -1,4 +1,4 @@
-"""A learning rate for each element, from the gradients' squares, for PyTorch."""
+"""Optimizers with a learning rate per element, derived from the gradients' squares, for PyTorch."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ __all__ = ["Adadelta", "Adagrad", "RMSprop"]
 
 
 class RMSprop(Optimizer, torch.optim.RMSprop):
-    """Gradients over the root of their average square: `fastopt.rmsprop`.
+    """RMSProp, gradients divided by the root of their average square: `fastopt.rmsprop`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     alpha : float in [0, 1]
-        What averages keep of themselves; `fastopt.rmsprop` calls it decay.
+        Exponential decay rate of the averages; `fastopt.rmsprop` calls it decay.
     eps : float >= 0
         Added to the square root.
     weight_decay : float >= 0
         Coupled weight decay.
     momentum : float in [0, 1]
-        If not 0, there is a velocity: "momentum_buffer".
+        Decay rate of the velocity; if not 0, there is the state "momentum_buffer".
     centered : bool
-        Whether the square of the gradient's average ("grad_avg") is taken off.
+        Whether to subtract the square of the gradient's average ("grad_avg").
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     capturable, foreach, differentiable : optional
         See `fastopt.torch`.
 
     Notes
     -----
-    As torch.optim.RMSprop; but centered, the variance's magnitude is taken, where rounding makes it negative and
-    PyTorch's root NaN.
+    As torch.optim.RMSprop, except that the centered variant takes the variance's magnitude: where rounding makes it
+    negative, PyTorch's root is NaN.
 
     Examples
     --------
@@ -55,12 +55,12 @@ class RMSprop(Optimizer, torch.optim.RMSprop):
 
 
 class Adagrad(Optimizer, torch.optim.Adagrad):
-    """Learning rates that fall with the sum of squared gradients: `fastopt.adagrad`.
+    """Adagrad, learning rates that fall with the sum of squared gradients: `fastopt.adagrad`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     lr_decay : float >= 0
@@ -68,17 +68,17 @@ class Adagrad(Optimizer, torch.optim.Adagrad):
     weight_decay : float >= 0
         Coupled weight decay.
     initial_accumulator_value : float >= 0
-        What the sum ("sum") starts from.
+        Initial value of the sum ("sum").
     eps : float >= 0
         Added to the square root.
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     foreach, differentiable, fused : optional
         See `fastopt.torch`.
 
     Notes
     -----
-    As torch.optim.Adagrad, whose state is there from the beginning.
+    As torch.optim.Adagrad, whose state exists from construction.
 
     Examples
     --------
@@ -95,28 +95,28 @@ class Adagrad(Optimizer, torch.optim.Adagrad):
     spec = adaptive.ADAGRAD
 
     def start(self, name: str) -> float:
-        """As PyTorch: what a group says of it does not count."""
+        """Return the optimizer's initial_accumulator_value: as in PyTorch, a group's own is ignored."""
         value: float = self.defaults["initial_accumulator_value"]
         return value
 
 
 class Adadelta(Optimizer, torch.optim.Adadelta):
-    """Steps as long as those before: `fastopt.adadelta`.
+    """Adadelta, steps scaled by the average of earlier steps: `fastopt.adadelta`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     rho : float in [0, 1]
-        What averages ("square_avg", "acc_delta") keep of themselves; `fastopt.adadelta` calls it decay.
+        Exponential decay rate of the averages ("square_avg", "acc_delta"); `fastopt.adadelta` calls it decay.
     eps : float >= 0
-        Added under the roots.
+        Added under both square roots.
     weight_decay : float >= 0
         Coupled weight decay.
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     foreach, capturable, differentiable : optional
         See `fastopt.torch`.
 

@@ -1,4 +1,4 @@
-"""What was found out of an optimizer's tensors, good for as long as they stay as they are."""
+"""The plan of an optimizer's step, which is reused until its tensors change."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from fastopt.torch.numbers import Numbers
 
 
 class Disagreement(Exception):
-    """Parameters that were to share their scalars have come to need others."""
+    """Parameters that shared their coefficients now need different ones."""
 
 
 class CachedPlan:
-    """An optimizer's parameters that have had gradients, with their state, and the plan of those in the host's memory.
+    """An optimizer's parameters that have had gradients, with their state, and the plan of those in host memory.
 
     Parameters
     ----------
     optimizer : fastopt.torch.optimizer.Optimizer
-        Nothing of it is written before `keep`.
+        It is not changed before `keep`.
     params, grads : list of torch.Tensor
-        Of all groups.
+        Those of all groups.
     before : CachedPlan, optional
-        What has been planned last.
+        The previous plan.
     """
 
     def __init__(self, optimizer: Any, params: list[Any], grads: list[Any], before: CachedPlan | None):
@@ -42,7 +42,7 @@ class CachedPlan:
         for i in found:
             tensors.check(params[i], label(groups, *places[i]))
         found.sort(key=lambda i: tensors.is_on_device(params[i]))
-        #: All parameters; the positions of those that are updated, the host's first, and of the others.
+        #: All parameters; the positions of those that are updated, host parameters first; the positions of the others.
         self.params, self.found = params, found
         self.others = sorted(set(range(len(params))) - set(found))
         self.chosen: list[Any] = [params[i] for i in found]
@@ -51,11 +51,11 @@ class CachedPlan:
         self.grad_labels = [f"grad of {name}" for name in self.labels]
         self.names = _names(optimizer)
         self._take_state(optimizer, [places[i][0] for i in found])
-        #: What `is_current` compares.
+        #: Tensors that `is_current` compares.
         self.kept = list(chain.from_iterable(self.arrays))
         self.fingerprint = fingerprint(self.kept)
         self.values: list[Any] = []
-        #: How the gradients of the last step stood, if all were there.
+        #: Fingerprint of the last step's gradients, if every parameter had one.
         self.seen: Any = None
         on_host = zip(self.labels[: self.on_host], self.share, self.arrays, strict=False)
         self.plan = Plan(
@@ -67,9 +67,9 @@ class CachedPlan:
             devices.check(self.arrays[self.on_host :], self.labels[self.on_host :])
 
     def _take_state(self, optimizer: Any, numbers: list[int]) -> None:
-        """Find each parameter's state, or make it; find out which parameters share their scalars."""
+        """Find or create each parameter's state; find out which parameters share their coefficients."""
         states = [optimizer.state.get(param, {}) for param in self.chosen]
-        #: Each parameter's arrays but for the gradient, as the rule has them.
+        #: Each parameter's arrays except the gradient, in the order of the rule.
         self.arrays: list[tuple[Any, ...]] = []
         for param, state, number in zip(self.chosen, states, numbers, strict=True):
             arrays = [param]
@@ -79,7 +79,7 @@ class CachedPlan:
                     array = torch.full_like(param, optimizer.start(name), requires_grad=False)
                 arrays.append(array)
             self.arrays.append(tuple(arrays))
-        #: The numbers that the state has, by their names.
+        #: The numbers in the state, by name.
         starts = {"step": 0.0} if optimizer.counted else {}
         if optimizer.product is not None:
             starts[optimizer.product] = 1.0
@@ -89,17 +89,17 @@ class CachedPlan:
         }
         if optimizer.counted:
             self.counts = self.numbers["step"].values
-        else:  # enough to tell the first step from the others
+        else:  # enough to distinguish the first step from later ones
             counts = [any(state.get(name) is not None for name in self.names[number][1])
                       for state, number in zip(states, numbers, strict=True)]  # fmt: skip
             self.counts = np.array(counts, float)
         self.product = self.numbers.get(optimizer.product or "")
         products = [1.0] * len(states) if self.product is None else self.product.values.tolist()
-        #: What shares scalars as long as it has made the same number of steps: the group's number, and the product.
+        #: Parameters with the same group number and product share coefficients while their step counts are equal.
         self.shares = sorted(set(zip(numbers, products, strict=True)))
         of_share = {share: i for i, share in enumerate(self.shares)}
         self.share = np.array([of_share[share] for share in zip(numbers, products, strict=True)], np.int64)
-        #: What each parameter's product is multiplied by.
+        #: The factor of each parameter's product.
         self.factors = None if self.product is None else np.ones(len(states))
         #: Each parameter's entries of the state.
         self.entries = [
@@ -109,7 +109,7 @@ class CachedPlan:
         ]  # fmt: skip
 
     def _count_on(self) -> None:
-        """Let the plan go on from the state's counts."""
+        """Set the plan's counts to those of the state."""
         for label, count in zip(self.labels, self.counts.tolist(), strict=True):
             if not count.is_integer():
                 raise ValueError(f"step of {label} is {count}; expected a whole number")
@@ -118,7 +118,7 @@ class CachedPlan:
     # ---- At every step
 
     def is_current(self, optimizer: Any, params: list[Any], grads: list[Any]) -> bool:
-        """Return whether all is as it was, but for the gradients."""
+        """Return whether nothing but the gradients has changed."""
         return (
             same_objects(params, self.params)
             and all(grads[i] is None for i in self.others)
@@ -130,7 +130,7 @@ class CachedPlan:
         )
 
     def step(self, optimizer: Any, grads: list[Any], grad_scale: float) -> None:
-        """Update all parameters that have gradients, or raise with nothing written: ``begun`` says which."""
+        """Update all parameters that have gradients; if it raises, ``begun`` tells whether anything was written."""
         self.begun = False
         if sum(held.read() for held in self.numbers.values()):
             self._count_on()
@@ -149,16 +149,16 @@ class CachedPlan:
         if not active.all():
             written = [param for param, grad in zip(written, grads, strict=False) if grad is not None]
         torch.autograd.graph.increment_version(written)
-        if calls:  # counted apart: should a launch fail, the host's parameters have been updated
+        if calls:  # counted separately: if a launch fails, the host parameters have already been updated
             self._count(active & (np.arange(len(grads)) < self.on_host))
             devices.run(calls)
             active[: self.on_host] = False
         self._count(active)
 
     def _looked_up(self, grads: list[Any], active: np.ndarray[Any, Any]) -> list[Any] | None:
-        """Return the gradients as arrays; None if each stands where that of the last step stood, and looks like it.
+        """Return the gradients as arrays; None if each has the address and layout of the last step's.
 
-        So it often is, for memory is given out in the same order at each step.
+        This is the usual case, because the allocator returns the same memory at each step.
         """
         if self.seen is not None and active[: self.on_host].all() and self.seen.holds(grads) and not is_negated(grads):
             return None
@@ -166,7 +166,7 @@ class CachedPlan:
         return tensors.as_arrays(grads, self.grad_labels)
 
     def _count(self, active: np.ndarray[Any, Any]) -> None:
-        """Take note of a step of some parameters."""
+        """Count a step of the given parameters."""
         if "step" in self.numbers:
             self.numbers["step"].advance(active)
         else:
@@ -175,7 +175,7 @@ class CachedPlan:
             self.product.advance(active, self.factors)
 
     def _device_calls(self, grads: list[Any], choose: Any, grad_scale: float) -> list[devices.Call]:
-        """Check the gradients on devices; return what will be launched."""
+        """Check the gradients on devices; return the calls to launch."""
         first = self.on_host
         lists: dict[Any, list[tuple[Any, ...]]] = {}
         for i in range(first, len(grads)):
@@ -194,7 +194,7 @@ class CachedPlan:
     def choose(
         self, optimizer: Any, share: int, step: int, grad_scale: float, on_device: bool = False
     ) -> tuple[Update, tuple[Any, ...]]:
-        """Return the update of those that share scalars, and its hyperparameters."""
+        """Return the update of parameters that share coefficients, and its hyperparameters."""
         group = optimizer.param_groups[self.shares[share][0]]
         product = 1.0
         if self.product is not None and self.factors is not None:
@@ -202,7 +202,7 @@ class CachedPlan:
             before = self.product.values[among]
             if (before != before[0]).any():
                 raise Disagreement
-            dtype = self.product.dtype.type  # what it is stored in, so that a copy goes on with the same bits
+            dtype = self.product.dtype.type  # its storage dtype, so that a copy continues with the same bits
             self.factors[among] = factor = dtype(optimizer.factor(group, step))
             product = float(dtype(before[0]) * factor)
         lr = group["lr"]
@@ -215,21 +215,21 @@ class CachedPlan:
     # ---- After the first step
 
     def keep(self, optimizer: Any) -> None:
-        """Put into the optimizer's state what has been made for it, and remember what stands there."""
+        """Put the new entries into the optimizer's state, and remember its current values."""
         for param, entries in zip(self.chosen, self.entries, strict=True):
             if entries:
                 optimizer.state[param].update(entries)
-        # All that the state holds of parameters: under other keys, anything may stand.
+        # All values that the state holds for parameters; other keys may hold anything.
         states = [kept for kept in optimizer.state.values() if type(kept) is dict]
         self.values = list(chain.from_iterable(map(dict.values, states)))
 
 
 def _names(optimizer: Any) -> list[tuple[int, tuple[str, ...]]]:
-    """How many parameters each group has, and the names of its state's arrays."""
+    """Return the number of parameters of each group, and the names of its state arrays."""
     return [(len(group["params"]), optimizer.arrays(group)) for group in optimizer.param_groups]
 
 
 def label(groups: list[dict[str, Any]], number: int, i: int) -> str:
-    """Return what messages call a parameter: its name, where the optimizer was given names."""
+    """Return the name of a parameter in messages: its own name, if the optimizer was given names."""
     names = groups[number].get("param_names")
     return f"parameter {names[i]!r}" if names else f"param_groups[{number}]['params'][{i}]"

@@ -1,4 +1,4 @@
-"""Gradient descent, for PyTorch."""
+"""Gradient descent for PyTorch."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class SGD(Optimizer, torch.optim.SGD):
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     momentum : float in [0, 1]
-        What the velocity keeps of itself; if not 0, there is state: "momentum_buffer".
+        Decay rate of the velocity; if not 0, there is the state "momentum_buffer".
     dampening : float
-        Taken off the gradient's weight in the velocity, from the second step on.
+        Fraction of the gradient that is not added to the velocity, from the second step on.
     weight_decay : float >= 0
         Coupled weight decay.
     nesterov : bool
-        Look ahead along the velocity.
+        Whether to use Nesterov momentum.
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
     foreach, differentiable, fused : optional
         See `fastopt.torch`.
 
     Notes
     -----
-    As torch.optim.SGD: the velocity starts from the first gradient, undampened. `fastopt.momentum` dampens it.
+    As torch.optim.SGD: the velocity starts from the first gradient, undampened. `fastopt.momentum` dampens it as well.
 
     Examples
     --------
@@ -58,13 +58,13 @@ class SGD(Optimizer, torch.optim.SGD):
     counted: ClassVar[bool] = False
 
     def spec_of(self, group: Group) -> UpdateSpec:
-        """With momentum, or without."""
+        """Return the update with or without momentum."""
         return descent.MOMENTUM if group["momentum"] else descent.SGD
 
     def update(
         self, group: Group, step: int, lr: Any, grad_scale: float, product: float
     ) -> tuple[Update, tuple[Any, ...]]:
-        """As PyTorch, which does not dampen the first gradient."""
+        """Return the dampening: as in PyTorch, 0 for the first gradient."""
         dampening = group["dampening"] if step > 1 else 0.0
         group = {**group, "weight_decay": number(group["weight_decay"]), "dampening": dampening}
         return super().update(group, step, lr, grad_scale, product)

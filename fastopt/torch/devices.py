@@ -1,4 +1,4 @@
-"""Parameters on CUDA devices: what is checked of them, and the calls that update them."""
+"""Parameters on CUDA devices: their checks, and the calls that update them."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from fastopt.torch import tensors
 
 
 class Call(NamedTuple):
-    """Tensors of one device that share their scalars."""
+    """Tensors of one device that share their coefficients."""
 
     update: Update
-    #: Each tensor's arrays, as its rule has them.
+    #: Each tensor's arrays, in the order of the rule.
     arrays: list[tuple[Any, ...]]
     hyperparameters: tuple[Any, ...]
 
 
 def check(arrays: Sequence[tuple[Any, ...]], labels: Sequence[str]) -> None:
-    """Raise if a state does not fit its parameter, or if nothing here can run kernels."""
+    """Raise if a state does not fit its parameter, or if kernels cannot run here."""
     from fastopt.device.select import machine
 
     for (param, *state), label in zip(arrays, labels, strict=True):
@@ -34,7 +34,7 @@ def check(arrays: Sequence[tuple[Any, ...]], labels: Sequence[str]) -> None:
 
 
 def check_fit(tensor: Any, param: Any, name: str) -> None:
-    """Raise unless a tensor is where its parameter is, and of its shape."""
+    """Raise unless a tensor is on its parameter's device and has its shape."""
     tensors.check(tensor, name)
     if tensor.device != param.device:
         raise ValueError(f"{name} is on device {tensor.device}; expected it on {param.device}, where the parameter is")
@@ -43,15 +43,15 @@ def check_fit(tensor: Any, param: Any, name: str) -> None:
 
 
 def prepare(calls: Sequence[Call]) -> None:
-    """Raise if something is wrong with calls that can be seen before the first one."""
+    """Raise the errors of calls that can be found before the first launch."""
     if calls and torch.cuda.is_available() and torch.cuda.is_current_stream_capturing():
-        raise RuntimeError("a CUDA graph is being captured; expected none: it would keep the numbers of this one step")
+        raise RuntimeError("a CUDA graph is being captured; expected none, because it would record this one step")
     for call in calls:
-        with suppress(NumberOnDevice):  # a learning rate: the device will look at it
+        with suppress(NumberOnDevice):  # a learning rate, which the device checks
             call.update.prepare(call.hyperparameters)
 
 
 def run(calls: Sequence[Call]) -> None:
-    """Put the updates into each device's current stream."""
+    """Launch the updates on each device's current stream."""
     for call in calls:
         run_many(call.update, call.arrays, call.hyperparameters, None, None)

@@ -1,4 +1,4 @@
-"""Fingerprints of tensors: their addresses, dtypes, shapes and strides, to see whether they are still the same."""
+"""Fingerprints of tensors (addresses, dtypes, shapes and strides), which detect changes."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ _LOOKS = (torch.Tensor.data_ptr, attrgetter("dtype"), attrgetter("shape"), torch
 
 
 class SlowFingerprint:
-    """`exchange.TensorFingerprint` where PyTorch has no table of functions: it takes six times as long."""
+    """`exchange.TensorFingerprint` for PyTorch without a table of functions: six times slower."""
 
     def __init__(self, tensors: list[Any]):
         self._seen = [list(map(look, tensors)) for look in _LOOKS]
 
     def holds(self, tensors: list[Any]) -> bool:
-        """Return whether these tensors stand where those did, and look like them."""
+        """Return whether these tensors have the same addresses and layouts as those of the fingerprint."""
         try:
             return all(list(map(look, tensors)) == seen for look, seen in zip(_LOOKS, self._seen, strict=True))
-        except RuntimeError:  # one has no address
+        except RuntimeError:  # a tensor has no address
             return False
 
 
@@ -38,5 +38,5 @@ def fingerprint(tensors: list[Any]) -> Any:
 
 
 def is_negated(tensors: list[Any]) -> bool:
-    """Return whether any is negated when it is read: that, its place in memory does not tell."""
+    """Return whether any tensor is negated when it is read, which its address does not show."""
     return any(map(torch.Tensor.is_neg, tensors))

@@ -1,4 +1,4 @@
-"""Numbers in parameters' states, as PyTorch has them: tensors of one element."""
+"""Numbers in parameters' states, stored as in PyTorch: tensors of one element."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from fastopt.engine.core import exchange
 
 
 def dtype() -> torch.dtype:
-    """Return the dtype of new numbers, as PyTorch has it: float32, and float64 where that is PyTorch's default."""
+    """Return the dtype of new numbers, as in PyTorch: float32, or float64 if that is PyTorch's default."""
     return torch.float64 if torch.get_default_dtype() == torch.float64 else torch.float32
 
 
 class Numbers:
-    """One number for each parameter, such as its updates so far, read and written in the tensors of its state.
+    """One number per parameter, such as its step count, read from and written to the tensors of its state.
 
-    A tensor that the state has already is used as it is, for somebody may hold it, or share it with other processes.
+    A tensor that the state already has is used as it is, because others may hold it or share it between processes.
 
     Parameters
     ----------
     name : str
-        The number's name in the state.
+        Name of the number in the state.
     found : sequence
-        What the parameters' states have by that name: a tensor, a number, or None.
+        The states' values of that name: a tensor, a number, or None.
     start : float
-        What a number starts from.
+        Initial value.
     labels : sequence of str
-        What messages call the parameters.
+        Names of the parameters in messages.
     """
 
     def __init__(self, name: str, found: Sequence[Any], start: float, labels: Sequence[str]):
@@ -44,17 +44,17 @@ class Numbers:
             else torch.tensor(start if value is None else float(value), dtype=dtype(), device="cpu")
             for value in found
         ]
-        #: What they are stored in, where one dtype is enough for all.
+        #: Their common storage dtype, if they have one.
         self.dtype = np.dtype(float if any(tensor.dtype is torch.float64 for tensor in self.tensors) else np.float32)
-        #: What the numbers are: a count may be larger than its tensor can tell.
+        #: The values in float64: a count may exceed the precision of its tensor.
         self.values = np.zeros(len(self.tensors))
         self._stored = np.full(len(self.tensors), np.nan)
         self.read()
 
     def read(self) -> bool:
-        """Look at the tensors; return whether one holds another number than was written into it here."""
+        """Read the tensors; return whether one has changed since it was written here."""
         return exchange.read_numbers(self.tensors, self._stored, self.values)
 
     def advance(self, active: np.ndarray[Any, Any], factors: np.ndarray[Any, Any] | None = None) -> None:
-        """Add 1 to some numbers, or multiply them; what other processes have written meanwhile counts."""
+        """Add 1 to the active numbers, or multiply them, starting from the values that other processes have written."""
         exchange.advance_numbers(self.tensors, self._stored, self.values, active, factors)

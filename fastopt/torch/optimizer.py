@@ -1,4 +1,4 @@
-"""What all optimizers for PyTorch have in common: the step."""
+"""The base class of all optimizers for PyTorch: the step."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastopt.torch.cached_plan import CachedPlan, Disagreement
 
 Group = dict[str, Any]
 
-#: What PyTorch calls states whose names differ from ours; and the hyperparameters that stand in a tuple, "betas".
+#: PyTorch's names of states, where they differ from ours, and the hyperparameters in its tuple "betas".
 NAMES = {
     "m": "exp_avg", "v": "exp_avg_sq", "v_max": "max_exp_avg_sq", "u": "exp_inf", "velocity": "momentum_buffer",
     "square_sum": "sum", "delta_avg": "acc_delta",
@@ -26,7 +26,7 @@ BETAS = ("beta1", "beta2")
 
 
 class Optimizer(torch.optim.Optimizer, Display):
-    """PyTorch's optimizer, but for the step: see `fastopt.torch`."""
+    """PyTorch's optimizer with another step: see `fastopt.torch`."""
 
     #: The update.
     spec: ClassVar[UpdateSpec]
@@ -38,24 +38,24 @@ class Optimizer(torch.optim.Optimizer, Display):
     _cached_plan: CachedPlan | None = None
     _internal = ("arrays", "checked", "counted", "factor", "product", "spec", "spec_of", "start", "update")
 
-    # ---- What a subclass says
+    # ---- Overridden by subclasses
 
     def spec_of(self, group: Group) -> UpdateSpec:
         """Return a group's update."""
         return self.spec
 
     def factor(self, group: Group, step: int) -> float:
-        """Return what a step multiplies the state's product by."""
+        """Return the factor by which a step multiplies the state's product."""
         return 1.0
 
     def start(self, name: str) -> float:
-        """Return what an array of the state starts from."""
+        """Return the initial value of a state array."""
         return 0.0
 
-    # ---- What the declaration says
+    # ---- Derived from the declaration
 
     def arrays(self, group: Group) -> tuple[str, ...]:
-        """Return the names in the state of the arrays of a group's rule, in its order."""
+        """Return the names in the state of a group's arrays, in the order of the rule."""
         return tuple([name for name, option in _states(self.spec_of(group)) if not option or group[option]])
 
     def update(
@@ -72,7 +72,7 @@ class Optimizer(torch.optim.Optimizer, Display):
         return spec.only or spec.update_for({**group, **dict(zip(spec.hyperparameters, values, strict=True))}), values
 
     def checked(self, arguments: dict[str, Any]) -> Group:
-        """Return the defaults that the ``locals()`` of a constructor are, where PyTorch has none that checks them."""
+        """Return the defaults in a constructor's ``locals()``, where PyTorch has no constructor that checks them."""
         defaults = hyperparameters_of(arguments)
         for theirs, values in defaults.items():
             count = sum(name == theirs for _, name, *_ in _hyperparameters(self.spec))
@@ -94,7 +94,7 @@ class Optimizer(torch.optim.Optimizer, Display):
         return loss
 
     def _update(self) -> None:
-        """Update all parameters that have gradients, unless a GradScaler has found one that is not finite."""
+        """Update all parameters that have gradients, unless a GradScaler has found a nonfinite one."""
         for group in self.param_groups:
             refuse(group)
         found_inf, loss_scale = getattr(self, "found_inf", None), getattr(self, "grad_scale", None)
@@ -109,7 +109,7 @@ class Optimizer(torch.optim.Optimizer, Display):
                 cached.step(self, grads, grad_scale)
                 return
             except (RuntimeError, TypeError, ValueError, Disagreement):
-                if cached.begun:  # else a shape may have changed: only the engine looks at those
+                if cached.begun:  # otherwise a shape may have changed, which only the engine checks
                     raise
         cached = CachedPlan(self, params, grads, cached)
         cached.step(self, grads, grad_scale)
@@ -117,15 +117,15 @@ class Optimizer(torch.optim.Optimizer, Display):
         self._cached_plan = cached
 
     def _patch_step_function(self) -> None:
-        """Let torch.compile call the update as it is: it knows nothing of the engine, and would break off 8 times.
+        """Exclude the update from torch.compile, which does not know the engine and would break the graph 8 times.
 
-        PyTorch calls this for every new optimizer, and imports its compiler then anyway, which takes a second.
+        PyTorch calls this for every new optimizer, and then imports its compiler anyway, which takes a second.
         """
         super()._patch_step_function()
         if hasattr(torch, "compiler") and not hasattr(Optimizer._update, "_torchdynamo_disable"):
             setattr(Optimizer, "_update", torch.compiler.disable(Optimizer._update))  # noqa: B010 (mypy: a method)
 
-    # ---- Beside the step
+    # ---- Outside the step
 
     def add_param_group(self, param_group: Group) -> None:
         """Add a group of parameters, as in PyTorch."""
@@ -134,7 +134,7 @@ class Optimizer(torch.optim.Optimizer, Display):
         super().add_param_group(param_group)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take on a state, of a copy or of `load_state_dict`."""
+        """Take over the state of a copy or of `load_state_dict`."""
         for group in state.get("param_groups", ()):
             refuse(group)
         self._cached_plan = None
@@ -142,39 +142,39 @@ class Optimizer(torch.optim.Optimizer, Display):
         for values in self.state.values():
             for name in ("step", self.product) if isinstance(values, dict) else ():
                 number = values.get(name)
-                # PyTorch's fused kernels keep it on the device.
+                # PyTorch's fused kernels store it on the device.
                 if isinstance(number, torch.Tensor) and tensors.is_on_device(number):
                     values[name] = number.cpu()
 
 
 @cache
 def _states(spec: UpdateSpec) -> tuple[tuple[str, str], ...]:
-    """By PyTorch's names, each array of the state and the hyperparameter that asks for it, or ""."""
+    """Return, by PyTorch's names, each state array and the hyperparameter that requires it, or ""."""
     return tuple((name_of(spec, name)[0], spec.options.get(name, "")) for name in spec.state)
 
 
 @cache
 def _hyperparameters(spec: UpdateSpec) -> tuple[tuple[str, str, int | None, Any], ...]:
-    """Of each hyperparameter, the name, PyTorch's, the place in a tuple, and what it is where a group lacks it."""
+    """Return each hyperparameter's name, PyTorch's name, position in a tuple, and value where a group lacks it."""
     return tuple((name, *name_of(spec, name), spec.defaults[name]) for name in spec.hyperparameters)
 
 
 def name_of(spec: UpdateSpec, name: str) -> tuple[str, int | None]:
-    """Return what PyTorch calls a hyperparameter or state, and its place in a tuple."""
+    """Return PyTorch's name of a hyperparameter or state, and its position in a tuple."""
     if name in BETAS:
         return "betas", BETAS.index(name)
     return {**NAMES, **spec.torch_names}.get(name, name), None
 
 
-#: Why an argument of PyTorch's can't be True.
+#: The reasons why arguments of PyTorch cannot be True.
 REASONS = {
-    "differentiable": "updates are not recorded by autograd",
-    "capturable": "step sizes are computed on the host, where a CUDA graph would keep those of one step",
+    "differentiable": "autograd does not record updates",
+    "capturable": "step sizes are computed on the host, and a CUDA graph would record those of one step",
 }
 
 
 def refuse(group: Group) -> None:
-    """Raise if a group asks for what the step can't do."""
+    """Raise if a group has an option that the step does not support."""
     for name, reason in REASONS.items():
         if group.get(name):
             raise ValueError(f"{name} is True; expected False: {reason}")

@@ -1,4 +1,4 @@
-"""The optimizer that looks at the sign of an average, for PyTorch, which has none."""
+"""The optimizer that uses the sign of an average, which PyTorch does not have."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ __all__ = ["Lion"]
 
 
 class Lion(Optimizer):
-    """The sign of a gradient mixed with its average: `fastopt.lion`.
+    """Lion, the sign of a gradient mixed with its average: `fastopt.lion`.
 
     Parameters
     ----------
     params : iterable of torch.Tensor, of named ones, or of dict
-        Updated by every step; or param groups.
+        Parameters, which every step updates in place, or param groups.
     lr : float or torch.Tensor >= 0
         Learning rate.
     betas : tuple of two floats in [0, 1)
-        What the average counts in the sign, and what it keeps of itself.
+        Weight of the average in the sign, and exponential decay rate of the average.
     weight_decay : float >= 0
         Decoupled weight decay.
     maximize : bool
-        Follow the gradient, rather than its negative.
+        Whether to maximise the objective instead of minimising it.
 
     Notes
     -----
-    torch.optim has no Lion. Arguments and state ("exp_avg") have the names that others' Lions share with AdamW.
+    torch.optim has no Lion. Arguments and state ("exp_avg") are named as in AdamW, like in other Lions for PyTorch.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""PyTorch's tensors as the engine takes them, or what is wrong with them."""
+"""PyTorch tensors as the engine takes them, and the errors for unsupported ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 
 from fastopt.specs.dtypes import FLOATS, NAMES
 
-#: The dtypes of tensors that updates take.
+#: The tensor dtypes that updates support.
 DTYPES = tuple(getattr(torch, name) for name in NAMES)
 
 
@@ -19,7 +19,7 @@ def is_on_device(tensor: Any) -> bool:
 
 
 def check(tensor: Any, name: str) -> None:
-    """Raise unless a tensor is one that can be read and written by its address."""
+    """Raise unless a tensor can be read and written by its address."""
     if tensor.layout is not torch.strided:
         what = "sparse" if "sparse" in str(tensor.layout) else f"of layout {tensor.layout}"
         raise TypeError(f"{name} is {what}; expected a dense tensor")
@@ -30,8 +30,8 @@ def check(tensor: Any, name: str) -> None:
 
 
 def as_arrays(tensors: Sequence[Any], names: Sequence[str]) -> list[Any]:
-    """Return ndarrays over the memory of tensors in the host's, bfloat16 shown as int16; None stays None."""
-    try:  # as if there were neither bfloat16 nor anything wrong: to look first would take twice as long
+    """Return ndarrays over the memory of host tensors, with bfloat16 viewed as int16; None stays None."""
+    try:  # first without a check for bfloat16 or errors, which would take twice as long
         return [None if tensor is None else tensor.numpy() for tensor in tensors]
     except (TypeError, RuntimeError):
         return [
@@ -44,7 +44,7 @@ def _as_array(tensor: Any, name: str) -> Any:
         tensor = tensor.view(torch.int16)
     try:
         return tensor.numpy()
-    except (TypeError, RuntimeError):  # there is something about it
+    except (TypeError, RuntimeError):  # not a plain tensor
         check(tensor, name)
     if is_on_device(tensor):
         raise ValueError(f"{name} is on device {tensor.device}; expected it in the host's memory, as its parameter is")
@@ -53,5 +53,5 @@ def _as_array(tensor: Any, name: str) -> Any:
 
 
 def number(value: Any) -> Any:
-    """Return a hyperparameter without its tensor, if it is one: to read it where it requires gradients would warn."""
+    """Return a hyperparameter as a number: PyTorch would warn about a tensor that requires grad."""
     return value.item() if isinstance(value, torch.Tensor) else value

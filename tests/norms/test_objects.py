@@ -99,7 +99,7 @@ def test_the_result_has_a_residual_gradient_if_forward_had_a_residual():
 @every_norm
 def test_backward_before_forward(name):
     norm = made(name)
-    with pytest.raises(RuntimeError, match=r"^\w+Norm\.backward before forward"):
+    with pytest.raises(RuntimeError, match=r"^\w+Norm\.backward was called before forward"):
         norm.backward(values(4, 6, 5))
 
 

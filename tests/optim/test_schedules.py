@@ -261,8 +261,8 @@ def test_refused_arguments(kind):
         (lambda: piecewise([0.1], [3]), "rates has a length of 1, boundaries of 1; expected one boundary less"),
         (lambda: piecewise([1, 1, 1], [3]), "rates has a length of 3, boundaries of 1; expected one boundary less"),
         (lambda: piecewise([], []), "rates has a length of 0, boundaries of 0; expected one boundary less"),
-        (lambda: piecewise([1, 1, 1], [3, 3]), "boundaries has 3 after 3; expected numbers of updates that rise"),
-        (lambda: piecewise([1, 1, 1], [4, 3]), "boundaries has 3 after 4; expected numbers of updates that rise"),
+        (lambda: piecewise([1, 1, 1], [3, 3]), "boundaries has 3 after 3; expected increasing numbers of updates"),
+        (lambda: piecewise([1, 1, 1], [4, 3]), "boundaries has 3 after 4; expected increasing numbers of updates"),
         (lambda: piecewise([1, 1], [0]), "boundaries[0] is 0; expected a whole number, 1 or more"),
         (lambda: piecewise([1, 1], [3.0]), "boundaries[0] is 3.0, a float; expected a whole number, 1 or more"),
         (lambda: piecewise(0.1, [3]), "rates is 0.1, a float; expected a list"),
@@ -511,7 +511,7 @@ def test_a_plateau_s_state_goes_on():
     ("change", "error", "message"),
     [
         (lambda state: [state], TypeError, "state is a list; expected a dict, as state_dict returns it"),
-        (lambda state: state | {"mode": "max"}, ValueError, "mode is 'max'; expected 'min', which it is here"),
+        (lambda state: state | {"mode": "max"}, ValueError, "mode is 'max'; expected 'min', the mode of this object"),
         (lambda state: state | {"lr": nan}, ValueError, "lr is nan; expected a finite number, 0 or more"),
         (lambda state: state | {"lr": None}, TypeError, "lr is None, a NoneType; expected a finite number, 0 or more"),
         (lambda state: state | {"best": nan}, ValueError, "best is nan; expected a number, or an infinity"),
@@ -519,7 +519,7 @@ def test_a_plateau_s_state_goes_on():
         (lambda state: state | {"num_bad_epochs": -1}, ValueError, "num_bad_epochs is -1; expected a whole number, "),
         (lambda state: state | {"cooldown_counter": 0.5}, TypeError, "cooldown_counter is 0.5, a float; expected a "),
         (lambda state: state | {"threshold_mode": "no"}, ValueError, "threshold_mode is 'no'; expected 'rel' or "),
-        (lambda state: state | {"gamma": 0.5}, ValueError, "state has 'gamma'; expected no more than lr, factor, "),
+        (lambda state: state | {"gamma": 0.5}, ValueError, "state has 'gamma'; expected only lr, factor, "),
         (lambda state: {n: v for n, v in state.items() if n != "best"}, ValueError, "state lacks 'best'"),
     ],
 )

@@ -319,7 +319,7 @@ def refused(function, param, error, message, **options):
         (init.normal_, {"num_threads": 0}, ValueError, "num_threads is 0; expected"),
         (init.truncated_normal_, {"bound": 0.0}, ValueError, "bound is 0.0; expected a finite number above 0"),
         (init.truncated_normal_, {"bound": np.inf}, ValueError, "bound is inf; expected"),
-        (init.uniform_, {"low": 1.0, "high": 0.0}, ValueError, "high is 0.0; expected 1.0 or more, as low is"),
+        (init.uniform_, {"low": 1.0, "high": 0.0}, ValueError, "high is 0.0; expected 1.0 or more, the value of low"),
         (init.uniform_, {"low": -1e308, "high": 1e308}, ValueError, "expected a number that is finite in float32"),
         (init.uniform_, {"low": -3e38, "high": 3e38}, ValueError, "expected a number that is finite in float32"),
         (init.he_normal_, {}, ValueError, r"param has shape \(8,\); expected two axes or more, or fan_in to be given"),
@@ -332,7 +332,7 @@ def refused(function, param, error, message, **options):
             init.xavier_normal_,
             {"mode": "fan_in", "fan_in": 2, "fan_out": 3},
             ValueError,
-            "fan_out is 3; expected None, since mode is 'fan_in'",
+            "fan_out is 3; expected None, because mode is 'fan_in'",
         ),
     ],
 )
