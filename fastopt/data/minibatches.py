@@ -1,4 +1,4 @@
-"""Mini-batches: shuffled epochs over arrays, gathered into buffers that are used again."""
+"""Mini-batches: shuffled epochs over arrays, gathered into reused buffers."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ from fastopt.engine.core.options import check_num_threads
 from fastopt.engine.core.pins import pinned
 from fastopt.engine.rows.gather import gather, shuffle
 
-#: A batch looks as the arrays were given: one, several, or by name.
+#: A batch has the structure of the arrays: one array, a tuple, or a dict.
 Batch = TypeVar("Batch")
 
 SEED = "None or a whole number from 0 to 2**64 - 1"
 EPOCH = "a whole number from 0 to 2**56 - 1"
 SAMPLES = "arrays, or a number of samples from 1 to 2**59"
 
-#: What has to be the same for batches to be the same, beside the seed.
+#: Parameters besides the seed that must be equal for equal batches.
 FIXED = ("samples", "batch_size", "shuffle", "drop_last")
 
 
 class MiniBatches(Guarded, Display, Generic[Batch]):
-    """Epochs of mini-batches, which `fastopt.minibatches` makes: each pass over the object is the next epoch.
+    """Epochs of mini-batches, as `fastopt.minibatches` returns them: each pass over the object is the next epoch.
 
     Attributes
     ----------
     samples, batch_size : int
-        Samples of an epoch; of a batch, the last but for.
+        Samples in an epoch; samples in a batch, except that the last may be shorter.
     seed : int
-        The seed, also where none was given.
+        The seed, also if none was given.
     epoch : int
-        The epoch of the pass that is under way, or of the last one; before any, of the first.
+        The epoch of the current or last pass; before any pass, the first epoch.
     shuffle, drop_last : bool
-        Whether an epoch has an order of its own; whether a short batch is left out.
+        Whether each epoch has its own order; whether a short last batch is omitted.
 
-    All of them are only read: another epoch is what ``load_state_dict`` is for.
+    All attributes are read-only; use ``load_state_dict`` to change the epoch.
 
     Examples
     --------
@@ -89,7 +89,7 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
             )
         self._numbers = np.arange(self.samples, dtype=np.int64)
         self._buffers: tuple[NDArray[Any], ...] | None = None
-        #: Where the next batch comes from, and the pass that is under way, if any.
+        #: The position of the next batch, and the current pass, if any.
         self._position = (self.epoch, 0)
         self._pass: object = None
 
@@ -98,7 +98,7 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         return [number_of(self.samples, "sample"), *keywords(options)]
 
     def __getstate__(self) -> dict[str, Any]:
-        """Let a copy go on where this object is, in memory of its own."""
+        """Return the state of a copy, which continues from the same position with its own memory."""
         return {**self.__dict__, "_numbers": self._numbers.copy(), "_buffers": None, "_pass": None, "_pins": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -106,12 +106,12 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         self._pins = pinned(self._arrays)
 
     def __len__(self) -> int:
-        """Return how many batches an epoch has."""
+        """Return the number of batches in an epoch."""
         whole_batches, rest = divmod(self.samples, self.batch_size)
         return int(whole_batches + (rest > 0 and not self.drop_last))
 
     def __iter__(self) -> Iterator[Batch]:
-        """Walk the epoch of the next batch to its end. A pass that is left before leaves the rest of its epoch out."""
+        """Iterate over the rest of the current epoch. If a loop is left early, the rest of its epoch is skipped."""
         if self._pass is not None:
             self._leave()
         epoch, first = self._position
@@ -129,12 +129,12 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
                 batch = self._batch(self._numbers[number * size : (number + 1) * size])
                 self._position = (epoch, number + 1) if number + 1 < batches else (epoch + 1, 0)
                 yield batch
-        finally:  # also where a loop is left: Python then closes its iterator, unless someone keeps it
+        finally:  # also if a loop is left: Python then closes its iterator, unless something refers to it
             if self._pass is this_pass:
                 self._leave()
 
     def _leave(self) -> None:
-        """End the pass that is under way: the next batch is the next epoch's first."""
+        """End the current pass: the next batch is the first of the next epoch."""
         self._pass, self._position = None, (self.epoch + 1, 0)
 
     def _batch(self, numbers: NDArray[np.int64]) -> Any:
@@ -150,18 +150,18 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         return outs if len(outs) > 1 else outs[0]
 
     def _outs(self, count: int) -> tuple[NDArray[Any], ...]:
-        """Memory for a batch: new, or the same as for the last one."""
+        """Return memory for a batch: new, or the same as for the previous batch."""
         if self._copy:
             return _empty(self._arrays, count)
         if self._buffers is None:
             self._buffers = _empty(self._arrays, min(self.batch_size, self.samples))
-        return tuple([buffer[:count] for buffer in self._buffers])  # new views, whose shape and dtype may be set
+        return tuple([buffer[:count] for buffer in self._buffers])  # new views, because callers may set shape and dtype
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the next batch comes from, and what that depends on: numbers and flags.
+        """Return the position of the next batch, and the parameters that determine it: numbers and flags.
 
-        In a loop over the batches that is the next one of this epoch; after it, the first of the next epoch, whether
-        the loop came to its end or was left. An iterator that is kept is in its loop until it is closed or let go of.
+        In a loop over the batches, that is the next batch of this epoch; after the loop, finished or left early, it is
+        the first of the next epoch. A loop has not ended while its iterator is referenced and not closed.
 
         Examples
         --------
@@ -176,9 +176,9 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         return {"seed": self.seed, "epoch": epoch, "batch": batch, **fixed}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next pass go on where `state_dict` was taken. With an error, nothing has changed.
+        """Continue the next pass from the position of `state_dict`. After an error, nothing has changed.
 
-        Seed and position become those of the state; samples, batch_size, shuffle and drop_last must be the same.
+        Seed and position are those of the state; samples, batch_size, shuffle and drop_last must be the same.
 
         Examples
         --------
@@ -197,19 +197,19 @@ class MiniBatches(Guarded, Display, Generic[Batch]):
         if missing := [name for name in own if name not in state]:
             raise ValueError(f"state lacks {', '.join(map(repr, missing))}")
         if foreign := [name for name in state if name not in own]:
-            raise ValueError(f"state has {', '.join(map(repr, foreign))}; expected no more than {', '.join(own)}")
+            raise ValueError(f"state has {', '.join(map(repr, foreign))}; expected only {', '.join(own)}")
         for name in FIXED:
             if state[name] != own[name]:
-                raise ValueError(f"{name} is {brief(state[name])}; expected {own[name]!r}, which it is here")
+                raise ValueError(f"{name} is {brief(state[name])}; expected {own[name]!r}, as in this object")
         seed = whole("seed", state["seed"], "a whole number from 0 to 2**64 - 1", 2**64 - 1, 0)
-        epoch = whole("epoch", state["epoch"], "a whole number from 0 to 2**56", 2**56, 0)  # 2**56: none is left
+        epoch = whole("epoch", state["epoch"], "a whole number from 0 to 2**56", 2**56, 0)  # 2**56: after the last
         last = len(self) - 1
         batch = whole("batch", state["batch"], f"a whole number from 0 to {last}", last, 0)
         vars(self).update(seed=seed, epoch=epoch, _pass=None, _position=(epoch, batch))
 
 
 class _Options(TypedDict, total=False):
-    """What `minibatches` takes by keyword, but for what must be given, and ``indices_only``: what batches are."""
+    """The keyword arguments of `minibatches` except the required ones and ``indices_only``."""
 
     seed: SupportsIndex | None
     shuffle: bool
@@ -253,69 +253,69 @@ def minibatches(
     copy: bool = False,
     num_threads: int | None = None,
 ) -> MiniBatches[Any]:
-    """Epochs of mini-batches: samples in an order that a seed decides, gathered into buffers that are used again.
+    """Iterate over shuffled mini-batches: samples in an order determined by a seed, gathered into reused buffers.
 
         batch b of an epoch = x[order[b * batch_size : (b + 1) * batch_size]]
-        order = a permutation that depends on seed, epoch and the number of samples alone
+        order = a permutation that depends only on seed, epoch and the number of samples
 
-    Each pass over the object that is returned is one epoch. A batch is like the arrays that were given: an array for
-    one, a tuple for several, a dict for a dict. **It is valid until the next one**, which is written into the same
-    memory, so that a training allocates nothing; with ``copy`` each batch has its own.
+    Each pass over the returned object is one epoch. A batch has the structure of arrays: an array for one, a tuple for
+    several, a dict for a dict. **It is valid until the next batch**, which is written into the same memory, so that
+    training allocates nothing. With ``copy``, each batch has its own memory.
 
     Parameters
     ----------
     arrays : array, several, or one dict of them
-        Read; of any dtype without Python objects, shape and strides, in the host's memory (NumPy, DLPack or buffer
-        protocol). The first axis counts samples, and all have as many. A `numpy.memmap` is read where a batch's samples
-        are. bfloat16 that comes through DLPack is batches of uint16, the same bits. With ``indices_only``, a number of
-        samples may stand in their place, up to 2**59.
+        Read; of any dtype without Python objects, shape and strides, in host memory (NumPy, DLPack or buffer protocol).
+        The first axis is the sample axis, of the same length in all. Of a `numpy.memmap`, only the samples of a batch
+        are read. Batches of bfloat16 that comes through DLPack are uint16, with the same bits. With ``indices_only``, a
+        number of samples up to 2**59 may be given instead.
     batch_size : int
-        Samples of a batch, from 1 to 2**63 - 1. More than there are make one short batch.
+        Samples in a batch, from 1 to 2**63 - 1. If it exceeds the number of samples, there is one short batch.
     seed : int, optional
-        From 0 to 2**64 - 1. None draws one, which is ``.seed`` then.
+        From 0 to 2**64 - 1. None draws a random seed, which is then the attribute ``seed``.
     shuffle : bool
-        Whether an epoch has an order of its own, or that of the arrays.
+        Whether each epoch has its own order, or that of the arrays.
     drop_last : bool
-        Whether the last batch is left out where it would be short.
+        Whether to omit the last batch if it is short.
     epoch : int
-        The epoch of the first pass: from 0 to 2**56 - 1.
+        Epoch of the first pass, from 0 to 2**56 - 1.
     indices_only : bool
-        Whether a batch is the numbers of its samples (read-only, int64), and nothing is gathered.
+        Whether a batch consists of the indices of its samples (read-only, int64), without their data.
     copy : bool
-        Whether each batch has memory of its own.
+        Whether each batch has its own memory.
     num_threads : int, optional
         See `fastopt.updates`.
 
     Returns
     -------
     MiniBatches
-        ``len`` is the number of batches of an epoch. ``epoch`` is that of the pass under way. ``state_dict()`` and
-        ``load_state_dict(state)`` let a training go on amid an epoch, with the same batches.
+        ``len`` is the number of batches in an epoch. ``epoch`` is the epoch of the current pass. With ``state_dict()``
+        and ``load_state_dict(state)``, training can continue within an epoch, with the same batches.
 
     Raises
     ------
     ValueError
-        If there are no samples, or not as many in all arrays; if an array has no axis; if batch_size is below 1, or
-        with drop_last above the number of samples; if seed or epoch is out of its range. In a pass after epoch
+        If there are no samples, or the arrays differ in their number; if an array has no axis; if batch_size is below
+        1, or with drop_last above the number of samples; if seed or epoch is out of its range; or in a pass after epoch
         2**56 - 1, the last one.
     TypeError
-        If something is no array, or holds Python objects; if a number is not a whole one, or a flag not True or False.
+        If an argument is no array or holds Python objects, a number is not an integer, or a flag is not True or False.
     BackendUnavailable
-        If an array lies on a CUDA device.
+        If an array is on a CUDA device.
 
     Notes
     -----
-    The permutation is Fisher and Yates' shuffle of 0, 1, ..., by 64-bit numbers r that Philox 4x32-10 makes of the key
-    ``seed`` and the counters (0, epoch + 2^58), (1, epoch + 2^58), ...: for i from the last place down to 1, place i is
-    swapped with place r mod (i + 1), where an r beyond the last whole multiple of i + 1 is passed over. It is the same
-    on every machine, with every version of NumPy, and on any number of threads.
+    The permutation is the Fisher-Yates shuffle of 0, 1, ..., with 64-bit numbers r that Philox 4x32-10 computes from
+    the key ``seed`` and the counters (0, epoch + 2^58), (1, epoch + 2^58), ...: for i from the last position down to 1,
+    position i is swapped with position r mod (i + 1); values of r at or above the largest multiple of i + 1 are
+    rejected. It is the same on every machine, with every version of NumPy, and on any number of threads.
 
-    A loop that is left before its end leaves the rest of its epoch out: the next one walks the next epoch. Only with a
-    state that was taken in a loop, and loaded, a pass begins amid an epoch. One pass at a time: an older one that asks
-    for its next batch gets a RuntimeError. A copy (`copy.copy`) goes on by itself from where its original is.
+    If a loop is left early, the rest of its epoch is skipped. A pass begins within an epoch only after a state that was
+    taken in a loop is loaded. Only one pass runs at a time: an older one raises RuntimeError when it requests its next
+    batch. A copy (`copy.copy`) continues independently from the position of its original.
 
-    PyTorch's DataLoader makes a new batch each time, of single samples that it puts together, and draws its order from
-    a generator: what comes out depends on what else has drawn from it.
+    PyTorch's DataLoader allocates each batch anew and collates it from single samples. It draws its order from a
+    generator, so the order depends on what else has drawn from it.
 
     References
     ----------
@@ -343,11 +343,11 @@ def _empty(arrays: tuple[NDArray[Any], ...], count: int) -> tuple[NDArray[Any], 
     return tuple(np.empty((count, *array.shape[1:]), array.dtype) for array in arrays)
 
 
-# ---- Intake: rows are bytes, so that arrays may be of dtypes in which nothing computes
+# ---- Intake: rows are treated as bytes, so arrays may have any dtype, even those without arithmetic
 
 
 def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[Any], ...], int, Any]:
-    """Return the arrays, how many samples they have, and what keeps their memory."""
+    """Return the arrays, the number of samples, and the objects that keep their memory alive."""
     if not given or (isinstance(given[0], Mapping) and not given[0]):
         raise TypeError("arrays are none; expected one or more, or a dict of them")
     if len(given) == 1 and isinstance(given[0], Mapping):
@@ -356,7 +356,7 @@ def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[
         return (), whole("arrays[0]", given[0], SAMPLES, 2**59), None
     else:
         by_name = {f"arrays[{i}]": array for i, array in enumerate(given)}
-    pins = pinned(by_name.values())  # before any of them is looked at, and the code of others runs
+    pins = pinned(by_name.values())  # before any array is examined, which can run other code
     arrays = {name: _as_array(name, array) for name, array in by_name.items()}
     pins += pinned(arrays.values())
     first, samples = next((name, len(array)) for name, array in arrays.items())
@@ -369,8 +369,8 @@ def _checked(given: tuple[Any, ...], indices_only: bool) -> tuple[tuple[NDArray[
 
 
 def _as_array(name: str, given: Any) -> NDArray[Any]:
-    """Return a plain ndarray over the memory of an array, or raise."""
+    """Return a plain ndarray over the memory of an array, or raise an error."""
     array = host_array(name, given)
     if not array.ndim:
-        raise ValueError(f"{name} has shape (); expected one axis or more, of which the first counts samples")
+        raise ValueError(f"{name} has shape (); expected one axis or more, the first of which counts samples")
     return array

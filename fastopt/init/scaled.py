@@ -169,7 +169,7 @@ def xavier_uniform_(
 
     Notes
     -----
-    limit is sqrt(6 / (fan_in + fan_out)) or sqrt(3 / fan_in), which makes std the standard deviation. "average" is Keras'
+    limit is sqrt(6 / (fan_in + fan_out)) or sqrt(3 / fan_in), so std is the standard deviation. "average" is Keras'
     glorot_uniform, its default for dense layers, and PyTorch's ``xavier_uniform_`` with gain 1; "fan_in" is Caffe's.
 
     References

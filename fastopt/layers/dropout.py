@@ -1,4 +1,4 @@
-"""Dropout, forward and backward, and no mask is kept: which elements are dropped follows from seed and offset."""
+"""Dropout, forward and backward. No mask is stored: it is recomputed from seed and offset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _of_dropout = Hyperparameters("p")
 
 
 def _probability_and_scale(p: Real, mode: str, training: bool) -> tuple[float, float]:
-    """Return with which probability elements are dropped, and what is left is multiplied by."""
+    """Return the probability with which elements are dropped, and the factor of the other elements."""
     (probability,) = _of_dropout(p)
     one_of("mode", mode, "inverted", "test-time")
     training = flag("training", training)
@@ -37,56 +37,56 @@ def dropout_forward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> Result:
-    """Dropout: zeros in the place of elements taken at random.
+    """Dropout: set random elements to zero.
 
         mode="inverted":   y = keep * x / (1 - p)  in training,  y = x            at test time
         mode="test-time":  y = keep * x            in training,  y = (1 - p) * x  at test time
 
-    keep is 0 with probability p, else 1, for each element by itself. It follows from seed, offset, p and the element's
-    place in C order, and from nothing else: so backward makes the same again, and nothing is kept.
+    keep is 0 with probability p and 1 otherwise, independently for each element. It depends only on seed, offset, p and
+    the element's position in C order, so backward recomputes it and no mask is stored.
 
     Parameters
     ----------
     x : array of float16, bfloat16, float32 or float64
         Read; any shape and strides.
     p : float in [0, 1]
-        Probability that an element is dropped, rounded to a multiple of 2^-24.
+        Probability of dropping an element, rounded to a multiple of 2^-24.
     seed : int
-        From 0 to 2**64 - 1; for each dropout layer its own, or else its own offsets.
+        From 0 to 2**64 - 1. Each dropout layer needs its own, or its own offsets.
     offset : int
-        From 0 to 2**56 - 1; in training the number of the step, so that each has a mask of its own.
+        From 0 to 2**56 - 1. In training, pass the number of the step, so that each step has its own mask.
     mode : {"inverted", "test-time"}
-        When what is kept is rescaled: in training, so that nothing is left to do at test time; or at test time, as in
-        the paper.
+        Whether elements are rescaled in training, so that test time needs no scaling, or at test time, as in the
+        paper.
     training : bool
-        False at test time: nothing is dropped.
+        False at test time, when nothing is dropped.
     out : array, optional
-        Written and returned; of x's shape, any dtype and strides, where x is. It may be x itself; else it overlaps it
-        nowhere.
+        Written and returned; of x's shape, any dtype and strides, on x's device. It may be x itself; otherwise it must
+        not overlap x.
     backend, num_threads, stream : optional
         See `fastopt.init`.
 
     Returns
     -------
     y : array
-        out, or a new array of x's dtype, shape and memory order; on a CUDA device, as norms make it (`fastopt.norm`).
+        out, or a new array of x's dtype, shape and memory order; on a CUDA device, as for norms (`fastopt.norm`).
 
     Raises
     ------
     ValueError
         If p is outside [0, 1], mode is unknown, out has another shape, overlaps x in part or is on another device, or
-        the backend or a stream is not of where they are.
+        the backend or stream does not match x's device.
     TypeError
-        If x or out is no array, or of another dtype, out is read-only, seed or offset is not a whole number, or
-        training not a bool; or if out is None and x is an array of bfloat16 on a device, but not PyTorch's.
+        If x or out is not an array or has another dtype, out is read-only, seed or offset is not an integer, or
+        training is not a bool; or if out is None and x is a bfloat16 device array that is not PyTorch's.
     BackendUnavailable
-        The backend can't run here.
+        The backend cannot run here.
 
     Notes
     -----
-    A dropped element is 0, also where x is NaN or infinite. With p=0, y is x bit for bit (where both are stored alike);
-    with p=1, all zeros. PyTorch and Keras have the inverted form, return x itself at test time, and draw masks from a
-    generator with state.
+    A dropped element is 0, even if x is NaN or infinite. With p=0, y equals x bit for bit (if both have the same
+    dtype); with p=1, y is all zeros. PyTorch and Keras use the inverted form, return x itself at test time, and draw
+    masks from a generator with state.
 
     References
     ----------
@@ -120,22 +120,22 @@ def dropout_backward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> Result:
-    """Gradient of dropout: dy where forward kept x, times what it was multiplied by; else 0.
+    """Gradient of dropout: dy times forward's factor where forward kept x, and 0 elsewhere.
 
         mode="inverted":   dx = keep * dy / (1 - p)  in training,  dx = dy            at test time
         mode="test-time":  dx = keep * dy            in training,  dx = (1 - p) * dy  at test time
 
-    keep is made again from seed, offset and p, which have to be those of forward.
+    keep is recomputed from seed, offset and p, which must be those of forward.
 
     Parameters
     ----------
     dy : array of float16, bfloat16, float32 or float64
-        Read; any strides, and the shape that x had, for elements are known by their place.
+        Read; any strides, but the same shape as x, because keep depends on an element's position.
     p, seed, offset, mode, training
         As in `dropout_forward`.
     out : array, optional
-        Written and returned; of dy's shape, any dtype and strides, where dy is. It may be dy itself; else it overlaps
-        it nowhere.
+        Written and returned; of dy's shape, any dtype and strides, on dy's device. It may be dy itself; otherwise it
+        must not overlap dy.
     backend, num_threads, stream : optional
         See `fastopt.init`.
 
@@ -147,11 +147,11 @@ def dropout_backward(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As `dropout_forward`.
+        As in `dropout_forward`.
 
     Notes
     -----
-    What was dropped has a gradient of 0, also where dy is NaN or infinite. PyTorch keeps the mask, a byte for each
+    A dropped element has gradient 0, even if dy is NaN or infinite. PyTorch stores the mask, one byte per
     element.
 
     References

@@ -1,4 +1,4 @@
-"""Residual connections that no norm is fused with."""
+"""Residual connections without a norm."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ def residual_add(
 
         y = x + residual                        (then max(y, 0) for "relu")
 
-    Where x comes from a norm, let the norm do it: `batch_norm_forward` and its like take ``residual`` and
-    ``activation``, and write x never.
+    If x is the result of a norm, fuse the addition instead: `batch_norm_forward` and the other norms take ``residual``
+    and ``activation``, and do not write x to memory.
 
     Parameters
     ----------
     x, residual : array of float16, bfloat16, float32 or float64
-        Read; of any shape, which both share, and any strides.
+        Read; both of the same shape, with any strides.
     activation : "relu", optional
         Applied to the sum. relu(NaN) is NaN.
     out : array, optional
-        Written and returned in place of a new array of x's dtype. It may be x or residual itself, and else overlaps
-        neither.
+        Written and returned in place of a new array of x's dtype. It may be x or residual itself; otherwise it must not
+        overlap them.
     backend, num_threads, stream : optional
         See `fastopt.norm`.
 
@@ -43,12 +43,12 @@ def residual_add(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
-    The sum is that of the norms' fused form, to the bit: computed in float32, or float64 if an array is, and rounded
-    once. PyTorch adds and applies relu in two passes; in 16 bits it rounds after each.
+    The result is bit for bit that of the norms' fused form: computed in float32, or in float64 if an array is, and
+    rounded once. PyTorch adds and applies relu in two passes; in 16 bits, it rounds after each.
 
     References
     ----------
@@ -79,7 +79,7 @@ def residual_add_backward(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> Result:
-    """Gradient of `residual_add`: one array, for x and residual have the same.
+    """Gradient of `residual_add`: one array, because x and residual have the same gradient.
 
         dx = dresidual = dy                     (for "relu": 0 where y <= 0)
 
@@ -88,7 +88,7 @@ def residual_add_backward(
     dy : array of float16, bfloat16, float32 or float64
         Read; the gradient of y, of any shape and strides.
     y : array, optional
-        Read; what `residual_add` returned. Needed with an activation.
+        Read; the output of `residual_add`. Required if there is an activation.
     activation : "relu", optional
         As in the forward pass.
     out : array, optional
@@ -104,11 +104,11 @@ def residual_add_backward(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As every norm: see `fastopt.norm`.
+        As for every norm: see `fastopt.norm`.
 
     Notes
     -----
-    Where y is NaN, dy goes on. Where x has further uses, their gradients add up: `accumulate`.
+    Where y is NaN, dx is dy. If x has further uses, sum their gradients with `accumulate`.
 
     References
     ----------

@@ -7,7 +7,7 @@
 >>> rate
 warmup(schedule=cosine(lr=0.1, steps=90, final=0.0), steps=10, start=0.0)
 
-Pass a schedule to an optimizer of `fastopt.optim` as ``lr``, or call it: ``fastopt.adam(..., step=step, lr=rate(step))``.
+Pass it to an optimizer of `fastopt.optim` as ``lr``, or call it: ``fastopt.adam(..., step=step, lr=rate(step))``.
 
 What all schedules share
 ========================

@@ -478,14 +478,14 @@ def test_a_pass_that_is_under_way_when_state_is_loaded_ends():
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"batch_size": 4}, ValueError, "batch_size is 4; expected 3, which it is here"),
+        ({"batch_size": 4}, ValueError, "batch_size is 4; expected 3, as in this object"),
         ({"samples": 11}, ValueError, "samples is 11; expected 10"),
         ({"shuffle": False}, ValueError, "shuffle is False; expected True"),
         ({"drop_last": True}, ValueError, "drop_last is True; expected False"),
         ({"batch": 4}, ValueError, "batch is 4; expected a whole number from 0 to 3"),
         ({"epoch": -1}, ValueError, "epoch is -1; expected a whole number from 0 to"),
         ({"seed": None}, TypeError, "seed is None, a NoneType; expected a whole number from 0"),
-        ({"lr": 1}, ValueError, "state has 'lr'; expected no more than seed, epoch, batch"),
+        ({"lr": 1}, ValueError, "state has 'lr'; expected only seed, epoch, batch"),
     ],
 )
 def test_states_of_others_are_refused(change, error, message):
