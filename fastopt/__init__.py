@@ -1,4 +1,4 @@
-"""Optimizer updates, in place, and norms at memory speed, on NumPy arrays and whatever shares memory with them."""
+"""In-place optimizer updates and norms at memory speed, for NumPy arrays and objects that share memory with them."""
 
 import sys
 from importlib import import_module
@@ -78,7 +78,7 @@ __all__ += _descent.__all__
 __all__ += _signs.__all__
 
 
-#: What not everyone needs, and where it is.
+#: Names that are imported on first use, and their modules.
 ON_DEMAND = {
     "_c_api": "fastopt.engine.capi.c_api",
     "get_include": "fastopt.capi",
@@ -88,10 +88,10 @@ ON_DEMAND = {
 }
 
 
-if not TYPE_CHECKING:  # or else every name would be one of ours to a type checker
+if not TYPE_CHECKING:  # otherwise type checkers would accept any attribute
 
     def __getattr__(name: str) -> Any:
-        """Import what is not needed by everyone when it is first asked for."""
+        """Import a name on first use."""
         if name in ON_DEMAND:
             return getattr(import_module(ON_DEMAND[name]), name)
         namespace = import_module("fastopt.namespace")

@@ -1,4 +1,4 @@
-"""The command line: ``python -m fastopt`` prints what `fastopt.show_config` does."""
+"""The command line: ``python -m fastopt`` prints the output of `fastopt.show_config`."""
 
 from fastopt.config import show_config
 

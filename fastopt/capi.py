@@ -1,4 +1,4 @@
-"""What other libraries call: kernels by their addresses, and where the headers are."""
+"""The interface for other languages: addresses of kernels, and the directory of the headers."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class Kernel(Guarded, Display):
     Attributes
     ----------
     address : int
-        Of the C function ``void kernel(void **arrays, ptrdiff_t n, const void *scalars)``, good as long as the process.
+        Address of the C function ``void kernel(void **arrays, ptrdiff_t n, const void *scalars)``, valid until exit.
     arrays, scalars : tuple of str
-        What it takes, in order.
+        Names of its arguments, in order.
     name : str
-        The rule's.
+        Name of the rule.
     dtype : numpy.dtype
-        Of arrays and scalars: float32 or float64.
+        Dtype of arrays and scalars: float32 or float64.
     weight_decay, decay : bool
-        Its form: whether it has coupled weight decay, and decoupled decay.
+        Its variant: whether it has coupled weight decay, and decoupled decay.
     isa : str
-        The instruction set that it was compiled for.
+        The instruction set for which it was compiled.
     """
 
     _instead = dict.fromkeys(
@@ -63,10 +63,10 @@ class Kernel(Guarded, Display):
         return [repr(self.name), repr(self.dtype.name), *keywords(options)]
 
     def prepare(self, **hyperparameters: Any) -> NDArray[Any]:
-        """Return the scalars that follow from hyperparameters, rounded to the kernel's type.
+        """Return the coefficients for these hyperparameters, rounded to the kernel's type.
 
-        They are those of the Python function with its defaults: `fastopt.adam`; with ``decay``, `fastopt.adamw`. What
-        the kernel decides (nesterov, decoupled_weight_decay) is not asked.
+        Defaults are those of the Python function: `fastopt.adam`, or with ``decay``, `fastopt.adamw`. Hyperparameters
+        that the choice of the kernel determines (nesterov, decoupled_weight_decay) are not arguments.
         """
         fixed = self._fixed()
         names = self._update.hyperparameters
@@ -84,10 +84,10 @@ class Kernel(Guarded, Display):
         return scalars
 
     def __call__(self, *arrays: Array, scalars: Array) -> None:
-        """Run the kernel over arrays of its type, each one run in C order: param and state are updated in place.
+        """Run the kernel on C-contiguous arrays of its type: param and state are updated in place.
 
-        ``scalars`` are what `prepare` returns. On this thread, with subnormal numbers flushed to zero: the same bits as
-        the Python function's.
+        ``scalars`` is the result of `prepare`. The kernel runs on this thread and flushes subnormal numbers to zero;
+        the bits are those of the Python function.
         """
         scalars = np.asarray(scalars)
         if scalars.dtype != self.dtype or scalars.shape != (len(self.scalars),):
@@ -100,7 +100,7 @@ class Kernel(Guarded, Display):
         run_kernel(self._update, self._form, self.dtype.name, arrays, checked)
 
     def _fixed(self) -> dict[str, bool]:
-        """The flags that the choice of the kernel has decided."""
+        """The flags that the choice of the kernel determines."""
         spec, key, _ = self._variant
         return {
             **({spec.condition: bool(key)} if isinstance(spec.condition, str) else {}),
@@ -108,13 +108,13 @@ class Kernel(Guarded, Display):
         }
 
     def _parameter(self, name: str) -> inspect.Parameter:
-        """A hyperparameter with the default that it has in the Python function, if there is one."""
+        """Return a hyperparameter with its default in the Python function, if there is one."""
         spec = self._variant.spec
         default = spec.defaults[name] if spec.name in UPDATES else inspect.Parameter.empty
         return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default)
 
     def _refuse_other_rule(self, values: dict[str, Any]) -> None:
-        """Raise if the update takes another rule at this step."""
+        """Raise if the update uses another rule at this step."""
         spec = self._variant.spec
         if "step" in spec.asked and (other := spec.update_for(values).rule.__name__) != self.name:
             raise ValueError(f"step is {values['step']}; expected one of {self.name}: this one takes kernel {other!r}")
@@ -124,45 +124,45 @@ class Kernel(Guarded, Display):
             value = scalars[self.scalars.index(name)]
             if value and not getattr(self, name):
                 raise ValueError(
-                    f"{name} is {value}; expected 0: this kernel is the form without; "
+                    f"{name} is {value}; expected 0, because this kernel is the variant without it; "
                     f"the other is fastopt.kernel({self.name!r}, {self.dtype.name!r}, {name}=True)"
                 )
 
 
 def variant_of(rule: str, decay: bool) -> Variant:
-    """Return the variant that a rule is of: where there are two, the one whose weight decay is decoupled, or is not."""
+    """Return the update that uses a rule; if there are two, the one with, or without, decoupled weight decay."""
     served = variants_by_rule()[rule]
     return next((variant for variant in served if variant.spec.decoupled is decay), served[0])
 
 
 def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bool = False) -> Kernel:
-    """Return a compiled kernel, for other languages to call: its address, and what it takes.
+    """Return a compiled kernel to be called from other languages: its address, and its arguments.
 
-    A rule is compiled in up to four forms, with and without coupled weight decay and decoupled decay. The forms without
-    do not read the scalar: an infinite element of param would become NaN by 0 * inf.
+    A rule is compiled in up to four variants, with and without coupled weight decay and decoupled decay. The variants
+    without decay do not read its coefficient, because 0 * inf would turn an infinite element of param into NaN.
 
     Parameters
     ----------
     name : str
         A rule of fastopt/rules/update.py: ``"adam"``, ``"amsgrad"`` (adam with v_max), ``"rmsprop_centered"``, ...
     dtype : {"float32", "float64"}
-        The compute type, as a string or as NumPy has it: of all arrays and scalars.
+        The compute type, as a string or a NumPy dtype; all arrays and scalars have it.
     weight_decay : bool
-        The form that adds weight_decay * param to the gradient.
+        Whether to add weight_decay * param to the gradient.
     decay : bool
-        The form that subtracts decay * param from param: with ``"adam"``, it is AdamW's.
+        Whether to subtract decay * param from param: with ``"adam"``, this is AdamW.
 
     Returns
     -------
     Kernel
         With the attributes address, scalars, arrays, name, dtype, weight_decay, decay and isa. Its method
-        ``prepare(**hyperparameters)`` returns the scalars of one step. Called with arrays and ``scalars=``, it runs,
-        with all checks.
+        ``prepare(**hyperparameters)`` returns the scalars of one step. Called with arrays and ``scalars=``, it runs the
+        kernel with all checks.
 
     Raises
     ------
     ValueError
-        If there is no such rule (the message has those there are), or it has no decoupled decay.
+        If there is no such rule (the message lists all rules), or it has no decoupled decay.
     TypeError
         If dtype is not a compute type.
 
@@ -195,7 +195,7 @@ def kernel(name: str, dtype: DTypeLike, *, weight_decay: bool = False, decay: bo
 
 
 def _compute_type(dtype: DTypeLike) -> str | None:
-    """The name of a compute type, or None for what is none."""
+    """Return the name of a compute type, or None for any other argument."""
     try:
         return next(name for name in COMPUTE_TYPES if dtype is not None and np.dtype(dtype) == name)
     except (StopIteration, TypeError):

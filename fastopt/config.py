@@ -1,4 +1,4 @@
-"""What fastopt found here: versions, instruction set, threads and what limits them, backends, devices."""
+"""The configuration of this machine: versions, instruction set, threads and their limits, backends, devices."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from fastopt.engine.threads.threads import get_num_threads, limits
 from fastopt.errors import BackendUnavailable
 from fastopt.specs.backends import MODULES
 
-#: Packages of which the version matters, whether they are there or not.
+#: Packages whose versions are printed, installed or not.
 PACKAGES = ("numpy", "numba", "numba-cuda", "ml-dtypes", "torch")
 
 
 def config() -> dict[str, dict[str, str]]:
-    """Return what `show_config` prints, by headings."""
+    """Return the output of `show_config`, by headings."""
     try:
         devices = _devices()
     except BackendUnavailable:
@@ -40,9 +40,9 @@ def config() -> dict[str, dict[str, str]]:
 
 
 def show_config() -> None:
-    """Print versions, instruction set, threads and what limits them, backends and why one can't run, and devices.
+    """Print versions, instruction set, threads and their limits, backends (and why one can't run), and devices.
 
-    ``python -m fastopt`` prints the same. Nothing is started for it: no thread, and no device's context.
+    ``python -m fastopt`` prints the same. It starts no thread and creates no context of a device.
 
     Examples
     --------
@@ -88,7 +88,7 @@ def _backend(name: str) -> str:
 
 
 def _devices() -> dict[str, str]:
-    find_backend("cuda")  # raises what says why it is missing
+    find_backend("cuda")  # raises an error that says why it is missing
     from fastopt.device.select import machine
 
     return {f"cuda:{number}": name for number, name in enumerate(machine().names())}

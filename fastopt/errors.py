@@ -1,9 +1,9 @@
-"""What fastopt raises beside ValueError and TypeError."""
+"""The exceptions of fastopt besides ValueError and TypeError."""
 
 
 class BackendUnavailable(ImportError):
-    """A backend was asked for that can't run here; the message says why, and what installs it."""
+    """The requested backend can't run here; the message says why, and how to install it."""
 
 
 class NotFittedError(ValueError):
-    """A scaler is asked for what it would know of data, of which it has seen none."""
+    """A scaler is used before it has been fitted."""

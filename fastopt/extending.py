@@ -1,4 +1,4 @@
-"""Updates that users write: five lines of scalar Python become an update like those of the library."""
+"""User-defined updates: a few lines of scalar Python become an update like those of the library."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from fastopt.engine.update.run import run
 from fastopt.optim.optimizer import Optimizer
 from fastopt.specs.updates import UpdateSpec
 
-#: From hyperparameters to a rule's scalars: by name, or in order.
+#: A function from hyperparameters to a rule's coefficients: a dict by name, or a tuple in order.
 Prepare: TypeAlias = Callable[..., Mapping[str, float] | tuple[float, ...]]
 
-#: What the text of a rule calls, by name.
+#: The functions that the text of a rule calls, by name.
 PRIMITIVES = {name: getattr(primitives, name) for name in primitives.__all__}
 
-#: What a user may call in a rule, and which primitive that is: as fastopt has it, or as others do.
+#: The functions that a user may call in a rule, and their primitives: fastopt's own, and those of other modules.
 FUNCTIONS: dict[Any, str] = {
     **{function: name for name, function in PRIMITIVES.items()},
     **dict.fromkeys((math.sqrt, np.sqrt), "sqrt"),
@@ -38,25 +38,25 @@ FUNCTIONS: dict[Any, str] = {
     np.sign: "sign",
 }
 
-#: What every call takes beside a rule's own hyperparameters.
+#: The arguments of every call besides a rule's own hyperparameters.
 SHARED = {"weight_decay": 0.0, "grad_scale": 1.0}
 
-#: How many hyperparameters a call takes, the shared ones among them.
+#: The maximum number of hyperparameters of a call, including the shared ones.
 MOST_HYPERPARAMETERS = 16
 
-#: What the rules of a user are compiled by, unless a call says otherwise: on a CUDA device, "cuda".
+#: The default backend for user-defined rules; on a CUDA device, it is "cuda".
 BACKEND = "numba"
 
 
 class Rule(Guarded, Display):
-    """An update that a user wrote; `fastopt.rule` makes it.
+    """A user-defined update; `fastopt.rule` makes it.
 
     Attributes
     ----------
     name : str
-        The function's.
+        Name of the function.
     arrays, hyperparameters : tuple of str
-        What a call takes: arrays by position, hyperparameters by keyword.
+        Arguments of a call: arrays by position, hyperparameters by keyword.
     """
 
     _instead = dict.fromkeys(
@@ -71,7 +71,7 @@ class Rule(Guarded, Display):
         self.name = self._read.name
         self.arrays = self._read.arrays
         own = _parameters(prepare) if prepare is not None else self._read.defaults
-        #: The defaults of hyperparameters; `Parameter.empty` where there is none.
+        #: The defaults of hyperparameters; `Parameter.empty` if there is none.
         self.defaults: dict[str, Any] = {**own, **{name: value for name, value in SHARED.items() if name not in own}}
         self.hyperparameters = tuple(self.defaults)
         if len(self.hyperparameters) > MOST_HYPERPARAMETERS:
@@ -84,9 +84,9 @@ class Rule(Guarded, Display):
             [Parameter(name, Parameter.POSITIONAL_ONLY) for name in self.arrays]
             + [Parameter(name, Parameter.KEYWORD_ONLY, default=value) for name, value in keyword.items()]
         )
-        # A weight_decay of the rule's own is not coupled to the gradient, too.
+        # If the rule itself has a weight_decay, it is not added to the gradient as well.
         self._coupled = "weight_decay" not in own
-        # A user's hyperparameters are finite; what every update has, has its own range.
+        # A rule's own hyperparameters must be finite; the shared ones have their own ranges.
         ranges = {name: RANGES[name] if name in SHARED else ANY for name in self.hyperparameters}
         self._spec = UpdateSpec(
             self.name, _compiled(self._read), self._scalars_function(), ranges=ranges, backend=BACKEND
@@ -96,11 +96,11 @@ class Rule(Guarded, Display):
         return f"<rule {self.name}{self.__signature__}>"
 
     def __get__(self, instance: object, owner: type | None = None) -> Rule:
-        """Return the rule: of a class, too, it takes arrays alone. `help` shows what has this as a function."""
+        """Return the rule, also as a class attribute: it takes no self. Because of this method, `help` shows a function."""
         return self
 
     def __reduce__(self) -> str:
-        """Let pickles name the rule, as they name functions."""
+        """Pickle the rule by name, like a function."""
         return self.function.__qualname__
 
     def __call__(
@@ -111,14 +111,14 @@ class Rule(Guarded, Display):
         stream: Stream = None,
         **given: Real,
     ) -> None:
-        """Update param and state in place, as the functions of `fastopt` do."""
+        """Update param and state in place, like the functions of `fastopt`."""
         if isinstance(backend, str) and backend == "reference":
             self.reference(*arrays, **given)
         else:
             run(self._spec, arrays, self._values(given), backend, num_threads, stream)
 
     def reference(self, *arrays: np.ndarray[Any, Any], **given: Real) -> None:
-        """Run the function as it was written, element by element, in Python: for debugging."""
+        """Run the function as written, element by element, in Python, for debugging."""
         if len(arrays) != len(self.arrays):
             raise ValueError(f"{len(arrays)} arrays given; expected {len(self.arrays)}: {', '.join(self.arrays)}")
         if odd := [i for i, array in enumerate(arrays) if np.shape(array) != np.shape(arrays[0])]:
@@ -127,7 +127,7 @@ class Rule(Guarded, Display):
         scale, decay, _, *scalars = self._spec.updates[()].prepare(self._values(given))
         own = scalars[: len(self._read.scalars)]
         written = [i for i, name in enumerate(self.arrays) if name != "grad"]
-        # Primitives that its module does not have by their names are fastopt's.
+        # Names of primitives that the function's module lacks refer to fastopt's.
         names, code = {**PRIMITIVES, **self.function.__globals__}, self.function.__code__
         function = FunctionType(code, names, self.name, None, self.function.__closure__)
         for place in np.ndindex(np.shape(arrays[0])):
@@ -139,23 +139,23 @@ class Rule(Guarded, Display):
                     arrays[i][place] = value
 
     def optimizer(self, params: Params, **given: Any) -> Optimizer:
-        """Return an optimizer with state that makes this update: see `fastopt.optim`.
+        """Return a stateful optimizer with this update: see `fastopt.optim`.
 
-        It takes the rule's hyperparameters and the options of every optimizer by keyword. State starts from zeros.
+        Its keyword arguments are the rule's hyperparameters and the options of every optimizer. State starts at zero.
         """
         own = {name: value for name, value in self.defaults.items() if name not in ("step", "grad_scale")}
         options = {name: given.pop(name) for name in list(given) if name not in own}
         values = self._named({**given, "step": 1, "grad_scale": 1.0} if "step" in self.defaults else given)
         members = {"spec": self._spec, "__doc__": self.__doc__, "__module__": self.__module__}
         kind: Any = type(self.name, (Optimizer,), members)
-        kind._is_foreign = False  # though its module is the user's: it has no attributes of the user's own
+        kind._is_foreign = False  # although its module is the user's, it has no attributes that the user added
         optimizer: Optimizer = kind(params, {name: values[name] for name in own}, **{"backend": None, **options})
         return optimizer
 
     def _named(self, given: dict[str, Any]) -> dict[str, Any]:
         if foreign := [name for name in given if name not in self.defaults]:
             raise TypeError(
-                f"{brief(foreign[0])} is no hyperparameter of {self.name}; expected {', '.join(self.hyperparameters)}"
+                f"{self.name} has no hyperparameter {brief(foreign[0])}; expected {', '.join(self.hyperparameters)}"
             )
         values = {**self.defaults, **given}
         if missing := [name for name, value in values.items() if value is Parameter.empty]:
@@ -168,7 +168,7 @@ class Rule(Guarded, Display):
         return tuple(self._named(given).values())
 
     def _scalars_function(self) -> Callable[..., tuple[float, ...]]:
-        """A function of the hyperparameters, each by its name, as `Update` wants it."""
+        """Return a function of the hyperparameters by name, as `Update` requires it."""
         names = ", ".join(self.hyperparameters)
         scope: dict[str, Any] = {"scalars_": self._scalars}
         exec(f"def prepare({names}):\n    return scalars_({names})\n", scope)
@@ -176,7 +176,7 @@ class Rule(Guarded, Display):
         return function
 
     def _scalars(self, *values: Any) -> tuple[float, ...]:
-        """From hyperparameters, checked, to coefficients: the shared ones, the rule's, and the literals."""
+        """Return the coefficients for checked hyperparameters: the shared ones, the rule's own, and the literals."""
         checked = dict(zip(self.hyperparameters, values, strict=True))
         scale = checked.pop("grad_scale")
         decay = checked.pop("weight_decay") if self._coupled else 0.0
@@ -193,12 +193,12 @@ class Rule(Guarded, Display):
 
 
 def _parameters(prepare: Prepare) -> dict[str, Any]:
-    """The names and defaults of a function's arguments."""
+    """Return the names and defaults of a function's arguments."""
     if not callable(prepare):
         raise RuleError(f"prepare is {brief(prepare)}; expected a function of the hyperparameters")
     try:
         parameters = inspect.signature(prepare).parameters.values()
-    except ValueError as error:  # of some built-in functions
+    except ValueError as error:  # raised for some built-in functions
         raise RuleError(f"prepare is {brief(prepare)}, whose arguments can't be read; expected a function") from error
     if odd := [each for each in parameters if each.kind not in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]:
         raise RuleError(f"prepare takes {odd[0]}; expected each hyperparameter by its name")
@@ -208,7 +208,7 @@ def _parameters(prepare: Prepare) -> dict[str, Any]:
 
 
 def _compiled(read: UserRule) -> Callable[..., Any]:
-    """The rule as a Python function that carries its source, for whoever compiles it."""
+    """Return the rule as a Python function that carries its source, for the compilers."""
     scope: dict[str, Any] = dict(PRIMITIVES)
     exec(read.text, scope)
     function: Any = scope[read.name]
@@ -221,37 +221,37 @@ def rule(function: Callable[..., Any]) -> Rule: ...
 @overload
 def rule(*, prepare: Prepare) -> Callable[[Callable[..., Any]], Rule]: ...
 def rule(function: Callable[..., Any] | None = None, *, prepare: Prepare | None = None) -> Any:
-    """Make an update of a scalar function: the decorator.
+    """Decorator that turns a scalar function into an update.
 
-    The function is the arithmetic of one element. Before ``/`` stand the arrays: param, grad, then the state; after it
-    scalars, which are the same for all elements. It returns what is written back: param, then the state in order::
+    The function computes one element. Arguments before ``/`` are elements of arrays: param, grad, then the state; those
+    after it are the same for all elements. It returns the new values: param, then the state in order::
 
         g = grad_scale * grad + weight_decay * param
         param, *state = function(param, g, *state, **scalars)
 
-    The update is called as those of `fastopt` are: arrays by position, the rest by keyword, with their layouts, float
-    types, threads, devices and errors. weight_decay and grad_scale come by themselves; a rule that has a scalar called
-    weight_decay makes of it what it will. It is compiled when it is first called, by Numba, and kept on disk.
+    The update is called like those of `fastopt`: arrays by position, the rest by keyword, with the same layouts, float
+    types, threads, devices and errors. weight_decay and grad_scale are added automatically; a rule with its own
+    argument weight_decay uses it as it likes. Numba compiles the rule at the first call and caches it on disk.
 
     Parameters
     ----------
     function : function
-        It may hold ``+ - * /``, ``x**2``, comparisons, ``a if condition else b``, assignments, numbers, and calls of
-        sqrt, abs, sign and relu (of fastopt.primitives, or math's and NumPy's). Numbers are rounded to the type that is
-        computed in. grad is only read.
+        It may contain ``+ - * /``, ``x**2``, comparisons, ``a if condition else b``, assignments, numbers, and calls of
+        sqrt, abs, sign and relu (of fastopt.primitives, or math's and NumPy's). Numbers are rounded to the compute
+        type. grad is only read.
     prepare : function, optional
-        From hyperparameters to the rule's scalars (a dict, or a tuple in order), in Python, once a call. Its arguments
-        are then the update's hyperparameters; one called step is given by optimizers.
+        A Python function from hyperparameters to the rule's coefficients (a dict, or a tuple in order), called once per
+        call. Its arguments are then the update's hyperparameters; optimizers pass the one called step, if there is one.
 
     Returns
     -------
     Rule
-        The update: call it; `Rule.optimizer` holds state for a whole model, `Rule.reference` runs it as plain Python.
+        The update. `Rule.optimizer` holds state for a whole model, `Rule.reference` runs it as plain Python.
 
     Raises
     ------
     ValueError
-        The function is no rule: the message names the line, and what stands there.
+        The function is not a valid rule: the message names the line, and quotes it.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The public modules, which `fastopt` imports when they are asked for, and what it says of a name that it lacks."""
+"""The public modules, which `fastopt` imports on first use, and the errors for unknown names."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from typing import Any
 
 import fastopt
 
-#: All of them.
+#: All public modules.
 MODULES = ("augment", "init", "norm", "numba", "optim", "scaling", "schedules", "sklearn", "torch", "updates")
 
-#: Those that import another package, which takes a second or more, or fails where it is missing. ``dir(fastopt)`` has
-#: them only once they are imported: `help` and `inspect.getmembers` get every attribute that ``dir`` lists.
+#: Modules that import another package, which takes a second or more, or fails if it is missing. ``dir(fastopt)`` lists
+#: them only once they are imported, because `help` and `inspect.getmembers` get every attribute that it lists.
 HEAVY = ("numba", "sklearn", "torch")
 
-#: What a module is for whose names are those of another one, too.
+#: The purpose of a module whose names are also those of another module.
 PURPOSES = {"sklearn": " for scikit-learn pipelines", "torch": " for PyTorch parameters"}
 
 
 def import_public(module: str) -> ModuleType:
-    """Import a public module for an attribute: where it can't be imported, `hasattr` is to be False."""
+    """Import a public module for an attribute; if that fails, raise AttributeError, so that `hasattr` is False."""
     try:
         return import_module(f"fastopt.{module}")
     except ImportError as error:
@@ -30,9 +30,9 @@ def import_public(module: str) -> ModuleType:
 
 
 def missing(name: str) -> str:
-    """Return what to say of an attribute that `fastopt` lacks: in which module it is, whatever its case."""
+    """Return the message for an attribute that `fastopt` lacks: the module that has it, ignoring case."""
     says = f"fastopt has no attribute {name!r}"
-    if name.startswith("_"):  # Python and its tools ask for many of these
+    if name.startswith("_"):  # Python and its tools look up many of these
         return says
     found = [(module, public) for module in MODULES for public in public_names(module) if _alike(public, name)]
     exact = [(module, public) for module, public in found if public == name]
@@ -42,7 +42,7 @@ def missing(name: str) -> str:
 
 
 def public_names(module: str) -> list[str]:
-    """Return the ``__all__`` of a module as its source has it: nothing is imported for an error message."""
+    """Return the ``__all__`` of a module from its source, so that an error message imports nothing."""
     names: list[str] = []
     imported: dict[str, str] = {}
     for node in ast.parse(_source(module)).body:
@@ -50,7 +50,7 @@ def public_names(module: str) -> list[str]:
             imported |= {each.asname or each.name: f"{node.module}.{each.name}" for each in node.names}
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign)) and getattr(target, "id", "") == "__all__":
-            if isinstance(node.value, ast.Attribute):  # of another module
+            if isinstance(node.value, ast.Attribute):  # that of another module
                 names += public_names(imported[ast.unparse(node.value.value)].removeprefix("fastopt."))
             elif node.value is not None:
                 names += ast.literal_eval(node.value)
@@ -58,7 +58,7 @@ def public_names(module: str) -> list[str]:
 
 
 def _source(module: str) -> str:
-    """Return the text of a module of the package. `find_spec` would import the packages that it lies in."""
+    """Return the text of a module of the package. `find_spec` would import its parent packages."""
     path: Any = fastopt.__path__
     spec = None
     for name in module.split("."):
@@ -69,7 +69,7 @@ def _source(module: str) -> str:
 
 
 def _alike(public: str, name: str) -> bool:
-    """True if a name that `fastopt` lacks may stand for this one of a module's."""
+    """True if an unknown name of `fastopt` may mean this name of a module."""
     return public not in fastopt.__all__ and _letters(public) == _letters(name)
 
 

@@ -1,1 +1,1 @@
-"""From hyperparameters to the coefficients of a rule, in float64, once per call."""
+"""Computes the coefficients of a rule from the hyperparameters, in float64, once per call."""

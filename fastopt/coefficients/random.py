@@ -1,4 +1,4 @@
-"""Coefficients of rules/random.py: constants of approximations, and what follows from hyperparameters."""
+"""Coefficients of rules/random.py: constants of approximations, and values derived from hyperparameters."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 from fastopt.specs.dtypes import STORAGES
 
 #: z / x as a ratio of two polynomials in w = -log(1 - x^2), where x = erf(z / sqrt(2)). All coefficients are positive,
-#: so that nothing cancels. Fitted (Lawson's iteration, in 70 digits) for the smallest relative error over all w that
-#: the bits can make: 1.1e-8 up to 22.5, and 2.7e-16 up to 37.
+#: so there is no cancellation. They were fitted (by Lawson's iteration, in 70 digits) to minimise the relative error
+#: over all w that the bits can give: 1.1e-8 up to w = 22.5, and 2.7e-16 up to w = 37.
 RATIO = {
     "float32": (
         (1.253314123, 0.4476277815, 0.09113441246, 0.01255782074, 0.001143710311, 6.009117201e-05, 1.96440774e-07),
@@ -35,17 +35,17 @@ RATIO = {
 #: Terms of log((1 + s) / (1 - s)) = 2 s + 2 s^3 / 3 + 2 s^5 / 5 ..., after the first; s^2 is at most 0.03.
 SERIES = {"float32": 3, "float64": 9}
 
-#: Dropout compares so many of an element's bits with a probability.
+#: Number of an element's bits that dropout compares with a probability.
 DROPOUT_BITS = 24
 
-#: Of each storage type, the digits of a number, the smallest distance of two, and the least and the largest above 0.
+#: For each storage type: digits, smallest distance of two numbers, and the smallest and largest number above 0.
 STORED = {each.name: (each.digits, each.step, each.least, each.largest) for each in STORAGES}
 
 Scalars = tuple[float, ...]
 
 
 def _at_most(storage: str, x: float) -> float:
-    """Return the largest number up to x that can be stored; -infinity if there is none."""
+    """Return the largest storable number <= x; -infinity if there is none."""
     digits, step, least, largest = STORED[storage]
     if abs(x) > largest:
         return largest if x > 0 else -inf
@@ -56,29 +56,29 @@ def _at_most(storage: str, x: float) -> float:
 
 
 def _at_least(storage: str, x: float) -> float:
-    """Return the smallest number from x on that can be stored."""
-    return 0.0 - _at_most(storage, -x)  # no -0
+    """Return the smallest storable number >= x."""
+    return 0.0 - _at_most(storage, -x)  # never -0
 
 
 def uniform(storage: str, low: float, high: float) -> Scalars:
-    """Of ``uniform_float32`` and ``uniform_float64``."""
+    """Return the coefficients of ``uniform_float32`` and ``uniform_float64``."""
     is_wide = storage == "float64"
     units = (2.0**-53, 2.0**26) if is_wide else (2.0**-24,)
     width = _width(np.float64 if is_wide else np.float32, low, high, 1 - units[0])
     lowest, highest = _at_least(storage, low), _at_most(storage, nextafter(high, -inf))
     if highest > lowest and high - highest <= _at_least(storage, high) - high:
-        highest = _at_most(storage, nextafter(highest, -inf))  # not what high is rounded to: NumPy compares with that
+        highest = _at_most(storage, nextafter(highest, -inf))  # below the rounded high, with which NumPy compares
     return (low, width, *units, *((lowest, highest) if lowest <= highest else (low, low)))
 
 
 def _width(real: type[np.floating[Any]], low: float, high: float, largest: float) -> float:
-    """Return high - low, or so much less that low and the largest part of it do not add up to more than high.
+    """Return high - low, reduced so that low plus the largest part of it is not more than high.
 
-    Each is rounded: from -32.6 to -1.9, numbers of float32 came to lie 3 units of the last place above high.
+    Both are rounded: with low = -32.6 and high = -1.9, float32 numbers exceeded high by 3 ulp.
     """
     if not high - low <= float(np.finfo(real).max):
         raise ValueError(f"high - low is {high - low}; expected a number that is finite in {real.__name__}")
-    with np.errstate(all="ignore"):  # whatever the caller makes of numbers that are subnormal, or round to infinity
+    with np.errstate(all="ignore"):  # the caller's numbers may be subnormal, or round to infinity
         width = real(high - low)
         while real(low) + width * real(largest) > real(high):
             width = np.nextafter(width, real(0))
@@ -86,7 +86,7 @@ def _width(real: type[np.floating[Any]], low: float, high: float, largest: float
 
 
 def _constants(dtype: str) -> Scalars:
-    """Of ``normal_float32`` and ``normal_float64``: all from unit on."""
+    """Return the coefficients of ``normal_float32`` and ``normal_float64``: all from unit on."""
     units = (2.0**-31,) if dtype == "float32" else (2.0**-52, 2.0**21)
     series = (2 / (2 * k + 1) for k in range(1, SERIES[dtype] + 1))
     above, below = RATIO[dtype]
@@ -97,7 +97,7 @@ CONSTANTS = {dtype: _constants(dtype) for dtype in RATIO}
 
 
 def normal(storage: str, mean: float, std: float, bound: float = inf) -> Scalars:
-    """Of ``normal_float32`` and ``normal_float64``, truncated at so many standard deviations."""
+    """Return the coefficients of ``normal_float32`` and ``normal_float64``, truncated at ``bound``."""
     dtype = "float64" if storage == "float64" else "float32"
     lowest, highest = -STORED[dtype][-1], STORED[dtype][-1]
     if bound < inf:
@@ -117,5 +117,5 @@ def uniform_noise(storage: str, std: float) -> Scalars:
 
 
 def dropout(dtype: str, p: float, scale: float) -> Scalars:
-    """Of ``dropout``: p is rounded to a multiple of 2^-24, which is the probability."""
+    """Return the coefficients of ``dropout``: the probability is p, rounded to a multiple of 2^-24."""
     return (scale, float(round(p * 2**DROPOUT_BITS)), 0.0)

@@ -1,11 +1,11 @@
-"""What each hyperparameter may be: one row for each name, wherever it occurs."""
+"""The valid range of each hyperparameter: one row per name."""
 
 from __future__ import annotations
 
 from math import inf, nextafter
 from sys import float_info
 
-#: Lowest and highest value, both allowed, and how the range is called. NaN lies in none, infinity in `LIMIT` only.
+#: Lower and upper bound, both included, and the text of the range. No range has NaN; only `LIMIT` has infinity.
 Range = tuple[float, float, str]
 
 ANY: Range = (-float_info.max, float_info.max, "a finite number")
@@ -15,10 +15,10 @@ LIMIT: Range = (float_info.min, inf, "a number above 0, or infinity, which measu
 FRACTION: Range = (0.0, 1.0, "a number from 0 to 1")
 FRACTION_BELOW_ONE: Range = (0.0, nextafter(1.0, 0.0), "a number from 0 to below 1")
 
-#: Of what is True or False, and no number.
+#: Range of True and False.
 FLAG: Range = (0.0, 1.0, "True or False")
 
-#: Of what is neither a number nor a flag: the function of coefficients looks at it.
+#: For other types: the function of coefficients checks the value.
 OTHER: Range = (0.0, 0.0, "")
 
 RANGES: dict[str, Range] = {

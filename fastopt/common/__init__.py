@@ -1,1 +1,1 @@
-"""What all families share: types, messages, checks of options, and how objects guard and show their attributes."""
+"""Code that all families share: types, messages, checks of options, and display and protection of attributes."""

@@ -1,4 +1,4 @@
-"""How objects show themselves: in one line, and to tab completion."""
+"""Display of objects: their repr, and the names for tab completion."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 
 
 class Display:
-    """A mixin: `repr` is ``Name(part, name=value, ...)``, and `dir` has the public names alone."""
+    """A mixin: `repr` is ``Name(part, name=value, ...)``, and `dir` lists only public names."""
 
-    #: Names without an underscore that are the library's own affair.
+    #: Names without an underscore that are private.
     _internal: ClassVar[tuple[str, ...]] = ()
 
     def __repr__(self) -> str:
@@ -19,12 +19,12 @@ class Display:
         return [name for name in super().__dir__() if not name.startswith("_") and name not in self._internal]
 
     def _parts(self) -> Iterable[str]:
-        """Return what stands between the parentheses: unless a class says otherwise, its public attributes."""
+        """Return the parts between the parentheses; by default, the public attributes."""
         return keywords({name: value for name, value in vars(self).items() if not name.startswith("_")})
 
 
 def keywords(values: Mapping[str, Any]) -> list[str]:
-    """Return ``name=value`` for each value but None, which says nothing."""
+    """Return ``name=value`` for each value except None."""
     return [f"{name}={value!r}" for name, value in values.items() if value is not None]
 
 

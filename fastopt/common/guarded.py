@@ -1,4 +1,4 @@
-"""Assignments that would be lost: attributes and lists of our objects refuse them, and say what to write instead."""
+"""Objects and lists that refuse assignments that would have no effect; the error says what to write instead."""
 
 from __future__ import annotations
 
@@ -7,25 +7,25 @@ from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, TypeVar
 
 _T = TypeVar("_T")
 
-#: From an attribute's name and what is assigned to what it becomes; or raises.
+#: Converts an assigned value, given the attribute's name, or raises.
 Check = Callable[[str, Any], Any]
 
 
 def unchecked(name: str, given: _T) -> _T:
-    """Return what is assigned: whatever uses it checks it."""
+    """Return the assigned value, which is checked when it is used."""
     return given
 
 
 class Guarded:
-    """An object that refuses assignments to attributes that nothing would follow.
+    """An object that refuses assignments to attributes if they would have no effect.
 
-    Private attributes can be assigned, and those that a class outside of this library adds.
+    Private attributes can be assigned, and so can attributes that a subclass outside of this library adds.
     """
 
     #: The attributes that can be assigned, each with its check.
     _assignable: ClassVar[dict[str, Check]] = {}
 
-    #: For each of the other attributes, what to do instead. A constructor can assign them once.
+    #: For each other attribute, what to do instead. A constructor can assign it once.
     _instead: ClassVar[dict[str, str]] = {}
 
     _is_foreign: ClassVar[bool] = False
@@ -34,7 +34,7 @@ class Guarded:
         super().__init_subclass__(**options)
         cls._is_foreign = cls.__module__.partition(".")[0] != __name__.partition(".")[0]
 
-    if not TYPE_CHECKING:  # or else type checkers would let any name be assigned
+    if not TYPE_CHECKING:  # otherwise type checkers would allow any name to be assigned
 
         def __setattr__(self, name: str, value: Any) -> None:
             if not name.startswith("_"):
@@ -51,7 +51,7 @@ class Guarded:
         object.__delattr__(self, name)
 
     def _refuse(self, name: str) -> None:
-        """Raise, unless an attribute belongs to a user's class."""
+        """Raise unless an attribute belongs to a user's subclass."""
         instead = self._instead_of(name)
         if instead is not None:
             raise AttributeError(f"{name} of {type(self).__name__} can't be assigned: {instead}")
@@ -72,26 +72,26 @@ def _refuse(self: Any, *given: Any, **named: Any) -> NoReturn:
 
 
 class FixedList(list[_T]):
-    """A list that stays as it is; ``instead`` is what an error says."""
+    """A list that cannot be changed; ``instead`` is part of the error."""
 
     def __init__(self, values: list[_T], instead: str):
         super().__init__(values)
         self.instead = instead
 
     def __reduce__(self) -> Any:
-        """Let copies be plain lists."""
+        """Make copies plain lists."""
         return list, (list(self),)
 
 
 class FixedDict(dict[Any, _T]):
-    """A dict that stays as it is; ``instead`` is what an error says."""
+    """A dict that cannot be changed; ``instead`` is part of the error."""
 
     def __init__(self, values: dict[Any, _T], instead: str):
         super().__init__(values)
         self.instead = instead
 
     def __reduce__(self) -> Any:
-        """Let copies be plain dicts."""
+        """Make copies plain dicts."""
         return dict, (dict(self),)
 
 

@@ -1,4 +1,4 @@
-"""How messages show what a caller gave: on one line, and never longer than a line."""
+"""How messages show a caller's values: on one line of limited length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class _Brief(reprlib.Repr):
         self.maxstring = self.maxother = 80
 
     def repr_int(self, number: int, level: int) -> str:
-        if number.bit_length() > 4096:  # Python refuses to write out what has more than 4,300 digits
+        if number.bit_length() > 4096:  # Python refuses to print numbers of more than 4,300 digits
             return f"a whole number of {number.bit_length()} bits"
         text: str = super().repr_int(number, level)
         return text
@@ -22,11 +22,11 @@ _brief = _Brief()
 
 
 def brief(value: Any) -> str:
-    """Return ``repr(value)``, shortened where it is long."""
+    """Return ``repr(value)``, shortened if it is long."""
     return " ".join(_brief.repr(value).split())
 
 
 def shortened(text: str) -> str:
-    """Return a text on one line, without its middle where it is long."""
+    """Return a text on one line, without its middle if it is long."""
     line = " ".join(text.split())
     return line if len(line) <= 80 else f"{line[:50]} ... {line[-25:]}"

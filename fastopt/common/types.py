@@ -1,4 +1,4 @@
-"""Names for what public functions take and return."""
+"""Type aliases for the arguments and results of public functions."""
 
 from __future__ import annotations
 
@@ -10,41 +10,41 @@ from numpy.typing import DTypeLike, NDArray
 
 if TYPE_CHECKING:
     from typing_extensions import Unpack as Unpack
-else:  # Python 3.10 has no Unpack: annotations that are evaluated there show the dict itself
+else:  # Python 3.10 has no Unpack: evaluated annotations show the dict itself
     Unpack = getattr(typing, "Unpack", typing.Union)
 
-#: A NumPy array, or an object whose memory the buffer protocol, DLPack or ``__cuda_array_interface__`` gives; which,
-#: intake says at run time.
+#: A NumPy array, or an object that shares its memory through the buffer protocol, DLPack or
+#: ``__cuda_array_interface__``; this is checked at run time.
 Array: TypeAlias = Any
 
 #: Any real scalar: a number, a NumPy scalar, a zero-dimensional array or tensor.
 Real: TypeAlias = SupportsFloat | SupportsIndex
 
-#: Who compiles the kernel that runs. None: "cython" for host arrays, "cuda" for those on a device.
+#: The compiler of the kernel. None: "cython" for host arrays, "cuda" for device arrays.
 Backend: TypeAlias = Literal["cython", "numba", "cuda", "reference"] | None
 
-#: The CUDA stream that device arrays are updated on: a handle, or an object of PyTorch, CuPy, Numba or cuda-core. None:
-#: the one that the arrays are in use on.
+#: The CUDA stream on which device arrays are updated: a handle, or an object of PyTorch, CuPy, Numba or cuda-core.
+#: None: the stream on which the arrays are in use.
 Stream: TypeAlias = Any
 
-#: What a norm applies to its result; None: nothing.
+#: The activation that a norm applies to its result, or None.
 Activation: TypeAlias = Literal["relu"] | None
 
-#: Where a norm's results go: the first, or each (None: into a new array).
+#: The arrays for a norm's results: the first, or each (None: a new array).
 Out: TypeAlias = Array | tuple[Array | None, ...] | None
 
-#: What functions return for host arrays. For device arrays it is an array on the device, of the kind that was given.
+#: The result of functions for host arrays. For device arrays, it is a device array of the kind of the input.
 Result: TypeAlias = NDArray[Any]
 
-#: What an optimizer updates: arrays, arrays by name, nested or not, or groups with hyperparameters of their own.
+#: The parameters of an optimizer: arrays, arrays by name, nested or not, or groups with their own hyperparameters.
 Params: TypeAlias = Iterable[Array] | Mapping[str, Any]
 
-#: The gradients of those, in the same order or by the same names.
+#: Their gradients, in the same order or by the same names.
 Grads: TypeAlias = Iterable[Array | None] | Mapping[str, Any]
 
 
 class OptimizerOptions(TypedDict, total=False):
-    """What every optimizer takes beside its hyperparameters: see `fastopt.optim`."""
+    """The options of every optimizer besides its hyperparameters: see `fastopt.optim`."""
 
     state_dtype: DTypeLike | None
     master_weights: bool
@@ -55,7 +55,7 @@ class OptimizerOptions(TypedDict, total=False):
 
 
 class BackwardOptions(TypedDict, total=False):
-    """What the backward functions of all norms take by keyword, but for ``residual``: how many results there are."""
+    """The keyword arguments of all norms' backward functions, except ``residual``, which sets the number of results."""
 
     axis: SupportsIndex
     y: Array | None

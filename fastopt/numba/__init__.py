@@ -1,7 +1,7 @@
-"""The updates in a user's Numba functions: after ``import fastopt.numba``, what `numba.njit` compiles may call them.
+"""Updates in user-defined Numba functions: after ``import fastopt.numba``, code compiled by `numba.njit` may call them.
 
-These are the public functions themselves. In Python they do what they always do; in a compiled function they become
-part of it. ``fastopt.numba.cuda`` has device functions for kernels, and is imported when it is asked for. See
+These are the public functions themselves. Called from Python, they work as usual; called from a compiled function, they
+are compiled into it. ``fastopt.numba.cuda`` has device functions for kernels, and is imported on first use. See
 docs/calling-from-numba.md.
 """
 
@@ -45,7 +45,7 @@ for _spec in _UPDATES.values():
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs numba-cuda when it is first asked for."""
+    """Import the modules that need numba-cuda on first use."""
     if name == "cuda":
         from fastopt.numba import device
 

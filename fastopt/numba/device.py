@@ -1,10 +1,10 @@
-"""The updates in a user's CUDA kernels: device functions, one for each rule, that update one element.
+"""Updates in user-defined CUDA kernels: one device function per rule, which updates one element.
 
 A device function takes an element of each array, and the coefficients, which `coefficients` computes on the host. It
-returns what is to be stored: param first, then the state. See docs/calling-from-numba.md.
+returns the values to store: param first, then the state. See docs/calling-from-numba.md.
 
-This is `fastopt.numba.cuda`. A module of that name can't be imported beside numba-cuda, whose finder takes all names
-with "numba.cuda" in them for its own.
+This is `fastopt.numba.cuda`. A module of that name could not be imported with numba-cuda installed, whose finder claims
+all module names that contain "numba.cuda".
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ __all__ = ["coefficients", *RULES]
 
 
 def coefficients(public: Callable[..., None], dtype: str = "float32", /, **options: Any) -> tuple[Any, ...]:
-    """Return the coefficients of one step, as the device function takes them.
+    """Return the coefficients of one step, in the order of the device function.
 
     Parameters
     ----------
     public : function
-        The update: `fastopt.adam`, say.
+        The update's function, such as `fastopt.adam`.
     dtype : {"float32", "float64"}
-        The compute type: that of the arrays.
+        The compute type, which is the dtype of the arrays.
     options
-        The update's hyperparameters, and ``True`` for each optional array that there is: ``v_max=True``.
+        The update's hyperparameters, and ``True`` for each optional array that is used: ``v_max=True``.
 
     Returns
     -------
@@ -49,7 +49,7 @@ def coefficients(public: Callable[..., None], dtype: str = "float32", /, **optio
     Raises
     ------
     TypeError, ValueError
-        As the update does, for hyperparameters.
+        For invalid hyperparameters, as in the update.
 
     Examples
     --------
@@ -65,7 +65,7 @@ def coefficients(public: Callable[..., None], dtype: str = "float32", /, **optio
 
 
 def called(public: Callable[..., None], options: dict[str, Any]) -> tuple[Update, tuple[Any, ...]]:
-    """What a public function runs, and with which hyperparameters."""
+    """Return the update that a public function runs with these options, and its hyperparameters."""
     spec = UPDATES[public.__name__]
     given = {name: bool(options.pop(name, False)) for name in spec.optional}
     parameters = inspect.signature(public).parameters.values()
@@ -78,7 +78,7 @@ def called(public: Callable[..., None], options: dict[str, Any]) -> tuple[Update
 
 
 def _operations() -> dict[str, Any]:
-    """The operations of a rule, in the type of their operands, each with a rounding of its own."""
+    """Return the operations of a rule, in the type of their operands, each rounded separately."""
     if SIMULATED:
         return {
             "add": lambda a, b: a + b, "sub": lambda a, b: a - b, "mul": lambda a, b: a * b,
@@ -105,7 +105,7 @@ def _operations() -> dict[str, Any]:
         return generate
 
     def difference(builder: Any, a: Any, b: Any) -> Any:
-        return rounded("add")(builder, a, builder.fsub(ir.Constant(b.type, -0.0), b))  # NVVM knows no fneg
+        return rounded("add")(builder, a, builder.fsub(ir.Constant(b.type, -0.0), b))  # NVVM has no fneg
 
     def sign(context: Any, x: Any) -> Any:
         def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What Numba asks when it compiles a call of an update: types are checked, and a function is made in its place."""
+"""Numba overloads of the updates, which check types and generate a function in place of the public one."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from fastopt.numba.rounding import ROUNDINGS
 from fastopt.numba.scalars import NUMBERS, prepare_of, varying
 from fastopt.specs.updates import UpdateSpec
 
-#: What of a public function means nothing here: how it runs, the user's function says.
+#: Parameters of the public functions that do not apply here: the user's function decides how it runs.
 ELSEWHERE = {"backend", "num_threads", "stream"}
 
-#: What a hyperparameter may be, by its annotation in the public function; and what makes one type of all that it may
-#: be, so that the function of coefficients is compiled once. A step becomes a float as in Python's ``beta**step``, for
-#: Numba multiplies where the exponent is an int: radam's step size was 13 ulp off in float64.
-#: ``float`` takes no bool, but a product does.
+#: For each annotation in the public functions: the accepted types, and an expression that converts them to one type, so
+#: that the function of coefficients is compiled once. A step becomes a float, as in Python's ``beta**step``, because
+#: Numba multiplies if the exponent is an int: radam's step size had an error of 13 ulp in float64.
+#: ``float`` does not accept bool, but a product does.
 KINDS: dict[str, tuple[tuple[type, ...], str, str]] = {
     "Real": ((types.Float, types.Integer, types.Boolean), "a number", "({} * 1.0)"),
     "SupportsIndex": ((types.Integer,), "a whole number", "varying(float({}))"),
@@ -38,7 +38,7 @@ REALS = (types.float32, types.float64)
 
 
 def register(spec: UpdateSpec) -> None:
-    """Let functions that Numba compiles call an update's public one."""
+    """Make an update's public function callable from functions that Numba compiles."""
     public = spec.function
     parameters = [each for each in inspect.signature(public).parameters.values() if each.name not in ELSEWHERE]
     signature = Signature(parameters)
@@ -58,11 +58,11 @@ def register(spec: UpdateSpec) -> None:
     overload(public, jit_options=OPTIONS, strict=False, prefer_literal=True)(typed)
 
 
-# ---- Checks: what is wrong with a type is an error where the user's function is compiled
+# ---- Checks: an invalid type is an error when the user's function is compiled
 
 
 def text_of(spec: UpdateSpec, parameter: Parameter, kind: Any) -> str:
-    """Return how a hyperparameter is handed on, or refuse its type; None if the call leaves it out."""
+    """Return the expression that passes a hyperparameter of this type, or refuse it; ``kind`` is None if not given."""
     name, default = parameter.name, parameter.default
     if kind is None or (default is None and _is_none(kind)):
         return repr(NUMBERS.get(default, default))
@@ -71,7 +71,7 @@ def text_of(spec: UpdateSpec, parameter: Parameter, kind: Any) -> str:
         if value not in spec.choices[name]:
             raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, spec.choices[name]))}, written out")
         return repr(NUMBERS[value])
-    if isinstance(kind, types.Omitted):  # the default of one of the user's arguments, which Numba converts by itself
+    if isinstance(kind, types.Omitted):  # a default in the user's signature, which Numba converts
         return name
     kinds, expected, text = KINDS[parameter.annotation]
     if not isinstance(kind, kinds):
@@ -80,7 +80,7 @@ def text_of(spec: UpdateSpec, parameter: Parameter, kind: Any) -> str:
 
 
 def check_arrays(arrays: dict[str, Any]) -> None:
-    """Refuse what can't be updated, or read."""
+    """Refuse arrays of unsupported types."""
     first, param = next(iter(arrays.items()))
     for name, kind in arrays.items():
         if not isinstance(kind, types.Array) or kind.dtype not in REALS:
@@ -107,9 +107,9 @@ def stand_in(
     arrays: tuple[tuple[str, Any], ...],
     hyperparameters: tuple[tuple[str, str], ...],
 ) -> Callable[..., None]:
-    """Return the function that is compiled in the place of the public one.
+    """Return the function that is compiled in place of the public one.
 
-    ``arrays`` are those that are given, with their types; ``hyperparameters`` all, with the text that hands them on.
+    ``arrays`` are the given arrays with their types; ``hyperparameters`` are all, with the expressions to pass.
     """
     kinds = dict(arrays)
     layouts = {kind.layout for kind in kinds.values()}
@@ -136,7 +136,7 @@ def stand_in(
 
 
 def runs_of(spec: UpdateSpec, arrays: Collection[str], texts: Mapping[str, str]) -> tuple[str, list[Update]]:
-    """Return the variants that a call may run: one, or those where a condition is true and where it is not."""
+    """Return the variants that a call may run: one, or one for each value of the condition."""
     if spec.condition is None:
         return "", [spec.updates[tuple(name for name in spec.optional if name in arrays)]]
     asked = ", ".join(texts[name] for name in spec.asked)
@@ -148,7 +148,7 @@ def runs_of(spec: UpdateSpec, arrays: Collection[str], texts: Mapping[str, str])
 
 @cache
 def loop_of(rule: Callable[..., Any], dtype: str, ndim: int) -> Any:
-    """Return a rule's loop over arrays of so many axes."""
+    """Return a rule's loop over arrays with ``ndim`` axes."""
     return module(loop_module(source_of(rule), rule.__name__, dtype, ndim))["run_"]
 
 

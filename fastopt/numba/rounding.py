@@ -13,8 +13,8 @@ from fastopt.backends.numba.compiler import float32, float64, named_apart
 
 
 def _roundings(real: Any, smallest: float) -> dict[str, Any]:
-    """Return the compiled functions for one compute type, whose smallest normal number is given."""
-    infinite = f"a scalar becomes infinite in {real}; expected hyperparameters from which every one is finite"
+    """Return the compiled functions for one compute type, whose smallest normal number is ``smallest``."""
+    infinite = f"a coefficient becomes infinite in {real}; expected hyperparameters for which all are finite"
     vanishing = f"grad_scale vanishes in {real}; expected 0, or a number that does not"
     least_root = sqrt(smallest)
 
@@ -24,11 +24,11 @@ def _roundings(real: Any, smallest: float) -> dict[str, Any]:
         return real(0.0 if abs(value) < smallest else value)
 
     def kept(value: Any) -> Any:
-        """An eps, which is never turned off."""
+        """Round an eps, which must not become 0."""
         return round_it(smallest if 0.0 < value < smallest else value)
 
     def beside_root(value: Any) -> Any:
-        """An eps that is at least the root of the smallest normal number, the least that a root can be."""
+        """Round an eps, with the root of the smallest normal number as lower bound, which is the smallest root."""
         return round_it(max(value, least_root))
 
     def not_vanishing(value: Any) -> Any:

@@ -1,6 +1,6 @@
-"""The functions of coefficients, compiled by Numba from the code that Python runs.
+"""The functions of coefficients, compiled by Numba from their Python code.
 
-Only what raises is another: the check of hyperparameters, compiled from `fastopt.coefficients.ranges`, and messages.
+Only the errors differ: the check of hyperparameters, compiled from `fastopt.coefficients.ranges`, and messages.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fastopt.numba.modules import MODULES, VERSION, module
 from fastopt.specs.updates import UPDATES
 from fastopt.updates.adam import nadam_mu
 
-#: The numbers that are compiled in the place of hyperparameters that are strings: to compare strings, Numba would
-#: compile for two seconds more.
+#: Numbers that replace hyperparameters that are strings: with string comparisons, Numba would compile for two
+#: seconds longer.
 NUMBERS = {
     choice: number
     for spec in UPDATES.values()
@@ -37,9 +37,9 @@ STEP = (1, 2**63 - 1, "a whole number, 1 or more: steps count from 1")
 
 @intrinsic  # type: ignore[untyped-decorator]
 def varying(_context: Any, number: Any) -> Any:
-    """A float64 that LLVM takes for unknown: of a power with a constant 2 it makes a product.
+    """A float64 that LLVM treats as unknown, because it replaces a power with constant exponent 2 by a product.
 
-    That is another number than the C library's, and Python's, for one base in 1,200.
+    The product differs from the power of the C library, which Python uses, for one base in 1,200.
     """
 
     def generate(_context: Any, builder: Any, _signature: Any, values: Any) -> Any:
@@ -51,7 +51,7 @@ def varying(_context: Any, number: Any) -> Any:
 
 
 def register_coefficients() -> None:
-    """Let functions that Numba compiles call those that compute coefficients, and those that choose a variant."""
+    """Make the functions that compute coefficients or choose a variant callable from functions that Numba compiles."""
     for spec in UPDATES.values():
         for update in spec.updates.values():
             _register(update.coefficients)
@@ -61,7 +61,7 @@ def register_coefficients() -> None:
 
 
 def _register(function: Any) -> None:
-    """Compile one from its own code, and what it calls of the same modules."""
+    """Compile a function from its own code, and the functions of the same modules that it calls."""
     if function in _registered:
         return
     _registered.add(function)
@@ -85,12 +85,12 @@ _registered: set[Any] = set()
 
 @cache
 def prepare_of(update: Update) -> Any:
-    """Return what checks an update's hyperparameters and computes the coefficients."""
+    """Return the function that checks an update's hyperparameters and computes the coefficients."""
     return _check(update.check, update.coefficients)
 
 
 def _check(hyperparameters: Hyperparameters, then: Any = None) -> Any:
-    """A function that checks hyperparameters and returns them, or what ``then`` makes of them."""
+    """Return a function that checks hyperparameters and returns them, or the result of ``then``."""
     checks = [(name, *_range_of(name, hyperparameters)) for name in hyperparameters.names]
     name = then.__name__ if then else ""
     return module(check_module(checks, name), **{name: then})["check"]
@@ -102,7 +102,7 @@ def _range_of(name: str, hyperparameters: Hyperparameters) -> tuple[Any, Any, st
 
 
 def of_this_version(function: Callable[..., Any], *more: str) -> Callable[..., Any]:
-    """Put this version into a function's name, by which Numba links it."""
+    """Add this version to a function's name, by which Numba links it."""
     function.__qualname__ = "_".join([function.__name__, VERSION, *more])
     return function
 
@@ -130,5 +130,5 @@ def _whole(name: Any, given: Any, expected: Any) -> Callable[..., Any]:
 
 
 def _message(name: Any, expected: Any) -> str:
-    """What to say, of two literals."""
+    """Return a message from two literals."""
     return f"{name.literal_value} is out of range; expected {expected.literal_value}"

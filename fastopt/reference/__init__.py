@@ -1,1 +1,1 @@
-"""The plain formulas in float64 NumPy, as the papers have them: what results are compared with."""
+"""The plain formulas in float64 NumPy, as in the papers, with which results are compared."""

@@ -1,12 +1,12 @@
-"""The plain NumPy formula of every norm, as its paper writes it: what the fast kernels are judged against.
+"""The plain NumPy formula of every norm, as in its paper: the reference for the fast kernels.
 
-Given float64 arrays these functions are the oracle of the tests; given float32 arrays they are what a NumPy user would
-write, and so the benchmarks' naive implementation. They compute in the arrays' own type, variances in a second pass,
-and take every hyperparameter by name, without defaults: those belong to the public functions. Running statistics are
-updated in place, results are new arrays (but a residual's gradient is dy itself, where no activation changes it).
+With float64 arrays, these functions are the oracle of the tests; with float32 arrays, they are the naive implementation
+of the benchmarks, as a NumPy user would write it. They compute in the arrays' own type, with variances in a second
+pass, and take every hyperparameter by name; the public functions have the defaults. Running statistics are updated in
+place. Results are new arrays, except that a residual's gradient is dy itself if there is no activation.
 
-All norms are the same two formulas, `_forward` and `_backward`. What tells them apart is two sets of axes: ``over``,
-those of the values that share a mean and a variance, and ``shared``, those of the values that share weight and bias.
+All norms use the same two formulas, `_forward` and `_backward`. They differ in two sets of axes: ``over``, the axes of
+the values that share a mean and a variance, and ``shared``, those of the values that share weight and bias.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from math import prod
 
 import numpy as np
 
-# What all norms share.
+# Code that all norms share.
 
 
 def _forward(x, weight, bias, over, shared, eps, residual, activation):
@@ -37,7 +37,7 @@ def _backward(dy, x, weight, mean, rstd, over, shared, y, activation, residual):
 
 
 def _output(x_hat, weight, bias, shared, residual, activation):
-    """Return relu(weight * x_hat + bias + residual), without what is None."""
+    """Return relu(weight * x_hat + bias + residual), without the terms that are None."""
     y = x_hat if weight is None else np.expand_dims(weight, shared) * x_hat
     y = y if bias is None else y + np.expand_dims(bias, shared)
     y = y if residual is None else y + residual
@@ -52,12 +52,12 @@ def _output_gradients(dy, x_hat, weight, shared, y, activation, residual):
 
 
 def _mean(values, axes):
-    """Return the mean over the axes, which stay, of length 1; of no values it is 0."""
+    """Return the mean over the axes, with keepdims; it is 0 if there are no values."""
     return values.sum(axes, keepdims=True) / max(1, prod(values.shape[axis] for axis in axes))
 
 
 def _rstd(var, eps):
-    """Return 1 / sqrt(var + eps), which stays finite if both are 0."""
+    """Return 1 / sqrt(var + eps), which is finite even if both are 0."""
     return 1 / np.maximum(np.sqrt(var + eps), np.sqrt(np.finfo(var.dtype).tiny))
 
 
@@ -87,7 +87,7 @@ def batch_norm_forward(
 
 
 def _move(running, batch, momentum):
-    """Move a running statistic towards the batch's, without terms that change nothing: 0 * inf is NaN."""
+    """Update a running statistic, without terms of weight 0, because 0 * inf is NaN."""
     if momentum == 1:
         running[...] = batch
     elif momentum != 0:
@@ -101,7 +101,7 @@ def batch_norm_backward(dy, x, weight, mean, rstd, *, axis, y, activation, resid
 
 
 def batch_norm_inference(x, weight, bias, running_mean, running_var, *, eps, axis, residual, activation):
-    """Batch normalisation by given statistics (Ioffe & Szegedy 2015, Algorithm 2)."""
+    """Batch normalisation with given statistics (Ioffe & Szegedy 2015, Algorithm 2)."""
     over = _all_but(x, axis)
     mean, rstd = np.expand_dims(running_mean, over), np.expand_dims(_rstd(running_var, eps), over)
     return _output((x - mean) * rstd, weight, bias, over, residual, activation)
@@ -110,7 +110,7 @@ def batch_norm_inference(x, weight, bias, running_mean, running_var, *, eps, axi
 def batch_norm_backward_inference(
     dy, x, weight, running_mean, running_var, *, eps, axis, y, activation, residual
 ):  # fmt: skip
-    """Gradients of batch normalisation by given statistics, which are constants."""
+    """Gradients of batch normalisation with given statistics, which are constants."""
     over = _all_but(x, axis)
     mean, rstd = np.expand_dims(running_mean, over), np.expand_dims(_rstd(running_var, eps), over)
     g, *gradients = _output_gradients(dy, (x - mean) * rstd, weight, over, y, activation, residual)
@@ -145,7 +145,7 @@ def layer_norm_backward(dy, x, weight, mean, rstd, *, axis, y, activation, resid
     return _backward(dy, x, weight, mean, rstd, axes[axis:], axes[:axis], y, activation, residual)
 
 
-# Group norm: the axis of the channels is split in two, that of the groups and that of the channels of a group.
+# Group norm: the channel axis is split in two, the groups and the channels of a group.
 
 
 def group_norm_forward(x, weight=None, bias=None, *, groups, axis, eps, residual, activation):
@@ -170,7 +170,7 @@ def group_norm_backward(dy, x, weight, mean, rstd, *, groups, axis, y, activatio
 
 
 def _split(array, groups, axis):
-    """Return the array, if there is one, with its axis of C channels as two, of lengths groups and C / groups."""
+    """Return the array, if there is one, with its axis of C channels split in two, of lengths groups and C / groups."""
     if array is None:
         return None
     before, channels, after = array.shape[:axis], array.shape[axis], array.shape[axis + 1 :]

@@ -1,4 +1,4 @@
-"""The plain formulas of what is random, in NumPy and float64: the oracle of the tests, and ``backend="reference"``."""
+"""The plain formulas of random functions, in NumPy and float64: the oracle of the tests, ``backend="reference"``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-#: Numbers of fastopt/engine/core/draw.h.
+#: Constants of fastopt/engine/core/draw.h.
 INITIAL, INITIAL_MORE, DROPOUT, NOISE, NOISE_MORE = 1, 2, 3, 5, 6
 
 WORD = np.uint64(0xFFFFFFFF)
@@ -18,7 +18,7 @@ Shape = tuple[int, ...]
 
 
 def philox(counter: Words, key: Words) -> Words:
-    """Return Philox 4x32-10 of counters (..., 4) and keys (..., 2), in words of 32 bits: Salmon et al., 2011."""
+    """Return Philox 4x32-10 of counters (..., 4) and keys (..., 2), in words of 32 bits (Salmon et al., 2011)."""
     c0, c1, c2, c3 = np.moveaxis(counter.astype(np.uint64), -1, 0)
     key0, key1 = np.moveaxis(key.astype(np.uint64), -1, 0)
     half = np.uint64(32)
@@ -31,7 +31,7 @@ def philox(counter: Words, key: Words) -> Words:
 
 
 def bits(shape: Shape, seed: int, offset: int, purpose: int) -> Words:
-    """Return the 32 bits of each element: word i % 4 of counter i // 4, where i counts in C order."""
+    """Return 32 bits for each element: word i % 4 of counter i // 4, where i is the index in C order."""
     elements = prod(shape)
     block = np.arange((elements + 3) // 4, dtype=np.uint64)
     tweak = offset + (purpose << 56)
@@ -44,7 +44,7 @@ def bits(shape: Shape, seed: int, offset: int, purpose: int) -> Words:
 
 
 def _all_bits(shape: Shape, dtype: str, seed: int, offset: int, purposes: tuple[int, int]) -> Words:
-    """Return 64 bits of each element: of a float32, the lower 32 are 0."""
+    """Return 64 bits for each element; for float32, the lower 32 are 0."""
     word: Words = bits(shape, seed, offset, purposes[0]) << np.uint64(32)
     return word if dtype == "float32" else word | bits(shape, seed, offset, purposes[1])
 
@@ -58,7 +58,7 @@ def uniform(
     high: float,
     purposes: tuple[int, int] = (INITIAL, INITIAL_MORE),
 ) -> NDArray[np.float64]:
-    """Return numbers from low to below high: of the bits, the first 24, or 27 and of the second half 26."""
+    """Return numbers in [low, high), from the first 24 bits, or from the first 27 and 26 of the second half."""
     word = _all_bits(shape, dtype, seed, offset, purposes)
     if dtype == "float32":
         fraction = (word >> np.uint64(40)) * 2.0**-24
@@ -78,16 +78,16 @@ def normal(
     bound: float = inf,
     purposes: tuple[int, int] = (INITIAL, INITIAL_MORE),
 ) -> NDArray[np.float64]:
-    """Return normal numbers: the quantiles of what the bits say, of which the highest is the sign."""
+    """Return normal numbers: the quantiles given by the bits, of which the highest is the sign."""
     word = _all_bits(shape, dtype, seed, offset, purposes)
     magnitude = (word >> np.uint64(32)) & np.uint64(0x7FFFFFFF)
     if dtype == "float32":
         above, total = magnitude + 0.5, 2.0**31
     else:
         above, total = magnitude * 2.0**21 + ((word & WORD) >> np.uint64(11)) + 0.5, 2.0**52
-    # The tail beyond |z|, to one side: half of 1 - x, where x is evenly spread over what lies within the bound.
+    # The tail beyond |z|, on one side: half of 1 - x, where x is uniform over the part within the bound.
     tail = (erfc(bound / sqrt(2)) + erf(bound / sqrt(2)) * (total - above) / total) / 2
-    from statistics import NormalDist  # only here: importing it takes 5 ms
+    from statistics import NormalDist  # imported here because it takes 5 ms
 
     quantile = NormalDist().inv_cdf
     size = np.array([-quantile(each) for each in tail.reshape(-1)]).reshape(shape)

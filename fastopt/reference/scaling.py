@@ -11,14 +11,14 @@ Values = NDArray[np.float64]
 
 
 def column_stats(x: NDArray[Any]) -> tuple[Values, ...]:
-    """Return of each feature how many values it has, their mean, squared deviations' sum, least and greatest value.
+    """Return for each feature the number of values, their mean, sum of squared deviations, minimum and maximum.
 
-    A NaN is no value. Of no values mean and sum are 0, the least is infinity, and the greatest -infinity. In two
-    passes, of which the second corrects the mean (T. Chan, G. Golub and R. LeVeque, 1983, equation 1.7).
+    NaN does not count as a value. Without values, mean and sum are 0, the minimum is infinity and the maximum
+    -infinity. The second of two passes corrects the mean (T. Chan, G. Golub and R. LeVeque, 1983, equation 1.7).
     """
     known = ~np.isnan(x)
     count = known.sum(axis=0).astype(np.float64)
-    with np.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+    with np.errstate(all="ignore"):  # kernels do not warn about NaN and infinity either
         mean = np.where(known, x, 0.0).sum(axis=0) / np.maximum(count, 1)
         deviations = np.where(known, x - mean, 0.0)
         rest = deviations.sum(axis=0) / np.maximum(count, 1)
@@ -30,6 +30,6 @@ def column_stats(x: NDArray[Any]) -> tuple[Values, ...]:
 
 
 def scale(x: NDArray[Any], centre: Values, divisor: Values, factor: Values, shift: Values) -> NDArray[np.float64]:
-    """Return x about a centre, by a divisor, times a factor, and shifted: what all scalers of single features do."""
+    """Return (x - centre) / divisor * factor + shift, which all scalers of single features compute."""
     scaled: NDArray[np.float64] = (x - centre) / divisor * factor + shift
     return scaled

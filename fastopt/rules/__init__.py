@@ -1,1 +1,1 @@
-"""The arithmetic, written once: scalar functions that every compiler makes kernels of."""
+"""The arithmetic, written once: scalar functions from which every compiler makes kernels."""

@@ -1,15 +1,15 @@
-"""The arithmetic of every normalisation, written once: scalar functions that the compilers make kernels of.
+"""The arithmetic of every normalisation, written once: scalar functions from which the compilers make kernels.
 
 How to read them. Names before ``/`` are per element (arrays in a kernel). Names after it are parameters: one value for
-each row or each column of a tile, worked out in float64 by the engine for each statistic (batch norm: a channel; layer
-norm: a sample). As in ``fastopt/rules/update.py``, there is no numeric literal and no flag.
+each row or column of a tile, which the engine computes in float64 for each statistic (batch norm: a channel; layer
+norm: a sample). As in ``fastopt/rules/update.py``, there are no numeric literals and no flags.
 
-``xhat = (x - mean) * rstd``, but for one thing: a mean rounded to float32 is off by up to 0.03 where it is about 1e6,
-and so the engine has ``shift = (rounded mean - mean) * rstd`` added. Where all x are equal, the mean is exact, and y is
-bias. Factors are not multiplied out beforehand: where x is 1e30, ``rstd * weight`` may underflow.
+``xhat = (x - mean) * rstd``, with one correction: a mean of about 1e6, rounded to float32, has an error of up to 0.03,
+so the engine adds ``shift = (rounded mean - mean) * rstd``. If all x are equal, the mean is exact, and y is bias.
+Factors are not multiplied in advance, because ``rstd * weight`` may underflow if x is 1e30.
 
-The terms of sums are functions too. How they are added up is the engine's business (a fixed tree, see
-``fastopt/engine/core/sum_tree.h``) and that of the backend's loop: eight terms in their own type, all else in float64.
+The terms of sums are functions too. The engine (a fixed tree, see ``fastopt/engine/core/sum_tree.h``) and the backend's
+loop add them up: eight terms in their own type, everything else in float64.
 """
 
 from fastopt.primitives import gate, relu
@@ -21,7 +21,7 @@ def normalise(x, /, mean, rstd, shift, weight, bias):
     return ((x - mean) * rstd + shift) * weight + bias
 
 
-# What follows in the same pass, by form: nothing, the activation, the residual connection, both.
+# The end of the same pass, by variant: nothing, the activation, the residual connection, or both.
 
 
 def finish(y, residual):
@@ -40,22 +40,22 @@ def finish_residual_relu(y, residual):
     return relu(y + residual)
 
 
-# ---- Backward. offset is the mean of weight * dy over the statistic's values, slope * (x - mean) that of
-# ---- weight * dy * xhat, times xhat.
+# ---- Backward. offset is the mean of weight * dy over the statistic's values; slope * (x - mean) is xhat times the
+# ---- mean of weight * dy * xhat.
 
 
 def input_gradient(dy, x, /, mean, rstd, slope, offset, weight):
     return rstd * (weight * dy - ((x - mean) * slope + offset))
 
 
-# Where mean and rstd do not depend on x (inference).
+# For constant mean and rstd (inference).
 
 
 def input_gradient_fixed(dy, /, rstd, weight):
     return rstd * (weight * dy)
 
 
-# What reaches the norm of a gradient: all of it, or, by form, what the activation passed on.
+# The gradient that reaches the norm, by variant: all of dy, or the part that the activation passes.
 
 
 def gradient(dy, y):
@@ -66,7 +66,7 @@ def gradient_relu(dy, y):
     return gate(dy, y)
 
 
-# ---- A residual connection without a norm: forward it is finished as one, backward it has a norm's gradient.
+# ---- A residual connection without a norm: forward, it is finished like a norm; backward, it has a norm's gradient.
 
 
 def unchanged(x, /):

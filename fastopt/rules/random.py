@@ -1,18 +1,18 @@
-"""The arithmetic on random bits, written once: scalar functions that the compilers make kernels of.
+"""The arithmetic on random bits, written once: scalar functions from which the compilers make kernels.
 
-How to read them. ``bits`` are 32 random bits of an element's own, and ``more_bits`` another 32, by which a float64 is
-longer than a float32; they are all that is random, and where they come from is the engine's business
-(``fastopt/engine/core/draw.c``). What else stands before ``/`` is an array's element; names behind it are
-coefficients (``fastopt/coefficients/random.py``). A function that is named after a compute type is for that one. As in
-``fastopt/rules/update.py``, there is no numeric literal and no flag.
+How to read them. ``bits`` are 32 random bits of an element, and ``more_bits`` another 32, for the longer significand of
+float64. They are the only random input; the engine computes them (``fastopt/engine/core/draw.c``). Other names before
+``/`` are elements of arrays; names after it are coefficients (``fastopt/coefficients/random.py``). A function that is
+named after a compute type is only for that type. As in ``fastopt/rules/update.py``, there are no numeric literals and
+no flags.
 """
 
 from fastopt.rules.random_primitives import exponent, low31, mantissa, other31, signed, top21, top24, top26, top27
 
-# ---- What is returned is from lowest to highest, which param's own type can store: so its bounds hold after the sum is
-# ---- rounded, and also after it is rounded once more to 16 bits.
+# ---- Results are between lowest and highest, which param's own type can store, so these bounds also hold after the sum
+# ---- is rounded, and after it is rounded again to 16 bits.
 
-# ---- Uniform: a whole number of 24 bits, or of 53, times unit (2^-24, 2^-53) is a number from 0 to below 1.
+# ---- Uniform: an integer of 24 bits, or of 53, times unit (2^-24, 2^-53) is a number in [0, 1).
 
 
 def uniform_float32(bits, /, low, width, unit, lowest, highest):
@@ -27,8 +27,8 @@ def uniform_float64(bits, more_bits, /, low, width, unit, step, lowest, highest)
     return x if x < highest else highest
 
 
-# ---- Normal: the inverse of the distribution function. The highest bit is the sign. The others make x in (0, 1), so
-# ---- that erf(|z| / sqrt(2)) = x, and y = 1 - x, each as exactly as if there were no other: far out, y is what counts.
+# ---- Normal: the inverse of the distribution function. The highest bit is the sign. The others give x in (0, 1), so
+# ---- that erf(|z| / sqrt(2)) = x, and y = 1 - x, which has its own rounding, because the tails depend on y.
 # ---- A truncated distribution has x below extent = erf(bound / sqrt(2)), and y above edge = 1 - extent.
 # ---- Normal noise is the same function of an array of means, with infinite limits: comparisons leave NaN as it is.
 
@@ -87,7 +87,7 @@ def uniform_noise_float64(mean, bits, more_bits, /, std, unit, step, one):
     return mean + std * (unit * (step * top27(bits) + top26(more_bits)) - one)
 
 
-# ---- Dropout, in whichever direction: an element is dropped if its 24 bits are below threshold, whatever it is.
+# ---- Dropout, forward and backward: an element is dropped if its 24 bits are below threshold, whatever its value.
 
 
 def dropout(x, bits, /, scale, threshold, zero):

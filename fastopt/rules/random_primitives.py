@@ -1,6 +1,6 @@
-"""What a rule of rules/random.py may call, as plain Python; every compiler has its own version of each.
+"""The functions that a rule of rules/random.py may call, in plain Python; every compiler has its own version of each.
 
-``bits`` are 32 random bits. ``bits >> 8`` and its like become a number exactly, in the compute type.
+``bits`` are 32 random bits. Integers such as ``bits >> 8`` are converted to the compute type exactly.
 """
 
 from math import frexp, sqrt
@@ -14,12 +14,12 @@ def top21(bits):
 
 
 def top24(bits):
-    """Return the highest 24 bits as a number: as many as a float32 holds."""
+    """Return the highest 24 bits as a number, the precision of float32."""
     return float(bits >> 8)
 
 
 def top26(bits):
-    """Return the highest 26 bits as a number: of 53, what 27 leave."""
+    """Return the highest 26 bits as a number: the other 27 of float64's 53 bits come from ``top27``."""
     return float(bits >> 6)
 
 
@@ -29,12 +29,12 @@ def top27(bits):
 
 
 def low31(bits):
-    """Return all bits but the highest as a number: rounded, where that is a float32."""
+    """Return all bits except the highest as a number, which is rounded in float32."""
     return float(bits & 0x7FFFFFFF)
 
 
 def other31(bits):
-    """Return what ``low31`` lacks to 2^31 - 1, rounded once."""
+    """Return 2^31 - 1 minus ``low31``, rounded once."""
     return float(~bits & 0x7FFFFFFF)
 
 
@@ -44,12 +44,12 @@ def signed(x, bits):
 
 
 def exponent(x):
-    """Return the e of x = mantissa * 2^e, of a normal number above 0."""
+    """Return the exponent e of a normal number x = mantissa * 2^e above 0."""
     fraction, power = frexp(x)
     return float(power - 1 if fraction < sqrt(0.5) else power)
 
 
 def mantissa(x):
-    """Return the factor from sqrt(1/2) to below sqrt(2) of x = mantissa * 2^e."""
+    """Return the mantissa, in [sqrt(1/2), sqrt(2)), of x = mantissa * 2^e."""
     fraction, _ = frexp(x)
     return fraction * 2 if fraction < sqrt(0.5) else fraction

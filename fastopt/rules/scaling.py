@@ -1,21 +1,21 @@
-"""The arithmetic of feature scaling, written once: scalar functions that the compilers make kernels of.
+"""The arithmetic of feature scaling, written once: scalar functions from which the compilers make kernels.
 
-How to read them. x, before ``/``, is per element. Names after it are one value for each column, which a feature is. As
-in ``fastopt/rules/update.py``, there is no numeric literal: where a number is needed, it comes in as an argument of
+How to read them. x, before ``/``, is per element. Names after it are one value for each column, that is, each feature.
+As in ``fastopt/rules/update.py``, there are no numeric literals: a number that is needed is an argument of
 that name.
 
-What is returned is written back: by `scale` the element, by the others the columns' values, in order.
+The return values are written back: by `scale` to the element, by the others to the columns' values, in order.
 """
 
-# ---- Elements. With x = max, where divisor is max - centre as it is rounded here, the quotient is exactly 1.
+# ---- Elements. If x = max and divisor is max - centre as rounded here, the quotient is exactly 1.
 
 
 def scale(x, /, centre, divisor, factor, shift):
     return (x - centre) / divisor * factor + shift
 
 
-# ---- The statistics of a column. A NaN counts for nothing: it is neither lower nor higher than anything. Deviations
-# ---- are measured from a value of the column's own, so that no digits are lost where all values are far from zero.
+# ---- The statistics of a column. NaN has no effect: comparisons with it are false. Deviations are measured from one
+# ---- value of the column, so that no digits are lost if all values are large.
 
 
 def column_stats(x, /, count, total, squares, lowest, highest, centre, one):
@@ -29,7 +29,7 @@ def column_stats(x, /, count, total, squares, lowest, highest, centre, one):
     return count, total, squares, lowest, highest
 
 
-# Zero for as long as all x are finite, and NaN from the first other one on.
+# Zero while all x are finite, and NaN from the first nonfinite one on.
 
 
 def nonfinite_probe(x, /, nonfinite):

@@ -1,30 +1,30 @@
-"""The arithmetic of every update, written once: scalar functions that the compilers make kernels of.
+"""The arithmetic of every update, written once: scalar functions from which the compilers make kernels.
 
-How to read a rule. Names before ``/`` are per element (arrays in a kernel): ``param`` (or what else is written),
-``grad``, then the state. Names after it are coefficients: uniform over the array, computed once a step in float64 by
-``fastopt/updates/``. What is returned is written back: the first array, then the state in order. ``grad``
-is only read, and is the gradient after loss scale and coupled weight decay (``gradient`` below). A rule with decoupled
-weight decay has the scalar ``decay`` and ends in ``descend``.
+How to read a rule. Names before ``/`` are per element (arrays in a kernel): ``param`` (or another array to write),
+``grad``, then the state. Names after it are coefficients: the same for all elements, computed once per step in float64
+by ``fastopt/updates/``. The return values are written back: the first array, then the state in order. ``grad`` is only
+read, and is the gradient after loss scale and coupled weight decay (``gradient`` below). A rule with decoupled weight
+decay has the coefficient ``decay`` and ends in ``descend``.
 
-What a rule may hold: ``+ - * /``, comparisons, ``a if condition else b``, assignments, and the functions of
-``fastopt/primitives.py``. No numeric literal: ``1.0`` would make Numba compute a float32 update in
-float64 (1.90 -> 5.51 ms per million elements, measured for Adam). No flag: a convention (bias correction,
-decoupled decay, where eps stands) is a coefficient, or another rule where the memory traffic differs.
+A rule may contain ``+ - * /``, comparisons, ``a if condition else b``, assignments, and the functions of
+``fastopt/primitives.py``. It has no numeric literals: with ``1.0``, Numba would compute a float32 update in
+float64 (1.90 -> 5.51 ms per million elements, measured for Adam). It has no flags: a convention (bias correction,
+decoupled decay, position of eps) is a coefficient, or another rule if the memory traffic differs.
 
-A scalar named ``eps`` is added to a root, and the engine never lets it below the root of the compute type's smallest
-normal number (1.1e-19 in float32): with eps = 0, an element without gradients is then 0 / 1e-19 rather than 0 / 0,
-and one whose squares underflow takes a step of ordinary size.
+A coefficient named ``eps`` is added to a root. The engine's lower bound for it is the root of the compute type's
+smallest normal number (1.1e-19 in float32): with eps = 0, an element without gradients is then 0 / 1e-19 instead of
+0 / 0, and one whose squares underflow takes a step of ordinary size.
 
-Averages of gradients are written ``beta * average + gain * value`` with ``gain = 1 - beta`` from the host, which is
-right to an ulp for every beta; ``average + gain * (value - average)`` cancels when beta is small (at beta = 0 it loses
-the value altogether after a large one). But beta and gain are rounded one by one and do not add up to exactly 1, so
-that an average of what does not change would not stay the same: averages of parameters are written as differences.
+Averages of gradients are ``beta * average + gain * value`` with ``gain = 1 - beta`` from the host, which is accurate to
+an ulp for every beta; ``average + gain * (value - average)`` cancels if beta is small (at beta = 0, it loses the value
+after a much larger one). But beta and gain are rounded separately and their sum is not exactly 1, so an average of
+constant values would change: averages of parameters are therefore written as differences.
 """
 
 from fastopt.primitives import fabs, sign, sqrt
 
-# ---- What every update shares, in two forms each. The engine takes the form without weight decay where it is 0, so
-# ---- that an infinite parameter (a mask, say) stays what it is: 0 * inf would be NaN.
+# ---- What every update shares, in two variants each. The engine uses the variant without weight decay if it is 0, so
+# ---- that an infinite parameter (such as a mask) does not change: 0 * inf would be NaN.
 
 
 def gradient(param, grad, grad_scale, weight_decay):
@@ -39,8 +39,8 @@ def descend(param, change, decay):
     return param - change
 
 
-# Not (1 - decay) * param - change: in float32, 1 - 1e-7 is off by a fifth of the 1e-7, and the product adds a rounding
-# of param. So the result is within an ulp, and a decay below half an ulp still adds to the change.
+# Not (1 - decay) * param - change: in float32, 1 - 1e-7 is wrong by a fifth of 1e-7, and the product adds a rounding of
+# param. With this formula, the error is within an ulp, and a decay below half an ulp still adds to the change.
 
 
 def decayed_descend(param, change, decay):
@@ -64,9 +64,9 @@ def nesterov(param, grad, velocity, /, lr, momentum, gain):
     return param - lr * (momentum * velocity + gain * grad), velocity
 
 
-# An average of parameters is moved by a difference: where average and param are equal, it stays the same, whatever mu
-# is. The comparison keeps two equal infinities, whose difference is NaN. follow = 0, with mu = 1, starts the average
-# anew: it becomes param, whatever it was.
+# An average of parameters is updated by a difference: if average and param are equal, it does not change for any mu.
+# The comparison preserves two equal infinities, whose difference is NaN. follow = 0, with mu = 1, restarts the average:
+# it becomes param, whatever its value was.
 
 
 def asgd(param, grad, average, /, decay, lr, follow, mu):
@@ -76,9 +76,9 @@ def asgd(param, grad, average, /, decay, lr, follow, mu):
     return param, average if average == param else moved
 
 
-# What follows a parameter: here the first array is the average, and the second one the parameter. The difference is
-# added to whichever of both weighs more, so that it does not cancel when keep is small; and it is 0 if the other one
-# weighs nothing, as 0 * NaN is not: keep = 0 gives the parameter, whatever the average was.
+# An average that follows a parameter: here, the first array is the average, and the second one is the parameter. The
+# difference is added to the one with the larger weight, so that it does not cancel if keep is small. It is 0 if the
+# other weight is 0, unlike 0 * NaN: keep = 0 gives the parameter, whatever the average was.
 
 
 def average(param, grad, /, keep, gain):
@@ -90,7 +90,7 @@ def average(param, grad, /, keep, gain):
     return start if start == end else moved
 
 
-# ---- The sum of several backward passes. Without beta, what acc holds is not looked at: it may be NaN, or nothing yet.
+# ---- The sum of several backward passes. Without beta, acc is not read: it may be NaN or uninitialised.
 
 
 def accumulate(acc, grad, /, beta):
@@ -101,7 +101,7 @@ def accumulate_anew(acc, grad, /):
     return grad
 
 
-# ---- Only the sign of the gradient
+# ---- Updates by the sign of the gradient
 
 
 def signum(param, grad, m, /, decay, lr, beta, gain):
@@ -114,8 +114,8 @@ def lion(param, grad, m, /, decay, lr, beta1, gain1, beta2, gain2):
     return descend(param, lr * direction, decay), beta2 * m + gain2 * grad
 
 
-# One choice a line, between plain values: gcc turns each into a blend. Nested, it splits the loop by every
-# combination and is three times slower.
+# One conditional per line, between plain values: gcc turns each into a blend. If they are nested, it splits the loop by
+# every combination, which is three times slower.
 
 
 def rprop(param, grad, prev_grad, step_size, /, grow, shrink, smallest, largest, zero, one):
@@ -129,7 +129,7 @@ def rprop(param, grad, prev_grad, step_size, /, grow, shrink, smallest, largest,
     return param - step_size * sign(grad), grad, step_size
 
 
-# ---- A learning rate for each element, from the gradients' squares
+# ---- A learning rate per element, derived from the gradients' squares
 
 
 def adagrad(param, grad, square_sum, /, lr, eps):
@@ -148,8 +148,8 @@ def rmsprop_momentum(param, grad, square_avg, velocity, /, lr, beta, gain, eps_i
     return param - lr * velocity, square_avg, velocity
 
 
-# The variance below is never negative on paper; in floating point it can be, by a rounding error. Its
-# magnitude is then as close to the truth, and has a root.
+# The variance below is never negative in exact arithmetic; in floating point, it can be, by a rounding error. Its
+# magnitude is then just as accurate, and has a root.
 
 
 def rmsprop_centered(param, grad, square_avg, grad_avg, /, lr, beta, gain, eps_inside, eps):
@@ -175,7 +175,7 @@ def adadelta(param, grad, square_avg, delta_avg, /, lr, beta, gain, eps_inside):
     return param - lr * delta, square_avg, beta * delta_avg + gain * (delta * delta)
 
 
-# ---- Adam and its relatives
+# ---- Adam and related updates
 
 
 def adam(param, grad, m, v, /, decay, step_size, beta1, gain1, beta2, gain2, correction, eps):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-#: Those that compile kernels, and the module of each.
+#: The backends that compile kernels, and the module of each.
 MODULES = {"cython": "fastopt.backends.cython", "numba": "fastopt.backends.numba", "cuda": "fastopt.backends.cuda"}
 
-#: All of them: "reference" computes the plain formulas of fastopt/reference/ with NumPy.
+#: All backends: "reference" computes the plain formulas of fastopt/reference/ with NumPy.
 BACKENDS = (*MODULES, "reference")

@@ -1,4 +1,4 @@
-"""Storage types: how arrays may store their numbers, and what each interface calls that."""
+"""Storage types: the dtypes of arrays, and their names in each interface."""
 
 from __future__ import annotations
 
@@ -8,43 +8,43 @@ from typing import NamedTuple
 class Storage(NamedTuple):
     """A storage type."""
 
-    #: What NumPy (or ml_dtypes), PyTorch and this package call it.
+    #: Its name in NumPy (or ml_dtypes), PyTorch and this package.
     name: str
-    #: The bytes of a number.
+    #: Bytes per number.
     size: int
-    #: The bits of the significand, with the leading one.
+    #: Bits of the significand, with the leading one.
     digits: int
-    #: The exponents of the smallest normal number, and of the largest one.
+    #: Exponents of the smallest normal number, and of the largest number.
     lowest_exponent: int
     highest_exponent: int
-    #: DLPack's code; the bits follow from the size.
+    #: DLPack's code; the number of bits follows from the size.
     dlpack_code: int
-    #: What a safetensors file calls it.
+    #: Its name in a safetensors file.
     safetensors: str
-    #: The type that kernels compute in if every array of a call is stored like this.
+    #: The compute type if every array of a call has this storage type.
     compute: str
-    #: The type of NumPy and Numba that memory is read as, if they have no such float: then it holds the number's bits.
+    #: The type as which NumPy and Numba read memory if they have no such float: it holds the number's bits.
     bits: str | None = None
-    #: True if subnormal numbers count as zero: float16 alone keeps them, since its codec computes in float32.
+    #: True if subnormal numbers count as zero. Only float16 preserves them, because its codec computes in float32.
     flushes_subnormals: bool = True
-    #: True if the cython backend has kernels of norms that read and write it without a codec. Not float16: to carry
-    #: one back and forth takes more than a dozen operations, and is faster in a loop by itself (batch norm forward,
-    #: NCHW 32x64x56x56: 2.7 ms, not 2.3).
+    #: True if the cython backend's norm kernels read and write it without a codec. Not float16: a conversion there and
+    #: back takes more than a dozen operations, and is faster in a separate loop (batch norm forward, NCHW 32x64x56x56:
+    #: 2.3 ms, in the kernel 2.7 ms).
     in_norm_kernels: bool = False
 
     @property
     def enumerator(self) -> str:
-        """The name in C."""
+        """Its name in C."""
         return self.name.upper()
 
     @property
     def memory(self) -> str:
-        """The type of NumPy and Numba that memory is read as."""
+        """The type as which NumPy and Numba read memory."""
         return self.bits or self.name
 
     @property
     def typestr(self) -> str | None:
-        """What ``__array_interface__`` and ``__cuda_array_interface__`` call it; None: they have no name for it."""
+        """Its name in ``__array_interface__`` and ``__cuda_array_interface__``, or None if they have none."""
         return None if self.bits else f"<f{self.size}"
 
     @property
@@ -63,8 +63,8 @@ class Storage(NamedTuple):
         return (2.0 - 2.0 ** (1 - self.digits)) * 2.0**self.highest_exponent
 
 
-#: In the order of ``enum storage`` in C, which the build writes. A storage's position is part of the C interface
-#: (`fastopt_storage`): a new one is the last.
+#: In the order of ``enum storage`` in C, which the build writes. The position of a storage type is part of the C
+#: interface (`fastopt_storage`): add new ones at the end.
 STORAGES = (
     Storage("float32", 4, 24, -126, 127, dlpack_code=2, safetensors="F32", compute="float32", in_norm_kernels=True),
     Storage("float64", 8, 53, -1022, 1023, dlpack_code=2, safetensors="F64", compute="float64", in_norm_kernels=True),
@@ -77,20 +77,20 @@ STORAGES = (
     ),
 )  # fmt: skip
 
-#: The same by name.
+#: The storage types by name.
 STORAGE = {storage.name: storage for storage in STORAGES}
 
-#: The types that kernels compute in: those of float32 and float64 arrays. In the order of C's index ``is_float64``.
+#: The types that kernels compute in, those of float32 and float64 arrays, in the order of C's index ``is_float64``.
 COMPUTE_TYPES = tuple(storage.name for storage in STORAGES if storage.compute == storage.name)
 
-#: The bytes of a number of each.
+#: Bytes per number of each.
 SIZES = {storage.name: storage.size for storage in STORAGES}
 
-#: How messages and tables list them: the smallest first.
+#: Their order in messages and tables: the smallest first.
 NAMES = tuple(storage.name for storage in sorted(STORAGES, key=lambda storage: storage.size))
 
 #: The same as text.
 FLOATS = f"{', '.join(NAMES[:-1])} or {NAMES[-1]}"
 
-#: A type that moves numbers of each size, whatever they mean.
+#: For each size, a type that can copy numbers of that size.
 MOVED = {storage.size: storage.name for storage in STORAGES if storage.bits is None}

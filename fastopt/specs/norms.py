@@ -1,18 +1,18 @@
-"""Norms: their kernels, and which of them each pass over the arrays runs, in each layout of memory."""
+"""Norms: their kernels, and those that each pass over the arrays runs, by memory layout."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-#: The layouts of memory. NCHW: neighbours share a statistic. NHWC: neighbours are channels. ROWS: there is no space.
+#: The layouts of memory. NCHW: neighbours share a statistic. NHWC: neighbours are channels. ROWS: no spatial axes.
 LAYOUTS = ("NCHW", "NHWC", "ROWS")
 
-#: What a kernel's variant adds: the activation, and the residual connection (backward: its gradient). Bits.
+#: What a kernel's variant adds, as bits: the activation, and the residual connection (backward: its gradient).
 VARIANTS = {"PLAIN": 0, "WITH_RELU": 1, "WITH_RESIDUAL": 2}
 
-#: The arrays of a kernel; those that are written come last. "out" is y or dx; "dresidual" is the gradient that the norm
-#: passes on to a residual. Parameters follow, then two sums, then memory to work in.
+#: The arrays of a kernel, with those that are written last. "out" is y or dx; "dresidual" is the gradient that the norm
+#: passes to a residual. Parameters follow, then two sums, then scratch memory.
 ARRAYS = ("x", "dy", "y", "residual", "weight", "out", "dresidual")
 MAX_PARAMETERS = 5
 PARAMETER = len(ARRAYS)
@@ -20,14 +20,14 @@ SUM = PARAMETER + MAX_PARAMETERS
 WORK = SUM + 2
 SLOTS = WORK + 1
 
-#: The sizes of a tile: rows, columns, each array's distance from row to row, and options.
+#: The sizes of a tile: rows, columns, the stride between rows of each array, and options.
 TILE_ROWS, TILE_COLUMNS, STEP = range(3)
 SUM_STEP = STEP + len(ARRAYS)
 NONTEMPORAL = SUM_STEP + 1
 AHEAD = NONTEMPORAL + 1
 SIZES = AHEAD + len(ARRAYS)
 
-#: Columns of rows whose lanes take turns, kept together: their groups' sums wait on the stack.
+#: Number of columns in a block of rows that belong to lanes in turn: the sums of their groups are on the stack.
 STRIPE = 64
 
 ROW, COLUMN = "row", "column"
@@ -38,37 +38,37 @@ TERMS = ("deviations", "gradient_terms", "weighted_gradient_terms")
 
 @dataclass(frozen=True)
 class TileKernel:
-    """A kernel: a function, and along which axis of the tile each parameter varies."""
+    """A kernel: a function, and the axis of the tile along which each parameter varies."""
 
     name: str
     function: str
     along: tuple[str, ...]
-    #: True if terms are evaluated in float64, whatever the arrays are.
+    #: True if terms are computed in float64, whatever the dtypes of the arrays are.
     wide: bool = False
-    #: The kernel whose loops add up each row, or each column, by itself: along which its parameters vary.
+    #: The kernel whose loops reduce each row, or each column, separately: the one along which its parameters vary.
     loops: str = ""
-    #: True if it adds up one row, pieces of which stand anywhere.
+    #: True if it reduces one row that consists of pieces at arbitrary addresses.
     scattered: bool = False
 
     @property
     def reduces(self) -> bool:
-        """True if the kernel adds up terms, false if it writes arrays."""
+        """True if the kernel reduces terms, False if it writes arrays."""
         return self.function in TERMS
 
     @property
     def in_turn(self) -> bool:
-        """True if the kernel's rows belong to lanes in turn: they are pixels."""
+        """True if successive rows of the kernel belong to successive lanes: they are pixels."""
         return self.reduces and ROW not in self.along and self.function != "weighted_gradient_terms"
 
     @property
     def variants(self) -> range:
-        """The variants that make a difference: bit 0 says relu, bit 1 residual."""
+        """The variants that differ: bit 0 is relu, bit 1 is residual."""
         if self.function == "deviations":
             return range(1)
         return range(2) if self.reduces or self.function == "unchanged_gradient" else range(4)
 
 
-#: A position is a kernel's number in C. NCHW: a row has one statistic. NHWC: a column has one. Rows: a row has its
+#: A kernel's position is its number in C. NCHW: a row has one statistic. NHWC: a column has one. Rows: a row has its
 #: statistic, a column its weight and bias.
 TILE_KERNELS = (
     TileKernel("normalise_nchw", "normalise", (ROW, ROW, ROW, ROW, ROW)),
@@ -102,10 +102,10 @@ TILE_KERNELS = (
 
 
 class Reduction(NamedTuple):
-    """The kernels that add up terms, for the first statistics pass and for the second; None: there is none.
+    """The kernels that reduce terms, for the first statistics pass and for the second; None if there is none.
 
-    A partial reducer adds to the sums of lanes. A full one writes whole sums, by row or (NHWC) by column. A scattered
-    one writes whole sums of elements that lie anywhere.
+    A partial reducer adds to the sums of lanes. A full one writes complete sums, by row or (NHWC) by column. A
+    scattered one writes complete sums of elements at arbitrary addresses.
     """
 
     partial: tuple[str | None, str | None] = (None, None)
@@ -130,7 +130,7 @@ WEIGHTED_GRADIENTS = Reduction(("weighted_gradient_terms", None), ("weighted_gra
 
 @dataclass(frozen=True)
 class Op:
-    """A pass over a norm's arrays: which kernels reduce, and which one writes the results, by layout."""
+    """A pass over a norm's arrays: the kernels that reduce, and the one that writes the results, by layout."""
 
     reduce: dict[str, Reduction] = field(default_factory=dict)
     apply: dict[str, str] = field(default_factory=dict)
@@ -139,8 +139,8 @@ class Op:
 _DEVIATIONS = {"NCHW": DEVIATIONS_BY_ROW, "NHWC": DEVIATIONS_BY_COLUMN, "ROWS": DEVIATIONS_BY_ROW}
 _NORMALISE = {"NCHW": "normalise_nchw", "NHWC": "normalise_nhwc", "ROWS": "normalise_rows"}
 
-#: The passes. Additions are residual connections without a norm: elements without statistics. In inference, mean and
-#: variance do not depend on x; only batch norm has it, which always has space.
+#: The passes. Additions are residual connections without a norm: they have no statistics. In inference, mean and
+#: variance do not depend on x; only batch norm has it, and always has spatial axes.
 OPS = {
     "MOMENTS": Op(_DEVIATIONS),
     "FORWARD": Op(_DEVIATIONS, _NORMALISE),
@@ -157,5 +157,5 @@ OPS = {
     ),
 }
 
-#: The norms, in the order of the engine's numbers of kinds.
+#: The norms, in the order of their numbers in the engine.
 NORMS = ("batch", "instance", "group", "layer")

@@ -1,25 +1,25 @@
-"""Random numbers: what is made of random bits, and what keeps the bits of different purposes apart."""
+"""Random numbers: the functions of random bits, and the purposes that separate their bits."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-#: What bits are for: a part of each counter, so that two purposes never share bits, whatever their seeds and offsets.
-#: ``enum purpose`` in C begins with 1. A position is a part of the results: a new purpose is the last.
+#: Purposes of random bits. They are part of each counter, so two purposes never share bits, for any seeds and offsets.
+#: ``enum purpose`` in C begins with 1. A purpose's position determines results: add new ones at the end.
 PURPOSES = ("INITIAL", "INITIAL_MORE", "DROPOUT", "SHUFFLE", "NOISE", "NOISE_MORE", "FLIP", "SHIFT", "CROP")
 
-#: What a rule calls the 32 random bits of an element, and 32 more.
+#: The names in a rule of an element's 32 random bits, and of 32 more.
 BITS = ("bits", "more_bits")
 
 
 class RandomSpec(NamedTuple):
-    """What fills an array with random numbers, adds them to it, or drops elements at random."""
+    """A function that fills an array with random numbers, adds them to it, or drops elements at random."""
 
     #: The function's name in fastopt/coefficients/random.py and in fastopt/reference/random.py.
     name: str
     #: The function of fastopt/rules/random.py, by compute type: it takes 32 bits for each purpose.
     functions: dict[str, str]
-    #: What its bits are for, by compute type.
+    #: The purposes of its bits, by compute type.
     purposes: dict[str, tuple[str, ...]]
     #: An argument of the function that is an array here: the element that is read, and written in its place.
     element: str | None = None
@@ -44,7 +44,7 @@ UNIFORM_NOISE = RandomSpec(
     "uniform_noise", {each: f"uniform_noise_{each}" for each in ("float32", "float64")}, _NOISE, "mean"
 )
 
-#: All of them. A position is the number of the kernel.
+#: All of them. A function's position is the number of its kernel.
 RANDOM = (UNIFORM, NORMAL, DROPOUT, NOISE, UNIFORM_NOISE)
 
 

@@ -1,14 +1,14 @@
-"""Feature scaling: its kernels, which run the functions of rules/scaling.py, and what varies along what."""
+"""Feature scaling: its kernels, which run the functions of rules/scaling.py, and the axes of their arguments."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-#: The sizes that a kernel takes: rows, columns, and the elements from row to row. Its arrays are x, then the others as
-#: the function names them.
+#: The sizes that a kernel takes: rows, columns, and the stride between rows. Its arrays are x, then the others as named
+#: in the function.
 ROWS, COLUMNS, STEP = range(3)
 
-#: Rows that pass while the values of a column that they change stay in registers.
+#: Number of rows that are processed while the statistics of a column stay in registers.
 BLOCK_ROWS = 8
 
 #: The arguments that are the same for all columns.
@@ -17,19 +17,19 @@ SHARED_BY_COLUMNS = ("one",)
 
 @dataclass(frozen=True)
 class ScalingKernel:
-    """A kernel: a function, and what varies along what."""
+    """A kernel: a function, and the axes along which its arguments vary."""
 
     name: str
     function: str
-    #: The column's values that change, its statistics. None: x changes.
+    #: The values of a column that change, its statistics. None: x changes.
     stats: tuple[str, ...] = ()
     #: True if the values belong to rows, because features are rows in memory.
     by_row: bool = False
-    #: True if all is computed in float64, whatever x is.
+    #: True if everything is computed in float64, whatever the dtype of x is.
     wide: bool = False
 
 
-#: A position is a kernel's number in C.
+#: A kernel's position is its number in C.
 SCALING_KERNELS = (
     ScalingKernel("scale_columns", "scale"),
     ScalingKernel("scale_rows", "scale", by_row=True),

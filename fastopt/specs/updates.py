@@ -1,8 +1,8 @@
-"""The registry of updates: one declaration for each, which everything else reads.
+"""The registry of updates: one declaration for each, from which all other code is derived.
 
-Each file of ``fastopt/updates/`` has declarations, with their coefficients, references and public functions. The
+The declarations are in the files of ``fastopt/updates/``, with their coefficients, references and public functions. The
 public functions, `fastopt.optim`, `fastopt.torch`, `fastopt.numba`, `fastopt.kernel`, the C API, tests and benchmarks
-learn from it which variants, state and names an update has.
+take the variants, state and names of an update from its declaration.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from fastopt.coefficients.ranges import Range
 from fastopt.engine.update.update import Update, Variants
 from fastopt.rules import update as rules_of_updates
 
-#: What tells the variants of an update apart: the optional state that is given, in order; or whether its condition
-#: holds. An update with one variant has the key ().
+#: Distinguishes the variants of an update: the names of the optional state that is given, in order; or whether its
+#: condition holds. An update with one variant has the key ().
 Key: TypeAlias = tuple[str, ...] | bool
 
 Rule: TypeAlias = Callable[..., Any]
@@ -26,14 +26,14 @@ Coefficients: TypeAlias = Callable[..., tuple[float, ...]]
 
 
 class UpdateSpec(Variants):
-    """What an update is.
+    """The declaration of an update.
 
     Parameters
     ----------
     name : str
-        The public function's.
+        Name of the public function.
     rules : function, or dict of functions by `Key`
-        Of ``fastopt/rules/update.py``: one for each variant.
+        Functions of ``fastopt/rules/update.py``: one for each variant.
     coefficients : function, or dict of functions by `Key`
         From the hyperparameters to the coefficients: ``grad_scale``, the coupled ``weight_decay``, the decoupled
         ``decay``, then the rule's own in the order of its signature. Its parameters are the update's hyperparameters:
@@ -43,24 +43,24 @@ class UpdateSpec(Variants):
     nonnegative : tuple of str
         The state that holds squares or magnitudes.
     starts : dict, optional
-        What state starts from, where it is not zero: a number, or the name of a hyperparameter of the optimizer.
+        Initial values of state that does not start from zero: a number, or a hyperparameter of the optimizer.
     options : dict, optional
-        For each state that not every variant has, the hyperparameter of the optimizer that asks for it.
+        For each state that not every variant has, the hyperparameter of the optimizer that enables it.
     ranges : dict, optional
         The ranges of hyperparameters that ``fastopt/coefficients/ranges.py`` lacks, or that differ here.
     condition : str or function, optional
-        What chooses between the variants True and False: a hyperparameter that is a flag, or a function of some
+        Selects the variant True or False: a hyperparameter that is a flag, or a function of some
         hyperparameters.
     choices : dict, optional
-        For each hyperparameter that is a string, what it may be.
+        For each hyperparameter that is a string, its valid values.
     decoupled : bool or str
-        Whether weight decay is decoupled; a string names the flag that says so.
+        Whether weight decay is decoupled, or the name of the flag for it.
     scale : str
         The hyperparameter that scales grad.
     torch_names : dict, optional
-        What PyTorch calls hyperparameters and states, if neither as we do nor as `fastopt.torch.optimizer.NAMES` says.
+        PyTorch's names of hyperparameters and states that differ from ours and from `fastopt.torch.optimizer.NAMES`.
     backend : str
-        The backend that compiles it, unless a call says otherwise.
+        The default backend.
     """
 
     def __init__(
@@ -94,7 +94,7 @@ class UpdateSpec(Variants):
             raise ValueError(f"{name} has no state {', '.join(unknown)}; expected {', '.join(self.state)}")
         super().__init__(updates, condition, tuple(self.options.items()))
         self.name = name
-        #: The plain formula; None for what has no public function.
+        #: The plain formula; None for updates without a public function.
         self.reference: Any = reference
         self.choices = choices or {}
         self.decoupled = decoupled
@@ -112,7 +112,7 @@ class UpdateSpec(Variants):
 
     @cached_property
     def defaults(self) -> dict[str, Any]:
-        """The defaults of the public function's hyperparameters; none of a rule that a user wrote."""
+        """The defaults of the public function's hyperparameters; none for a user-defined rule."""
         if UPDATES.get(self.name) is not self:
             return {}
         parameters = inspect.signature(self.function).parameters.values()
@@ -120,17 +120,17 @@ class UpdateSpec(Variants):
 
     @cached_property
     def flags(self) -> frozenset[str]:
-        """The hyperparameters of function and optimizer that are True or False."""
+        """The hyperparameters of the function and the optimizer that are True or False."""
         flags = [name for name, default in self.defaults.items() if isinstance(default, bool)]
         return frozenset([*flags, *(name for name in self.options.values() if name not in self.hyperparameters)])
 
 
-#: All updates that have a public function, by its name.
+#: All updates with a public function, by its name.
 UPDATES: dict[str, UpdateSpec] = {}
 
 
 def declare(name: str, *functions: Any, **options: Any) -> UpdateSpec:
-    """Return a new `UpdateSpec`, which becomes part of the registry."""
+    """Return a new `UpdateSpec`, which is added to the registry."""
     if name in UPDATES:
         raise ValueError(f"{name} is declared twice")
     spec = UPDATES[name] = UpdateSpec(name, *functions, **options)
@@ -141,7 +141,7 @@ def _average_coefficients(decay: float) -> tuple[float, ...]:
     return 1.0, 0.0, 0.0, decay, 1.0 - decay
 
 
-#: The average of parameters that optimizers keep: an update without a public function.
+#: The moving average of parameters in optimizers: an update without a public function.
 AVERAGE = UpdateSpec("average", rules_of_updates.average, _average_coefficients)
 
 
@@ -154,7 +154,7 @@ class Variant(NamedTuple):
 
 
 def variants_by_rule() -> dict[str, list[Variant]]:
-    """Return the variants that each rule serves, in the order of ``fastopt/rules/update.py``."""
+    """Return the variants that use each rule, in the order of ``fastopt/rules/update.py``."""
     found: dict[str, list[Variant]] = {}
     for spec in (*UPDATES.values(), AVERAGE):
         for key, update in spec.updates.items():

@@ -48,7 +48,7 @@ def test_every_rule_is_there():
     ("options", "error", "message"),
     [
         ({"step": 0}, ValueError, "step is 0; expected a whole number"),
-        ({"step": 1, "lr": 1e39}, ValueError, "a scalar becomes infinite in float32"),
+        ({"step": 1, "lr": 1e39}, ValueError, "a coefficient becomes infinite in float32"),
         ({"step": 1, "rate": 1}, TypeError, "rate"),
     ],
 )

@@ -176,7 +176,7 @@ ADAM = fastopt.kernel("adam", "float32")
         (
             lambda: ADAM.prepare(step=1, **WD),
             ValueError,
-            r"weight_decay is 0\.0\d*; expected 0: this kernel is the form",
+            r"weight_decay is 0\.0\d*; expected 0, because this kernel is the variant",
         ),
         (
             lambda: fastopt.kernel("asgd", "f4").prepare(step=1),

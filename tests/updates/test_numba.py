@@ -245,7 +245,7 @@ def refused(compiled, arrays, error, message, **options):
         ({"beta1": 1.0}, "^beta1 is out of range; expected a number from 0 to below 1$"),
         (
             {"lr": 1e39},
-            "^a scalar becomes infinite in float32; expected hyperparameters from which every one is finite$",
+            "^a coefficient becomes infinite in float32; expected hyperparameters for which all are finite$",
         ),
         ({"grad_scale": 1e-40}, "^grad_scale vanishes in float32; expected 0, or a number that does not$"),
     ],

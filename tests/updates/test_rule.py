@@ -201,7 +201,7 @@ def test_calls_are_checked_as_the_librarys_are():
     before = param.copy()
     for error, match, call in (
         (TypeError, "plain_adam needs lr, which has no default", lambda: plain_adam(param, grad, m, v)),
-        (TypeError, "'rate' is no hyperparameter of plain_adam; expected lr, beta1", lambda: plain_adam(
+        (TypeError, "plain_adam has no hyperparameter 'rate'; expected lr, beta1", lambda: plain_adam(
             param, grad, m, v, lr=0.1, rate=1.0)),
         (ValueError, "3 arrays given; expected 4: param, grad, m, v", lambda: plain_adam(param, grad, m, lr=0.1)),
         (ValueError, "v has shape", lambda: plain_adam(param, grad, m, v[:3], lr=0.1)),
