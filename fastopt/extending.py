@@ -96,7 +96,7 @@ class Rule(Guarded, Display):
         return f"<rule {self.name}{self.__signature__}>"
 
     def __get__(self, instance: object, owner: type | None = None) -> Rule:
-        """Return the rule, also as a class attribute: it takes no self. Because of this method, `help` shows a function."""
+        """Return the rule: as a class attribute, too, it takes no self. `help` shows objects with __get__ as functions."""
         return self
 
     def __reduce__(self) -> str:
