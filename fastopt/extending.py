@@ -96,7 +96,7 @@ class Rule(Guarded, Display):
         return f"<rule {self.name}{self.__signature__}>"
 
     def __get__(self, instance: object, owner: type | None = None) -> Rule:
-        """Return the rule: as a class attribute, too, it takes no self. `help` shows objects with __get__ as functions."""
+        """Return the rule, which takes no self as a class attribute. `help` shows objects with __get__ as functions."""
         return self
 
     def __reduce__(self) -> str:

@@ -15,13 +15,13 @@ with hyperparameters of their own. `fastopt.updates` describes the supported arr
 remain the caller's arrays: a step writes into them. A dict may be nested, as in Flax; the name of a parameter is then
 its path: ``{"dense": {"bias": b}}`` has the parameter "dense/bias".
 
-**Hyperparameters** are attributes of each of ``optimizer.groups`` and may be changed between steps. Only those that
-determine which state exists (``amsgrad``, ``centered``, RMSprop's ``momentum``) cannot add or remove it. ``lr`` may be a
-function of the step, which is 1 at the first; it is also called once when the optimizer is made.
+**Hyperparameters** are attributes of each of ``optimizer.groups`` and may be changed between steps, except that those
+which determine the state (``amsgrad``, ``centered``, RMSprop's ``momentum``) cannot add or remove state arrays. ``lr``
+may be a function of the step, which is 1 at the first; it is also called once at construction.
 
 **state** consists of arrays in the memory layout of their parameter, allocated at construction:
-``optimizer.state[0]["m"]`` or ``optimizer.state["weight"]["m"]``. Their values may be changed. ``optimizer.steps`` counts
-each parameter's updates, in int64. Of an optimizer's attributes, only ``num_threads`` and ``ema_decay`` can be
+``optimizer.state[0]["m"]`` or ``optimizer.state["weight"]["m"]``. Their values may be changed. ``optimizer.steps``
+counts each parameter's updates, in int64. Of an optimizer's attributes, only ``num_threads`` and ``ema_decay`` can be
 assigned; for the others, the error says what to write instead.
 
 **step(grads)** updates all parameters in one call of the engine. grads has the structure of params: a list with one
