@@ -117,7 +117,7 @@ class Kernel(Guarded, Display):
         """Raise if the update uses another rule at this step."""
         spec = self._variant.spec
         if "step" in spec.asked and (other := spec.update_for(values).rule.__name__) != self.name:
-            raise ValueError(f"step is {values['step']}; expected one of {self.name}: this one takes kernel {other!r}")
+            raise ValueError(f"step is {values['step']}; expected one of {self.name}: this one uses kernel {other!r}")
 
     def _check_form(self, scalars: NDArray[Any]) -> None:
         for name in ("weight_decay", "decay"):

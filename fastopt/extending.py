@@ -123,7 +123,7 @@ class Rule(Guarded, Display):
             raise ValueError(f"{len(arrays)} arrays given; expected {len(self.arrays)}: {', '.join(self.arrays)}")
         if odd := [i for i, array in enumerate(arrays) if np.shape(array) != np.shape(arrays[0])]:
             shape, expected = np.shape(arrays[odd[0]]), np.shape(arrays[0])
-            raise ValueError(f"{self.arrays[odd[0]]} has shape {shape}; expected {expected}, param's")
+            raise ValueError(f"{self.arrays[odd[0]]} has shape {shape}; expected {expected}, the shape of param")
         scale, decay, _, *scalars = self._spec.updates[()].prepare(self._values(given))
         own = scalars[: len(self._read.scalars)]
         written = [i for i, name in enumerate(self.arrays) if name != "grad"]

@@ -11,7 +11,7 @@ Range = tuple[float, float, str]
 ANY: Range = (-float_info.max, float_info.max, "a finite number")
 NOT_NEGATIVE: Range = (0.0, float_info.max, "a finite number, 0 or more")
 ABOVE_ZERO: Range = (float_info.min, float_info.max, "a finite number above 0")
-LIMIT: Range = (float_info.min, inf, "a number above 0, or infinity, which measures and does not clip")
+LIMIT: Range = (float_info.min, inf, "a number above 0, or infinity, which computes the norm without clipping")
 FRACTION: Range = (0.0, 1.0, "a number from 0 to 1")
 FRACTION_BELOW_ONE: Range = (0.0, nextafter(1.0, 0.0), "a number from 0 to below 1")
 

@@ -33,11 +33,11 @@ where y <= 0. With ``residual=True``, backward returns a fourth result, dresidua
 is dy after this replacement. relu(NaN) is NaN.
 
 **Arrays** are of the kinds that updates take (`fastopt.updates`), each of its own dtype. A call computes in float32, or
-in float64 if one of its arrays is float64. Sums of eight terms are in that type; they are added up in float64, as are
-values derived from them. A result is rounded once more if its array has fewer bits. x has two axes or more; in layer
-norm, one or more. Only running statistics and results are written.
+in float64 if one of its arrays is float64. Groups of eight terms are summed in that type, the groups in float64; values
+derived from sums are float64. Results are rounded to their arrays' dtypes. x has two axes or more; in layer norm, one
+or more. Only running statistics and results are written.
 
-**weight, bias** of None mean ones and zeros; their gradients are still returned.
+**weight, bias**: None means ones and zeros; their gradients are still returned.
 
 **Results** are new arrays. y, dx and dresidual have x's dtype, shape and memory order. mean, rstd, dweight and dbias
 are float32, or float64 if the call computes in float64. ``out`` gives arrays to use instead: one array for the first

@@ -288,7 +288,7 @@ class BatchNorm(Norm):
         if statistics.count < enough:
             raise ValueError(f"statistics have a count of {statistics.count}; expected {enough} or more")
         if np.isnan(statistics.m2).any():
-            raise ValueError("statistics have NaN; expected those of finite values")
+            raise ValueError("statistics have NaN; expected statistics of finite values")
         self.running_mean[...] = mean
         self.running_var[...] = np.minimum(statistics.var(self.unbiased), np.finfo(self.running_var.dtype).max)
 

@@ -69,7 +69,7 @@ def text_of(spec: UpdateSpec, parameter: Parameter, kind: Any) -> str:
     if name in spec.choices:
         value = getattr(kind, "literal_value", getattr(kind, "value", None))
         if value not in spec.choices[name]:
-            raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, spec.choices[name]))}, written out")
+            raise TypingError(f"{name} is {kind}; expected {' or '.join(map(repr, spec.choices[name]))} as a literal")
         return repr(NUMBERS[value])
     if isinstance(kind, types.Omitted):  # a default in the user's signature, which Numba converts
         return name

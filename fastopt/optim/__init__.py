@@ -53,7 +53,7 @@ number of threads. Gradients are never written: the update multiplies them by th
                           parameter is the rounded copy, written in the same pass
 ``stochastic_rounding``   a seed: bfloat16 parameters are rounded up or down at random, so that rounding is unbiased;
                           the same seed gives the same bits on any number of threads
-``ema_decay``             decay of an exponential moving average of the parameters, ``state[...]["ema"]``
+``ema_decay``             decay of a moving average of the parameters, ``state[...]["ema"]``, in the same pass
 ``backend``               compiler of the kernels: "cython" (the default) or "numba"
 ``num_threads``           as in `fastopt.updates`
 ========================  ===========================================================================================

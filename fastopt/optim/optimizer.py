@@ -312,7 +312,7 @@ class Optimizer(Guarded, Display):
                     state[array][...] = start
                 if state[array].size and not np.isfinite(float(state[array].flat[0])):
                     raise ValueError(
-                        f"{self.spec.starts[array]} is {start}, where the state {array} of {label} starts; "
+                        f"{self.spec.starts[array]} is {start}, the initial value of the state {array} of {label}; "
                         f"expected a number that is finite in {state[array].dtype}"
                     )
         arrays, copy = (param, *state.values()), None

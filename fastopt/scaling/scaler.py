@@ -287,7 +287,7 @@ class Scaler(Fitted[ColumnStatistics]):
         unseen = seen.count == 0
         if self.nan == "refuse" and unseen.any():
             feature = int(unseen.argmax())
-            raise ValueError(f"feature {feature} has no value of those that were fitted; expected nan='ignore'")
+            raise ValueError(f"feature {feature} was fitted without any value; expected nan='ignore'")
         for name, values in {**scales, "deviation": farthest}.items():
             least = np.finfo(real).tiny if name in ("divisor", "factor") else 0
             bad = ~unseen & ~(np.isfinite(values) & (np.abs(values) >= least))

@@ -127,11 +127,11 @@ class Whitener(Fitted[CrossProducts]):
         """Return the matrix that whitens a row by multiplication from the right, and its inverse."""
         features, kept = self.n_features, self.n_components or self.n_features
         if kept > features:
-            raise ValueError(f"n_components is {kept}; expected at most {features}, as many as were fitted")
+            raise ValueError(f"n_components is {kept}; expected at most {features}, the number of features")
         covariance = self.covariance
         if not np.isfinite(covariance).all():
             raise ValueError(
-                "the covariance of what was fitted is not finite in float64, because squares overflow; "
+                "the covariance of the fitted data is not finite in float64, because squares overflow; "
                 "expected smaller numbers: multiply x by a power of 2 first"
             )
         values, vectors = np.linalg.eigh(covariance)
@@ -145,7 +145,7 @@ class Whitener(Fitted[CrossProducts]):
             rank = int((spread > least).sum())
             fewer = f", or PCA with n_components={rank} at most" if rank else ""
             raise ValueError(
-                f"the covariance of what was fitted has rank {rank} numerically, of {features} features; "
+                f"the covariance of the fitted data has numerical rank {rank}, with {features} features; "
                 f"expected eps above {least:g}{fewer}"
             )
         deviation = np.sqrt(spread)

@@ -1001,11 +1001,11 @@ def ademamix(
 
 
 def _adan_coefficients(step, lr, beta1, beta2, beta3, eps, weight_decay, grad_scale):
-    # The paper divides param - change by 1 + lr * weight_decay: that is param - (kept * change + (1 - kept) * param).
-    kept = 1.0 / (1.0 + lr * weight_decay)
+    # The paper divides param - change by 1 + lr * weight_decay: param - (shrink * change + (1 - shrink) * param)
+    shrink = 1.0 / (1.0 + lr * weight_decay)
     return (
-        grad_scale, 0.0, lr * weight_decay * kept,
-        kept * lr / (1.0 - beta1**step), kept * lr * beta2 / (1.0 - beta2**step), 0.0 if step == 1 else 1.0,
+        grad_scale, 0.0, lr * weight_decay * shrink,
+        shrink * lr / (1.0 - beta1**step), shrink * lr * beta2 / (1.0 - beta2**step), 0.0 if step == 1 else 1.0,
         beta1, 1.0 - beta1, beta2, 1.0 - beta2, beta3, 1.0 - beta3, 1.0 / sqrt(1.0 - beta3**step), eps,
     )  # fmt: skip
 

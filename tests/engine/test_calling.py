@@ -186,12 +186,12 @@ ADAM = fastopt.kernel("adam", "float32")
         (
             lambda: fastopt.kernel("radam", "f4").prepare(step=5),
             ValueError,
-            "this one takes kernel 'radam_unrectified'",
+            "this one uses kernel 'radam_unrectified'",
         ),
         (
             lambda: fastopt.kernel("radam_unrectified", "f4").prepare(step=6),
             ValueError,
-            "this one takes kernel 'radam'",
+            "this one uses kernel 'radam'",
         ),
         (lambda: fastopt.kernel("rmsprop", "f4").prepare(momentum=0.5), ValueError, "momentum is 0.5"),
     ],

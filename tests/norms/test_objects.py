@@ -453,7 +453,7 @@ def test_statistics_of_a_data_set_are_statistics_and_finite():
     statistics = DatasetStatistics(2)
     with np.errstate(all="ignore"):
         statistics.update(np.array([[1.0, np.inf], [2.0, 3.0], [3.0, 4.0]]))
-    with pytest.raises(ValueError, match=r"^statistics have NaN; expected those of finite values"):
+    with pytest.raises(ValueError, match=r"^statistics have NaN; expected statistics of finite values"):
         BatchNorm(2).use(statistics)
     with pytest.raises(TypeError, match=r"^statistics is a dict; expected a DatasetStatistics"):
         BatchNorm(2).use({})

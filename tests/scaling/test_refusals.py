@@ -245,7 +245,7 @@ def test_device_arrays(kind):
         (
             Whitener(),
             1e155,
-            "^the covariance of what was fitted is not finite in float64, because squares overflow",
+            "^the covariance of the fitted data is not finite in float64, because squares overflow",
         ),
     ],
 )

@@ -509,7 +509,7 @@ def test_features_without_values_are_merged():
     x = np.array([[1.0, np.nan], [3.0, np.nan]])
     scaler = MinMaxScaler().merge(MinMaxScaler(nan="ignore").fit(x))
     y = np.ones((2, 2))
-    with pytest.raises(ValueError, match="feature 1 has no value of those that were fitted; expected nan='ignore'"):
+    with pytest.raises(ValueError, match="feature 1 was fitted without any value; expected nan='ignore'"):
         scaler.transform_(y)
     assert np.all(y == 1)
     scaler.partial_fit(np.array([[1.0, 5.0], [3.0, 6.0]])).transform_(y)

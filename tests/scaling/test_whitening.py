@@ -85,7 +85,7 @@ def test_numbers_that_are_not_finite_are_refused(bad, what):
 def test_features_that_depend_on_each_other():
     x = data(100, 3)
     x = np.c_[x, x[:, 0] - x[:, 1]]
-    with pytest.raises(ValueError, match="has rank 3 numerically, of 4 features; expected eps above"):
+    with pytest.raises(ValueError, match="has numerical rank 3, with 4 features; expected eps above"):
         Whitener().fit(x).transform(x)
     assert np.isfinite(Whitener(eps=1e-3).fit(x).transform(x)).all()
     assert Whitener(method="pca", n_components=3).fit(x).transform(x).shape == (100, 3)
@@ -115,7 +115,7 @@ def test_constant_and_dependent_features(constant, batches):
 
     assert np.allclose(fitted().covariance, np.cov(x.T), rtol=1e-12, atol=1e-12)
     for method in ("zca", "pca"):
-        with pytest.raises(ValueError, match=r"has rank 2 numerically, of 4 features; .*, or PCA with n_c"):
+        with pytest.raises(ValueError, match=r"has numerical rank 2, with 4 features; .*, or PCA with n_c"):
             fitted(method=method).transform(x)
         soft = fitted(method=method, eps=0.5)
         y, want = soft.transform(x), whitened(x, method, 0.5)
@@ -126,7 +126,7 @@ def test_constant_and_dependent_features(constant, batches):
     few = fitted(method="pca", n_components=2)
     assert np.allclose(np.cov(few.transform(x).T), np.eye(2), atol=1e-10)
     assert np.allclose(few.inverse_transform(few.transform(x)), x, atol=1e-9 * max(1, abs(constant)))
-    with pytest.raises(ValueError, match="has rank 2 numerically, of 4 features"):
+    with pytest.raises(ValueError, match="has numerical rank 2, with 4 features"):
         fitted(method="pca", n_components=3).transform(x)
 
 
@@ -161,7 +161,7 @@ def test_rounding_is_not_taken_for_variance(samples, features, rank, outlier):
         rng = np.random.default_rng(seed)
         x = rng.standard_normal((samples, rank)) @ rng.standard_normal((rank, features))
         x[0] *= outlier
-        with pytest.raises(ValueError, match=f"has rank {rank} numerically, of {features} features"):
+        with pytest.raises(ValueError, match=f"has numerical rank {rank}, with {features} features"):
             Whitener().fit(x).transform(x)
 
 
@@ -202,7 +202,7 @@ def test_any_eps_above_the_one_that_is_told_is_enough():
 def test_what_overflows_is_refused_without_warnings():
     x = np.array([[1e200, 1], [-1e200, 2], [1e200, 4]])
     for whitener in (Whitener().fit(x), Whitener().fit(x[:2]).partial_fit(x[2:])):
-        with pytest.raises(ValueError, match="the covariance of what was fitted is not finite in float64"):
+        with pytest.raises(ValueError, match="the covariance of the fitted data is not finite in float64"):
             whitener.transform(x)
 
 

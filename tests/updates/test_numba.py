@@ -333,7 +333,7 @@ def test_types_of_hyperparameters(step, options, message):
     [
         (
             "momentum(a, b, c, lr=0.1, form='sums')",
-            r"form is .*sums.*; expected 'sum' or 'average' or 'step', written out",
+            r"form is .*sums.*; expected 'sum' or 'average' or 'step' as a literal",
         ),
         (
             "momentum(a, b, c, lr=0.1, form='step', dampening=0.5)",

@@ -770,6 +770,6 @@ print("numba" in sys.modules)
 
 def test_the_reference_takes_one_shape():
     param, state = np.ones(3), np.zeros(2)
-    with pytest.raises(ValueError, match=r"state has shape \(2,\); expected \(3,\), param's"):
+    with pytest.raises(ValueError, match=r"state has shape \(2,\); expected \(3,\), the shape of param"):
         of_everything.reference(param, np.ones(3), state)
     assert param.tolist() == [1.0, 1.0, 1.0]
