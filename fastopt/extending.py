@@ -231,7 +231,7 @@ def rule(function: Callable[..., Any] | None = None, *, prepare: Prepare | None 
 
     The update is called like those of `fastopt`: arrays by position, the rest by keyword, with the same layouts, float
     types, threads, devices and errors. weight_decay and grad_scale are added automatically; a rule with its own
-    argument weight_decay uses it as it likes. Numba compiles the rule at the first call and caches it on disk.
+    argument weight_decay has no coupled decay. Numba compiles the rule at the first call and caches it on disk.
 
     Parameters
     ----------

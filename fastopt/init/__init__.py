@@ -14,7 +14,7 @@ of them, so they are close to these.
 
 **seed** is an integer from 0 to 2**64 - 1 and has no default. **offset**, from 0 to 2**56 - 1, distinguishes arrays
 with the same seed: give each parameter of a model its own, such as its position; otherwise, parameters of the same
-shape are equal. Arrays with the same seed and offset use the same random bits, whatever the distribution. These bits
+shape are equal. Arrays with the same seed and offset start with the same random bits, for any distribution. These bits
 differ from those of dropout and stochastic rounding. docs/randomness.md describes how values are computed from bits.
 
 **Fans.** A unit of a layer has fan_in inputs, and an input is connected to fan_out units. Both are derived from param's

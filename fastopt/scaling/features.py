@@ -157,7 +157,7 @@ class StandardScaler(Scaler):
 
     References
     ----------
-    Y. LeCun, L. Bottou, G. Orr and K.-R. Mueller, "Efficient BackProp", 1998, section 4.3. To divide by the variance
+    Y. LeCun, L. Bottou, G. Orr and K.-R. Mueller, "Efficient BackProp", 1998, section 4.3. Dividing by the variance
     instead is a common mistake.
 
     Examples

@@ -87,7 +87,7 @@ class exponential(Schedule):
     lr : float >= 0
         Learning rate of the first step.
     gamma : float above 0, at most 1
-        Factor.
+        Decay factor.
     steps : int >= 1
         Number of updates over which the learning rate falls by the factor gamma.
     final : float >= 0
@@ -165,7 +165,7 @@ class step(Schedule):
     every : int >= 1
         Number of updates between two changes.
     gamma : float above 0, at most 1
-        Factor.
+        Decay factor.
 
     Notes
     -----

@@ -32,7 +32,7 @@ class ReduceOnPlateau(Schedule):
     lr : float >= 0
         Initial learning rate.
     factor : float in [0, 1)
-        Factor.
+        Factor of each reduction.
     patience : int >= 0
         Number of observations in a row without improvement that do not yet reduce the learning rate.
     threshold : float >= 0
@@ -46,7 +46,7 @@ class ReduceOnPlateau(Schedule):
     min_lr : float >= 0
         Lower bound of the learning rate.
     eps : float >= 0
-        A reduction by this or less is not made.
+        A reduction of at most this size is not made.
 
     Attributes
     ----------

@@ -28,7 +28,7 @@ class Lion(Optimizer):
 
     Notes
     -----
-    torch.optim has no Lion. Arguments and state ("exp_avg") are named as in AdamW, like in other Lions for PyTorch.
+    torch.optim has no Lion. Arguments and state ("exp_avg") are named as in AdamW, as in other implementations of Lion.
 
     Examples
     --------

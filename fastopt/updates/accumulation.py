@@ -85,9 +85,8 @@ def accumulate(
 
     References
     ----------
-    L. S. Blackford et al., "An Updated Set of Basic Linear Algebra Subprograms (BLAS)", 2002: axpby. That what beta = 0
-    multiplies need not be set is a convention of J. J. Dongarra et al., "A Set of Level 3 Basic Linear Algebra
-    Subprograms", 1990.
+    L. S. Blackford et al., "An Updated Set of Basic Linear Algebra Subprograms (BLAS)", 2002: axpby. J. J. Dongarra et
+    al., "A Set of Level 3 Basic Linear Algebra Subprograms", 1990, for the convention that beta = 0 does not read acc.
 
     Examples
     --------
