@@ -168,7 +168,7 @@ def test_rounding_is_not_taken_for_variance(samples, features, rank, outlier):
 def test_a_covariance_of_rank_0():
     """Of constant features, of one sample, and of squares that have few digits left."""
     for x in (np.full((9, 2), 3.0), np.ones((1, 2)), data(9, 2) * 1e-158):
-        with pytest.raises(ValueError, match=r"rank 0 numerically, of 2 features; expected eps above 1[.0-9]*e-292$"):
+        with pytest.raises(ValueError, match=r"numerical rank 0, with 2 features; expected eps above 1[.0-9]*e-292$"):
             Whitener().fit(x).transform(x)
         assert np.allclose(Whitener(eps=1).fit(x).transform(x), 0)
 
