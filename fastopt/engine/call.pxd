@@ -6,9 +6,9 @@ from fastopt.engine.update.job cimport codec_t
 
 
 cdef enum:
-    MAX_CALL_ARRAYS = 12  # of a norm's call
-    MAX_KERNELS = 32  # of a family
-    NONE = -1  # the position of an array that is not given
+    MAX_CALL_ARRAYS = 12  # for a norm's call
+    MAX_KERNELS = 32  # for a family
+    NONE = -1  # the position of an array that was not given
 
 
 cdef class Kernels:
@@ -27,24 +27,24 @@ cdef Kernels kernels_of(str family, tuple names, backend, str dtype)
 
 
 cdef class Call:
-    """One call: its options, its arrays as they are checked, and where it runs.
+    """One call: its options, its checked arrays, and the device that it runs on.
 
-    The steps, in order: `begin` checks the options; `take` takes each array, and runs all of the caller's own code
-    (``__dlpack__``, say); `hold` pins what must stay; `check` looks at an array; `choose_backend` raises if the backend
-    can't run where the arrays are. Then the family plans its kernels, and runs the reference, the engine or a device.
+    The steps, in order: `begin` checks the options; `take` accepts each array and runs all code of the caller's, such as
+    ``__dlpack__``; `hold` pins memory; `check` records and checks an array; `choose_backend` raises if the backend can't
+    run on the arrays' device. Then the family plans its kernels and runs the reference, the engine or the CUDA dispatch.
     """
 
     cdef list arrays, names, pins
-    cdef bint is_held  # all arrays are pinned: Python may run until the call is over, and the GIL be released
+    cdef bint is_held  # all arrays are pinned: during the call Python may run and the GIL may be released
     cdef storage stored[MAX_CALL_ARRAYS]
     cdef array_t *looked
     cdef int nlooked
     cdef unsigned long long only_read  # bit i: the i-th array is not written
     cdef bint has_float64
-    cdef int device  # HOST, or the number of the CUDA device that all arrays are on
+    cdef int device  # HOST, or the number of the CUDA device that holds all arrays
     cdef object backend, stream
     cdef bint is_reference
-    cdef int wanted  # threads; 0: the call does not say
+    cdef int wanted  # number of threads; 0: the default
 
     cdef void *reserve(self, size_t more) except NULL
     cdef int begin(self, backend, num_threads, stream) except -1
@@ -75,5 +75,5 @@ cdef extern from "core/scratch_pool.h":
 
 
 cdef inline bint releases_gil(Py_ssize_t elements, bint is_held) noexcept:
-    """True if a call over so many array elements, all of them pinned, lets other Python threads run meanwhile."""
+    """True if a call over this many array elements, all of them pinned, lets other Python threads run."""
     return is_held and elements >= RELEASE_GIL_FROM

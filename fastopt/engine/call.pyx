@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""What the calls of all families have in common: options and arrays are checked, and a place to run is chosen.
+"""The steps that all families share: checks of options and arrays, and the choice of a backend and a device.
 
-A family brings its planner and its kernels. Updates have an intake of their own for their arrays (`Intake`), because a
-call of 1 us can't pay for a list of names; what is checked of backends is here for them, too.
+A family adds its planner and its kernels. Updates have an intake of their own for their arrays (`Intake`), because a list
+of names would be too slow for a call of 1 us. They share the checks of backends.
 """
 
 import numpy
@@ -40,14 +40,14 @@ cdef dict loaded = {}
 
 
 cdef Kernels kernels_of(str family, tuple names, backend, str dtype):
-    """Return the kernels of a family for arrays of a type; their names are in the order of the family's enumeration."""
+    """Return a family's kernels for arrays of a type; ``names`` is in the order of the family's enumeration."""
     cdef Kernels kernels
     cdef size_t codecs
     key = (family, backend, dtype)
     if key in loaded:
         return <Kernels>loaded[key]
     if len(names) > MAX_KERNELS:
-        raise ValueError(f"{family} has {len(names)} kernels; expected {MAX_KERNELS} at most")
+        raise ValueError(f"{family} has {len(names)} kernels; expected at most {MAX_KERNELS}")
     kernels = Kernels.__new__(Kernels)
     kernels.family, kernels.names, kernels.dtype = family, names, dtype
     kernels.backend = "cython" if backend is None else backend
@@ -70,7 +70,7 @@ cdef int check_backend_type(backend) except -1:
 # ---- A call
 
 
-@cython.no_gc  # only C refers to a call, so it is in no cycle; this saves 0.05 us of a residual_add of 1.03 us (AVX-512, 2026-12)
+@cython.no_gc  # no cycle contains a call; this saves 0.05 us of a residual_add of 1.03 us (AVX-512, 2026-12)
 cdef class Call:
     def __cinit__(self):
         self.arrays = []
@@ -84,7 +84,7 @@ cdef class Call:
         leave_memory(self.looked)
 
     cdef void *reserve(self, size_t more) except NULL:
-        """Make room for what is known of the arrays, and for so many bytes of the family's own, which are returned."""
+        """Allocate the records of the arrays and ``more`` bytes for the family; return the address of the latter."""
         self.looked = <array_t *>checked(take_memory(MAX_CALL_ARRAYS * sizeof(array_t) + more))
         return self.looked + MAX_CALL_ARRAYS
 
@@ -99,7 +99,7 @@ cdef class Call:
         return 0
 
     cdef Py_ssize_t take(self, object array, str name, bint written) except -1:
-        """Take an array; return its position."""
+        """Append an array; return its position."""
         cdef Py_ssize_t position = len(self.arrays)
         cdef int device
         self.arrays.append(as_ndarray(array, name, &self.stored[position], &device))
@@ -112,15 +112,15 @@ cdef class Call:
         return position
 
     cdef Py_ssize_t take_optional(self, object array, str name, bint written) except? -1:
-        """The same of an array that may be None."""
+        """Append an array that may be None; return its position or NONE."""
         return NONE if array is None else self.take(array, name, written)
 
     cdef int hold(self, Py_ssize_t elements, bint runs_python) except -1:
-        """Keep the arrays' memory until the call is over.
+        """Keep the arrays' memory alive until the call is over.
 
-        All arrays are pinned if Python may run meanwhile, or other threads may because the call is large; else only
-        those that own no memory are, and `expect_unchanged` must be called last. If Python runs, the call goes on with
-        views, which nobody else can reshape.
+        If Python code or, in a large call, another thread may run in the meantime, all arrays are pinned. Otherwise only arrays
+        that do not own their memory are pinned, and `expect_unchanged` must be the last check. If Python code runs, the call
+        uses views, which no other code can reshape.
         """
         cdef Py_ssize_t i
         self.is_held = runs_python or elements >= RELEASE_GIL_FROM
@@ -130,7 +130,7 @@ cdef class Call:
         return 0
 
     cdef int check(self, Py_ssize_t position) except -1:
-        """Look at an array, and raise unless it can be used as it will be."""
+        """Record an array's address, shape and strides, and raise unless it can be read or written as intended."""
         self.look_at(position)
         check_memory(<ndarray>self.arrays[position], <str>self.names[position], not self.only_read >> position & 1)
         self.has_float64 |= self.stored[position] == FLOAT64
@@ -142,28 +142,28 @@ cdef class Call:
         return look(&self.looked[position], <ndarray>self.arrays[position], self.stored[position], self.names[position])
 
     cdef Py_ssize_t own(self, ndarray array, str name) except -1:
-        """Take an array of which nobody else knows."""
+        """Append an array that the call itself created."""
         cdef Py_ssize_t position = self.take(array, name, True)
         self.has_float64 |= self.stored[position] == FLOAT64
         self.look_at(position)
         return position
 
     cdef Py_ssize_t own_like(self, Py_ssize_t position, str name) except -1:
-        """Make an array like another one, and take it."""
+        """Create an array with the shape and dtype of another one, and append it."""
         cdef Py_ssize_t made = self.own(new_like(<ndarray>self.arrays[position], self.stored[position], name), name)
         if not same_shape(&self.looked[made], &self.looked[position]):
             refuse_changed(self.names[position])
         return made
 
     cdef int choose_backend(self) except -1:
-        """Raise if the backend can't run where the arrays are, or the stream is of elsewhere."""
+        """Raise if the backend can't run on the arrays' device, or if the stream belongs to another device."""
         expect_at(self.device, self.names[0], self.backend, self.stream)
         if self.device == HOST and self.backend is not None and not self.is_reference:
             find_host_backend(self.backend, self.names[0])
         return 0
 
     cdef int expect_unchanged(self) except -1:
-        """Raise if an array that is not pinned is no longer what was looked at."""
+        """Raise if an array that is not pinned has changed since it was checked."""
         cdef Py_ssize_t i
         for i in range(0 if self.is_held else self.nlooked):
             if not is_unchanged(<ndarray>self.arrays[i], &self.looked[i]):
@@ -171,11 +171,11 @@ cdef class Call:
         return 0
 
     cdef int refuse_overlaps(self) except -1:
-        """Raise if an array that is written shares an element with another one."""
+        """Raise if a written array shares an element with another array."""
         return refuse_overlaps(self.looked, self.names, self.only_read)
 
     cdef int refuse_overlaps_but_in_place(self, Py_ssize_t out) except -1:
-        """The same, but that what is read may be out itself: each such array is left out."""
+        """Like `refuse_overlaps`, but an array that is read may be ``out`` itself."""
         cdef Py_ssize_t i
         cdef array_t others[MAX_CALL_ARRAYS]
         cdef list names = []
@@ -187,18 +187,18 @@ cdef class Call:
                 names.append(self.names[i])
         others[len(names)] = self.looked[out]
         names.append(self.names[out])
-        return refuse_overlaps(others, names, (<unsigned long long>1 << (len(names) - 1)) - 1)  # all but out are only read
+        return refuse_overlaps(others, names, (<unsigned long long>1 << (len(names) - 1)) - 1)  # all but out are read-only
 
     cdef bint is_in_place(self, Py_ssize_t position, Py_ssize_t out) noexcept:
-        """True if an array is out itself: each element is in the same place, and is stored alike."""
+        """True if an array is out itself: same address, strides and storage type."""
         return self.stored[position] == self.stored[out] and same_places(&self.looked[position], &self.looked[out])
 
     cdef object view(self, Py_ssize_t position):
-        """Where an array's elements are, as the CUDA dispatch takes it."""
+        """The location of an array's elements, in the form that the CUDA dispatch takes."""
         return devices.View(*elements_of(&self.looked[position]))
 
     cdef str dtype(self):
-        """The compute type."""
+        """Return the compute type."""
         return COMPUTE_TYPES[self.has_float64]
 
 
@@ -206,7 +206,7 @@ cdef class Call:
 
 
 cdef int refuse_bfloat16_bits(list arrays) except -1:
-    """Raise for numbers that NumPy does not know, which DLPack exports."""
+    """Raise for bfloat16 arrays from DLPack, which NumPy does not support."""
     for array in arrays:
         if array.dtype.kind == "u":
             raise TypeError("backend 'reference' does not read bfloat16 from DLPack; expected ml_dtypes arrays")
@@ -214,8 +214,8 @@ cdef int refuse_bfloat16_bits(list arrays) except -1:
 
 
 cdef int store_rounded(ndarray array, values) except -1:
-    """Round the reference's numbers into an array."""
-    with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+    """Round the reference's results into an array."""
+    with numpy.errstate(all="ignore"):  # like the kernels, do not warn of NaN and infinity
         array[...] = values.astype(array.dtype)
     return 0
 

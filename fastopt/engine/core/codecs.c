@@ -1,5 +1,5 @@
-/* The kernels' modules of each compute type (COMPUTE_FLOAT64) and instruction set include this file. It uses integer
- * operations, and no conversion instructions, so that every instruction set gives the same bits; gcc vectorises the
+/* Each kernel module (one per compute type, COMPUTE_FLOAT64, and instruction set) includes this file. It uses integer
+ * operations and no conversion instructions, so that every instruction set gives the same bits. gcc vectorises the
  * loops. */
 #include "core/codecs.h"
 #include "core/philox.h"
@@ -10,7 +10,7 @@
 static inline uint32_t bits_of(float x) { uint32_t u; memcpy(&u, &x, sizeof u); return u; }
 static inline float float_of(uint32_t u) { float x; memcpy(&x, &u, sizeof x); return x; }
 
-/* ---- 16-bit numbers to and from float. Stores round to nearest even, and a NaN stays a NaN. */
+/* ---- Conversions between 16-bit numbers and float. Stores round to nearest even. A NaN remains a NaN. */
 
 static inline float from_bfloat16(uint16_t h) { return float_of((uint32_t)h << 16); }
 
@@ -22,8 +22,8 @@ static inline uint16_t to_bfloat16(float x)
     return (uint16_t)((x != x ? nan : rounded) >> 16);
 }
 
-/* The subtraction below renormalises what float16 holds as subnormal: float's own range there is normal, so that
- * flushing to zero does not touch it. */
+/* The subtraction below renormalises a float16 subnormal. In float it is a normal number, so flushing to zero does not
+ * affect it. */
 static inline float from_float16(uint16_t h)
 {
     uint32_t u = (uint32_t)(h & 0x7fff) << 13;
@@ -48,7 +48,7 @@ static inline uint16_t to_float16(float x)
     return (uint16_t)(sign | (magnitude >= (uint32_t)(127 + 16) << 23 ? special : finite));
 }
 
-/* ---- double to 16 bits in one rounding: first to float, rounded to odd, which keeps the bits that decide a tie. */
+/* ---- double to 16 bits with one rounding: to float, rounded to odd, which preserves the bits that decide a tie. */
 
 static inline float to_odd(double x)
 {
@@ -131,10 +131,10 @@ CODEC(float64, double, SAME, SAME)
 CODEC(float16, uint16_t, from_float16, TO_FLOAT16)
 CODEC(bfloat16, uint16_t, from_bfloat16, TO_BFLOAT16)
 
-/* ---- Stochastic rounding to bfloat16: 16 random bits are added below the last bit that stays, and the rest is cut
- * off. The probability to round up is the distance from the lower neighbour, so that the mean is right. */
+/* ---- Stochastic rounding to bfloat16: add 16 random bits below the last bit of the result, then truncate. The
+ * probability of rounding up is the distance from the lower neighbour, so the mean is exact. */
 
-#define NOISE_BLOCK 8 /* elements that share one call of philox, 16 bits each */
+#define NOISE_BLOCK 8 /* elements that share one call of philox; each takes 16 bits */
 
 static inline uint16_t to_bfloat16_by(float x, uint32_t noise)
 {
@@ -143,7 +143,7 @@ static inline uint16_t to_bfloat16_by(float x, uint32_t noise)
     return (uint16_t)((u & 0x7fffffff) > 0x7f800000 ? nan : (u + noise) >> 16);
 }
 
-/* The noise of the elements from position NOISE_BLOCK * block in C order on. */
+/* The random bits of the elements at positions NOISE_BLOCK * block, ... in C order. */
 static inline void noise_of(uint64_t block, const noise_t *noise, uint32_t tensor, uint32_t *words)
 {
     words[0] = (uint32_t)block;
@@ -153,7 +153,7 @@ static inline void noise_of(uint64_t block, const noise_t *noise, uint32_t tenso
     philox(words, (uint32_t)noise->seed, (uint32_t)(noise->seed >> 32) ^ (uint32_t)(noise->step >> 32));
 }
 
-/* The noise of n elements whose positions in C order follow each other, from `place` on. */
+/* The random bits of n elements at consecutive positions in C order, starting at `place`. */
 static void run_of_noise(uint64_t place, ptrdiff_t n, const noise_t *noise, uint32_t tensor, uint16_t *restrict to)
 {
     ptrdiff_t skipped = (ptrdiff_t)(place % NOISE_BLOCK), blocks = (skipped + n + NOISE_BLOCK - 1) / NOISE_BLOCK;
@@ -189,7 +189,7 @@ static void store_rounded_bfloat16(
     }
 }
 
-/* ---- Sums of squares, in double, where no square of a float overflows or is rounded */
+/* ---- Sums of squares, in double, where the square of a float neither overflows nor is rounded */
 
 static void add_squares(const void *block, ptrdiff_t n, double scale, double *restrict lanes)
 {
@@ -215,7 +215,7 @@ static void subtract(void *block, const void *other, ptrdiff_t n, double weight_
         x[i] = decay * y[i] - x[i];
 }
 
-/* ---- Non-temporal stores, by whole cache lines */
+/* ---- Non-temporal stores of whole cache lines */
 
 #ifdef __SSE2__
 #include <immintrin.h>
@@ -233,7 +233,7 @@ static inline void stream_line(char *to, const char *from)
 #endif
 }
 
-/* Store whole lines of results: with non-temporal stores, if they go where a cache line begins. */
+/* Store whole lines of results: with non-temporal stores if the destination is aligned to a cache line. */
 static inline void stream_store(char *to, const char *from, ptrdiff_t bytes)
 {
     for (ptrdiff_t i = 0; i + CACHE_LINE <= bytes; i += CACHE_LINE)
@@ -270,7 +270,7 @@ static inline void stream_store(char *to, const char *from, ptrdiff_t bytes)
 #define STORE_NONTEMPORAL NULL
 #endif
 
-/* In the order of enum storage. */
+/* In the order of enum storage */
 static const codec_t codec_table[STORAGES] = {
     [FLOAT32] = {load_float32, load_prefetched_float32, store_float32, COMPUTE_FLOAT64 ? NULL : STORE_NONTEMPORAL, NULL},
     [FLOAT64] = {load_float64, load_prefetched_float64, store_float64, COMPUTE_FLOAT64 ? STORE_NONTEMPORAL : NULL, NULL},

@@ -1,4 +1,4 @@
-/* Codecs convert between an array, of any storage type and layout, and a block of the compute type. */
+/* Codecs convert between an array of any storage type and layout and a block of the compute type. */
 #ifndef FASTOPT_CODECS_H
 #define FASTOPT_CODECS_H
 #include "core/kernel.h"
@@ -6,13 +6,13 @@
 #include "core/util.h"
 #include <stdint.h>
 
-/* What stochastic rounding depends on: a seed, the step, and (with each element) the tensor and the position. */
+/* The inputs of stochastic rounding: a seed and the step, together with each element's tensor and position. */
 typedef struct {
     uint64_t seed;
     uint64_t step;
 } noise_t;
 
-/* Part of an array: rows x cols elements, the strides in bytes. */
+/* Part of an array: rows x cols elements; strides are in bytes. */
 typedef struct {
     char *data;
     ptrdiff_t rows, cols, row_stride, col_stride;
@@ -20,21 +20,21 @@ typedef struct {
 
 typedef struct {
     void (*load)(const tile_t *from, void *block);
-    /* As load, for an array from beyond the caches whose elements lie together: it prefetches what follows. */
+    /* Like load, for uncached arrays with contiguous rows: it prefetches the elements that follow. */
     void (*load_prefetched)(const tile_t *from, void *block);
     void (*store)(const tile_t *to, const void *block);
-    /* As store, with non-temporal stores; NULL if there are none. Elements lie together. */
+    /* Like store, with non-temporal stores, for contiguous rows; NULL if the storage type has none. */
     void (*store_nontemporal)(const tile_t *to, const void *block);
-    /* As store, with stochastic rounding; NULL for all but bfloat16. `places` is a tile that has the positions of
-     * elements in C order instead of addresses. */
+    /* Like store, with stochastic rounding; NULL for all types but bfloat16. The tile `places` holds the elements'
+     * positions in C order in place of addresses. */
     void (*store_rounded)(const tile_t *to, const tile_t *places, const void *block, const noise_t *noise,
                           uint32_t tensor);
 } codec_t;
 
 typedef struct {
-    /* Add (scale * x)^2 of n elements of a block, the first of which belongs to lane 0. */
+    /* Add (scale * x)^2 for n elements of a block, the first of which belongs to lane 0. */
     void (*add_squares)(const void *block, ptrdiff_t n, double scale, double *lanes);
-    /* Make each x of a block weight_decay * y - x, where y is another block's. */
+    /* Replace each x of a block by weight_decay * y - x, where y is the element of another block. */
     void (*subtract)(void *block, const void *other, ptrdiff_t n, double weight_decay);
 } summing_t;
 

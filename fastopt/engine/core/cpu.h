@@ -1,5 +1,5 @@
-/* The level of the x86-64 instruction set that this processor has: 1 to 4; 0 on other processors. The build reads this,
- * too. */
+/* The level of the x86-64 instruction set that this processor supports: 1 to 4; 0 on other processors. The build also
+ * includes this file. */
 #ifndef FASTOPT_CPU_H
 #define FASTOPT_CPU_H
 
@@ -9,7 +9,7 @@ static int x86_level(void)
 {
     unsigned a, b, c, d;
     __builtin_cpu_init();
-    /* The builtin also asks whether the operating system saves the wide registers. */
+    /* The builtin also checks that the operating system saves the wide registers. */
     if (!__builtin_cpu_supports("sse4.2") || !__builtin_cpu_supports("popcnt"))
         return 1;
     if (!__get_cpuid(1, &a, &b, &c, &d) || !(c & (1u << 29)) || !(c & (1u << 22)))  /* F16C, MOVBE */

@@ -1,7 +1,7 @@
-"""How the engine reaches what runs kernels on devices: `fastopt.device` registers itself, and nothing here imports it.
+"""The engine's access to the CUDA dispatch: `fastopt.device` registers itself here, and this module does not import it.
 
-The modules that are asked for by name: "select" for the machine, "protocol" for ``__cuda_array_interface__``,
-"coefficients" for numbers on a device, and one for each family of kernels.
+Its modules are found by name: "select" chooses the machine, "protocol" reads ``__cuda_array_interface__``,
+"coefficients" handles numbers on a device, and each family of kernels has one.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _loaders: list[Callable[[str], Any]] = []
 
 
 class View(NamedTuple):
-    """Where an array's elements stand; strides are counted in elements."""
+    """The location of an array's elements; strides are in elements."""
 
     storage: str
     address: int
@@ -22,7 +22,7 @@ class View(NamedTuple):
 
 
 def register(load: Callable[[str], Any]) -> None:
-    """Say what loads a module of the CUDA dispatch by its name."""
+    """Register the function that loads a module of the CUDA dispatch by name."""
     _loaders[:] = [load]
 
 

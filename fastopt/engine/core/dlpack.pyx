@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Reads arrays that other libraries export through DLPack, bfloat16 included, which numpy.from_dlpack refuses."""
+"""Import arrays of other libraries through DLPack, including bfloat16, which numpy.from_dlpack refuses."""
 
 import sys
 
@@ -22,20 +22,20 @@ cdef enum:
     BFLOAT_CODE = 4
     READ_ONLY = 1
 
-# Where host arrays are, beside the numbers of devices.
+# The device number of arrays in host memory.
 HOST = -1
 
-# Libraries whose arrays never change, and that export them as if they could (JAX 0.10, TensorFlow).
+# Libraries with immutable arrays that they export as writable (JAX 0.10, TensorFlow).
 IMMUTABLE = {"jax", "jaxlib", "tensorflow"}
 
-# NumPy's numbers of the types that it has, by DLPack's code and bits, beside floats.
+# NumPy's type numbers by DLPack's type code and bits, except floating-point types.
 OTHER_NUMBERS = {
     (0, 8): cnp.NPY_INT8, (0, 16): cnp.NPY_INT16, (0, 32): cnp.NPY_INT32, (0, 64): cnp.NPY_INT64,
     (1, 8): cnp.NPY_UINT8, (1, 16): cnp.NPY_UINT16, (1, 32): cnp.NPY_UINT32, (1, 64): cnp.NPY_UINT64,
     (COMPLEX_CODE, 64): cnp.NPY_COMPLEX64, (COMPLEX_CODE, 128): cnp.NPY_COMPLEX128, (6, 8): cnp.NPY_BOOL,
 }
 
-# Of types: those that have so many bits, and those of one size.
+# Names of the types that exist in several sizes, and of those that exist in one size.
 CODE_NAMES = {0: "int", 1: "uint", 2: "float", 3: "handle", 4: "bfloat", 5: "complex"}
 SIZED_NAMES = dict(enumerate((
     "bool", "float8_e3m4", "float8_e4m3", "float8_e4m3b11fnuz", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2",
@@ -47,7 +47,7 @@ cdef extern from "Python.h":
 
 
 cdef class Owner:
-    """Keeps the producer's memory alive for as long as an ndarray over it lives."""
+    """Keep the producer's memory alive for the lifetime of an ndarray that refers to it."""
 
     cdef DLManagedTensor *unversioned
     cdef DLManagedTensorVersioned *versioned
@@ -60,9 +60,9 @@ cdef class Owner:
 
 
 cpdef tuple import_array(producer, str name):
-    """Return an ndarray over the producer's memory, whether its numbers are bfloat16 (then shown as uint16), and where it is.
+    """Return an ndarray over the producer's memory, whether it is bfloat16 (then shown as uint16), and its device number.
 
-    That is HOST, or the number of a CUDA device; the ndarray's elements then must not be looked at.
+    The number is HOST or that of a CUDA device; in the latter case the ndarray's elements must not be accessed.
     """
     cdef Owner owner = Owner.__new__(Owner)
     cdef DLTensor *tensor
@@ -73,7 +73,7 @@ cpdef tuple import_array(producer, str name):
         array, is_bfloat16 = view_of_tensor(&owner.versioned.dl_tensor, owner, False, name)
         return array, is_bfloat16, HOST
     capsule = export(producer, name)
-    # Of a wrapper that hands on what it does not have (flax.nnx.Variable), the method is the wrapped array's.
+    # A wrapper that forwards attributes (flax.nnx.Variable) returns the wrapped array's method.
     exporter = getattr(producer.__dlpack__, "__self__", producer)
     read_only = type(exporter).__module__.partition(".")[0] in IMMUTABLE
     if PyCapsule_IsValid(capsule, "dltensor_versioned"):
@@ -93,7 +93,7 @@ cpdef tuple import_array(producer, str name):
 
 
 cdef int expect_version(Owner owner, str name) except -1:
-    """Raise unless the tensor is laid out as this file has it: of another major version, only its deleter is where it is."""
+    """Raise unless the tensor has the layout declared here: another major version guarantees only the deleter's offset."""
     cdef DLPackVersion version = owner.versioned.version
     if version.major != 1:
         raise BufferError(f"{name} is exported by version {version.major}.{version.minor} of DLPack; expected version 1")
@@ -101,7 +101,7 @@ cdef int expect_version(Owner owner, str name) except -1:
 
 
 cdef object export(producer, str name):
-    """The producer's capsule, all failures named."""
+    """Return the producer's capsule; an exception names the array."""
     if is_recorded(producer):
         raise TypeError(
             f"{name} requires grad, and autograd does not record this call; expected its detach(), or the call under torch.no_grad()"
@@ -115,12 +115,12 @@ cdef object export(producer, str name):
         is_negated = getattr(producer, "is_neg", None)  # PyTorch exports such a view as if it were not negated
         if is_negated is not None and is_negated():
             raise BufferError("it is a negated view, use tensor.resolve_neg()")
-        # On a device the kernel joins the producer's own stream, or one that was made to wait for it: nothing to wait for.
+        # The kernel runs on the producer's stream or on one that waits for it, so the export need not synchronise.
         stream = {"stream": -1} if device == CUDA else {}
         if device == CUDA and is_elsewhere(producer):
             import torch
 
-            with torch.cuda.device(producer.device):  # PyTorch exports from its current device only
+            with torch.cuda.device(producer.device):  # PyTorch exports only from its current device
                 return capsule_of(producer, stream)
         return capsule_of(producer, stream)
     except Exception as error:
@@ -131,13 +131,13 @@ cdef object capsule_of(producer, dict stream):
     try:
         return producer.__dlpack__(max_version=(1, 0), **stream)
     except TypeError as error:
-        if type(error) is not TypeError:  # the producer's own (PyArrow's), not Python's of an argument
+        if type(error) is not TypeError:  # raised by the producer (PyArrow), not by Python for an unknown argument
             raise
-        return producer.__dlpack__(**stream)  # from before DLPack 1
+        return producer.__dlpack__(**stream)  # a producer older than DLPack 1
 
 
 cdef bint is_elsewhere(producer) except -1:
-    """True of a PyTorch tensor that is not on PyTorch's current device."""
+    """True for a PyTorch tensor that is not on PyTorch's current device."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(producer, torch.Tensor) and producer.device.index != torch.cuda.current_device()
 
@@ -162,7 +162,7 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
     if not 0 <= tensor.ndim <= 64:
         raise ValueError(f"{name} has {tensor.ndim} dimensions; expected 0 to 64")
     if tensor.shape == NULL and tensor.ndim:
-        raise ValueError(f"{name} has {tensor.ndim} dimensions and no shape; expected one of as many extents")
+        raise ValueError(f"{name} has {tensor.ndim} dimensions but no shape; expected a shape with one extent for each")
     step = reach = bits // 8
     for axis in range(tensor.ndim - 1, -1, -1):
         shape[axis] = tensor.shape[axis]
@@ -178,7 +178,7 @@ cdef tuple view_of_tensor(DLTensor *tensor, Owner owner, bint read_only, str nam
         if shape[axis] > 1 and abs(strides[axis]) > (limit - reach) // (shape[axis] - 1):
             refuse_size(tensor, name)
         reach += abs(strides[axis]) * max(shape[axis] - 1, 0)
-        step *= max(shape[axis], 1)  # as NumPy limits it, too
+        step *= max(shape[axis], 1)  # the same limit as NumPy's
         empty |= shape[axis] == 0
     if tensor.data == NULL and not empty:
         raise ValueError(

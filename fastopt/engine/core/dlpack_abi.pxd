@@ -36,7 +36,7 @@ cdef struct DLManagedTensorVersioned:
     uint64_t flags
     DLTensor dl_tensor
 
-# What a library exchanges its arrays by without Python in between, on the host at least without waiting for anything.
+# A library's table of C functions for exchanging arrays without Python code; on the host they do not synchronise.
 cdef struct DLPackExchangeAPI:
     DLPackVersion version
     void *older

@@ -1,6 +1,6 @@
-/* The random kernels' module of each compute type and instruction set includes this file, behind codecs.c.
+/* The module of random kernels of each compute type and instruction set includes this file after codecs.c.
  *
- * The element at position i has word i % 4 of what Philox makes of the key `seed` and the counter
+ * The element at position i uses word i % 4 of the output of Philox for the key `seed` and the counter
  *
  *     i / 4 in words 0 and 1; offset + 2^56 * purpose in words 2 and 3; the lower half first. */
 #include "core/draw.h"
@@ -19,7 +19,7 @@
 #define VECTOR_PRODUCT(a, b) ((a) * ((b) & 0xffffffff))
 #endif
 
-/* The processor's widest vectors, of 64-bit words. */
+/* The processor's widest vectors of 64-bit words */
 typedef uint64_t simd_t __attribute__((vector_size(VECTOR_BYTES)));
 
 #define WIDTH (VECTOR_BYTES / 8)
@@ -27,7 +27,7 @@ typedef uint64_t simd_t __attribute__((vector_size(VECTOR_BYTES)));
 
 PHILOX(philox_vectors, simd_t, PHILOX_VECTORS, VECTOR_PRODUCT)
 
-/* Make the random words of these blocks: for each block four words, in two pairs, the first word in the lower half. */
+/* Generate four random words for each of these blocks, in two pairs, the first word in the lower half. */
 static inline void draw_blocks(const uint64_t *blocks, const source_t *source, uint64_t *restrict pairs)
 {
     const simd_t none = {0};
@@ -48,7 +48,7 @@ static inline void draw_blocks(const uint64_t *blocks, const source_t *source, u
     }
 }
 
-/* Draw bits for n elements whose positions in C order follow each other, from `place` on. */
+/* Draw bits for n elements at consecutive positions in C order, starting at `place`. */
 static void draw_run(uint64_t place, ptrdiff_t n, const source_t *source, uint32_t *bits)
 {
     ptrdiff_t skipped = (ptrdiff_t)(place % 4), count = (skipped + n + 3) / 4;
@@ -63,8 +63,8 @@ static void draw_run(uint64_t place, ptrdiff_t n, const source_t *source, uint32
         memmove(bits, bits + skipped, (size_t)n * sizeof *bits);
 }
 
-/* Draw bits for n elements whose positions are `stride` apart: of a counter's four words, most belong to other
- * elements. */
+/* Draw bits for n elements whose positions are `stride` apart. Most of a counter's four words belong to other
+ * elements and are discarded. */
 static void draw_apart(uint64_t place, uint64_t stride, ptrdiff_t n, const source_t *source, uint32_t *bits)
 {
     uint64_t blocks[COUNTERS], pairs[2 * COUNTERS];

@@ -1,5 +1,5 @@
-/* Random bits for the elements of an array. They are a function of a source and of the element's position, so that they
- * depend neither on threads nor on the layout nor on earlier draws. */
+/* Random bits for the elements of an array. They are a function of a source and of the element's position, so they
+ * do not depend on threads, layout or earlier draws. */
 #ifndef FASTOPT_DRAW_H
 #define FASTOPT_DRAW_H
 #include "core/codecs.h"
@@ -12,8 +12,8 @@ typedef struct {
     enum purpose purpose;
 } source_t;
 
-/* Draw 32 bits for each element of a tile, which has the positions of elements in C order instead of addresses. `bits`
- * has BITS_CAPACITY words: some words behind those of the tile may be written, too. */
+/* Draw 32 bits for each element of a tile that holds the elements' positions in C order in place of addresses. `bits`
+ * has BITS_CAPACITY words: some words after those of the tile may be overwritten. */
 typedef void (*draw_t)(const tile_t *places, const source_t *source, uint32_t *bits);
 
 #define BITS_CAPACITY (BLOCK_ELEMENTS + 4 * 64)

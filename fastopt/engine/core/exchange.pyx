@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""PyTorch's tensors by a table of C functions, ``__dlpack_c_exchange_api__`` of DLPack 1.3, where PyTorch has one (2.13).
+"""Access to PyTorch tensors by the C functions of ``__dlpack_c_exchange_api__`` (DLPack 1.3, as in PyTorch 2.13).
 
-A tensor costs an update 0.7 us so, and 12 by ``__dlpack__``, most of whose time is Python's.
+This takes 0.7 us per tensor of an update; ``__dlpack__`` takes 12 us, most of it in Python code.
 """
 
 import sys
@@ -25,19 +25,19 @@ cdef enum:
 cdef extern from "Python.h":
     bint PyObject_TypeCheck(object, PyTypeObject *)
 
-# PyTorch's table (NULL: there is none), and its types whose tensors are what the table says, once PyTorch has been seen.
+# PyTorch's table (NULL: it has none) and the types of tensors that it applies to, once PyTorch has been imported.
 cdef const DLPackExchangeAPI *table = NULL
 cdef object tensor_type = None
 cdef object parameter_type = None
 
 
 cdef bint look_for_table() except -1:
-    """Find PyTorch's table, if PyTorch has been imported; return whether there is one."""
+    """Look up PyTorch's table if PyTorch has been imported; return whether it exists."""
     global table, tensor_type, parameter_type
     if tensor_type is None:
         torch = sys.modules.get("torch")
         parameter_type = getattr(getattr(torch, "nn", None), "Parameter", None)
-        if parameter_type is None:  # not imported, or not yet to the end
+        if parameter_type is None:  # not imported, or still being imported
             return False
         tensor_type = torch.Tensor
         capsule = getattr(tensor_type, "__dlpack_c_exchange_api__", None)
@@ -49,9 +49,9 @@ cdef bint look_for_table() except -1:
 
 
 cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL:
-    """Return a tensor's memory, which is then to be given back; NULL if ``__dlpack__`` must be asked, which may refuse.
+    """Export a tensor, which the caller must release; return NULL if ``__dlpack__`` must be called, which may refuse.
 
-    Not of subclasses, which may see to their ``__dlpack__`` themselves.
+    Subclasses return NULL because they may define ``__dlpack__`` themselves.
     """
     cdef DLManagedTensorVersioned *managed = NULL
     if type(producer) is not tensor_type and type(producer) is not parameter_type:
@@ -63,7 +63,7 @@ cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL:
     if table.managed_tensor_from_py_object_no_sync(<void *>producer, &managed) != 0:
         PyErr_Clear()
         return NULL
-    # A complex view may be conjugated, which is not said here; __dlpack__ refuses it.
+    # The table does not report whether a complex view is conjugated; __dlpack__ refuses such views.
     if managed.dl_tensor.device.device_type not in (CPU, CUDA_HOST) or managed.dl_tensor.dtype.code == COMPLEX_CODE:
         managed.deleter(managed)
         return NULL
@@ -71,20 +71,20 @@ cdef DLManagedTensorVersioned *export_unasked(producer) except? NULL:
 
 
 def has_table():
-    """Return whether tensors can be looked at: see `TensorFingerprint`."""
+    """Return whether tensors can be described without exporting them: see `TensorFingerprint`."""
     return look_for_table()
 
 
-# ---- What autograd must know
+# ---- Autograd
 
 
 cdef bint is_recorded(producer) except -1:
-    """True of a tensor that requires grad, unless it is under ``torch.no_grad()``: autograd would have to record what is done."""
+    """True for a tensor that requires grad outside ``torch.no_grad()``: autograd would have to record the call."""
     return is_tensor(producer) and producer.requires_grad and sys.modules["torch"].is_grad_enabled()
 
 
 cdef bint is_tensor(array) noexcept:
-    """True of a tensor of PyTorch, once one has been seen."""
+    """True for a PyTorch tensor, once PyTorch has been imported."""
     return tensor_type is not None and PyObject_TypeCheck(array, <PyTypeObject *>tensor_type)
 
 
@@ -104,7 +104,7 @@ cdef int wrote_all_but(tuple arrays, Py_ssize_t only_read, Py_ssize_t period) ex
 
 
 def wrote(arrays):
-    """Tell PyTorch which of these arrays are tensors that have changed: what autograd has saved of them is out of date."""
+    """Increment the version of the PyTorch tensors among these arrays, so that autograd rejects values it saved of them."""
     look_for_table()
     wrote_all_but(tuple(arrays), -1, 1)
 
@@ -113,31 +113,31 @@ cdef int increment_versions(list tensors) except -1:
     increment = sys.modules["torch"].autograd.graph.increment_version
     try:
         increment(tensors)
-    except (AttributeError, RuntimeError, TypeError):  # an older PyTorch takes one; those of inference mode have none
+    except (AttributeError, RuntimeError, TypeError):  # an older PyTorch accepts one tensor; inference tensors have no version
         for tensor in tensors:
             if not tensor.is_inference():
                 increment(tensor)
     return 0
 
 
-# ---- Whether tensors stand as they did
+# ---- Whether tensors are unchanged
 
 
 cdef class TensorFingerprint:
-    """How tensors stood in memory when this was made: their addresses, types, shapes and strides.
+    """The addresses, types, shapes and strides of tensors at the time of construction.
 
     Parameters
     ----------
     tensors : list of torch.Tensor
-        They are not kept.
+        The object does not keep references to them.
 
     Raises
     ------
     RuntimeError
-        One has no memory of its own that its elements could be found in.
+        If a tensor has no memory that holds its elements.
     """
 
-    cdef bytes described  # one tensor's after another's: see `describe`
+    cdef bytes described  # the descriptions of all tensors, concatenated: see `describe`
 
     def __init__(self, list tensors):
         cdef int64_t words[3 + 2 * MAX_DIMS]
@@ -151,7 +151,7 @@ cdef class TensorFingerprint:
         self.described = b"".join(parts)
 
     def holds(self, list tensors):
-        """Return whether these tensors stand where those did, and look like them."""
+        """Return whether these tensors have the same addresses, types, shapes and strides."""
         cdef int64_t words[3 + 2 * MAX_DIMS]
         cdef const char *place = self.described
         cdef const char *end = place + len(self.described)
@@ -165,7 +165,7 @@ cdef class TensorFingerprint:
 
 
 cdef Py_ssize_t describe(tensor, int64_t *words) noexcept:
-    """Write down how a tensor stands; return how many bytes that takes, or 0 if it can't be looked at."""
+    """Write a tensor's description; return its number of bytes, or 0 if the tensor can't be described."""
     cdef DLTensor found
     cdef Py_ssize_t ndim
     if not look(tensor, &found) or found.ndim > MAX_DIMS:
@@ -179,7 +179,7 @@ cdef Py_ssize_t describe(tensor, int64_t *words) noexcept:
 
 
 cdef bint look(tensor, DLTensor *found) noexcept:
-    """Find out how a tensor stands, without taking hold of it; return whether that could be done."""
+    """Get a tensor's description without a reference to it; return whether that succeeded."""
     if not PyObject_TypeCheck(tensor, <PyTypeObject *>tensor_type):
         return False
     if table.dltensor_from_py_object_no_sync(<void *>tensor, found) != 0:
@@ -189,19 +189,19 @@ cdef bint look(tensor, DLTensor *found) noexcept:
     return True
 
 
-# ---- Numbers in tensors of one element
+# ---- Numbers in one-element tensors
 
 
 def read_numbers(list tensors, cnp.ndarray stored, cnp.ndarray values):
-    """Read tensors of one element; return whether one holds another number than it did.
+    """Read one-element tensors; return whether a value has changed.
 
     Parameters
     ----------
     tensors : list of torch.Tensor
     stored : ndarray of float64
-        What they held, and hold.
+        The values at the last call; updated to the present ones.
     values : ndarray of float64
-        Where one holds another number, that.
+        Set to the present value where it has changed.
     """
     cdef double *held = <double *>cnp.PyArray_DATA(stored)
     cdef double *value = <double *>cnp.PyArray_DATA(values)
@@ -220,18 +220,18 @@ def read_numbers(list tensors, cnp.ndarray stored, cnp.ndarray values):
 
 
 def advance_numbers(list tensors, cnp.ndarray stored, cnp.ndarray values, cnp.ndarray active, cnp.ndarray factors):
-    """Add 1 to tensors of one element, or multiply them, where they are.
+    """Add 1 to one-element tensors, or multiply them, in place.
 
     Parameters
     ----------
     tensors : list of torch.Tensor
     stored, values : ndarray of float64
-        As of `read_numbers`. If another process has written a tensor since then, its present number is advanced; the next
-        `read_numbers` then finds that it differs from what is stored.
+        As in `read_numbers`. If another process has written a tensor since then, the present number is advanced; the next
+        `read_numbers` detects that it differs from ``stored``.
     active : ndarray of bool
         Which tensors change.
     factors : ndarray of float64, or None
-        What they are multiplied by. None: 1 is added, and values count on where the tensor's dtype is too small for them.
+        The factors. None: 1 is added, and ``values`` continues to count where the tensor's dtype can't hold the count.
     """
     cdef double *held = <double *>cnp.PyArray_DATA(stored)
     cdef double *value = <double *>cnp.PyArray_DATA(values)
@@ -260,7 +260,7 @@ def advance_numbers(list tensors, cnp.ndarray stored, cnp.ndarray values, cnp.nd
 
 
 def same_objects(list some, list others):
-    """Return whether two lists hold the same objects, which are not compared by their values."""
+    """Return whether two lists hold identical objects; values are not compared."""
     cdef Py_ssize_t i
     if len(some) != len(others):
         return False
@@ -271,7 +271,7 @@ def same_objects(list some, list others):
 
 
 def holds_values(state, list values):
-    """Return whether the dicts in an optimizer's state, which is one, too, hold these very objects and no others."""
+    """Return whether the dicts in an optimizer's state dict hold exactly these objects."""
     cdef PyObject *entries
     cdef PyObject *value
     cdef Py_ssize_t place = 0, inner, i = 0, count = len(values)
@@ -289,7 +289,7 @@ def holds_values(state, list values):
 
 
 cdef void *find_number(tensor, int *size) noexcept:
-    """Return where a tensor has its one number, and of which size, if it is float32 or float64 in the host's memory; else size 0."""
+    """Return the address and size of a tensor's number if it is float32 or float64 in host memory; otherwise size 0."""
     cdef DLTensor found
     cdef int axis
     size[0] = 0

@@ -1,8 +1,8 @@
-/* The floating-point mode of a kernel: round to nearest, subnormals flushed to zero, nothing trapped.
+/* The floating-point mode of kernels: round to nearest, subnormals flushed to zero, no traps.
  *
- * A parameter without gradient drives its averages into the subnormals, where the processor takes a slow path: an
+ * A parameter without gradient drives its averages into the subnormal range, which the processor handles slowly: an
  * Adam step of 1M elements went from 0.40 to 5.5 ms in a library that does not flush. Entering returns the caller's
- * mode; leaving puts back every bit of it, the sticky exception flags included. */
+ * mode; leaving restores every bit of it, including the sticky exception flags. */
 #ifndef FASTOPT_FLOAT_MODE_H
 #define FASTOPT_FLOAT_MODE_H
 #include <stdint.h>

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""The check of a call's hyperparameters: compiled, for it would be a third of a small call's time."""
+"""Validation of a call's hyperparameters. It is compiled: in Python it would take a third of a small call's time."""
 
 import operator
 
@@ -12,9 +12,9 @@ cdef object LAST_STEP = 2**63 - 1
 
 
 cdef class Hyperparameters:
-    """Checks the values of hyperparameters with these names; returns floats (``step`` as an int, flags as bools, others as they are).
+    """Validate values for these names; return floats (``step`` as an int, flags as bools, other values unchanged).
 
-    ``ranges`` has those of names that RANGES lacks, or that differ here.
+    ``ranges`` holds the ranges of names that RANGES lacks or that differ here.
     """
 
     cdef readonly tuple names
@@ -71,7 +71,7 @@ cdef class Hyperparameters:
 
 
 cpdef double real(str name, given, dict ranges) except? -1.0:
-    """Any real scalar as a float: not a complex one without its imaginary part, and not a string of digits."""
+    """Return a real scalar as a float; refuse complex numbers and strings of digits."""
     expected = ranges[name][2]
     refuse_device(name, given, expected)
     if getattr(getattr(given, "dtype", None), "kind", "f") in "cSUO":
@@ -79,13 +79,13 @@ cpdef double real(str name, given, dict ranges) except? -1.0:
     try:
         return given
     except OverflowError as error:
-        raise ValueError(f"{name} is beyond float64; expected {expected}") from error
+        raise ValueError(f"{name} exceeds the range of float64; expected {expected}") from error
     except Exception as error:
         raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected {expected}") from error
 
 
 class NumberOnDevice(TypeError):
-    """A number lies on a CUDA device; to read it would wait for all that the device has yet to do."""
+    """A number is on a CUDA device: reading it would wait for all pending work of the device."""
 
 
 cdef int refuse_device(str name, given, str expected) except -1:
@@ -98,12 +98,12 @@ def is_on_device(given):
     """Return whether a hyperparameter is an array on a CUDA device."""
     if type(given) is float or type(given) is int or given is None:
         return False
-    on_device = getattr(given, "is_cuda", None)  # PyTorch's, whose other attributes may raise
+    on_device = getattr(given, "is_cuda", None)  # PyTorch tensors, whose other attributes may raise
     return hasattr(given, "__cuda_array_interface__") if on_device is None else bool(on_device)
 
 
 def whole(str name, given, str expected, highest=2**63 - 1, lowest=1):
-    """Return a whole number from ``lowest`` to ``highest`` as an int, or raise what names it."""
+    """Return a whole number from ``lowest`` to ``highest`` as an int, or raise an error that names it."""
     refuse_device(name, given, expected)
     try:
         number = operator.index(given)
@@ -115,12 +115,12 @@ def whole(str name, given, str expected, highest=2**63 - 1, lowest=1):
         raise ValueError(f"{name} is {brief(number)}; expected {expected}")
     if number > highest:
         limit = f"2**{highest.bit_length()} - 1" if highest & (highest + 1) == 0 and highest > 999 else str(highest)
-        raise ValueError(f"{name} is {brief(number)}; expected {expected}{'' if limit in expected else f', {limit} at most'}")
+        raise ValueError(f"{name} is {brief(number)}; expected {expected}{'' if limit in expected else f', at most {limit}'}")
     return number
 
 
 def flag(str name, given):
-    """Return True or False as a bool, or raise what names it: any other value would count by its truth."""
+    """Return True or False as a bool, or raise: the truth value of another object would be ambiguous."""
     if not isinstance(given, (bool, numpy.bool_)):
         raise TypeError(f"{name} is {brief(given)}, a {type(given).__name__}; expected True or False")
     return bool(given)

@@ -4,8 +4,8 @@ from numpy cimport ndarray, npy_intp
 from fastopt.engine.update.job cimport FLOAT32, FLOAT64, FLOAT16, BFLOAT16, MAX_ARRAYS, MAX_SCALARS, storage, view_t
 
 
-# The bytes from an array's lowest element to behind its highest, what all distances of elements are multiples of (0: there
-# is one element), an element's bytes, and the array's position among all.
+# The range of an array's bytes, the greatest common divisor of the distances between elements (0: there is one element),
+# the bytes of an element, and the array's position.
 ctypedef struct extent_t:
     char *first
     char *end
@@ -14,8 +14,8 @@ ctypedef struct extent_t:
     Py_ssize_t position
 
 
-# An array as it was when it was looked at. Whatever others do to the array itself afterwards, its shape and strides stay
-# here; `few` holds them, or memory of their own if there are many.
+# An array's state when it was checked. Its shape and strides are copied, so that later changes of the array do not affect
+# them: into `few`, or into allocated memory if it has more axes.
 ctypedef struct array_t:
     char *data
     npy_intp *dims
@@ -23,31 +23,31 @@ ctypedef struct array_t:
     int ndim
     storage stored
     size_t itemsize
-    bint straight  # one run in C order
+    bint straight  # C-contiguous
     npy_intp few[8]
 
 
 cdef class Intake:
-    """The checked views of one or more tensors' arrays, and the arrays that own their memory.
+    """The checked views of the arrays of one or more tensors, and the pins of their memory.
 
-    Their memory stays for one of two reasons. Of large calls, and of several tensors, all arrays are pinned before they are
-    looked at (``is_held``): Python may run until the call is over, and the GIL be released. Else arrays that own their memory
-    are not, and `expect_unchanged` must be called last, before a kernel that runs under the GIL.
+    Large calls, and calls with several tensors, pin all arrays before they are checked (``is_held``): Python may run and the
+    GIL may be released until the call is over. Otherwise arrays that own their memory are not pinned, and
+    `expect_unchanged` must be called last, before a kernel that runs under the GIL.
     """
 
     cdef Py_ssize_t narrays, tensors
-    cdef bint keeps_views  # the arrays are held beyond the call: as views, which nobody else knows
+    cdef bint keeps_views  # the arrays are used after the call, as views that no other code refers to
     cdef bint is_held
     cdef list pins
     cdef array_t few[8]  # enough for one tensor: MAX_ARRAYS
-    cdef array_t *many  # where there are more
+    cdef array_t *many  # allocated for several tensors
     cdef array_t *looked
     cdef tuple names
-    cdef list labels  # of all arrays; None: the names
+    cdef list labels  # of all arrays; None: use the names
     cdef unsigned long long only_read  # bit i: the i-th array is not written
     cdef list arrays
     cdef bint has_float64
-    cdef int device  # HOST, or the number of the CUDA device that all arrays are on
+    cdef int device  # HOST, or the number of the CUDA device that holds all arrays
 
     cdef inline array_t *array_of(self, Py_ssize_t tensor, Py_ssize_t i) noexcept:
         return self.looked + tensor * self.narrays + i

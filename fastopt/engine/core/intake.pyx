@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""The one place that looks at a caller's arrays: it gives checked views of them, or raises, and never copies.
+"""Intake of a caller's arrays: this module alone accesses them, returns checked views or raises, and never copies.
 
-An array on a CUDA device becomes an ndarray, too, over addresses that no one here reads from: shapes, strides, flags and
-overlaps are checked as those of host arrays are.
+A CUDA device array is also represented by an ndarray, whose elements the engine never reads. Its shape, strides, flags and
+overlaps are checked like those of host arrays.
 """
 
 import sys
@@ -30,16 +30,16 @@ cdef extern from "numpy/arrayobject.h":
 cdef extern from "core/tuning.h":
     Py_ssize_t OVERLAP_WORK
 
-cdef extern from "Python.h":  # as a borrowed reference
+cdef extern from "Python.h":  # returns a borrowed reference
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
 
-# By their numbers in C.
+# In the order of their numbers in C.
 STORAGE_NAMES = tuple([storage.name for storage in STORAGES])
 
-# What the buffer protocol calls the numbers of memory that has no type.
+# Formats of the buffer protocol for memory without a type.
 BYTES = ("B", "b", "c")
 
-# The type number that ml_dtypes registered for bfloat16, once seen.
+# The type number that ml_dtypes registered for bfloat16, once known.
 cdef int bfloat16_number = -1
 
 
@@ -66,7 +66,7 @@ cdef class Intake:
         free(self.many)
 
     cdef int take(self, tuple arrays) except -1:
-        """Check one tensor's arrays against each other, all but overlaps, and keep their views."""
+        """Check one tensor's arrays against each other, except for overlaps, and append their views."""
         cdef ndarray array
         cdef storage stored[8]
         cdef array_t *looked = self.array_of(self.tensors, 0)
@@ -74,7 +74,7 @@ cdef class Intake:
         cdef int device
         if len(arrays) != self.narrays:
             raise ValueError(f"{len(arrays)} arrays given; expected {len(self.names)}: {', '.join(self.names)}")
-        # All of the callers' own code (__dlpack__, say) runs here, before anything is looked at below.
+        # All code of the caller's (such as __dlpack__) runs here, before the checks below.
         for i in range(self.narrays):
             self.arrays.append(as_ndarray(arrays[i], self.names[i], &stored[i], &device))
             if device != self.device and len(self.arrays) > 1:
@@ -100,7 +100,7 @@ cdef class Intake:
         return 0
 
     cdef int expect_unchanged(self) except -1:
-        """Raise if an array that is not pinned is no longer what was looked at."""
+        """Raise if an array that is not pinned has changed since it was checked."""
         cdef Py_ssize_t i
         for i in range(0 if self.is_held else self.tensors * self.narrays):
             if not is_unchanged(<ndarray>PyList_GET_ITEM(self.arrays, i), &self.looked[i]):
@@ -108,7 +108,7 @@ cdef class Intake:
         return 0
 
     cdef int refuse_overlaps(self) except -1:
-        """Raise if an array that is written shares an element with any other, of whichever tensor."""
+        """Raise if a written array shares an element with any other array of any tensor."""
         cdef Py_ssize_t count = self.tensors * self.narrays
         cdef extent_t few[16]
         cdef extent_t *extents = few
@@ -124,7 +124,7 @@ cdef class Intake:
         return 0
 
     cdef int sweep(self, extent_t *extents, Py_ssize_t count) except -1:
-        """Sort the arrays by their first byte and compare those whose byte ranges meet."""
+        """Sort the arrays by their first byte and compare those with intersecting byte ranges."""
         cdef Py_ssize_t i, j
         cdef char *reach = NULL
         cdef extent_t extent
@@ -167,7 +167,7 @@ cdef class Intake:
 
 
 cdef list pin_from(list arrays, Py_ssize_t first, bint is_held, list pins):
-    """Pin these arrays: all of them if Python may run before the call is over, else those that own no memory."""
+    """Pin these arrays: all of them if Python may run during the call, otherwise those that do not own their memory."""
     cdef Py_ssize_t i
     cdef PyObject *array
     for i in range(first, len(arrays)):
@@ -180,7 +180,7 @@ cdef list pin_from(list arrays, Py_ssize_t first, bint is_held, list pins):
 
 
 cdef int refuse_overlaps(array_t *looked, list names, unsigned long long only_read) except -1:
-    """Raise if one of these arrays shares an element with another; bit i: the i-th is only read."""
+    """Raise if two of these arrays share an element; bit i of ``only_read``: the i-th is not written."""
     cdef Intake intake = Intake.__new__(Intake)
     intake.labels, intake.narrays, intake.tensors = names, len(names), 1
     intake.looked, intake.only_read = looked, only_read
@@ -188,7 +188,7 @@ cdef int refuse_overlaps(array_t *looked, list names, unsigned long long only_re
 
 
 cdef bint may_share(const array_t *a, const array_t *b) except -1:
-    """True if two arrays share an element, or may do so for all that can be found out in short."""
+    """True if two arrays share an element, or if a search of limited length can't exclude it."""
     import numpy
 
     try:
@@ -198,7 +198,7 @@ cdef bint may_share(const array_t *a, const array_t *b) except -1:
 
 
 cdef ndarray stand_in(const array_t *array):
-    """An ndarray with the places of another, for NumPy to compare: it lets other threads run meanwhile."""
+    """Return an ndarray with the addresses of another array, for NumPy's comparison, during which other threads may run."""
     cdef int number = cnp.NPY_UINT16 if array.itemsize == 2 else cnp.NPY_FLOAT if array.itemsize == 4 else cnp.NPY_DOUBLE
     return <ndarray>cnp.PyArray_New(ndarray, array.ndim, array.dims, number, array.strides, array.data, 0, 0, None)
 
@@ -215,7 +215,7 @@ cdef int refuse_elsewhere(int device, str name, int expected, str first) except 
 
 
 cdef int expect_at(int device, str name, backend, stream) except -1:
-    """Raise unless a backend runs where an array is, and a stream is of there. Which ones the host has, is not asked."""
+    """Raise unless the backend and the stream match the array's device. The existence of a host backend is not checked."""
     if device != HOST:
         if backend is not None and backend != "cuda":
             raise ValueError(f"backend is {brief(backend)}; expected None or 'cuda', since {name} is on a CUDA device")
@@ -225,7 +225,7 @@ cdef int expect_at(int device, str name, backend, stream) except -1:
 
 
 cdef ndarray as_ndarray(object array, str name, storage *stored, int *device):
-    """Return an ndarray over the object's memory; say in ``stored`` how it stores its numbers, and where in ``device``."""
+    """Return an ndarray over the object's memory; set ``stored`` to its storage type and ``device`` to its device."""
     device[0] = HOST
     if not cnp.PyArray_CheckExact(array):
         array = foreign_array(array, name, stored, device)
@@ -236,7 +236,7 @@ cdef ndarray as_ndarray(object array, str name, storage *stored, int *device):
 
 
 def as_numpy(array, str name):
-    """Return an ndarray over an array's memory, how it stores its numbers, and where it is (a device's number, or HOST).
+    """Return an ndarray over an array's memory, its storage type, and its device (a device's number, or HOST).
 
     bfloat16 may be shown as uint16.
     """
@@ -247,14 +247,14 @@ def as_numpy(array, str name):
 
 
 cdef object foreign_array(object array, str name, storage *stored, int *device):
-    """Return an ndarray over the memory of an object that is not one, through the interface that it offers."""
+    """Return an ndarray over the memory of another kind of array, through one of the supported interfaces."""
     stored[0] = FLOAT32
     if isinstance(array, ndarray):
         masked = sys.modules.get("numpy.ma")
         if masked is not None and isinstance(array, masked.MaskedArray):
             raise TypeError(f"{name} is a masked array; expected a plain array (its .data, if the mask is to be ignored)")
-        return ndarray.view(array, ndarray)  # not the subclass's own view
-    if hasattr(array, "__dlpack__"):  # first, for PyTorch's __cuda_array_interface__ calls bfloat16 something else
+        return ndarray.view(array, ndarray)  # the base class's view, which a subclass can't override
+    if hasattr(array, "__dlpack__"):  # before PyTorch's __cuda_array_interface__, which misreports bfloat16
         imported, is_bfloat16, device[0] = import_array(array, name)
         if is_bfloat16:
             stored[0] = BFLOAT16
@@ -283,12 +283,12 @@ cdef object not_an_array(str name, object array):
 
 
 cdef ndarray new_like(ndarray array, storage stored, str name):
-    """A new array of the same shape, dtype and memory order, for what the caller gave no array by that name."""
-    if stored == BFLOAT16 and array.dtype.kind == "u":  # DLPack's, which NumPy does not know
+    """Return a new array of the same shape, dtype and memory order, for an argument that is None."""
+    if stored == BFLOAT16 and array.dtype.kind == "u":  # bfloat16 from DLPack, which NumPy does not support
         try:
             import ml_dtypes
         except ImportError as error:
-            message = f"{name} is None; expected an array for it in out: without ml_dtypes there is no bfloat16 to make"
+            message = f"{name} is None; expected an array in out, since a bfloat16 array requires ml_dtypes"
             raise TypeError(message) from error
         import numpy
 
@@ -325,7 +325,7 @@ cdef int other_storage_of(ndarray array, str name) except -1:
 
 
 cdef int check_memory(ndarray array, str name, bint written) except -1:
-    """Raise unless the array is aligned and, if it is written, can be and has its elements apart."""
+    """Raise unless the array is aligned and, if written, writable and without overlapping elements."""
     if not cnp.PyArray_CHKFLAGS(array, cnp.NPY_ARRAY_ALIGNED):
         raise ValueError(
             f"{name} is misaligned: its data or strides are not multiples of its element's size; "
@@ -343,11 +343,11 @@ cdef int check_memory(ndarray array, str name, bint written) except -1:
     return 0
 
 
-# ---- An array as it was
+# ---- The record of a checked array
 
 
 cdef void point_at(array_t *looked, ndarray array, storage stored) noexcept:
-    """Say how an array is, for as long as nobody else can change it."""
+    """Record an array's address, shape and strides; valid while no other code can change it."""
     looked.data = <char *>cnp.PyArray_DATA(array)
     looked.dims, looked.strides = cnp.PyArray_DIMS(array), cnp.PyArray_STRIDES(array)
     looked.ndim, looked.stored, looked.itemsize = cnp.PyArray_NDIM(array), stored, cnp.PyArray_ITEMSIZE(array)
@@ -355,11 +355,11 @@ cdef void point_at(array_t *looked, ndarray array, storage stored) noexcept:
 
 
 cdef int look(array_t *looked, ndarray array, storage stored, str name) except -1:
-    """Write down how an array is; `forget` gives the memory back."""
+    """Copy an array's address, shape and strides into the record; `forget` frees its memory."""
     cdef int axis, ndim = cnp.PyArray_NDIM(array)
     point_at(looked, array, stored)
     looked.dims = looked.few
-    if <Py_ssize_t>looked.itemsize != storage_size(stored):  # of another dtype since that was asked
+    if <Py_ssize_t>looked.itemsize != storage_size(stored):  # the dtype was changed after it was read
         refuse_changed(name)
     if ndim > 4:
         looked.dims = <npy_intp *>malloc(2 * ndim * sizeof(npy_intp))
@@ -378,7 +378,7 @@ cdef void forget(array_t *looked) noexcept:
 
 
 cdef bint is_unchanged(ndarray array, const array_t *looked) noexcept:
-    """True if an array still is what was looked at."""
+    """True if an array has not changed since it was checked."""
     cdef int axis
     if cnp.PyArray_DATA(array) != looked.data or cnp.PyArray_NDIM(array) != looked.ndim:
         return False
@@ -393,7 +393,7 @@ cdef int refuse_changed(str name) except -1:
 
 
 cdef ndarray view_of(ndarray array, storage stored, str name):
-    """A view that nobody else can change; what must not be freed is pinned before."""
+    """Return a view that no other code can change; memory that could be freed has been pinned before."""
     cdef ndarray view = <ndarray>PyArray_View(array, NULL, NULL)
     if cnp.PyArray_ITEMSIZE(view) != storage_size(stored):
         refuse_changed(name)
@@ -414,7 +414,7 @@ cdef bint same_shape(const array_t *a, const array_t *b) noexcept:
 
 
 cdef bint same_places(const array_t *a, const array_t *b) noexcept:
-    """True if two arrays have one shape, and each element in the same place. Whether they store it alike is not asked."""
+    """True if two arrays have the same shape and the same address for each element, of whatever storage type."""
     cdef int axis
     if not same_shape(a, b) or a.data != b.data:
         return False
@@ -429,10 +429,10 @@ cdef tuple shape_of(const array_t *array):
 
 
 cdef bint overlaps_itself(ndarray array) noexcept:
-    """True unless each axis, from the shortest stride up, steps over all that the shorter ones reach.
+    """True unless each axis, from the shortest stride up, steps over the range of the shorter ones.
 
-    Every transpose and slice of an array that does not overlap passes; strides made by hand may be refused although
-    their elements stand apart.
+    Every transpose and slice of an array without overlap passes. Custom strides may be refused even though their elements
+    do not overlap.
     """
     cdef npy_intp shape[64]
     cdef npy_intp strides[64]
@@ -462,13 +462,13 @@ cdef bint overlaps_itself(ndarray array) noexcept:
 
 
 cdef tuple elements_of(const array_t *array):
-    """Where elements stand, as `fastopt.engine.core.devices.View` has it: strides are counted in elements."""
+    """The location of the elements, as in `fastopt.engine.core.devices.View`: strides are in elements."""
     strides = tuple([array.strides[axis] // <npy_intp>array.itemsize for axis in range(array.ndim)])
     return STORAGE_NAMES[array.stored], <size_t>array.data, shape_of(array), strides
 
 
 cdef extent_t extent_of(const array_t *array, Py_ssize_t position) noexcept:
-    """The bytes from the array's lowest element to behind its highest; none if it is empty."""
+    """The range from the array's lowest element to the end of its highest one; empty if the array is."""
     cdef extent_t extent
     cdef npy_intp reach = 1
     cdef int axis
@@ -476,7 +476,7 @@ cdef extent_t extent_of(const array_t *array, Py_ssize_t position) noexcept:
     extent.spacing = 0
     extent.itemsize = array.itemsize
     extent.first = extent.end = array.data
-    if array.straight:  # as most are: without the division below, of 20 cycles each
+    if array.straight:  # the common case: avoids the divisions below, of 20 cycles each
         for axis in range(array.ndim):
             reach *= array.dims[axis]
         extent.spacing = extent.itemsize if reach > 1 else 0
@@ -504,9 +504,9 @@ cdef size_t common_divisor(size_t a, size_t b) noexcept nogil:
 
 
 cdef bint stand_between(const extent_t *a, const extent_t *b) noexcept nogil:
-    """True if the elements of one are in the gaps of the other, wherever they are: as columns of a matrix.
+    """True if the elements of one array lie in the gaps between those of the other, as columns of a matrix do.
 
-    Numpy finds that out too, in 10 us: 2,000 columns took 20 s.
+    NumPy's test of that takes 10 us a pair: 20 s for 2,000 columns.
     """
     cdef size_t spacing = common_divisor(a.spacing, b.spacing)
     cdef size_t distance

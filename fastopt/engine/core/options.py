@@ -1,4 +1,4 @@
-"""What objects check of the options of their calls when they are made."""
+"""Validation of options that objects pass to their calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastopt.specs.backends import BACKENDS
 
 
 def check_backend(given: Any) -> None:
-    """Raise for a name that no backend has; whether it can run here, a call finds out."""
+    """Raise for an unknown backend; whether it can run here is checked by each call."""
     if given is None:
         return
     if not isinstance(given, str):
@@ -20,13 +20,13 @@ def check_backend(given: Any) -> None:
 
 
 def one_of(name: str, given: Any, *choices: str) -> Any:
-    """Return an option that is one of some strings; or raise."""
+    """Return an option if it is one of these strings; otherwise raise."""
     if not isinstance(given, str) or given not in choices:
         raise ValueError(f"{name} is {brief(given)}; expected {' or '.join(map(repr, choices))}")
     return given
 
 
 def check_num_threads(given: Any) -> None:
-    """Raise for what is no number of threads."""
+    """Raise for an invalid number of threads."""
     if given is not None:
         whole("num_threads", given, "a whole number, 1 or more")

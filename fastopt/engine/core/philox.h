@@ -1,20 +1,20 @@
-/* Philox 4x32-10: random bits that are a function of a key and a counter, so that no order of calls matters (J. Salmon
+/* Philox 4x32-10: random bits that are a function of a key and a counter, independent of the order of calls (J. Salmon
  * et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011).
  *
- * This is the only text of it in C, for one counter and for vectors of counters; fastopt/backends/cuda/random.py has
- * that for devices. PHILOX defines a function that replaces the four words of N counters by random ones. A word is the
- * lower half of 64 bits, and nothing reads the upper half: so the products of a vector need no shuffling. gcc's own
+ * This is the only implementation in C, for one counter and for vectors of counters; fastopt/backends/cuda/random.py
+ * has the one for devices. PHILOX defines a function that replaces the four words of N counters by random words. A word
+ * is the lower half of 64 bits, and the upper half is never read, so that a vector's products need no shuffling. gcc's
  * vectors of 32-bit words take 1.2 to 2.2 times as long. */
 #ifndef FASTOPT_PHILOX_H
 #define FASTOPT_PHILOX_H
 #include "fastopt_specs.h"
 #include <stdint.h>
 
-/* The purpose of bits (enum purpose, from fastopt/specs/random.py) is the counter's highest byte: two purposes never
- * share bits, whatever their seeds and offsets. Stochastic rounding (codecs.c) has the step in that word, whose highest
+/* The purpose of the bits (enum purpose, from fastopt/specs/random.py) is the counter's highest byte: two purposes never
+ * share bits, whatever their seeds and offsets. Stochastic rounding (codecs.c) stores the step there; its highest
  * byte is 0 for the first 2^24 steps. */
 
-/* WORD is uint64_t or a vector of these; PRODUCT multiplies the lower halves of two words. */
+/* WORD is uint64_t or a vector of uint64_t; PRODUCT multiplies the lower halves of two words. */
 #define PHILOX(name, WORD, N, PRODUCT)                                                            \
     static inline void name(WORD x[4][N], WORD key0, WORD key1)                                   \
     {                                                                                             \
@@ -35,7 +35,7 @@
 #define PHILOX_PRODUCT(a, b) ((a) * (uint32_t)(b))
 PHILOX(philox_one, uint64_t, 1, PHILOX_PRODUCT)
 
-/* Replace the counter's four words by random ones. */
+/* Replace the counter's four words by random words. */
 static inline void philox(uint32_t x[4], uint32_t key0, uint32_t key1)
 {
     uint64_t words[4][1] = {{x[0]}, {x[1]}, {x[2]}, {x[3]}};

@@ -12,7 +12,7 @@ cdef extern from *:
     static inline int owns_its_memory(PyArrayObject *array) { return PyArray_CHKFLAGS(array, NPY_ARRAY_OWNDATA); }
     static inline int is_pinned_by(PyObject *array, PyObject *pin)
     {
-        return ((PyArrayObject_fields *)array)->weakreflist == pin; /* a reference without a callback stands first */
+        return ((PyArrayObject_fields *)array)->weakreflist == pin; /* a reference without a callback is first */
     }
     """
     bint owns_its_memory(ndarray) noexcept

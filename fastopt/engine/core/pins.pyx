@@ -1,10 +1,10 @@
 # cython: language_level=3
-"""Pins: for as long as one is held, nobody frees the memory of an array by ordinary means.
+"""Pins prevent other code from freeing an array's memory by ordinary means.
 
 While the GIL is released, or any Python code runs, another thread may call ``array.resize(n, refcheck=False)``, which
-frees the memory that a kernel reads and writes. NumPy refuses that for an array that has a weak reference, and an exporter
-of the buffer protocol for one that is exported: such a reference, or such an export, is a pin. ``ndarray.__setstate__`` and
-an assignment to ``array.data`` ask nobody, here as under NumPy's own operations.
+frees the memory that a kernel reads and writes. NumPy refuses to resize an array with a weak reference, and exporters of
+the buffer protocol refuse while a buffer is exported: such a reference or export is a pin. ``ndarray.__setstate__`` and
+assignments to ``array.data`` are not prevented, as in NumPy's own operations.
 """
 
 import numpy
@@ -20,12 +20,12 @@ cdef extern from "Python.h":
     bint PyObject_CheckBuffer(object)
     PyObject *PyMemoryView_GET_BASE(object)
 
-# What stands between an array and its memory's owner in as_strided and sliding_window_view, by its attribute `base`.
+# The object between an array and the owner of its memory in as_strided and sliding_window_view.
 cdef object strided_base = type(numpy.lib.stride_tricks.as_strided(numpy.zeros(1)).base)
 
 
 cdef object owner_of(object array):
-    """The object at the end of a chain of views, whose memory it is; or None."""
+    """Return the object that owns an array's memory, at the end of a chain of views; or None."""
     cdef PyObject *base
     while array is not None:
         if cnp.PyArray_Check(array):
@@ -33,7 +33,7 @@ cdef object owner_of(object array):
             if base == NULL:
                 return array
             array = <object>base
-        elif PyMemoryView_Check(array):  # which keeps its base exported, but that is nothing to an ndarray
+        elif PyMemoryView_Check(array):  # a memoryview's export of its base does not prevent an ndarray's resize
             base = PyMemoryView_GET_BASE(array)
             if base == NULL or not cnp.PyArray_Check(<object>base):
                 return None
@@ -46,7 +46,7 @@ cdef object owner_of(object array):
 
 
 cdef object pin_of(object array):
-    """What keeps an array's memory for as long as it lives; None where nothing is needed, or nothing is possible."""
+    """Return an object that pins an array's memory while it exists; None if no pin is necessary or possible."""
     owner = owner_of(array)
     if cnp.PyArray_Check(owner):
         return PyWeakref_NewRef(owner, None)
@@ -54,7 +54,7 @@ cdef object pin_of(object array):
 
 
 cdef int pin(list pins, object array) except -1:
-    """Keep an array's memory for as long as the list lives."""
+    """Pin an array's memory for the lifetime of the list."""
     found = pin_of(array)
     if found is not None:
         pins.append(found)
@@ -62,7 +62,7 @@ cdef int pin(list pins, object array) except -1:
 
 
 def pinned(arrays):
-    """Return what keeps the memory of these arrays for as long as it lives."""
+    """Return objects that pin the memory of these arrays."""
     cdef list pins = []
     for array in arrays:
         pin(pins, array)

@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-/* The header of a block, in a cache line of its own. */
+/* The header of a block, in a separate cache line. */
 typedef struct {
     void *allocated;
     size_t bytes;
@@ -14,7 +14,7 @@ static pooled_t *pool[POOLED_BLOCKS];
 
 static pooled_t *block_of(void *memory) { return (pooled_t *)((char *)memory - CACHE_LINE); }
 
-/* The smallest block that is large enough; -1: there is none. */
+/* The smallest block that is large enough; -1 if none is. */
 static int best_fit(size_t bytes)
 {
     int best = -1;
@@ -44,7 +44,7 @@ void leave_memory(void *memory)
 {
     pooled_t *block = memory ? block_of(memory) : NULL;
     for (int i = 0; i < POOLED_BLOCKS && block && block->bytes <= LARGEST_POOLED; i++)
-        if (!pool[i] || pool[i]->bytes < block->bytes) { /* the smallest blocks are freed */
+        if (!pool[i] || pool[i]->bytes < block->bytes) { /* free the smallest blocks */
             pooled_t *evicted = pool[i];
             pool[i] = block;
             block = evicted;
