@@ -135,7 +135,7 @@ def test_a_tensor_that_has_moved_is_refused_by_an_optimizer(move: Callable[[Any]
     before = params[0].clone()
     move(params[1])
     for _ in range(3):
-        with pytest.raises(ValueError, match=r"params\[1\] has been moved in memory; expected it where it was"):
+        with pytest.raises(ValueError, match=r"params\[1\] has been moved in memory; expected its original address"):
             optimizer.step(grads)
     assert torch.equal(params[0], before)
     assert optimizer.steps.tolist() == [1, 1]

@@ -205,11 +205,11 @@ def test_what_there_is_no_kernel_for(call, error, message):
     ("change", "error", "message"),
     [
         (lambda a, s: (a[:3], s), ValueError, "3 arrays given; expected 4: param, grad, m, v"),
-        (lambda a, s: ([*a[:3], a[3].astype("f8")], s), TypeError, "v is of float64; expected float32, the kernel's"),
+        (lambda a, s: ([*a[:3], a[3].astype("f8")], s), TypeError, "v has dtype float64; expected float32, the compute"),
         (
             lambda a, s: ([*a[:3], np.ones(40, "f4")[::2]], s),
             ValueError,
-            r"v has strides \(8,\); expected one contiguous",
+            r"v has strides \(8,\); expected a C-contiguous array",
         ),
         (lambda a, s: ([*a[:3], np.ones(21, "f4")], s), ValueError, r"v has shape \(21,\); expected \(20,\)"),
         (lambda a, s: ([*a[:3], a[0]], s), ValueError, "v overlaps param"),
@@ -396,7 +396,7 @@ def test_the_pages_module(training):
         assert_same_bits(called, expected)
         for arrays, message in (
             ([*called.values()][:3] + [called["v"][1:]], "arrays differ in size"),
-            ([called["param"]] * 4, "two arrays of one tensor share memory"),
+            ([called["param"]] * 4, "two arrays of one tensor overlap in memory"),
         ):
             try:
                 training.adamw(*arrays, 1, 0.1)

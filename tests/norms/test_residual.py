@@ -212,10 +212,10 @@ X = values(6)
         ({"residual": [1.0] * 6}, TypeError, "^residual is a list; expected an array"),
         ({"x": X.astype("i4")}, TypeError, "^x has dtype int32; expected"),
         ({"residual": X.astype(">f4")}, TypeError, "^residual has dtype >f4, of foreign byte order"),
-        ({"residual": X[:5]}, ValueError, r"^residual has shape \(5,\); expected \(6,\), x's"),
-        ({"residual": X[:1]}, ValueError, r"^residual has shape \(1,\); expected \(6,\), x's"),
+        ({"residual": X[:5]}, ValueError, r"^residual has shape \(5,\); expected \(6,\), the shape of x"),
+        ({"residual": X[:1]}, ValueError, r"^residual has shape \(1,\); expected \(6,\), the shape of x"),
         ({"residual": misaligned(X)}, ValueError, "^residual is misaligned"),
-        ({"out": np.zeros(5, "f4")}, ValueError, r"^out has shape \(5,\); expected \(6,\), x's"),
+        ({"out": np.zeros(5, "f4")}, ValueError, r"^out has shape \(5,\); expected \(6,\), the shape of x"),
         ({"out": np.zeros(6, "i4")}, TypeError, "^out has dtype int32"),
         ({"out": np.broadcast_to(np.float32(0), 6)}, TypeError, "^out is read-only"),
         ({"activation": "gelu"}, ValueError, "^activation is 'gelu'; expected None or 'relu'"),
@@ -249,7 +249,7 @@ def test_out_overlaps_nothing_that_it_is_not(shift):
 def test_a_gradient_needs_y():
     with pytest.raises(ValueError, match=r"^y is None; expected what the forward pass returned"):
         fastopt.residual_add_backward(X, activation="relu")
-    with pytest.raises(ValueError, match=r"^y has shape \(5,\); expected \(6,\), dy's"):
+    with pytest.raises(ValueError, match=r"^y has shape \(5,\); expected \(6,\), the shape of dy"):
         fastopt.residual_add_backward(X, y=X[:5], activation="relu")
     with pytest.raises(TypeError, match=r"^dy has dtype int64"):
         fastopt.residual_add_backward(np.arange(6))

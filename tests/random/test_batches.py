@@ -611,5 +611,5 @@ def test_a_tensor_that_is_nowhere_is_refused():
 @pytest.mark.parametrize("number", [-1, 6, 2**62])
 def test_no_number_leaves_the_array(number):
     out = np.zeros((1, 2))
-    with pytest.raises(ValueError, match="a number is of no row"):
+    with pytest.raises(ValueError, match="a row number is out of range"):
         gather((X,), (out,), np.array([number]))

@@ -61,9 +61,9 @@ def test_a_sum_in_the_order_of_its_terms_is_numpys():
         ({"beta": None}, TypeError, "beta is None, a NoneType; expected a finite number"),
         ({"alpha": "1"}, TypeError, "alpha is '1', a str; expected"),
         ({"beta": np.zeros(2)}, TypeError, r"beta is array\(\[0., 0.\]\), a ndarray; expected"),
-        ({"alpha": 1e-50}, ValueError, r"alpha vanishes in float32 \(it is 1e-50\)"),
-        ({"alpha": 1e50}, ValueError, r"alpha is 1e\+50, from which an infinity or NaN follows in float32"),
-        ({"beta": -1e50}, ValueError, r"beta is -1e\+50, from which an infinity or NaN follows in float32"),
+        ({"alpha": 1e-50}, ValueError, r"alpha is 1e-50, which underflows to 0 in float32"),
+        ({"alpha": 1e50}, ValueError, r"alpha is 1e\+50, which makes a coefficient infinite or NaN in float32"),
+        ({"beta": -1e50}, ValueError, r"beta is -1e\+50, which makes a coefficient infinite or NaN in float32"),
     ],
 )
 def test_numbers_are_refused_by_name(options, error, message):
@@ -76,7 +76,7 @@ def test_numbers_are_refused_by_name(options, error, message):
 @pytest.mark.parametrize("backend", [None, "numba", "reference"])
 def test_arrays_are_refused_by_their_names(backend):
     acc = np.ones(3, "f4")
-    with pytest.raises(ValueError, match=r"^grad has shape \(4,\); expected \(3,\), acc's"):
+    with pytest.raises(ValueError, match=r"^grad has shape \(4,\); expected \(3,\), the shape of acc"):
         fastopt.accumulate(acc, np.ones(4, "f4"), backend=backend)
     with pytest.raises(TypeError, match=r"^acc has dtype int64"):
         fastopt.accumulate(np.ones(3, "i8"), np.ones(3, "f4"), backend=backend)

@@ -1,4 +1,4 @@
-"""The rules as C sees them: what fastopt.h declares."""
+"""The rules as C structs, declared in fastopt.h."""
 
 cdef extern from "fastopt.h" nogil:
     ctypedef void (*fastopt_kernel)(void **, Py_ssize_t, const void *) noexcept

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""What other languages call: the rules as C sees them, the engine's entry without Python, and one kernel by itself.
+"""The C interface: the rules as C structs, the engine's entry points without Python, and calls of a single kernel.
 
 The capsule `_c_api` holds the struct that fastopt.h declares. It is filled at import, for the instruction set in use.
 """
@@ -39,13 +39,13 @@ cdef extern from *:
                    && (int)FASTOPT_BFLOAT16 == BFLOAT16, "fastopt.h and kernel.h number storages alike");
     static const char *const MESSAGES[] = {
         [FASTOPT_OK] = "done",
-        [FASTOPT_NULL_POINTER] = "a pointer is NULL that is needed: of a rule, scalars, tensors, arrays, storages, or data",
+        [FASTOPT_NULL_POINTER] = "a required pointer is NULL: rule, scalars, tensors, arrays, storages or data",
         [FASTOPT_NEGATIVE_SIZE] = "a number of elements, tensors or threads is negative",
         [FASTOPT_UNKNOWN_STORAGE] = "a storage is not one of fastopt_storage",
         [FASTOPT_MISALIGNED] = "an array is not aligned to its elements",
-        [FASTOPT_OVERLAP] = "two arrays of one tensor share memory",
+        [FASTOPT_OVERLAP] = "two arrays of one tensor overlap in memory",
         [FASTOPT_BAD_SCALAR] =
-            "a scalar is not finite in the compute type, grad_scale vanishes in it, or the rule has no decoupled decay",
+            "a scalar is not finite in the compute type, grad_scale underflows in it, or the rule has no decoupled decay",
         [FASTOPT_NO_MEMORY] = "out of memory",
     };
     """
@@ -72,7 +72,7 @@ cdef extern from "core/float_mode.h" nogil:
 
 # ---- The rules
 
-# What a caller sees of a rule, and what the engine knows of it beside.
+# The C struct of a rule, with further data for the engine.
 cdef struct rule_t:
     fastopt_rule seen
     rounding_t rounding
@@ -81,11 +81,11 @@ cdef struct rule_t:
 cdef rule_t *rules
 cdef Py_ssize_t nrules
 cdef const codec_t *codecs[2]
-cdef list kept = []  # the strings that the rules point to
+cdef list kept = []  # the strings that the rules refer to
 
 
 cdef const char **strings(tuple names) except NULL:
-    """The names as C strings, which stay for good."""
+    """Return the names as C strings, which are never freed."""
     cdef const char **pointers = <const char **>checked(PyMem_Calloc(len(names), sizeof(char *)))
     cdef bytes text
     for i, name in enumerate(names):
@@ -139,10 +139,10 @@ cdef const fastopt_rule *rule_named(str name) except NULL:
     return rule
 
 
-# ---- The engine's entry
+# ---- The engine's entry point
 
 cdef int check_arrays(const rule_t *rule, const fastopt_tensor *tensor) noexcept nogil:
-    """Look at one tensor's arrays as far as C can."""
+    """Check one tensor's arrays, to the extent that C allows."""
     cdef int i, j
     cdef size_t one, other, size
     if tensor.count < 0:
@@ -167,7 +167,7 @@ cdef int check_arrays(const rule_t *rule, const fastopt_tensor *tensor) noexcept
 
 
 cdef bint plan_tensor(job_t *job, const task_t *task, const fastopt_tensor *tensor) noexcept nogil:
-    """Plan a tensor of one axis, or return False if there is no memory."""
+    """Plan the job of a one-dimensional tensor; return False if memory is exhausted."""
     cdef view_t views[8]
     cdef npy_intp strides[8]
     cdef npy_intp count = tensor.count
@@ -179,7 +179,7 @@ cdef bint plan_tensor(job_t *job, const task_t *task, const fastopt_tensor *tens
 
 
 cdef int run_jobs(list_t *todo, const task_t *task, const fastopt_tensor *tensors, int threads) noexcept nogil:
-    """Plan a job for each tensor, and run all."""
+    """Plan a job for each tensor, and run all jobs."""
     cdef Py_ssize_t i
     cdef char *scratch
     for i in range(todo.njobs):
@@ -199,7 +199,7 @@ cdef int run_jobs(list_t *todo, const task_t *task, const fastopt_tensor *tensor
 cdef int run(
     const fastopt_rule *seen, const void *given, const fastopt_tensor *tensors, Py_ssize_t ntensors, int threads
 ) noexcept nogil:
-    """As fastopt.h says; nothing is written before everything is checked."""
+    """See fastopt.h; nothing is written before all checks are done."""
     cdef const rule_t *rule = <const rule_t *>seen
     cdef const double *scalars = <const double *>given
     cdef scalars_t converted
@@ -221,7 +221,7 @@ cdef int run(
         for i in range(rule.seen.narrays):
             is_float64 |= tensors[tensor].storages[i] == FLOAT64
     variant = (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
-    caller = enter_float_mode()  # which may round scalars otherwise
+    caller = enter_float_mode()  # the caller's mode might round scalars differently
     wrong = round_scalars(&rule.rounding, scalars, is_float64, &converted)
     leave_float_mode(caller)
     if seen.kernels[is_float64][variant] == NULL or wrong >= 0:
@@ -246,7 +246,7 @@ cdef int run(
 cdef const char *message(int error) noexcept nogil:
     if FASTOPT_OK <= error <= FASTOPT_NO_MEMORY:
         return MESSAGES[error]
-    return "no error of fastopt"
+    return "not an error code of fastopt"
 
 
 # ---- One kernel, from Python
@@ -254,7 +254,7 @@ cdef const char *message(int error) noexcept nogil:
 def convert(Update update, tuple scalars, dtype, tuple hyperparameters=None):
     """Return the coefficients as an array of the compute type, rounded as the engine rounds them.
 
-    They follow from the hyperparameters, or else are the caller's own.
+    They are computed from the hyperparameters if those are given; otherwise they are the caller's own.
     """
     cdef scalars_t converted
     cdef Py_ssize_t i
@@ -266,7 +266,7 @@ def convert(Update update, tuple scalars, dtype, tuple hyperparameters=None):
 
 
 def run_kernel(Update update, int variant, dtype, tuple arrays, ndarray scalars):
-    """Run one kernel over arrays of the compute type, each one run, or raise with nothing written."""
+    """Run one kernel over C-contiguous arrays of the compute type, or raise with nothing written."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef array_t *array
     cdef Py_ssize_t i, axis
@@ -278,10 +278,10 @@ def run_kernel(Update update, int variant, dtype, tuple arrays, ndarray scalars)
     for i in range(len(update.arrays)):
         array = intake.array_of(0, i)
         if STORAGE_NAMES[array.stored] != dtype:
-            raise TypeError(f"{update.arrays[i]} is of {STORAGE_NAMES[array.stored]}; expected {dtype}, the kernel's")
+            raise TypeError(f"{update.arrays[i]} has dtype {STORAGE_NAMES[array.stored]}; expected {dtype}, the compute type")
         if not array.straight:
             strides = tuple([array.strides[axis] for axis in range(array.ndim)])
-            raise ValueError(f"{update.arrays[i]} has strides {strides}; expected one contiguous run, in C order")
+            raise ValueError(f"{update.arrays[i]} has strides {strides}; expected a C-contiguous array")
     run_tensors(update, intake, variant, <const scalars_t *>cnp.PyArray_DATA(scalars), 1)
     wrote_all_but(arrays, update.grad, intake.narrays)
 

@@ -94,7 +94,8 @@ cdef class Intake:
             check_memory(array, self.names[i], not self.only_read >> i & 1)
             if not same_shape(&looked[i], looked):
                 raise ValueError(
-                    f"{self.names[i]} has shape {shape_of(&looked[i])}; expected {shape_of(looked)}, {self.names[0]}'s"
+                    f"{self.names[i]} has shape {shape_of(&looked[i])}; "
+                    f"expected {shape_of(looked)}, the shape of {self.names[0]}"
                 )
             self.has_float64 |= stored[i] == FLOAT64
         return 0
@@ -504,10 +505,9 @@ cdef size_t common_divisor(size_t a, size_t b) noexcept nogil:
 
 
 cdef bint stand_between(const extent_t *a, const extent_t *b) noexcept nogil:
-    """True if the elements of one array lie in the gaps between those of the other, as columns of a matrix do.
+    """True if the elements of one array lie in the gaps of the other, like two columns of a matrix.
 
-    NumPy's test of that takes 10 us a pair: 20 s for 2,000 columns.
-    """
+    NumPy's test takes 10 us a pair: 20 s for 2,000 columns."""
     cdef size_t spacing = common_divisor(a.spacing, b.spacing)
     cdef size_t distance
     if spacing == 0:

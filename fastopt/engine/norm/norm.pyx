@@ -203,7 +203,7 @@ cdef class NormCall(Call):
         for place in range(<int>ARRAYS):
             position = self.positions[place]
             if position != NONE and not same_shape(&self.looked[position], &self.looked[0]):
-                self.refuse_shape(position, shape_of(&self.looked[0]), f"{self.names[0]}'s")
+                self.refuse_shape(position, shape_of(&self.looked[0]), f"the shape of {self.names[0]}")
         for of_statistics in range(2):  # all channels' first
             for place in range(<int>ARRAYS, PLACES):
                 if self.positions[place] != NONE and self.is_of_statistics(place) == of_statistics:

@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs what is random: a caller's arrays, a seed and an offset in; kernels over blocks of bits, or on a device.
+"""Runs random operations (initialisation, dropout) with a seed and an offset, on the host or on a device.
 
-Nothing is remembered.
+Calls leave no state behind.
 """
 
 import numpy
@@ -40,7 +40,7 @@ cdef union scalars_t:
 
 
 cdef class Kind:
-    """A declaration of specs/random.py as the engine reads it; tables are indexed by ``is_float64``."""
+    """A declaration of specs/random.py as the engine uses it; tables are indexed by ``is_float64``."""
 
     cdef str name
     cdef object element, prepare
@@ -60,7 +60,7 @@ cdef Kind DROPOUT = KINDS["dropout"]
 # The names of the kernels, by compute type.
 cdef tuple FUNCTIONS = tuple([tuple([spec.kernel(dtype) for spec in specs.RANDOM]) for dtype in COMPUTE_TYPES])
 
-# The kernels that are built ahead of time, and what draws bits, by compute type, once they are needed.
+# The kernels compiled ahead of time and the functions that draw bits, by compute type; loaded on first use.
 cdef list defaults = [None, None]
 cdef draw_t draws[2]
 
@@ -90,7 +90,7 @@ cdef tuple scalar_names(str function, str dtype):
 @cython.final
 @cython.no_gc
 cdef class RandomCall(Call):
-    """A call, and what its random numbers follow from."""
+    """A call with its seed and offset."""
 
     cdef unsigned long long seed, offset
     cdef Kind kind
@@ -132,9 +132,9 @@ cdef class RandomCall(Call):
         return Work(self.function(), self.dtype(), self.seed, self.offset, purposes, scalars)
 
     cdef int run(self, const Py_ssize_t *positions, int narrays, int only_read, scalars_t *scalars) except -1:
-        """Plan the job over these arrays, the first of which is written, and go.
+        """Plan and run the job over these arrays, of which the first is written.
 
-        No Python code runs behind `expect_unchanged`: what was looked at stays, whether or not it is pinned.
+        No Python code runs after `expect_unchanged`, so the checked arrays can't change even if they are not pinned.
         """
         cdef Kernels kernels = random_kernels(self.backend, self.has_float64)
         cdef tuple purposes = self.kind.purposes[self.has_float64]
@@ -155,12 +155,12 @@ cdef class RandomCall(Call):
             task.source[i] = source_t(self.seed, self.offset, <purpose><int>purposes[i])
         for i in range(narrays):
             views[i] = as_view(&self.looked[positions[i]])
-        # Behind the arrays come their elements' places, for which bits are drawn.
+        # After the arrays come the elements' positions in C order, for which bits are drawn.
         memset(strides, 0, sizeof(strides))
         for axis in range(first.ndim - 1, -1, -1):
             strides[axis] = stride
             stride *= first.dims[axis]
-        views[narrays] = view_t(NULL, &strides[0], BFLOAT16)  # of an array itself, Cython copies the elements
+        views[narrays] = view_t(NULL, &strides[0], BFLOAT16)  # `strides` would copy the elements
         self.expect_unchanged()
         job.layout = NULL
         if not plan_job(&job, &task, views, first.ndim, first.dims):
@@ -199,7 +199,7 @@ def fill(spec, param, tuple hyperparameters, seed, offset, backend, num_threads,
 
 cdef int fill_by_reference(RandomCall call, tuple values, tuple hyperparameters) except -1:
     """Compute by the plain formula; what fills an array, within the limits, which are the last two coefficients."""
-    from fastopt.reference import random as reference  # only here: importing fastopt should not take longer for it
+    from fastopt.reference import random as reference  # imported late: it would delay the import of fastopt
 
     refuse_bfloat16_bits(call.arrays)
     formula = getattr(reference, call.kind.name)
@@ -211,9 +211,9 @@ cdef int fill_by_reference(RandomCall call, tuple values, tuple hyperparameters)
 
 
 def drop(x, str name, out, double p, double scale, seed, offset, backend, num_threads, stream):
-    """Return x (by name) where it is kept, times scale, and zeros elsewhere; in ``out``, or a new array."""
+    """Apply dropout with these parameters to x (called ``name`` in messages); write to ``out`` or to a new array."""
     cdef RandomCall call = RandomCall.__new__(RandomCall)
-    cdef Py_ssize_t[2] positions  # of what is written, and of x
+    cdef Py_ssize_t[2] positions  # of the written array, and of x
     cdef Py_ssize_t at_x, at_out
     cdef scalars_t scalars
     cdef tuple values
@@ -229,12 +229,12 @@ def drop(x, str name, out, double p, double scale, seed, offset, backend, num_th
         call.check(at_out)
         if not same_shape(&call.looked[at_out], &call.looked[at_x]):
             expected = shape_of(&call.looked[at_x])
-            raise ValueError(f"out has shape {shape_of(&call.looked[at_out])}; expected {expected}, that of {name}")
+            raise ValueError(f"out has shape {shape_of(&call.looked[at_out])}; expected {expected}, the shape of {name}")
         call.refuse_overlaps_but_in_place(at_out)
     elif call.device == HOST:
         at_out = call.own_like(at_x, "out")
         out = call.arrays[at_out]
-    # A copy keeps all bits, also those of numbers that kernels flush or make quiet.
+    # A copy preserves all bits, including those of subnormal numbers and signalling NaNs, which kernels change.
     is_copy = scale == 1 and p == 0 and (at_out == NONE or call.stored[at_out] == call.stored[at_x])
     if not is_copy:
         values = call.kind.prepare(call.dtype(), p, scale)

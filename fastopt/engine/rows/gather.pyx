@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Gathers rows of arrays into buffers, over threads, and shuffles their numbers."""
+"""Gathers rows of arrays into buffers on several threads, and shuffles row numbers."""
 
 from libc.stdint cimport int64_t, uint64_t
 from libc.stdlib cimport free, malloc
@@ -35,25 +35,25 @@ cdef extern from "core/tuning.h" nogil:
 
 
 def gather(tuple arrays, tuple outs, ndarray numbers, num_threads=None):
-    """Copy the rows of these numbers from each array into its out, which has their shape and is one run of memory."""
+    """Copy the rows with these numbers from each array into its C-contiguous output array."""
     cdef gather_t work
     cdef Py_ssize_t i, units, elements = 0
     cdef int threads, wanted = threads_wanted(num_threads)
-    cdef list pins = None  # large arrays are pinned, for the GIL is released
+    cdef list pins = None  # large arrays are pinned, since the GIL is released
     if len(outs) != len(arrays) or cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64 or not PyArray_IS_C_CONTIGUOUS(numbers):
-        raise ValueError(f"{len(outs)} outs and numbers of {numbers.dtype}; expected {len(arrays)}, one run of int64")
+        raise ValueError(f"{len(outs)} outs, {numbers.dtype} numbers; expected {len(arrays)}, a C-contiguous int64 array")
     work.narrays = <int>len(arrays)
     work.arrays = <rows_t *>checked(malloc(max(len(arrays), 1) * sizeof(rows_t)))
     try:
         for i in range(len(arrays)):
-            elements += cnp.PyArray_NBYTES(<ndarray?>outs[i]) // 2  # read and written, 4 bytes each
+            elements += cnp.PyArray_NBYTES(<ndarray?>outs[i]) // 2  # counted as elements of 4 bytes, read and written
         if releases_gil(elements, True):
             pins = []
             for array in (numbers, *arrays, *outs):
                 pin(pins, array)
         work.numbers = <const int64_t *>cnp.PyArray_DATA(numbers)
         work.count = cnp.PyArray_SIZE(numbers)
-        # From here on, no Python code runs but that of an error.
+        # From here on, no Python code runs except to raise an error.
         for i in range(len(arrays)):
             plan_rows(&work.arrays[i], &work, <ndarray?>arrays[i], <ndarray?>outs[i])
         units = number_row_units(&work)
@@ -70,7 +70,7 @@ cdef int plan_rows(rows_t *rows, gather_t *work, ndarray array, ndarray out) exc
     for axis in range(1, cnp.PyArray_NDIM(array)):
         same = same and cnp.PyArray_DIM(out, axis) == cnp.PyArray_DIM(array, axis)
     if not same or not are_rows(work.numbers, work.count, cnp.PyArray_DIM(array, 0)):
-        raise ValueError("an out is not of the rows' shape and one run, or a number is of no row")
+        raise ValueError("an out has another shape than the rows or is not C-contiguous, or a row number is out of range")
     rows.data = <const char *>cnp.PyArray_DATA(array)
     rows.out = <char *>cnp.PyArray_DATA(out)
     rows.stride = cnp.PyArray_STRIDE(array, 0)
@@ -83,11 +83,11 @@ cdef int plan_rows(rows_t *rows, gather_t *work, ndarray array, ndarray out) exc
 
 
 def shuffle(ndarray numbers, seed, epoch):
-    """Write 0, 1, ... into an array of int64, in the order that belongs to a seed and an epoch."""
+    """Write 0, 1, ... into an int64 array, in the order determined by a seed and an epoch."""
     cdef int64_t *first = <int64_t *>cnp.PyArray_DATA(numbers)
     cdef Py_ssize_t count = cnp.PyArray_SIZE(numbers)
     cdef uint64_t key = seed, counter = epoch
     if cnp.PyArray_TYPE(numbers) != cnp.NPY_INT64 or not PyArray_IS_C_CONTIGUOUS(numbers):
-        raise ValueError(f"numbers are of {numbers.dtype}; expected one run of int64")
+        raise ValueError(f"numbers has dtype {numbers.dtype}; expected a C-contiguous int64 array")
     with nogil:
         shuffle_rows(first, count, key, counter)

@@ -48,7 +48,7 @@ int are_rows(const int64_t *numbers, ptrdiff_t count, ptrdiff_t rows)
 
 /* ---- Gathering */
 
-/* Runs along one axis. Where `bytes` is a constant, a copy is a load and a store. */
+/* Copy runs along one axis. If `bytes` is a constant, each copy is one load and one store. */
 static inline char *copy_runs(char *out, const char *from, ptrdiff_t count, ptrdiff_t stride, size_t bytes)
 {
     for (ptrdiff_t i = 0; i < count; i++, out += bytes)
@@ -67,7 +67,7 @@ static char *copy_axis(char *out, const char *from, ptrdiff_t count, ptrdiff_t s
     }
 }
 
-/* Copy a row of separate runs; return the destination of the next one. */
+/* Copy a row that consists of separate runs; return the destination of the next row. */
 static char *copy_row(const rows_t *rows, int axis, char *out, const char *from)
 {
     if (axis == rows->ndim - 1)
@@ -79,7 +79,7 @@ static char *copy_row(const rows_t *rows, int axis, char *out, const char *from)
 
 static void prefetch_row(const char *row, ptrdiff_t bytes) { prefetch_l1(row, smaller(bytes, ROWS_BYTES_AHEAD)); }
 
-/* Rows that are one run. */
+/* Gather contiguous rows. */
 static inline void gather_runs(const rows_t *rows, const int64_t *numbers, ptrdiff_t first, ptrdiff_t last,
                                size_t bytes)
 {
@@ -122,7 +122,7 @@ void gather_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
     }
 }
 
-/* ---- The order of an epoch: Fisher and Yates' shuffle, in R. Durstenfeld's form (1964). */
+/* ---- The order of an epoch: the Fisher-Yates shuffle in the form of R. Durstenfeld (1964) */
 
 /* Random numbers of 64 bits, two from each counter. */
 typedef struct {
@@ -146,7 +146,7 @@ static uint64_t next_number(random_stream_t *stream)
     return pair[0] | (uint64_t)pair[1] << 32;
 }
 
-/* A number below bound, uniformly: numbers beyond the last whole multiple of bound are rejected. */
+/* A uniform number below bound: numbers beyond the last whole multiple of bound are rejected. */
 static uint64_t next_below(random_stream_t *stream, uint64_t bound)
 {
     uint64_t number, rest;

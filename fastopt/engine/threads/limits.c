@@ -16,7 +16,7 @@ static int pretended_cpus = 0;
 static double quota = 0;
 
 #ifdef __linux__
-/* Read "quota period" or "max period" (cgroup 2), or the quota's and the period's file (cgroup 1). */
+/* Read "quota period" or "max period" (cgroup 2), or the files of the quota and of the period (cgroup 1). */
 static double quota_in(const char *folder, int version)
 {
     char path[8480], first[32] = "";
@@ -34,11 +34,11 @@ static double quota_in(const char *folder, int version)
         found += fscanf(file, "%lf", &period);
         fclose(file);
     }
-    double granted = atof(first); /* "max" and -1 grant everything */
+    double granted = atof(first); /* "max" and -1 mean unlimited */
     return found == 2 && granted > 0 && period > 0 ? granted / period : 0;
 }
 
-/* The tightest quota from the process's group up to the root. */
+/* The smallest quota from the process's group up to the root */
 static double tightest_quota(const char *root, char *group, int version)
 {
     double tightest = 0;
@@ -57,7 +57,7 @@ static double tightest_quota(const char *root, char *group, int version)
 
 double read_quota(const char *groups, const char *root)
 {
-    static char line[4200], cpu_root[4200]; /* it is called by one thread at a time, whose stack may be small */
+    static char line[4200], cpu_root[4200]; /* static: stacks may be small, and one thread at a time calls this */
     double tightest = 0;
     snprintf(cpu_root, sizeof cpu_root, "%s/cpu", root);
     FILE *file = fopen(groups, "r");
@@ -85,7 +85,7 @@ static int affinity(void)
     cpu_set_t mask;
     if (sched_getaffinity(0, sizeof mask, &mask) == 0)
         return CPU_COUNT(&mask);
-    return (int)sysconf(_SC_NPROCESSORS_ONLN); /* more processors than the mask holds */
+    return (int)sysconf(_SC_NPROCESSORS_ONLN); /* there are more processors than the mask can represent */
 }
 #else
 double read_quota(const char *groups, const char *root)

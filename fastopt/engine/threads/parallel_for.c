@@ -5,24 +5,24 @@
 #include "threads/pool.h"
 #include <stdatomic.h>
 
-/* Each thread owns a contiguous share of the units, the same one in every loop, so that its caches still hold what it
- * touched in the last one. A thread that has finished its share takes units from the others' shares, so that none waits
- * for a thread whose processor is busy with another program. */
+/* Each thread owns a contiguous share of the units, the same one in every loop, so that its caches still hold data of
+ * the previous loop. A thread that has finished its share takes units from other shares, so that no thread waits for
+ * one whose processor is busy with another program. */
 typedef struct {
     _Alignas(CACHE_LINE) atomic_ptrdiff_t next;
     ptrdiff_t end;
 } share_t;
 
-/* What the threads of one loop have in common. */
+/* The data that all threads of one loop share */
 typedef struct {
     range_fn run;
     void *argument;
     ptrdiff_t chunk;
     int threads;
-    share_t *shares; /* of each thread */
+    share_t *shares; /* one for each thread */
 } loop_t;
 
-/* Run what is left of a share. */
+/* Run the remaining units of a share. */
 static void run_share(const loop_t *loop, share_t *share, int thread)
 {
     for (;;) {
@@ -34,7 +34,7 @@ static void run_share(const loop_t *loop, share_t *share, int thread)
     }
 }
 
-/* The work of one thread: its own share, then what is left of the others'. */
+/* The work of one thread: its own share, then the rest of the others. */
 static void run_thread(void *argument, int thread)
 {
     loop_t *loop = argument;

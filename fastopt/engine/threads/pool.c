@@ -10,8 +10,8 @@
 #include <stdint.h>
 #include <time.h>
 
-/* The state of the pool is one word, so that a thread either joins a call or does not. Bit 0: a call is open; then the
- * number of threads that joined it; then of those still at work; then the number of the call. */
+/* The state of the pool is one word, so that joining a call is atomic. Bit 0: a call is open. Then follow the number of
+ * threads that joined it, the number of those still working, and the number of the call. */
 #define OPEN ((uint64_t)1)
 #define ONE_JOINED ((uint64_t)1 << 1)
 #define ONE_ACTIVE ((uint64_t)1 << 16)
@@ -22,17 +22,17 @@
 
 static _Atomic uint64_t state;
 static atomic_int sleepers;     /* threads that must be woken */
-static atomic_int woken;        /* those among them that were woken, but do not run yet */
-static atomic_int caller_waits; /* the caller must be woken */
+static atomic_int woken;        /* those of them that were woken but do not run yet */
+static atomic_int caller_waits; /* 1 if the caller must be woken */
 static atomic_flag taken = ATOMIC_FLAG_INIT;
 
-/* Written by the caller that holds the pool, before it opens the call. */
+/* Written by the caller that holds the pool, before it opens the call */
 static void (*work)(void *, int);
 static void *argument;
-static atomic_int places; /* how many threads may join */
+static atomic_int places; /* how many threads may still join */
 static atomic_int started;
 
-static atomic_int caller_cpu; /* where the caller of the last call ran */
+static atomic_int caller_cpu; /* the processor of the last call's caller */
 
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t opened = PTHREAD_COND_INITIALIZER;
@@ -55,8 +55,8 @@ static void pause_briefly(void)
 }
 
 /* A scheduler may wake a thread on the processor of the thread that woke it, and leave it there for tens of
- * milliseconds: the two then take turns, and a step takes longer than with one thread (61 us, not 37, for 100,000
- * elements after a pause). So a thread that finds itself there moves to another processor. */
+ * milliseconds: the two then take turns, and a step takes longer than on one thread (61 us instead of 37, for 100,000
+ * elements after a pause). A thread that detects this moves to another processor. */
 #ifdef __linux__
 static int current_cpu(void) { return sched_getcpu(); }
 
@@ -83,7 +83,7 @@ static int may_join(uint64_t seen, uint64_t last_call)
     return (seen & OPEN) && CALL(seen) != last_call && JOINED(seen) < atomic_load(&places);
 }
 
-/* Sleep until a caller wakes this thread. */
+/* Block until a caller wakes this thread. */
 static void sleep_until_woken(uint64_t last_call)
 {
     pthread_mutex_lock(&mutex);
@@ -96,7 +96,7 @@ static void sleep_until_woken(uint64_t last_call)
     pthread_mutex_unlock(&mutex);
 }
 
-/* Wait for an open call and join it; return the state as joined. */
+/* Wait for an open call and join it; return the state after joining. */
 static uint64_t join_call(uint64_t last_call)
 {
     int64_t deadline = now_ns() + SPIN_NS;
@@ -119,7 +119,7 @@ static void leave_call(void)
 {
     uint64_t left = atomic_fetch_sub(&state, ONE_ACTIVE) - ONE_ACTIVE;
     if (ACTIVE(left) == 0 && atomic_load(&caller_waits)) {
-        pthread_mutex_lock(&mutex); /* the caller sleeps by now, or has seen that nobody is at work */
+        pthread_mutex_lock(&mutex); /* the caller is blocked by now, or has seen that no thread is working */
         pthread_mutex_unlock(&mutex);
         pthread_cond_signal(&finished);
     }
@@ -138,7 +138,7 @@ static void *run_worker(void *unused)
 
 /* ---- The caller */
 
-/* Faults that a thread causes itself, for example by reading a memory map of a file that was truncated: they are not
+/* Signals of faults that a thread causes itself, for example by reading a memory map of a truncated file; they are not
  * blocked. */
 static const int own_faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP};
 
@@ -148,7 +148,7 @@ static void start_workers(int wanted)
     sigfillset(&all);
     for (int i = 0; i < (int)(sizeof own_faults / sizeof *own_faults); i++)
         sigdelset(&all, own_faults[i]);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are for the caller's program */
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* signals are handled by the caller's program */
     while (started < wanted) {
         pthread_t thread;
         if (pthread_create(&thread, NULL, run_worker, NULL))
@@ -166,7 +166,7 @@ static void open_call(int others)
     atomic_store(&state, (CALL(atomic_load(&state)) + 1) * ONE_CALL | OPEN);
     if (atomic_load(&sleepers) == 0)
         return;
-    /* Wake what is missing; a thread that was woken for an earlier call and does not run yet will come to this one. */
+    /* Wake the missing threads. One that was woken for an earlier call and does not run yet will join this one. */
     pthread_mutex_lock(&mutex);
     int asleep = atomic_load(&sleepers) - atomic_load(&woken);
     int missing = others - (started - asleep);
@@ -215,7 +215,7 @@ void run_in_pool(void (*what)(void *, int), void *with, int threads)
 
 int pool_size(void) { return started; }
 
-/* ---- fork(): the child has none of the threads, but the state that they left. */
+/* ---- fork(): the child has no threads of the pool, but a copy of its state. */
 
 static void reset_in_child(void)
 {
@@ -232,7 +232,7 @@ static void reset_in_child(void)
 
 void init_pool(void) { pthread_atfork(NULL, NULL, reset_in_child); }
 
-#else /* no POSIX threads: the caller does all work */
+#else /* no POSIX threads: the caller does all the work */
 
 void init_pool(void) {}
 void run_in_pool(void (*what)(void *, int), void *with, int threads) { (void)threads, what(with, 0); }

@@ -13,7 +13,7 @@ cdef int threads_wanted(num_threads) except -1
 cdef inline void run_parallel(
     range_fn run, void *argument, Py_ssize_t units, Py_ssize_t largest_chunk, int threads, bint releases_gil
 ) noexcept:
-    """The same; other Python threads may run meanwhile, if the call releases the GIL."""
+    """Like parallel_for, but other Python threads may run in the meantime if the call releases the GIL."""
     if releases_gil:
         with nogil:
             parallel_for(run, argument, units, largest_chunk, threads)

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""How many threads a call runs on, and the threads themselves: one pool for the whole package."""
+"""The number of threads of a call, and the pool of threads that the whole package shares."""
 
 import os
 
@@ -28,7 +28,7 @@ cdef extern from "threads/parallel_for.h" nogil:
 init_limits()
 init_pool()
 
-# More threads than this may be asked for; they are as good as this many.
+# The largest number of threads that a call may request.
 cdef int MANY = 1 << 20
 
 
@@ -43,19 +43,19 @@ cdef int choose_threads(Py_ssize_t array_elements, int wanted) noexcept nogil:
 
 
 cdef int threads_wanted(num_threads) except -1:
-    """How many threads a call asks for: 0 if it does not say."""
+    """Return the number of threads that a call requests; 0 if it requests none."""
     if num_threads is None:
         return 0
-    if type(num_threads) is int and 1 <= num_threads <= MANY:  # 0.1 us sooner
+    if type(num_threads) is int and 1 <= num_threads <= MANY:  # saves 0.1 us
         return num_threads
     return whole("num_threads", num_threads, "a whole number, 1 or more", MANY)
 
 
 def set_num_threads(num_threads):
-    """Set how many threads a call may use that does not say; None returns to what the environment says.
+    """Set the default number of threads of a call; None restores the default of the environment.
 
-    The environment says ``FASTOPT_NUM_THREADS``, or else ``OMP_NUM_THREADS``; where it says neither, there is one
-    thread for each processor. Never more run than the affinity mask and the cgroup quota of the process give.
+    The environment's default is ``FASTOPT_NUM_THREADS``, or else ``OMP_NUM_THREADS``; without either, it is one thread for
+    each processor. The affinity mask and the cgroup quota of the process always limit the number of threads.
 
     Parameters
     ----------
@@ -79,7 +79,7 @@ def set_num_threads(num_threads):
 
 
 def threads_of_environment() -> int:
-    """Return what FASTOPT_NUM_THREADS says, or OMP_NUM_THREADS (for its outermost level), or 0."""
+    """Return FASTOPT_NUM_THREADS, or else OMP_NUM_THREADS (for its outermost level), or else 0."""
     given = os.environ.get("FASTOPT_NUM_THREADS", "").strip()
     if given:
         if not (given.isascii() and given.isdecimal() and int(given)):
@@ -90,7 +90,7 @@ def threads_of_environment() -> int:
 
 
 def get_num_threads() -> int:
-    """Return how many threads a large update runs on unless its ``num_threads`` asks for fewer or more.
+    """Return the number of threads that a large update uses by default.
 
     Examples
     --------
@@ -102,17 +102,17 @@ def get_num_threads() -> int:
 
 
 def limits() -> dict:
-    """Return what limits the threads of this process, and how many it has started beside its own."""
+    """Return the limits on this process's threads, and the number of threads that it has started."""
     return {"cpus": cpu_limit(), "cgroup_quota": c_cgroup_quota() or None, "started": pool_size()}
 
 
 def cgroup_quota_in(groups: str, root: str) -> float | None:
-    """Return the quota that these files tell of, for a test."""
+    """Return the quota that these files specify, for a test."""
     return read_quota(groups.encode(), root.encode()) or None
 
 
 def pretend_cpu_limit(int cpus):
-    """Pretend, for a test, that the process may use so many processors; 0 returns to the truth."""
+    """Override the number of available processors, for a test; 0 ends the override."""
     c_pretend_cpu_limit(cpus)
 
 

@@ -16,7 +16,7 @@ static int is_outside(const layout_t *layout, int narrays, int a, int b)
     return a < b;
 }
 
-/* Take the axes longer than one element, turned so that param's strides are not negative. */
+/* Take the axes longer than one element, reversed where param's stride is negative. */
 static void take_axes(job_t *job, layout_t *layout, int narrays, const view_t *views, int ndim, const ptrdiff_t *shape)
 {
     int kept = 0;
@@ -46,7 +46,7 @@ static void order_axes(layout_t *layout, int narrays)
         }
 }
 
-/* Two neighbouring axes are one if in every array the outer one steps over the whole of the inner one. */
+/* Merge neighbouring axes if, in every array, the stride of the outer one equals the size of the inner one. */
 static void merge_axes(layout_t *layout, int narrays)
 {
     int last = 0;
@@ -63,7 +63,7 @@ static void merge_axes(layout_t *layout, int narrays)
         layout->ndim = last + 1;
 }
 
-/* An axis other than the last along which some array's neighbours are closest, or -1. */
+/* Return an axis other than the last along which some array has its smallest stride, or -1. */
 static int crossing_axis(const layout_t *layout, int narrays)
 {
     int last = layout->ndim - 1;
@@ -79,8 +79,8 @@ static int crossing_axis(const layout_t *layout, int narrays)
     return -1;
 }
 
-/* A tile is a range of the last axis, as long as a block, with several rows if that axis is short. If an array runs
- * across the last axis, the tile is a square, so that a cache line fetched for it is used whole. */
+/* A tile is a range of the last axis, as long as a block, with several rows if that axis is short. If the last axis is
+ * not the contiguous one of some array, the tile is a square, so that each fetched cache line is fully used. */
 static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
 {
     int last = layout->ndim - 1;
@@ -88,7 +88,7 @@ static void choose_tile(layout_t *layout, int narrays, ptrdiff_t block)
     int crossing = crossing_axis(layout, narrays);
     layout->row_axis = crossing >= 0 ? crossing : last - 1;
     ptrdiff_t rows = layout->row_axis >= 0 ? layout->axes[layout->row_axis].extent : 1;
-    ptrdiff_t side = block == 1024 ? 32 : 16; /* rows; of either type, a row is then 128 or 256 bytes: whole lines */
+    ptrdiff_t side = block == 1024 ? 32 : 16; /* rows; of either type, a row is 128 or 256 bytes: whole cache lines */
     layout->tile_cols = smaller(cols, crossing >= 0 ? (rows < side ? block / rows : block / side) : block);
     layout->tile_rows = smaller(rows, block / layout->tile_cols);
 }
@@ -99,10 +99,10 @@ static ptrdiff_t tiles_along(const layout_t *layout, int axis)
     return ceil_div(layout->axes[axis].extent, tile);
 }
 
-/* The number of a job's arrays. If something is random, the positions of elements are one more. */
+/* The number of a job's arrays. For random rounding or sources, the positions of elements are one more array. */
 static int views_of(const task_t *task) { return task->slots + (task->noise || task->sources); }
 
-/* Plan all but the job's layout; return whether it needs this one. */
+/* Plan a job; return whether it needs this layout. */
 static int plan_in(layout_t *layout, job_t *job, const task_t *task, const view_t *views, int ndim,
                    const ptrdiff_t *shape)
 {
@@ -171,7 +171,7 @@ static void run_pieces(const job_t *job, ptrdiff_t first, ptrdiff_t last)
     task->kernel(arrays, end - begin, task->scalars);
 }
 
-/* Find tile number `unit`: its rows and columns, and each array's first element. */
+/* Compute tile number `unit`: its rows and columns, and each array's first element. */
 static void find_tile(const job_t *job, int nviews, ptrdiff_t unit, tile_t *tiles)
 {
     const layout_t *layout = job->layout;
@@ -201,7 +201,7 @@ static void find_tile(const job_t *job, int nviews, ptrdiff_t unit, tile_t *tile
     }
 }
 
-/* Write what follows param, as the kernel left it: its average, and its copy. */
+/* Update the arrays that follow param: its average and its copy. */
 static void follow(const task_t *task, void **arrays, const tile_t *tiles)
 {
     if (task->average) {
@@ -212,7 +212,7 @@ static void follow(const task_t *task, void **arrays, const tile_t *tiles)
         arrays[task->copy] = arrays[0];
 }
 
-/* Draw the bits that the kernel takes behind its arrays, in the order of the tile's elements. */
+/* Draw the random bits, which the kernel takes after its arrays, in the order of the tile's elements. */
 static void draw_for(const task_t *task, void **arrays, const tile_t *places, uint32_t (*bits)[BITS_CAPACITY])
 {
     for (int i = 0; i < task->sources; i++) {
@@ -227,11 +227,11 @@ static void run_tiles(const job_t *job, thread_scratch_t *scratch, ptrdiff_t fir
     tile_t tiles[MAX_SLOTS];
     void *arrays[MAX_SLOTS];
     int staged[MAX_SLOTS];
-    int rounded = task->noise ? task->copy : -1; /* the array that the noise is for: the copy, or param */
+    int rounded = task->noise ? task->copy : -1; /* the array that is rounded at random: the copy, or param */
     for (ptrdiff_t unit = first; unit < last; unit++) {
         find_tile(job, views_of(task), unit, tiles);
         for (int i = 0; i < task->slots; i++) {
-            /* A kernel's arrays never overlap: an array that is read and is also written is read from a block. */
+            /* A kernel's arrays must not overlap: an array that is both read and written is loaded into a block. */
             staged[i] = tiles[i].rows != 1 || job->storage[i] != task->compute
                         || tiles[i].col_stride != (ptrdiff_t)task->itemsize || (task->copy && i == task->copy)
                         || (i && tiles[i].data == tiles[0].data);
@@ -241,7 +241,7 @@ static void run_tiles(const job_t *job, thread_scratch_t *scratch, ptrdiff_t fir
         }
         draw_for(task, arrays, &tiles[task->slots], scratch->bits);
         task->kernel(arrays, tiles[0].rows * tiles[0].cols, task->scalars);
-        if (task->copy && job->storage[0] != task->compute) { /* the copy is of the master as it is stored */
+        if (task->copy && job->storage[0] != task->compute) { /* the copy is of the master parameter as stored */
             task->codecs[job->storage[0]].store(&tiles[0], arrays[0]);
             task->codecs[job->storage[0]].load(&tiles[0], arrays[0]);
         }
@@ -258,7 +258,7 @@ static void run_tiles(const job_t *job, thread_scratch_t *scratch, ptrdiff_t fir
     }
 }
 
-/* ---- Lists of jobs, whose units are numbered consecutively */
+/* ---- Lists of jobs with consecutively numbered units */
 
 void number_units(list_t *list)
 {
@@ -274,7 +274,7 @@ void number_units(list_t *list)
     }
 }
 
-/* The last job that has no more than `unit` units before it: the one that the unit belongs to. */
+/* Find the job of a unit: the last job that has at most `unit` units before it. */
 static ptrdiff_t job_of(const list_t *list, ptrdiff_t unit)
 {
     ptrdiff_t low = 0, high = list->njobs;

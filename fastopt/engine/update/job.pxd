@@ -1,4 +1,4 @@
-"""What job.h declares: a tensor's update, cut into units."""
+"""Declarations of job.h: a tensor's update, divided into units."""
 
 from libc.stdint cimport uint32_t, uint64_t
 from numpy cimport npy_intp
@@ -72,7 +72,7 @@ cdef extern from "update/job.h" nogil:
 
 
 cdef inline void describe(task_t *task, int narrays, int grad, bint is_float64) noexcept nogil:
-    """Fill in what a rule's jobs have in common but for its kernel and scalars; nothing follows param."""
+    """Initialise the fields common to a rule's jobs, except kernel and scalars; no array follows param."""
     task.narrays = task.slots = narrays
     task.grad = grad
     task.itemsize = 8 if is_float64 else 4

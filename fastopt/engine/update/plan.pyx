@@ -1,8 +1,8 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""A model's tensors, checked once and updated together, step after step: one call of the engine for all of them.
+"""A model's tensors, checked once and updated together in each step by one call of the engine.
 
-Of the arrays only the gradients may be others at each step; and where they stand as before, nothing of them but their
-addresses is looked at.
+Of the arrays, only the gradients may change from step to step. If a gradient's memory is the same as before, only its
+address is compared.
 """
 
 from collections.abc import Callable
@@ -57,12 +57,12 @@ cdef extern from *:
     static void count_fork(void) { forks++; }
     static void count_forks(void) { pthread_atfork(NULL, NULL, count_fork); }
     """
-    const int forks  # so many lie between the first process and this one; and 1
+    const int forks  # 1 plus the number of forks between the first process and this one
     void count_forks() noexcept
 
 count_forks()
 
-cdef extern from "Python.h":  # as borrowed references
+cdef extern from "Python.h":  # return borrowed references
     PyObject *PyList_GET_ITEM(list, Py_ssize_t)
     PyObject *PyTuple_GET_ITEM(tuple, Py_ssize_t)
 
@@ -73,21 +73,21 @@ cdef extern from "core/tuning.h" nogil:
 class Tensor(NamedTuple):
     """One tensor of a plan."""
 
-    label: str  # what messages call it
-    group: int  # whose hyperparameters it has
-    arrays: tuple[Any, ...]  # of its rule in order, without grad: param, then state
-    states: tuple[str, ...] = ()  # what its rule calls the state, if that should be checked, and named in messages
-    average: Any = None  # follows param as an exponential average, if given
-    copy: Any = None  # becomes param in another storage, if given
+    label: str  # the name in messages
+    group: int  # the index of the hyperparameters
+    arrays: tuple[Any, ...]  # in the rule's order, without grad: param, then state
+    states: tuple[str, ...] = ()  # names of the state; if given, the state is checked, and named in messages
+    average: Any = None  # exponential average of param, if given
+    copy: Any = None  # receives param in another storage type, if given
 
 
 class Layerwise(NamedTuple):
-    """How a rule's steps depend on a tensor as a whole."""
+    """The dependence of a rule's steps on norms of a tensor."""
 
-    #: From the group's number, and two norms, to the factor: of param and of its gradient, or of the direction.
+    #: Function of the group's number and two norms (of param, and of its gradient or direction) that returns the factor.
     trust: Callable[[int, float, float], float]
-    scalars: tuple[str, ...]  # the coefficients that are multiplied by it
-    directed: bool  # the second norm is that of what the rule takes from param with a learning rate of 1
+    scalars: tuple[str, ...]  # the coefficients that are multiplied by the factor
+    directed: bool  # the second norm is that of the step that the rule subtracts from param with a learning rate of 1
 
 
 cdef Update AVERAGE = specs.AVERAGE.only
@@ -99,57 +99,57 @@ cdef class Plan:
     Parameters
     ----------
     tensors : list of Tensor
-        Their arrays are checked here, against each other, too.
+        The constructor checks their arrays, also against each other.
     ngroups : int, optional
-        How many groups there are, if each step should return their learning rates.
+        The number of groups, if each step should return their learning rates.
     average_decay : float, optional
-        What averages keep of themselves in a step.
+        Exponential decay rate of the averages.
     seed : int, optional
-        Given, what is bfloat16 of copies, or else of parameters, is rounded at random, by this seed.
+        If given, bfloat16 copies (or, without copies, parameters) are rounded stochastically, with this seed.
     layerwise : Layerwise, optional
-        How steps depend on whole tensors.
+        How steps depend on the tensors' norms.
     backend : str, optional
-        Who compiles the kernels; None: "cython".
+        The backend that compiles the kernels; None: "cython".
     of_torch : bool
-        The caller is `fastopt.torch`, which sees for itself that parameters stay where they are; and whose gradients that
-        are int16 ndarrays hold bfloat16's bits.
+        The caller is `fastopt.torch`, which verifies by itself that parameters are unchanged, and passes bfloat16 gradients
+        as int16 ndarrays.
     """
 
-    cdef readonly ndarray steps  # int64: how many updates each tensor has had
-    cdef readonly int64_t step_count  # steps made; those that were skipped do not count
+    cdef readonly ndarray steps  # int64: the number of updates of each tensor
+    cdef readonly int64_t step_count  # the number of steps, not counting skipped ones
     cdef Py_ssize_t count, narrays, nworks, ngroups
     cdef tensor_t *tensors
     cdef view_t *views
     cdef job_t *jobs
-    cdef list_t todo  # of all jobs
+    cdef list_t todo  # all jobs
     cdef work_t **works
-    cdef work_t **newest  # of each group, the work with the most updates in this step
+    cdef work_t **newest  # for each group, the work with the most updates in this step
     cdef own_t *owns
     cdef measure_t *measures
     cdef sum_t *sums
     cdef array_t *looked  # all arrays
-    cdef extent_t *extents  # of all arrays, by their first bytes
-    cdef char **reaches  # how far the extents up to each reach
+    cdef extent_t *extents  # the byte ranges of all arrays, sorted by their first bytes
+    cdef char **reaches  # for each extent, the largest end of it and all before it
     cdef int64_t *counts
     cdef list labels, grad_names, states
-    cdef list given  # the parameters that are NumPy's, as the caller has them, or None
-    cdef list state_arrays, state_places  # the other arrays as the caller has them; the tensor and the slot of each
-    cdef Py_ssize_t nwatched  # how many of them each step looks at: none or all
-    cdef list arrays  # views of all arrays, one tensor's after another's
-    cdef list pins  # of their memory: see pins.pyx
-    cdef bint releases_gil  # all gradients are pinned, then
-    cdef bint looked_away  # Python code may have run since gradients were looked at
-    cdef tuple grads  # arrays over the gradients' memory, for as long as it is read
-    cdef list grad_pins  # of each gradient's memory, as given last
-    cdef list exports  # the pins that end with the step
-    cdef list values  # of each work: the update and its coefficients
+    cdef list given  # the parameters that are NumPy arrays, as the caller's objects; otherwise None
+    cdef list state_arrays, state_places  # the other arrays as the caller's objects; the tensor and the slot of each
+    cdef Py_ssize_t nwatched  # how many of them each step checks: none or all
+    cdef list arrays  # views of all arrays, tensor by tensor
+    cdef list pins  # pins of their memory: see pins.pyx
+    cdef bint releases_gil  # if so, all gradients are pinned
+    cdef bint looked_away  # Python code may have run since the gradients were checked
+    cdef tuple grads  # arrays over the gradients' memory, while it is read
+    cdef list grad_pins  # pins of each gradient's memory, as last given
+    cdef list exports  # the pins that are released after the step
+    cdef list values  # for each work: the update and its coefficients
     cdef uint64_t seed
     cdef bint noisy, has_float64, of_torch
-    cdef bint has_tensors  # PyTorch's, among the parameters
-    cdef unsigned long thread  # the one that does what `running` says
-    cdef int running  # `forks`, while a step is made, or state is read or written
-    cdef str activity  # what is done meanwhile
-    cdef bint changed  # which jobs run, or their plans, since units were counted: kept, for share_out may raise
+    cdef bint has_tensors  # PyTorch tensors, among the parameters
+    cdef unsigned long thread  # the thread of the activity
+    cdef int running  # `forks` while a step is made, or state is read or written
+    cdef str activity  # the name of the activity
+    cdef bint changed  # jobs or plans have changed since units were counted; stored, because share_out may raise
     cdef kernel_t average_kernels[2]
     cdef const summing_t *summing[2]
     cdef scalars_t average_scalars[2]
@@ -174,7 +174,7 @@ cdef class Plan:
             find_host_backend(backend, "params")
         self.noisy = seed is not None
         self.seed = seed or 0
-        self.steps = numpy.zeros(len(tensors), numpy.int64)[:]  # a view: no one can resize it
+        self.steps = numpy.zeros(len(tensors), numpy.int64)[:]  # a view, which can't be resized
         pin(self.pins, self.steps)
         self.counts = <int64_t *>PyArray_DATA(self.steps)
         self.tensors = <tensor_t *>zeros(len(tensors), sizeof(tensor_t))
@@ -190,7 +190,7 @@ cdef class Plan:
             self.tensors[i].work = -1
             self.take(&self.tensors[i], tensors[i])
             elements += self.tensors[i].count * self.tensors[i].slots
-        # A pin of a new gradient costs 35 ns (Xeon with AVX-512), as much as 200 array elements.
+        # Pinning a new gradient costs 35 ns (Xeon with AVX-512), as much as 200 array elements.
         self.releases_gil = of_torch or elements >= min(max(RELEASE_GIL_FROM, PINNED * self.count), HELD_BELOW)
         self.refuse_overlaps()
         if average_decay is not None:
@@ -199,7 +199,7 @@ cdef class Plan:
     def __dealloc__(self):
         cdef Py_ssize_t i
         for i in range(self.count):
-            if self.tensors[i].views != NULL:  # else an earlier one was refused
+            if self.tensors[i].views != NULL:  # otherwise an earlier tensor was refused
                 free(<void *>self.tensors[i].views[1].strides)
                 if self.tensors[i].noisy:
                     free(<void *>self.tensors[i].views[self.tensors[i].slots].strides)
@@ -217,10 +217,10 @@ cdef class Plan:
         free(self.extents)
         free(self.reaches)
 
-    # ---- Once: the tensors
+    # ---- Construction
 
     cdef int take(self, tensor_t *tensor, given) except -1:
-        """Check one tensor's arrays against each other, and keep views of them that no one else can change."""
+        """Check one tensor's arrays against each other, and store views that no other code can change."""
         cdef Intake intake = Intake.__new__(Intake)
         cdef array_t looked
         cdef ndarray array
@@ -243,7 +243,7 @@ cdef class Plan:
         tensor.first = len(self.arrays)
         self.has_float64 |= intake.has_float64
         for i in range(len(arrays)):
-            slot = i + (i > 0)  # grad's place, the second, stays free
+            slot = i + (i > 0)  # the second slot is reserved for grad
             array = intake.array(0, i)
             point_at(&looked, array, intake.looked[i].stored)
             tensor.views[slot] = as_view(&looked)
@@ -257,14 +257,14 @@ cdef class Plan:
         array = self.arrays[tensor.first]
         tensor.data = tensor.views[tensor.copy].data
         tensor.count, tensor.ndim, tensor.shape = cnp.PyArray_SIZE(array), PyArray_NDIM(array), PyArray_DIMS(array)
-        tensor.views[1].strides = <npy_intp *>zeros(tensor.ndim, sizeof(npy_intp))  # grad's, at each step
+        tensor.views[1].strides = <npy_intp *>zeros(tensor.ndim, sizeof(npy_intp))  # of grad, at each step
         tensor.noisy = self.noisy and tensor.views[tensor.copy].storage == BFLOAT16
         if tensor.noisy:
             number_places(tensor)
         return 0
 
     cdef int refuse_overlaps(self) except -1:
-        """Raise if two arrays share an element; keep where they all stand, for the gradients to come."""
+        """Raise if two arrays share an element; store all byte ranges for checks of the gradients."""
         cdef Intake everything = Intake.__new__(Intake)
         cdef Py_ssize_t i, slot
         cdef tensor_t *tensor
@@ -288,7 +288,7 @@ cdef class Plan:
         return 0
 
     cdef list names(self):
-        """What messages call each array."""
+        """Return the name of each array in messages."""
         cdef Py_ssize_t i, slot
         names = []
         for i in range(self.count):
@@ -318,15 +318,15 @@ cdef class Plan:
             convert_scalars(AVERAGE, scalars, is_float64, &self.average_scalars[is_float64], (decay,))
         return 0
 
-    # ---- One thing at a time
+    # ---- Mutual exclusion
 
     def alone(self, str activity):
-        """Return a context in which nothing else is done with these tensors: a step in it is a RuntimeError, too."""
+        """Return a context that excludes all other activities on these tensors; a step in it also raises RuntimeError."""
         return Alone(self, activity)
 
     cdef int begin(self, str activity) except -1:
         cdef unsigned long thread = PyThread_get_thread_ident()
-        # A child of fork() inherits what another thread was at, which is over there; but not what its own thread is at.
+        # After fork(), activities of the parent's other threads do not exist in the child, but those of its own thread do.
         if self.running == forks or (self.running and self.thread == thread):
             raise RuntimeError(
                 f"{activity} was called during {self.activity}, by another thread or by a function that {self.activity} "
@@ -338,46 +338,45 @@ cdef class Plan:
     # ---- Between steps
 
     def watch_state(self):
-        """Let steps refuse arrays of the state that have become read-only: the caller has shown them to someone.
+        """Make steps check whether state arrays have become read-only: the caller has exposed them.
 
-        For 2,000 tensors of 64 elements that takes 20 of 180 us (Sapphire Rapids): the arrays lie apart.
-        """
+        For 2,000 tensors of 64 elements this takes 20 of 180 us (Sapphire Rapids)."""
         self.nwatched = len(self.state_arrays)
 
     @property
     def groups(self):
-        """The group of each tensor, for which ``choose`` is asked."""
+        """The group of each tensor, which is passed to ``choose``."""
         return [self.tensors[i].group for i in range(self.count)]
 
     def regroup(self, list groups):
-        """Give each tensor another group, in ``choose`` too: for those that have no scalars yet in the step.
+        """Change the group of each tensor, also for ``choose``; in a step, only tensors without scalars may change groups.
 
-        What is g, g + ngroups, g + 2 * ngroups and so on has a learning rate in common.
+        The groups g, g + ngroups, g + 2 * ngroups and so on share a learning rate.
         """
         cdef Py_ssize_t i
         for i in range(self.count):
             self.tensors[i].group = groups[i]
 
     def restore(self, int64_t step_count, list arrays, list dicts, *, list groups=None, average_decay=None, seed=None):
-        """Write a state that has been checked: no code of Python's, and so no signal's handler, runs in the middle of it.
+        """Write a state that has been checked. No Python code, and so no signal handler, runs in between.
 
         Parameters
         ----------
         step_count : int
-            How many steps were made.
+            The number of steps.
         arrays : list of pairs of ndarray
-            What is written, and what it becomes: of the same shape and dtype.
+            The destination and the new values, with the same shape and dtype.
         dicts : list of pairs of dict
-            What is updated, and with what.
+            The dict to update, and the new items.
         groups : list of int, optional
             See `regroup`.
         average_decay, seed : optional
-            See `Plan`; None leaves it as it is.
+            See `Plan`; None leaves it unchanged.
         """
         cdef Py_ssize_t i
         cdef tuple scalars = None if average_decay is None else AVERAGE.prepare((average_decay,))
         cdef uint64_t new_seed = self.seed if seed is None else seed
-        cdef list before = [dict(written) for written, _ in dicts]  # what goes may have a finaliser: it goes at the end
+        cdef list before = [dict(written) for written, _ in dicts]  # finalisers run at the end
         self.seed, self.step_count = new_seed, step_count
         if scalars is not None:
             self.convert_average(scalars, average_decay)
@@ -389,7 +388,7 @@ cdef class Plan:
             self.regroup(groups)
         before.clear()
 
-    # ---- At every step
+    # ---- Steps
 
     def step(
         self, choose, given, grad_scale=1.0, max_norm=None, max_tensor_norm=None, bint skip_nonfinite=False,
@@ -400,22 +399,22 @@ cdef class Plan:
         Parameters
         ----------
         choose : function
-            From a group's number, the step to make and grad_scale to an Update and its hyperparameters.
+            Function of a group's number, the number of the step and grad_scale that returns an Update and its hyperparameters.
         given : sequence, or None
-            A gradient for each tensor, or None where it stays as it is. None: those of the last step, which the caller has
-            seen to stand where they stood; only if that went well.
+            A gradient for each tensor, or None to leave the tensor unchanged. None: the gradients of the last step, which
+            succeeded; the caller has verified that their memory is unchanged.
         grad_scale : float
-            What gradients are multiplied by.
+            Factor on the gradients.
         max_norm, max_tensor_norm : float, optional
-            What the norm of all scaled gradients, or of each, is brought down to.
+            Upper limits for the norm of all scaled gradients, and for the norm of each.
         skip_nonfinite : bool
             Skip the step if a gradient is not finite.
 
         Returns
         -------
         tuple of int, float or None, bool, and tuple of float or None
-            How many steps were made; the norm of all scaled gradients, if something asks for it; whether the step was
-            skipped; and the learning rate of each group.
+            The number of steps; the norm of all scaled gradients, if it was computed; whether the step was skipped; and the
+            learning rate of each group.
         """
         cdef int wanted = threads_wanted(num_threads)
         cdef bint measured = max_norm is not None or max_tensor_norm is not None or skip_nonfinite
@@ -423,14 +422,14 @@ cdef class Plan:
         cdef sum_t squares
         cdef Py_ssize_t i
         if max_tensor_norm is not None and self.layerwise is not None:
-            raise ValueError(f"max_tensor_norm is {max_tensor_norm}; expected None: a layer-wise rule scales each tensor itself")
+            raise ValueError(f"max_tensor_norm is {max_tensor_norm}; expected None for a layer-wise rule, which scales each tensor")
         self.begin("step")
         try:
             self.check_kept()
             scale = abs(float(grad_scale))
             self.grads = None if given is None else self.as_arrays(tuple(given))
             self.find_works(choose, grad_scale)
-            # From here on, no Python code runs in a step that measures nothing: `looked_away` says otherwise.
+            # From here on, no Python code runs in a step that measures nothing; otherwise `looked_away` is set.
             self.looked_away = measured or self.layerwise is not None
             if self.grads is not None:
                 self.look_up(self.grads)
@@ -443,7 +442,7 @@ cdef class Plan:
                         return self.step_count, norm, True, self.learning_rates()
                     raise ValueError(
                         f"the norm of the gradients is {norm}; expected finite gradients, or skip_nonfinite=True, which "
-                        f"leaves such steps out"
+                        f"skips such steps"
                     )
                 if max_norm is not None and norm > max_norm:
                     self.clip(max_norm / norm)
@@ -453,7 +452,7 @@ cdef class Plan:
             if self.layerwise is not None:
                 self.trust_each(scale, wanted)
             self.run(wanted)
-            # No code of Python's runs between the writing and the counting: Ctrl-C comes before both, or after.
+            # No Python code runs between writing and counting, so a KeyboardInterrupt comes before or after both.
             for i in range(self.count):
                 self.counts[i] += self.tensors[i].active
             self.step_count += 1
@@ -466,7 +465,7 @@ cdef class Plan:
             self.running = 0
 
     cdef tuple learning_rates(self):
-        """Of each group, the learning rate of its tensors with the most updates; None where none is updated, or has one."""
+        """For each group, return the learning rate of its tensors with the most updates; None if there is none."""
         cdef Py_ssize_t i
         cdef work_t *work
         cdef work_t **newest
@@ -479,14 +478,14 @@ cdef class Plan:
             newest = &self.newest[work.group % self.ngroups]
             if newest[0] == NULL or newest[0].step < work.step:
                 newest[0] = work
-        if self.ngroups == 1:  # 0.05 us sooner
+        if self.ngroups == 1:  # saves 0.05 us
             return (lr_of_work(self.newest[0]),)
         return tuple([lr_of_work(self.newest[i]) for i in range(self.ngroups)])
 
-    # ---- The gradients
+    # ---- Gradients
 
     cdef int check_kept(self) except -1:
-        """Raise if a parameter, or an array of its state, has been changed meanwhile, as its owner can."""
+        """Raise if a parameter, or an array of its state, has been changed by its owner."""
         cdef Py_ssize_t i
         cdef PyObject *given
         cdef PyObject *found
@@ -509,7 +508,7 @@ cdef class Plan:
                 array = as_ndarray(<object>given, <str>PyList_GET_ITEM(self.labels, i), &stored, &device)
                 found = <PyObject *>array
             if not stands(<ndarray>found, &self.tensors[i], stored):
-                raise ValueError(f"{self.labels[i]} has been moved in memory; expected it where it was at first")
+                raise ValueError(f"{self.labels[i]} has been moved in memory; expected its original address and strides")
             if not cnp.PyArray_CHKFLAGS(<ndarray>found, NPY_ARRAY_WRITEABLE):
                 self.refuse_read_only(self.labels[i])
         return 0
@@ -518,7 +517,7 @@ cdef class Plan:
         raise TypeError(f"{name} is read-only; expected an array that can be written in place")
 
     cdef int look_up(self, tuple grads) except -1:
-        """Check the gradients and find where they stand."""
+        """Check the gradients and record their addresses."""
         cdef Py_ssize_t i
         cdef tensor_t *tensor
         cdef ndarray grad
@@ -531,7 +530,8 @@ cdef class Plan:
                 refuse_changed(self.grad_names[i])
             if not has_shape(grad, tensor):
                 raise ValueError(
-                    f"{self.grad_names[i]} has shape {(<object>grad).shape}; expected {shape_of(&self.looked[tensor.first])}"
+                    f"{self.grad_names[i]} has shape {(<object>grad).shape}; expected "
+                    f"{shape_of(&self.looked[tensor.first])}, the shape of {self.labels[i]}"
                 )
             if (
                 PyArray_DATA(grad) != tensor.grad or tensor.stored != tensor.grad_storage
@@ -543,7 +543,7 @@ cdef class Plan:
         return 0
 
     cdef tuple as_arrays(self, tuple grads):
-        """Return arrays over the gradients' memory, or None: all of their own code (__dlpack__, say) runs here."""
+        """Return arrays over the gradients' memory, or None; all code of the gradients, such as __dlpack__, runs here."""
         cdef Py_ssize_t i
         cdef tensor_t *tensor
         cdef list held = None
@@ -578,7 +578,7 @@ cdef class Plan:
         return grads if held is None else tuple(held)
 
     cdef inline int pin_grad(self, Py_ssize_t i, PyObject *grad) except -1:
-        """Pin a gradient; mostly it still is, from the last step."""
+        """Pin a gradient, unless its pin from the last step is still valid."""
         if self.of_torch or (
             owns_its_memory(<ndarray>grad) and is_pinned_by(grad, PyList_GET_ITEM(self.grad_pins, i))
         ):
@@ -589,14 +589,14 @@ cdef class Plan:
 
     cdef int pin_other_grad(self, Py_ssize_t i, grad) except -1:
         owner = owner_of(grad)
-        if not cnp.PyArray_Check(owner):  # an export hinders its owner more than a weak reference: it ends with the step
+        if not cnp.PyArray_Check(owner):  # an export, which restricts its owner: release it after the step
             pin(self.exports, grad)
         elif not is_pinned_by(<PyObject *>owner, PyList_GET_ITEM(self.grad_pins, i)):
             self.grad_pins[i] = pin_of(grad)
         return 0
 
     cdef int expect_unchanged(self) except -1:
-        """Raise if a gradient is no longer what was looked at; only where it was not pinned."""
+        """Raise if a gradient that is not pinned has changed since it was checked."""
         cdef Py_ssize_t i
         if self.releases_gil or self.grads is None or not self.looked_away:
             return 0
@@ -606,11 +606,11 @@ cdef class Plan:
         return 0
 
     cdef int refuse_overlap(self, ndarray grad, Py_ssize_t i) except -1:
-        """Raise if a gradient shares an element with an array that is written."""
+        """Raise if a gradient shares an element with a written array."""
         cdef array_t looked
         cdef extent_t extent
         cdef Py_ssize_t low = 0, high = self.narrays, middle
-        if PyArray_IS_C_CONTIGUOUS(grad):  # as most are, and quickly so: there may be thousands
+        if PyArray_IS_C_CONTIGUOUS(grad):  # the common case, which must be fast: there may be thousands
             extent.first = extent.end = <char *>PyArray_DATA(grad)
             extent.itemsize = cnp.PyArray_ITEMSIZE(grad)
             extent.end += self.tensors[i].count * <Py_ssize_t>extent.itemsize
@@ -637,7 +637,7 @@ cdef class Plan:
         if stand_between(written, extent) if written.first < extent.first else stand_between(extent, written):
             return 0
         self.looked_away = True
-        view = view_of(grad, self.tensors[i].stored, self.grad_names[i])  # other code may run while NumPy compares
+        view = view_of(grad, self.tensors[i].stored, self.grad_names[i])  # other code may run during NumPy's comparison
         point_at(&looked, view, self.tensors[i].stored)
         if may_share(&looked, &self.looked[written.position]):
             raise ValueError(
@@ -648,10 +648,10 @@ cdef class Plan:
             refuse_changed(self.grad_names[i])
         return 0
 
-    # ---- Who has which scalars
+    # ---- Scalars
 
     cdef int find_works(self, choose, grad_scale) except -1:
-        """Make the tasks: the kernel and the scalars of each group and number of updates."""
+        """Create the tasks: the kernel and the scalars of each group and number of updates."""
         cdef Py_ssize_t i, work = -1
         cdef tensor_t *tensor
         self.nworks = 0
@@ -662,10 +662,10 @@ cdef class Plan:
                 continue
             if tensor.is_float64 != (tensor.wide or tensor.stored == FLOAT64):
                 tensor.is_float64 = not tensor.is_float64
-                tensor.planned = False  # its tiles have another size
+                tensor.planned = False  # the size of its tiles changes
                 self.has_float64 |= tensor.is_float64
             if not 0 <= self.counts[i] < INT64_MAX:
-                raise ValueError(f"steps of {self.labels[i]} is {self.counts[i]}; expected 0 or more, and a number to follow")
+                raise ValueError(f"steps of {self.labels[i]} is {self.counts[i]}; expected 0 to 2**63 - 2")
             if work < 0 or not shares(tensor, self.counts[i] + 1, self.works[work]):
                 work = self.work_of(tensor, self.counts[i] + 1)
             if work == self.nworks:
@@ -674,7 +674,7 @@ cdef class Plan:
         return 0
 
     cdef int share_out(self) except -1:
-        """Give each tensor its task."""
+        """Assign each tensor its task."""
         cdef Py_ssize_t i
         cdef tensor_t *tensor
         for i in range(self.count):
@@ -700,7 +700,7 @@ cdef class Plan:
         return 0
 
     cdef Py_ssize_t work_of(self, tensor_t *tensor, int64_t step) noexcept:
-        """Find the scalars that a tensor shares with others; nworks: there are none yet."""
+        """Find the work that a tensor shares with others; nworks: it does not exist yet."""
         cdef Py_ssize_t i
         for i in range(self.nworks):
             if shares(tensor, step, self.works[i]):
@@ -720,8 +720,8 @@ cdef class Plan:
         if len(update.arrays) != tensor.narrays or (states and states != update.arrays[2:]):
             asked, made = [', '.join(names) or 'none' for names in (update.arrays[2:], states)]
             raise ValueError(
-                f"the hyperparameters of {self.labels[tensor - self.tensors]} ask for the state {asked}; expected those that "
-                f"the optimizer was made for, whose state is {made}"
+                f"the hyperparameters of {self.labels[tensor - self.tensors]} require the state {asked}; expected those of "
+                f"the optimizer, whose state is {made}"
             )
         scalars = update.prepare(hyperparameters)
         work.group, work.step, work.is_float64, work.noisy = tensor.group, step, tensor.is_float64, tensor.noisy
@@ -742,7 +742,7 @@ cdef class Plan:
         return 0
 
     cdef int add_direction(self, work_t *work, Update update, tuple hyperparameters) except -1:
-        """What measures the direction: the rule with a learning rate of 1, param's decay left to the measurement."""
+        """Create the task for the direction: the rule with a learning rate of 1; the measurement adds the decay of param."""
         lr = update.hyperparameters.index("lr")
         scalars = update.prepare((*hyperparameters[:lr], 1.0, *hyperparameters[lr + 1 :]))
         work.weight_decay = scalars[2]
@@ -752,10 +752,10 @@ cdef class Plan:
         work.direction.scalars = &work.direction_scalars
         return 0
 
-    # ---- Norms, and the scalars that follow from them
+    # ---- Norms, and the scalars that depend on them
 
     cdef sum_t measure(self, measured what, int wanted) except *:
-        """Sum up the squares of each tensor's gradient (or pair, or direction); return the sum of the first ones'."""
+        """Sum the squares of each tensor's gradient (or pair, or direction); return the total of the first sums."""
         cdef Py_ssize_t i, unit, units = 0, n = 0, elements = 0
         cdef int threads
         cdef sum_t total
@@ -815,7 +815,7 @@ cdef class Plan:
         return 0
 
     cdef double norm_of(self, Py_ssize_t i, int which):
-        """A tensor's norm, as measured last."""
+        """Return a tensor's norm as last measured."""
         return root_of(&self.tensors[i].squares[which])
 
     cdef int clip(self, double factor) except -1:
@@ -831,7 +831,7 @@ cdef class Plan:
         return 0
 
     cdef int clip_each(self, double limit, double scale) except -1:
-        """Multiply each gradient whose norm is above the limit."""
+        """Scale down each gradient with a norm above the limit."""
         cdef Py_ssize_t i
         cdef double norm
         cdef tensor_t *tensor
@@ -858,13 +858,13 @@ cdef class Plan:
             if not isfinite(tensor.squares[0].value) or not isfinite(tensor.squares[1].value):
                 raise ValueError(
                     f"{self.labels[i]} has a norm of {self.norm_of(i, 0)}, and its step one of {self.norm_of(i, 1)}; expected "
-                    f"finite gradients, or skip_nonfinite=True, which leaves such steps out"
+                    f"finite gradients, or skip_nonfinite=True, which skips such steps"
                 )
             trust = self.layerwise.trust(tensor.group, self.norm_of(i, 0), self.norm_of(i, 1) * (1.0 if directed else scale))
             self.own_scalars(i)
             for name in self.layerwise.scalars:
                 k = update.scalars.index(name)
-                # Beyond FLT_MAX where a float32 gradient is all but subnormal: what it multiplies is then as good as 0.
+                # It exceeds FLT_MAX if a float32 gradient is nearly subnormal; the product is then negligible.
                 value = scalars[k] * trust
                 if tensor.is_float64:
                     self.owns[i].scalars.float64[k] = min(max(value, -DBL_MAX), DBL_MAX)
@@ -873,7 +873,7 @@ cdef class Plan:
         return 0
 
     cdef int own_scalars(self, Py_ssize_t i) except -1:
-        """Give a tensor scalars of its own: at first, those that it shares."""
+        """Copy the shared scalars of a tensor, so that it can have its own."""
         cdef work_t *work = self.works[self.tensors[i].work]
         if self.owns == NULL:
             self.owns = <own_t *>zeros(self.count, sizeof(own_t))
@@ -883,7 +883,7 @@ cdef class Plan:
         self.tensors[i].own = True
         return 0
 
-    # ---- Go
+    # ---- Execution
 
     cdef int run(self, int wanted) except -1:
         self.expect_unchanged()
@@ -891,7 +891,7 @@ cdef class Plan:
 
 
 cdef class Alone:
-    """What `Plan.alone` returns: compiled, so that no interruption comes between its beginning and its end."""
+    """The context that `Plan.alone` returns; compiled, so that no signal handler runs inside its methods."""
 
     cdef Plan plan
     cdef str activity
@@ -906,11 +906,11 @@ cdef class Alone:
         self.plan.running = 0
 
 
-# ---- One tensor
+# ---- Helpers for one tensor
 
 
 cdef double learning_rate_of(Update update, tuple hyperparameters) except? -1.0:
-    """Return the value of ``lr`` among the hyperparameters of an update, or NaN."""
+    """Return the value of ``lr`` among an update's hyperparameters, or NaN if it has none."""
     cdef Py_ssize_t i
     for i in range(len(hyperparameters)):
         if update.hyperparameters[i] == "lr":
@@ -923,7 +923,7 @@ cdef inline object lr_of_work(const work_t *work):
 
 
 cdef tuple names_of(given):
-    """What messages call a tensor's arrays while they are checked."""
+    """Return the names of a tensor's arrays in messages of the intake."""
     known = given.states or [f"state {i}" for i in range(len(given.arrays) - 1)]
     states = [f"{name} of {given.label}" for name in known]
     extras = [f"{name} of {given.label}" for name in ("average", "copy") if getattr(given, name) is not None]

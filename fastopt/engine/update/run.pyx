@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs an update: checked arrays and coefficients in, kernels over threads and blocks, or on a device; nothing out."""
+"""Runs an update: checks arrays and coefficients, then runs kernels on threads or on a device."""
 
 import numpy
 
@@ -24,9 +24,9 @@ cnp.import_array()
 
 
 def run(Variants variants, tuple arrays, tuple hyperparameters, backend, num_threads, stream=None):
-    """Update one tensor in place by the variant that is asked for, or raise with nothing written.
+    """Update one tensor in place by the selected variant, or raise with nothing written.
 
-    State that the call does without is None, and comes last.
+    Optional state that the call does not use is None, and comes last.
     """
     cdef Update update = variants.choose(arrays, hyperparameters)
     if len(arrays) > len(update.arrays):
@@ -35,13 +35,13 @@ def run(Variants variants, tuple arrays, tuple hyperparameters, backend, num_thr
 
 
 def run_many(Update update, list tensors, tuple hyperparameters, backend, num_threads, stream=None):
-    """Update many tensors (a tuple of arrays each) in one call, or raise with nothing written."""
+    """Update many tensors, each a tuple of arrays, in one call, or raise with nothing written."""
     cdef tuple arrays = tuple([array for one in tensors for array in one])
     run_all(update, arrays, tuple(tensors), hyperparameters, backend, num_threads, stream)
 
 
 cdef tuple without_none(tuple arrays, Py_ssize_t required, Py_ssize_t count):
-    """The arrays that are given, so many of them: as a rule, those that are not come last."""
+    """Return the first ``count`` arrays; those that are None usually come last."""
     cdef Py_ssize_t i
     for i in range(count, len(arrays)):
         if arrays[i] is not None:
@@ -50,18 +50,18 @@ cdef tuple without_none(tuple arrays, Py_ssize_t required, Py_ssize_t count):
 
 
 cdef int run_all(Update update, tuple arrays, tuple tensors, tuple hyperparameters, backend, num_threads, stream) except -1:
-    """Update one tensor, or many: then ``tensors`` has the arrays of each."""
+    """Update one tensor, or many: then ``tensors`` holds the arrays of each."""
     cdef Intake intake = Intake.__new__(Intake)
     cdef tuple scalars, one
     cdef int wanted
     trace = None
     try:
         scalars = update.prepare(hyperparameters)
-    except NumberOnDevice:  # the device computes the coefficients that follow from it
+    except NumberOnDevice:  # the device computes the coefficients that depend on it
         scalars, trace = devices.dispatch("coefficients").trace(update, hyperparameters)
     wanted = threads_wanted(num_threads)
     intake.begin(update.arrays, update.grad, 1 if tensors is None else len(tensors))
-    intake.keeps_views = backend is not None  # which Python may run meanwhile: the reference, or a compiler
+    intake.keeps_views = backend is not None  # Python code may run in the meantime: the reference or a compiler
     if tensors is None:
         intake.take(arrays)
     else:
@@ -74,7 +74,7 @@ cdef int run_all(Update update, tuple arrays, tuple tensors, tuple hyperparamete
 cdef int run_checked(
     Update update, Intake intake, tuple given, tuple hyperparameters, tuple scalars, trace, backend, int wanted, stream
 ) except -1:
-    """Finish the checks, and go to the reference, to the engine, or to a device."""
+    """Finish the checks, then run the reference, the engine or the CUDA dispatch."""
     cdef scalars_t converted
     intake.refuse_overlaps()
     convert_scalars(update, scalars, intake.has_float64, &converted, hyperparameters)
@@ -82,7 +82,7 @@ cdef int run_checked(
         run_on_device(update, intake, given, scalars, &converted, trace, backend, stream)
         return wrote_all_but(given, update.grad, intake.narrays)
     if trace is not None:
-        update.prepare(hyperparameters)  # raises what names the number
+        update.prepare(hyperparameters)  # raises an error that names the number
     expect_at(HOST, update.arrays[0], backend, stream)
     if backend is None:
         run_tensors(update, intake, variant_of(scalars), &converted, wanted)
@@ -94,7 +94,7 @@ cdef int run_checked(
 
 
 cdef int run_reference(Update update, Intake intake, tuple hyperparameters) except -1:
-    """Compute in float64 copies by the plain formula, then round what was written into the caller's arrays."""
+    """Compute in float64 copies by the plain formula, then round the written arrays into the caller's."""
     named = {
         name: value if value is None or isinstance(value, (bool, int, float, str)) else float(value)
         for name, value in zip(update.hyperparameters, hyperparameters, strict=True)
@@ -105,7 +105,7 @@ cdef int run_reference(Update update, Intake intake, tuple hyperparameters) exce
     for tensor in range(intake.tensors):
         arrays = [intake.array(tensor, i) for i in range(intake.narrays)]
         copies = {name: array.astype("float64") for name, array in zip(update.arrays, arrays, strict=True)}
-        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+        with numpy.errstate(all="ignore"):  # like the kernels, do not warn of NaN and infinity
             update.reference(**copies, **named)
             rounded += [
                 (array, copies[name].astype(array.dtype))
@@ -118,7 +118,7 @@ cdef int run_reference(Update update, Intake intake, tuple hyperparameters) exce
 
 
 cdef int run_tensors(Update update, Intake intake, int variant, const scalars_t *scalars, int wanted) except -1:
-    """Plan the jobs, choose the kernel and the threads, and go."""
+    """Plan the jobs, choose the kernel and the number of threads, and run."""
     cdef task_t task
     cdef job_t own_job
     cdef list_t todo = list_t(&own_job, intake.tensors, 0, 0, False, NULL)
@@ -132,7 +132,7 @@ cdef int run_tensors(Update update, Intake intake, int variant, const scalars_t 
         for tensor in range(intake.tensors):
             plan_tensor(&todo.jobs[tensor], &task, intake, tensor)
         number_units(&todo)
-        intake.expect_unchanged()  # last: all above may have let other code run
+        intake.expect_unchanged()  # last: the steps above may have run other code
         run_list(&todo, wanted, releases_gil(todo.elements, intake.is_held))
     finally:
         for tensor in range(intake.tensors):
@@ -155,7 +155,7 @@ cdef int plan_tensor(job_t *job, const task_t *task, Intake intake, Py_ssize_t t
 
 
 cdef int run_list(list_t *todo, int wanted, bint releases_gil) except -1:
-    """Run a list of jobs, which is no longer looked at by Python."""
+    """Run a list of jobs without further Python code."""
     cdef int threads = choose_threads(todo.elements, wanted)
     todo.scratch = NULL
     if todo.is_tiled:
@@ -168,7 +168,7 @@ cdef int run_list(list_t *todo, int wanted, bint releases_gil) except -1:
 cdef int run_on_device(
     Update update, Intake intake, tuple given, tuple scalars, scalars_t *converted, trace, backend, stream
 ) except -1:
-    """Plan the jobs, as for the engine, and hand them to the CUDA dispatch."""
+    """Plan the jobs as for the engine, and pass them to the CUDA dispatch."""
     cdef list jobs = []
     cdef Py_ssize_t tensor, i
     cdef int is_float64 = intake.has_float64
@@ -190,7 +190,7 @@ cdef int run_on_device(
 
 
 cdef object device_job(Update update, Intake intake, Py_ssize_t tensor):
-    """One tensor's job as the CUDA dispatch takes it (`fastopt.device.update.Job`); None if it has no elements."""
+    """Return one tensor's job for the CUDA dispatch (`fastopt.device.update.Job`); None if it has no elements."""
     cdef task_t task
     cdef job_t job
     cdef layout_t *layout

@@ -2,7 +2,7 @@
 #include <math.h>
 #include <string.h>
 
-/* Load the elements first, ..., first + n - 1 in C order: row by row. */
+/* Load the elements first, ..., first + n - 1 in C order, row by row. */
 static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, char *block)
 {
     const task_t *task = measure->task;
@@ -30,7 +30,7 @@ static void load_in_order(const measure_t *measure, int array, ptrdiff_t first, 
     }
 }
 
-/* The elements: in place, if they are one run of the compute type, or else in the block. */
+/* Return the elements: in place if they are one run of the compute type, otherwise loaded into the block. */
 static void *elements(const measure_t *measure, int array, ptrdiff_t first, ptrdiff_t n, block_t *block)
 {
     const task_t *task = measure->task;
@@ -40,7 +40,7 @@ static void *elements(const measure_t *measure, int array, ptrdiff_t first, ptrd
     return block->bytes;
 }
 
-/* What the rule would subtract from param: it runs on copies, with a param of 0, and leaves the negative of it. */
+/* Compute the negative of the rule's step: the rule runs on copies, with a param of 0. */
 static void *direction(const measure_t *measure, ptrdiff_t first, ptrdiff_t n, block_t *blocks)
 {
     const task_t *task = measure->task;
@@ -63,13 +63,13 @@ static double folded(double *lanes)
     return lanes[0];
 }
 
-/* If squares would exceed the range of double, numbers are multiplied by 2 to this power, or to its negative. */
+/* If squares would exceed the range of double, numbers are multiplied by 2 to this power or its negative. */
 #define RESCALING_EXPONENT 600
 
-/* Below this a sum of squares may have lost digits. */
+/* Smaller sums of squares may have lost digits to underflow. */
 #define SMALLEST 1e-280
 
-/* Measure one unit's elements times a power of 2. */
+/* Measure one unit's elements, multiplied by a power of 2. */
 static void sum_unit(const measures_t *all, measure_scratch_t *scratch, const measure_t *measure, ptrdiff_t unit,
                      int exponent, double *sums)
 {

@@ -1,4 +1,4 @@
-"""What sum_squares.h declares: norms of tensors."""
+"""Declarations of sum_squares.h: norms of tensors."""
 
 from numpy cimport npy_intp
 

@@ -4,8 +4,8 @@ cdef union scalars_t:
     float float32[32]
     double float64[32]
 
-# What rounding has to know of a rule's scalars: how many there are; which one is added to a root, or -1; and, by bits,
-# which never become 0.
+# The data about a rule's scalars that rounding needs: their number; the position of the one that is added to a root, or -1;
+# and a bit for each that must not underflow to 0.
 cdef struct rounding_t:
     Py_ssize_t count
     Py_ssize_t eps
@@ -47,7 +47,7 @@ cdef Py_ssize_t round_scalars(
 
 
 cdef inline int variant_of(tuple scalars):
-    """Which of the rule's variants these coefficients ask for: see fastopt/codegen/parse.py."""
+    """Return the variant of the rule for these coefficients: see fastopt/codegen/parse.py."""
     return (scalars[1] != 0.0) + 2 * (scalars[2] != 0.0)
 
 

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""One variant of an update as the engine runs it; the choice among variants; coefficients in the compute type."""
+"""One variant of an update, the choice among variants, and the conversion of coefficients to the compute type."""
 
 from fastopt.backends import find_host_backend, load_kernel, load_table
 from fastopt.codegen.parse import SHARED_SCALARS, source_of
@@ -16,20 +16,20 @@ from fastopt.engine.update.job cimport MAX_ARRAYS, MAX_SCALARS, codec_t, kernel_
 
 
 cdef class Update:
-    """One variant of an update as the engine runs it: rule, coefficients, reference, and the kernels once loaded.
+    """One variant of an update: rule, coefficients and reference, and the kernels, which are loaded on first use.
 
     Parameters
     ----------
     rule : function
         From ``fastopt/rules/update.py``.
     coefficients : function
-        From the hyperparameters to the coefficients: ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own.
+            Function from the hyperparameters to ``grad_scale``, ``weight_decay``, ``decay``, then the rule's own coefficients.
     reference : function, optional
         The plain formula, called with the rule's arrays and the hyperparameters by name.
     ranges : dict, optional
-        Ranges of hyperparameters that `RANGES` lacks, or that differ here.
+        Ranges of hyperparameters that `RANGES` lacks or that differ here.
     scale : str
-        The hyperparameter that scales grad, as the public function has it.
+        Name of the hyperparameter that scales grad in the public function.
     """
 
     def __init__(
@@ -59,11 +59,11 @@ cdef class Update:
         return f"Update({self.rule.__name__}, backend={self.backend!r})"
 
     cpdef tuple prepare(self, tuple hyperparameters):
-        """Check the hyperparameters; return the coefficients."""
+        """Validate the hyperparameters; return the coefficients."""
         return self.coefficients(*self.check(*hyperparameters))
 
     cdef Update on(self, backend):
-        """The same update on another backend."""
+        """Return the same update on another backend."""
         check_backend_type(backend)
         if backend not in self.siblings:
             find_host_backend(backend, self.arrays[0])
@@ -73,11 +73,11 @@ cdef class Update:
         return self.siblings[backend]
 
     cdef int load(self, bint is_float64, int variant) except -1:
-        """Fetch one of the kernels, and the codecs of its compute type."""
+        """Load one of the kernels, and the codecs of its compute type."""
         cdef size_t kernel, codecs
         dtype = COMPUTE_TYPES[is_float64]
         codecs = load_table("codecs", dtype)
-        source = source_of(self.rule) if hasattr(self.rule, "rule_source") else None  # a user's
+        source = source_of(self.rule) if hasattr(self.rule, "rule_source") else None  # the rule was written by a user
         kernel = load_kernel(self.backend, "update", self.rule.__name__, dtype, variant, source)
         self.codecs[is_float64] = <const codec_t *>codecs
         self.kernels[is_float64][variant] = <kernel_t>kernel
@@ -85,17 +85,17 @@ cdef class Update:
 
 
 cdef class Variants:
-    """The variants of one update, of which a call takes the one that it asks for.
+    """The variants of one update, from which each call selects one.
 
     Parameters
     ----------
     updates : dict
-        Each variant by its key: the names of the optional state that it has, or whether the condition holds.
+        Variants by key: the names of their optional state, or whether the condition holds.
     condition : str or function, optional
         A flag among the hyperparameters, or a function of some of them.
     optional : tuple of (str, str)
-        The names of the state arrays that may be None, which come last, each with the optimizer's hyperparameter that
-        asks for it.
+            The state arrays that may be None, which come last, each with the hyperparameter of the optimizer that enables
+            it.
     """
 
     def __init__(self, dict updates, condition=None, tuple optional=()):
@@ -114,14 +114,14 @@ cdef class Variants:
             [Hyperparameters(option, ranges={option: RANGES.get(option, FLAG)}) for _, option in optional]
         )
 
-        # By bits: which of the optional arrays are given.
+        # Indexed by bits: bit i is set if the i-th optional array is given.
         self.by_given = [
             updates.get(tuple([name for i, name in enumerate(self.optional) if given >> i & 1]))
             for given in range(1 << len(self.optional))
         ]
 
     def update_for(self, dict values):
-        """Return the variant that an optimizer's hyperparameters ask for."""
+        """Return the variant for an optimizer's hyperparameters."""
         cdef Py_ssize_t i, given = 0
         if self.only is not None:
             return self.only
@@ -135,7 +135,7 @@ cdef class Variants:
         return self.by_given[given]
 
     cdef Update choose(self, tuple arrays, tuple hyperparameters):
-        """Return the variant that the arrays that are given, or the hyperparameters, ask for."""
+        """Return the variant for the given arrays or hyperparameters."""
         cdef Py_ssize_t i, given = 0
         if self.only is not None:
             return self.only
@@ -148,14 +148,14 @@ cdef class Variants:
         return self.by_given[given]
 
     cdef Update of_flag(self, value):
-        """The variant that a flag asks for."""
+        """Return the variant for a value of the flag."""
         return self.updates[value if type(value) is bool else flag(self.condition, value)]
 
 
 cdef int convert_scalars(
     Update update, tuple scalars, bint is_float64, scalars_t *converted, tuple hyperparameters
 ) except -1:
-    """Round the coefficients to the compute type, or raise what names a hyperparameter; None, where there are none."""
+    """Round the coefficients to the compute type, or raise an error that names a hyperparameter (if these are given)."""
     cdef double given[32]
     cdef Py_ssize_t i, wrong
     if len(scalars) != len(update.scalars):
@@ -171,17 +171,17 @@ cdef int convert_scalars(
 cdef int refuse_scalar(Update update, Py_ssize_t i, double value, bint is_float64, tuple hyperparameters) except -1:
     dtype = "float64" if is_float64 else "float32"
     if i == 0 and isfinite(value) and abs(value) < 1.0:
-        raise ValueError(f"{update.scale} vanishes in {dtype} (it is {value})")
+        raise ValueError(f"{update.scale} is {value}, which underflows to 0 in {dtype}; expected a larger number, or 0")
     if hyperparameters is None:
         raise ValueError(f"{update.scalars[i]} is {value}; expected a number that is finite in {dtype}")
     name, given = origin_of(update, is_float64, hyperparameters)
     raise ValueError(
-        f"{name} is {brief(given)}, from which an infinity or NaN follows in {dtype}; expected a number nearer to 0"
+        f"{name} is {brief(given)}, which makes a coefficient infinite or NaN in {dtype}; expected a number closer to 0"
     )
 
 
 cdef tuple origin_of(Update update, bint is_float64, tuple hyperparameters):
-    """The hyperparameter that all scalars would be finite without, or else the largest one; and its value."""
+    """Return the hyperparameter (and its value) that makes a scalar non-finite, or else the largest hyperparameter."""
     cdef scalars_t converted
     cdef double others[32]
     cdef Py_ssize_t at, i
@@ -191,7 +191,7 @@ cdef tuple origin_of(Update update, bint is_float64, tuple hyperparameters):
             numbers.append((abs(float(given)), at))
         except (TypeError, ValueError):
             continue
-        for other in (0.5, 1.5):  # one of them is in any range
+        for other in (0.5, 1.5):  # any range contains one of them
             try:
                 scalars = update.prepare((*hyperparameters[:at], other, *hyperparameters[at + 1 :]))
             except (TypeError, ValueError):
@@ -207,10 +207,10 @@ cdef tuple origin_of(Update update, bint is_float64, tuple hyperparameters):
 cdef Py_ssize_t round_scalars(
     const rounding_t *rounding, const double *scalars, bint is_float64, scalars_t *converted
 ) noexcept nogil:
-    """Round the coefficients to the compute type; return the position of the first that it can't hold, or -1.
+    """Round the coefficients to the compute type; return the position of the first that is out of range, or -1.
 
-    What is too small becomes 0, but for an eps, which is never turned off. Beside a root it is at least the root of the
-    smallest normal number, the least that a root can be: smaller, it would not bound m / sqrt(v) where v underflows.
+    A subnormal number becomes 0, but an eps does not. An eps that is added to a root is raised to the root of the smallest
+    normal number, the smallest root that can occur: otherwise it would not bound m / sqrt(v) if v underflows.
     """
     cdef Py_ssize_t i
     cdef double value, rounded, smallest = DBL_MIN if is_float64 else FLT_MIN
@@ -219,7 +219,7 @@ cdef Py_ssize_t round_scalars(
         if i == rounding.eps:
             value = max(value, sqrt(smallest))
         elif value != 0.0 and fabs(value) < smallest:
-            if i == 0:  # grad_scale: updates would do nothing
+            if i == 0:  # grad_scale: updates would have no effect
                 return i
             value = smallest if rounding.kept >> i & 1 else 0.0
         if is_float64:
