@@ -198,7 +198,7 @@ def test_whitening_is_the_hosts():
     x = data((6, 3), "f4", nan=False)
     whitener = Whitener().fit(x)
     for call in (whitener.fit, whitener.transform_, whitener.transform, whitener.inverse_transform):
-        message = "x is on CUDA device 0; expected it in the host's memory, where NumPy whitens"
+        message = "x is on CUDA device 0; expected it in the host's memory, since whitening uses NumPy"
         refused(fastopt.BackendUnavailable, message, call, OnDevice(x))
         refused(ValueError, "stream is 5; expected None", call, x, stream=5)
 

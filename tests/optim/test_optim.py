@@ -304,7 +304,7 @@ def test_norms_of_tensors_far_apart_are_all_exact():
 
 def test_a_factor_that_vanishes_is_refused():
     optimizer = optim.SGD([np.zeros(3)], lr=1.0)
-    with pytest.raises(ValueError, match="grad_scale is .* underflows to 0 in float64"):
+    with pytest.raises(ValueError, match=r"grad_scale is .* underflows to 0 in float64"):
         optimizer.step([np.full(3, 1e200)], max_norm=1e-200)
 
 

@@ -199,7 +199,7 @@ def test_partial_overlap(function):
             refused(function, memory[:20], ValueError, "^out overlaps (x|dy) in memory", out=out, p=p)
     square = np.ones((5, 5), "f4")
     refused(function, square, ValueError, "^out overlaps (x|dy) in memory", out=square.T)
-    refused(function, np.ones(20, "f4"), ValueError, r"^out has shape \(5,\); expected \(20,\), the shape of", out=square[0])
+    refused(function, np.ones(20, "f4"), ValueError, r"^out has shape \(5,\); expected \(20,\), the", out=square[0])
 
 
 @both

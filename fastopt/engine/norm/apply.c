@@ -2,14 +2,14 @@
 #include "norm/tile.h"
 #include <string.h>
 
-/* Rows and columns of a tile. */
+/* A rectangle of a tile. */
 static inline tile_t subtile(const tile_t *tile, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col, ptrdiff_t cols)
 {
     char *data = tile->data + row * tile->row_stride + col * tile->col_stride;
     return (tile_t){data, rows, cols, tile->row_stride, tile->col_stride};
 }
 
-/* The number of the kernel's parameters that lie in norm->parameters. */
+/* The number of the kernel's parameters that are stored in norm->parameters */
 static int own_parameters(const norm_t *norm)
 {
     if (norm->op == BACKWARD_INFERENCE)
@@ -38,7 +38,7 @@ static void point_to_parameters(const norm_t *norm, tile_args_t *args, ptrdiff_t
 
 /* ---- Joined rows: several pixels as one row */
 
-/* True if each row of every array begins where the one before ends. */
+/* True if the rows of every array are contiguous with each other. */
 static int rows_end_to_end(const norm_t *norm, const tile_args_t *args)
 {
     for (int n = 0; n < norm->nused; n++)
@@ -47,7 +47,7 @@ static int rows_end_to_end(const norm_t *norm, const tile_args_t *args)
     return 1;
 }
 
-/* Make parameters for so many columns, and for one more cache line. */
+/* Repeat the parameters for this many columns plus one cache line. */
 static void repeat_parameters(const norm_t *norm, tile_args_t *args, ptrdiff_t columns)
 {
     ptrdiff_t bytes = (columns + norm->line_elements) * norm->itemsize;
@@ -60,7 +60,7 @@ static void repeat_parameters(const norm_t *norm, tile_args_t *args, ptrdiff_t c
     }
 }
 
-/* Run the kernel on rows x columns elements, which lie end to end, and move the arrays on behind them. */
+/* Run the kernel on rows x columns contiguous elements, and advance the arrays past them. */
 static void run_and_move(const norm_t *norm, tile_args_t *args, ptrdiff_t rows, ptrdiff_t columns)
 {
     args->sizes[TILE_ROWS] = rows;
@@ -73,7 +73,7 @@ static void run_and_move(const norm_t *norm, tile_args_t *args, ptrdiff_t rows, 
         args->arrays[norm->used[n]] = (char *)args->arrays[norm->used[n]] + in_bytes(norm, rows * columns);
 }
 
-/* Run the kernel on joined rows. If stores are non-temporal, joined rows begin where a cache line begins. */
+/* Run the kernel on joined rows. With non-temporal stores, joined rows start at a cache line. */
 static void run_joined(const norm_t *norm, tile_args_t *args, ptrdiff_t columns)
 {
     ptrdiff_t total = args->sizes[TILE_ROWS] * args->sizes[TILE_COLUMNS];
@@ -89,8 +89,8 @@ static void run_joined(const norm_t *norm, tile_args_t *args, ptrdiff_t columns)
     run_and_move(norm, args, 1, (total - head) % columns);
 }
 
-/* The columns of joined rows, or 0 if rows are better not joined. If stores are non-temporal, joined rows are whole
- * cache lines, if that is possible: rows of JOIN_BELOW columns and more are joined for nothing else. */
+/* The columns of joined rows, or 0 if rows should not be joined. With non-temporal stores, joined rows are whole cache
+ * lines if possible; rows of at least JOIN_BELOW columns are joined only for that reason. */
 static ptrdiff_t joined_columns(const norm_t *norm, const tile_args_t *args)
 {
     ptrdiff_t cols = args->sizes[TILE_COLUMNS], rows = args->sizes[TILE_ROWS], pixels = 1;
@@ -106,7 +106,7 @@ static ptrdiff_t joined_columns(const norm_t *norm, const tile_args_t *args)
 
 /* ---- Tiles */
 
-/* Compute rows x cols elements, from a row and a column of these tiles on. */
+/* Compute rows x cols elements, starting at a row and a column of these tiles. */
 static void apply_tile(const norm_t *norm, tile_args_t *args, const tile_t *tiles, ptrdiff_t row, ptrdiff_t rows,
                        ptrdiff_t col, ptrdiff_t cols)
 {
@@ -134,8 +134,8 @@ static void apply_tile(const norm_t *norm, tile_args_t *args, const tile_t *tile
     }
 }
 
-/* Elements from the beginning of a cache line to a result in it. If stores are non-temporal, tiles end where a line
- * ends: a line that is written in two parts is read first, and everything waits for that (2.3 -> 1.5 ms). */
+/* The number of elements between the start of a cache line and a result. With non-temporal stores, tiles end at the end
+ * of a line: a line that is written in two parts must be read first, which stalls the core (2.3 -> 1.5 ms). */
 static ptrdiff_t elements_since_line(const norm_t *norm, const tile_t *out, ptrdiff_t row, ptrdiff_t col)
 {
     uintptr_t address = (uintptr_t)(out->data + row * out->row_stride + col * out->col_stride);
@@ -143,7 +143,7 @@ static ptrdiff_t elements_since_line(const norm_t *norm, const tile_t *out, ptrd
     return is_nontemporal ? in_elements(norm, (ptrdiff_t)(address % CACHE_LINE)) : 0;
 }
 
-/* Cut a rectangle, in which neighbours along either axis lie at one distance, into tiles. */
+/* Divide a rectangle, with constant strides along both axes, into tiles. */
 static void apply_rectangle(const norm_t *norm, tile_args_t *args, ptrdiff_t o, ptrdiff_t row, ptrdiff_t rows,
                             ptrdiff_t col, ptrdiff_t cols)
 {

@@ -1,9 +1,9 @@
-/* Where elements lie in memory. */
+/* The positions of elements in memory. */
 #ifndef FASTOPT_NORM_AXES_H
 #define FASTOPT_NORM_AXES_H
 #include "norm/plan.h"
 
-/* How many elements, from this one on, lie at one distance from each other. */
+/* The number of elements, starting at this one, with a constant stride. */
 static inline ptrdiff_t run_from(const axes_t *axes, ptrdiff_t index)
 {
     if (axes->ndim < 2)
@@ -17,7 +17,7 @@ static inline ptrdiff_t inner_stride(const axes_t *axes, int array)
     return axes->ndim ? axes->axis[axes->ndim - 1].strides[array] : 0;
 }
 
-/* Bytes from element 0 to element `index`. */
+/* The offset of element `index` from element 0, in bytes. */
 static inline ptrdiff_t offset_of(const axes_t *axes, int array, ptrdiff_t index)
 {
     ptrdiff_t offset = 0;
@@ -40,7 +40,7 @@ static inline const axes_t *col_axes(const norm_t *norm)
     return norm->layout == NCHW ? &norm->space : &norm->channels;
 }
 
-/* The distance between columns; of a single column, what a contiguous array would have. */
+/* The stride between columns; for a single column, that of a contiguous array. */
 static inline ptrdiff_t col_stride(const norm_t *norm, int array)
 {
     const axes_t *axes = col_axes(norm);

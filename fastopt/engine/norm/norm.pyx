@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs a normalisation: a caller's arrays in, checked; tiles over threads; results out."""
+"""Runs a normalisation: checks the caller's arrays, plans the call, and runs kernels on threads or on a device."""
 
 import operator
 
@@ -92,7 +92,7 @@ cdef extern from "norm/norm.h" nogil:
 BATCH, INSTANCE, GROUP, LAYER = range(4)
 
 cdef class Checked:
-    """A hyperparameter of the norms. A float that is in its range is not worth a Python call."""
+    """A hyperparameter of the norms. A float within its range is accepted without a Python call."""
 
     cdef object check
     cdef double lowest
@@ -119,7 +119,7 @@ cdef Kernels default_float32 = None
 
 
 cdef Kernels norm_kernels(backend, storage element):
-    """The kernels whose arrays store this."""
+    """Return the kernels for arrays of this storage type."""
     global default_float32
     if backend is not None or element != FLOAT32:
         return kernels_of("norm", KERNEL_NAMES, backend, STORAGE_NAMES[<int>element])
@@ -130,21 +130,21 @@ cdef Kernels norm_kernels(backend, storage element):
 
 # ---- A call's arrays
 
-# Statistics, and channels, for which there is no memory anyway; the products below stay within 64 bits.
+# The maximum number of statistics or channels: more exceed any memory. The products below fit in 64 bits.
 cdef Py_ssize_t MAX_STATISTICS = <Py_ssize_t>1 << 40
 
-# The numbers of the kinds, for speed.
+# The numbers of the kinds as C constants, for speed
 cdef enum:
     BATCH_KIND = 0
     GROUP_KIND = 2
     LAYER_KIND = 3
-    ADDITION_KIND = 4  # no norm
+    ADDITION_KIND = 4  # residual addition without a norm
 
 # The functions of the reference, by kind.
 cdef tuple REFERENCE_FORWARD = tuple([f"{norm}_norm_forward" for norm in NORMS])
 cdef tuple REFERENCE_BACKWARD = tuple([f"{norm}_norm_backward" for norm in NORMS])
 
-# The places of a call's arrays: those of x's shape by slot, then vectors.
+# Indices of a call's arrays: arrays of x's shape by slot, then vectors
 cdef enum:
     WEIGHT = <int>ARRAYS + <int>WEIGHTS
     BIAS = <int>ARRAYS + <int>BIASES
@@ -157,13 +157,13 @@ cdef enum:
     RUNNING_VAR = <int>ARRAYS + <int>RUNNING_VARS
     PLACES = <int>ARRAYS + <int>VECTORS
 
-# What the CUDA dispatch calls them, and the passes.
+# Their names and those of the passes in the CUDA dispatch
 cdef tuple PLACE_NAMES = (
     *SLOTS, "weight", "bias", "mean", "rstd", "var", "dweight", "dbias", "running_mean", "running_var",
 )
 cdef tuple PASS_NAMES = tuple([name.lower() for name in OPS])
 
-# The places of what passes return: made once, for speed.
+# The indices of the arrays that passes return; created once, for speed
 cdef tuple OUT_ALONE = (OUT,), NORMALISED = (OUT, MEAN, RSTD)
 cdef tuple GRADIENTS = (OUT, DWEIGHT, DBIAS), GRADIENTS_AND_RESIDUAL = (*GRADIENTS, DRESIDUAL)
 
@@ -171,15 +171,15 @@ cdef tuple GRADIENTS = (OUT, DWEIGHT, DBIAS), GRADIENTS_AND_RESIDUAL = (*GRADIEN
 @cython.final
 @cython.no_gc
 cdef class NormCall(Call):
-    """One call: its arrays as they are checked, and the plan that they become."""
+    """One call: its checked arrays and its plan."""
 
-    cdef Py_ssize_t positions[7 + 9]  # of the arrays, by place
+    cdef Py_ssize_t positions[7 + 9]  # positions of the arrays, by index
     cdef int kind
     cdef object axis
     cdef object groups
-    cdef int channel  # its axis; of a layer norm, the first
+    cdef int channel  # the channel axis; of a layer norm, the first
     cdef int statistic_ndim
-    cdef npy_intp *statistic_dims  # behind the norm
+    cdef npy_intp *statistic_dims  # allocated after the norm
     cdef norm_t *norm
     cdef char *scratch
 
@@ -192,7 +192,7 @@ cdef class NormCall(Call):
         leave_memory(self.scratch)
 
     cdef int look(self) except -1:
-        """Check every array by itself, work out x's axes and the shapes that follow, and compare the others'."""
+        """Check each array, derive the axes and the shapes of the other arrays from x, and compare these."""
         cdef Py_ssize_t i, position
         cdef int place
         cdef bint of_statistics
@@ -204,7 +204,7 @@ cdef class NormCall(Call):
             position = self.positions[place]
             if position != NONE and not same_shape(&self.looked[position], &self.looked[0]):
                 self.refuse_shape(position, shape_of(&self.looked[0]), f"the shape of {self.names[0]}")
-        for of_statistics in range(2):  # all channels' first
+        for of_statistics in range(2):  # vectors with one value per channel first
             for place in range(<int>ARRAYS, PLACES):
                 if self.positions[place] != NONE and self.is_of_statistics(place) == of_statistics:
                     self.expect_values(place)
@@ -240,11 +240,11 @@ cdef class NormCall(Call):
         return 0
 
     cdef inline bint is_of_statistics(self, int place) noexcept:
-        """True if a vector has one value for each statistic, not for each channel: in inference, these are the same."""
+        """True if a vector has one value per statistic, not per channel. In inference the two are the same."""
         return MEAN <= place <= VAR and self.norm.op_ != INFERENCE
 
     cdef inline const npy_intp *dims_of(self, int place, int *ndim) noexcept:
-        """The shape of a vector."""
+        """Return the expected shape of a vector."""
         if self.is_of_statistics(place):
             ndim[0] = self.statistic_ndim
             return self.statistic_dims
@@ -257,7 +257,7 @@ cdef class NormCall(Call):
         return tuple([dims[axis] for axis in range(ndim)])
 
     cdef int expect_values(self, int place) except -1:
-        """Raise unless a vector has its shape."""
+        """Raise unless a vector has the expected shape."""
         cdef int axis, ndim
         cdef const npy_intp *dims = self.dims_of(place, &ndim)
         cdef const array_t *array = &self.looked[self.positions[place]]
@@ -276,9 +276,9 @@ cdef class NormCall(Call):
     # ---- A pass
 
     cdef tuple run_pass(self, tuple given, tuple names, tuple places, str reference, tuple others):
-        """Check all arrays; run, and return what is given, the caller's own objects, or new ones where it is None.
+        """Check all arrays and run the pass; return the arrays in ``given``, with new ones in place of None.
 
-        ``others`` are the caller's objects that have been taken before: a device needs them, and so does an addition.
+        ``others`` holds the caller's arrays that were taken before: the CUDA dispatch and additions need them.
         """
         cdef Py_ssize_t i, at
         cdef bint complete = True, is_vector
@@ -318,7 +318,7 @@ cdef class NormCall(Call):
         return cnp.PyArray_EMPTY(ndim, dims, cnp.NPY_DOUBLE if self.has_float64 else cnp.NPY_FLOAT, 0)
 
     cdef tuple run_on_device(self, tuple given, tuple places, tuple others):
-        """Hand a checked call to the CUDA dispatch: arrays by the names of their places, results with their shapes."""
+        """Pass a checked call to the CUDA dispatch: arrays by name, results with their shapes."""
         cdef int place, axis
         norms = devices.dispatch("norm")
         positions = {PLACE_NAMES[place]: self.positions[place] for place in range(PLACES) if self.positions[place] != NONE}
@@ -356,7 +356,7 @@ cdef class NormCall(Call):
         norm.per_group = norm.channels.count // norm.groups if norm.groups else 1
         # An array without elements may have any number of channels or samples.
         if norm.channels.count > MAX_STATISTICS or norm.outer.count > MAX_STATISTICS // max(norm.channels.count, 1):
-            raise MemoryError(f"x has shape {shape_of(&self.looked[0])}: too many statistics, or weights, for any memory")
+            raise MemoryError(f"x has shape {shape_of(&self.looked[0])}: its statistics or weights exceed any memory")
         for which in range(<int>VECTORS):
             norm.vectors[which].data = NULL
             if self.positions[<int>ARRAYS + which] != NONE:
@@ -364,7 +364,7 @@ cdef class NormCall(Call):
         return 0
 
     cdef inline int role_of(self, int axis) noexcept:
-        """0 of an outer axis, 1 of channels, 2 of space."""
+        """Return 0 for an outer axis, 1 for channels, 2 for space."""
         if self.kind == ADDITION_KIND:
             return 2
         if axis == self.channel or (self.kind == LAYER_KIND and axis > self.channel):
@@ -372,7 +372,7 @@ cdef class NormCall(Call):
         return 0 if self.kind == LAYER_KIND or (self.kind != BATCH_KIND and axis == 0) else 2
 
     cdef int add_axes(self) except -1:
-        """Of an addition in the order of memory: those along which x's neighbours stand far apart are walked outside."""
+        """Add the axes of an addition in memory order: the axes with the largest strides of x come first."""
         cdef axes_t **axes = [&self.norm[0].outer, &self.norm[0].channels, &self.norm[0].space]
         cdef Py_ssize_t strides[7]
         cdef int order[64]
@@ -393,7 +393,7 @@ cdef class NormCall(Call):
         return 0
 
     cdef void point(self, vector_t *place, const array_t *array) noexcept:
-        """Say where weights or statistics stand."""
+        """Set the address and the axes of a vector."""
         cdef int axis
         place.data = array.data
         place.storage_of = array.stored
@@ -428,7 +428,7 @@ cdef class NormCall(Call):
             norm.apply_kernel = <tile_kernel_t>kernels.load(norm.apply, norm.variant)
         if norm.layout_ == ROWS and norm.op_ == BACKWARD:
             norm.parameters_kernel = <tile_kernel_t>kernels.load(PARAMETER_TERMS, norm.reduce_variant)
-        self.expect_unchanged()  # last: all above may have let other code run
+        self.expect_unchanged()  # last: the steps above may have run other code
         if releases_gil(elements, self.is_held):
             with nogil:
                 run_norm(norm, threads)
@@ -439,7 +439,7 @@ cdef class NormCall(Call):
     # ---- The reference
 
     cdef int run_reference(self, str name, tuple places) except -1:
-        """Compute in float64 copies by the plain formula, then round what is written into the caller's arrays."""
+        """Compute in float64 copies by the plain formula, then round the results into the caller's arrays."""
         refuse_bfloat16_bits(self.arrays)
         function = getattr(norm_reference, name)
         wanted = function.__code__.co_varnames[: function.__code__.co_argcount + function.__code__.co_kwonlyargcount]
@@ -449,7 +449,7 @@ cdef class NormCall(Call):
             "activation": "relu" if self.norm.variant & WITH_RELU else None,
         }
         named |= {each: array.astype("float64") for each, array in zip(self.names, self.arrays) if each in wanted}
-        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+        with numpy.errstate(all="ignore"):  # like the kernels, do not warn of NaN and infinity
             results = function(**{each: named.get(each) for each in wanted})
             for place, result in zip(places, results if len(places) > 1 else (results,)):
                 array = self.arrays[self.positions[<int>place]]
@@ -465,7 +465,7 @@ cdef class NormCall(Call):
 
 
 cdef object as_int(str name, value):
-    """A whole number of any type as an int, before any array is looked at: it may have code of its own."""
+    """Return a whole number of any type as an int; called before arrays are checked, since it may run Python code."""
     if type(value) is int:
         return value
     what = f"{name} is {brief(value)}, a {type(value).__name__}; expected a whole number"
@@ -501,7 +501,7 @@ cdef bint flag(str name, value) except -1:
 
 
 cdef tuple outputs_of(out, tuple names):
-    """The arrays that ``out`` gives, in the order of what is returned; None for those that it leaves to us."""
+    """Return the members of ``out`` in the order of the returned arrays; None for those to be allocated."""
     if not isinstance(out, (tuple, list)):
         return (out, *(None,) * (len(names) - 1))
     if len(out) != len(names):
@@ -509,7 +509,7 @@ cdef tuple outputs_of(out, tuple names):
     return tuple(out)
 
 
-# ---- The passes
+# ---- Passes
 
 
 cdef NormCall start(op direction, int kind, axis, groups, activation, bint residual, eps, backend, num_threads, stream):
@@ -532,7 +532,7 @@ def forward(
     int kind, x, weight, bias, running_mean, running_var, residual, out, axis, groups, momentum, eps, unbiased,
     activation, backend, num_threads, stream=None,
 ):
-    """Normalise by statistics of x; return y, mean and rstd, and update the running statistics."""
+    """Normalise with the statistics of x; return y, mean and rstd, and update the running statistics."""
     cdef NormCall call = start(
         FORWARD, kind, axis, groups, activation, residual is not None, eps, backend, num_threads, stream
     )
@@ -561,7 +561,7 @@ def inference(
     x, weight, bias, running_mean, running_var, residual, out, axis, eps, activation, backend, num_threads,
     stream=None,
 ):
-    """Normalise by given statistics; return y."""
+    """Normalise with the given statistics; return y."""
     cdef NormCall call = start(
         INFERENCE, BATCH_KIND, axis, None, activation, residual is not None, eps, backend, num_threads, stream
     )
@@ -581,7 +581,7 @@ def backward(
     int kind, dy, x, weight, mean, rstd, y, out, axis, groups, activation, residual, backend, num_threads,
     stream=None,
 ):
-    """Return dx, dweight and dbias, and dresidual if residual is True, where mean and rstd depend on x."""
+    """Return dx, dweight and dbias, and dresidual if ``residual`` is true; mean and rstd depend on x."""
     cdef bint with_residual = flag("residual", residual)
     return run_backward(
         start(BACKWARD, kind, axis, groups, activation, with_residual, 0.0, backend, num_threads, stream),
@@ -593,7 +593,7 @@ def backward_inference(
     dy, x, weight, running_mean, running_var, y, out, axis, eps, activation, residual, backend, num_threads,
     stream=None,
 ):
-    """As `backward`, where the statistics are constants."""
+    """Like `backward`, with constant statistics."""
     cdef bint with_residual = flag("residual", residual)
     return run_backward(
         start(BACKWARD_INFERENCE, BATCH_KIND, axis, None, activation, with_residual, eps, backend, num_threads, stream),
@@ -605,7 +605,7 @@ def backward_inference(
 cdef tuple run_backward(
     NormCall call, dy, x, weight, mean, str mean_name, spread, str spread_name, y, out, str reference
 ):
-    """Both, which differ in what is given beside the mean."""
+    """The common part of both, which differ in the arrays given besides the mean."""
     cdef tuple names = ("dx", "dweight", "dbias"), places = GRADIENTS
     if call.norm.variant & WITH_RESIDUAL:
         names, places = ("dx", "dweight", "dbias", "dresidual"), GRADIENTS_AND_RESIDUAL
@@ -623,7 +623,7 @@ cdef tuple run_backward(
 cdef int take_y(NormCall call, y) except -1:
     call.positions[<int>Y] = call.take_optional(y, "y", False)
     if y is None and call.norm.variant & WITH_RELU:
-        raise ValueError("y is None; expected what the forward pass returned, on which relu's gradient depends")
+        raise ValueError("y is None; expected the output of the forward pass, which the gradient of relu requires")
     return 0
 
 
@@ -636,7 +636,7 @@ def add(x, residual, out, activation, backend, num_threads, stream=None):
 
 
 def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
-    """Return what of dy the activation passed on."""
+    """Return the gradient of `add`: dy where the activation passed it on, otherwise 0."""
     cdef NormCall call = start(
         ADDITION_BACKWARD, ADDITION_KIND, 0, None, activation, False, 0.0, backend, num_threads, stream
     )
@@ -646,7 +646,7 @@ def add_backward(dy, y, out, activation, backend, num_threads, stream=None):
 
 
 def moments(x, axis, backend, num_threads):
-    """Return the number of values of each channel, their mean, and the sum of their squared deviations from it."""
+    """Return each channel's number of values, mean, and sum of squared deviations from the mean."""
     cdef NormCall call = start(MOMENTS, BATCH_KIND, axis, None, None, False, 0.0, backend, num_threads, None)
     cdef Py_ssize_t channel, values
     call.positions[<int>X] = call.take(x, "x", False)

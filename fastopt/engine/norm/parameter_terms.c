@@ -14,7 +14,7 @@ static void run_parameter_terms(const norm_t *norm, tile_args_t *args, ptrdiff_t
         args->sizes[AHEAD + norm->reads[n]] = 0;
     for (ptrdiff_t r = 0; r < rows; r++) {
         ptrdiff_t statistic = statistic_of(norm, row + r, col);
-        for (int i = 0; i < 2; i++) /* mean and rstd are the first two parameters of the input gradient, too */
+        for (int i = 0; i < 2; i++) /* mean and rstd are also the first two parameters of the input gradient */
             set_real(norm, parameters[i], r, get_real(norm, norm->parameters[i], statistic));
     }
     args->arrays[PARAMETER] = parameters[0];
@@ -24,8 +24,8 @@ static void run_parameter_terms(const norm_t *norm, tile_args_t *args, ptrdiff_t
     norm->parameters_kernel(args->arrays, args->sizes);
 }
 
-/* Add a group of samples, whose terms are added up before they join the sums. Samples that can't be read in place are
- * collected in blocks. */
+/* Add a group of samples. Its terms are added up before they join the sums. Samples that can't be read in place are
+ * loaded into blocks. */
 static void add_group_terms(const norm_t *norm, tile_args_t *args, ptrdiff_t row, ptrdiff_t rows, ptrdiff_t col,
                             ptrdiff_t cols_end)
 {

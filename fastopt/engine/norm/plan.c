@@ -9,7 +9,7 @@ void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *str
     axes->count *= extent;
     if (extent == 1)
         return;
-    norm_axis_t *axis = &axes->axis[larger(axes->ndim - 1, 0)]; /* the last one, if there is any */
+    norm_axis_t *axis = &axes->axis[larger(axes->ndim - 1, 0)]; /* the last axis, if there is one */
     int merges = axes->ndim > 0;
     for (int i = 0; i < ARRAYS && merges; i++)
         if (norm->data[i])
@@ -23,7 +23,7 @@ void add_axis(norm_t *norm, axes_t *axes, ptrdiff_t extent, const ptrdiff_t *str
         axis->strides[i] = strides[i];
 }
 
-/* Addition: the last axis is that of columns, and axes that did not merge with it are rows. */
+/* Additions: the last axis becomes the columns; axes that were not merged with it become rows. */
 static void set_rows_apart(norm_t *norm)
 {
     axes_t *space = &norm->space, *rows = &norm->channels;
@@ -38,7 +38,7 @@ static void set_rows_apart(norm_t *norm)
     space->count = space->axis[0].extent;
 }
 
-/* The order of memory decides: that of x, which every op reads. */
+/* Choose the layout by the memory order of x, which every op reads. */
 static enum layout choose_layout(const norm_t *norm)
 {
     if (is_addition(norm))
@@ -71,11 +71,11 @@ static int exceeds_caches(const norm_t *norm)
     return norm->data[OUT] && bytes_of_arrays(norm, 0, ARRAYS) >= NONTEMPORAL_FROM;
 }
 
-/* The fraction of the results that is written with plain stores, so that it stays in the caches for whoever reads or
- * writes it next. If only x is read, that is as much of y as fits beside x (forward, NHWC 21x56x56x64: 1 to 17 %
- * faster than without; inference, NCHW 24x64x56x56: 2 to 10 %; 32x64x56x56, of which little stays: 3 % to -8). More
- * is no good, for then x comes from memory again; and if two arrays are read, none is (an addition of 3,000,000
- * elements: 0.27 ms, not 0.24). */
+/* The fraction of the results that is written with plain stores, so that it stays cached for the next reader or writer.
+ * If only x is read, it is the part of y that fits in the caches beside x (forward, NHWC 21x56x56x64: 1 to 17 % faster
+ * than without; inference, NCHW 24x64x56x56: 2 to 10 %; 32x64x56x56, where the part is small: 3 % faster to 8 %
+ * slower). A larger part would evict x. If two arrays are read, it is 0 (an addition of 3,000,000 elements: 0.27 ms
+ * with a cached part, 0.24 without). */
 static double cached_fraction_of(const norm_t *norm)
 {
     ptrdiff_t free_bytes = CACHED_BYTES - bytes_of_arrays(norm, 0, OUT);
@@ -83,8 +83,7 @@ static double cached_fraction_of(const norm_t *norm)
     return reads_only_x && free_bytes > 0 ? (double)free_bytes / (double)bytes_of_arrays(norm, OUT, ARRAYS) : 0;
 }
 
-/* Kernels write direct results with non-temporal stores themselves, if they can; codecs write all others from
- * blocks. */
+/* Kernels write direct results with non-temporal stores if they can; codecs write all other results from blocks. */
 static void choose_stores(norm_t *norm)
 {
     int is_nontemporal = exceeds_caches(norm);
@@ -97,7 +96,7 @@ static void choose_stores(norm_t *norm)
         norm->direct[OUT] = norm->direct[DRESIDUAL] = 0;
 }
 
-/* True if a kernel of such elements could read or write the array in place. */
+/* True if a kernel for these elements could read or write the array in place. */
 static int can_be_direct(const norm_t *norm, int array)
 {
     int is_contiguous = col_stride(norm, array) == storage_size(norm->storage[array]);
@@ -105,9 +104,9 @@ static int can_be_direct(const norm_t *norm, int array)
     return is_contiguous && inner_stride(row_axes(norm), array) >= 0 && !is_out_itself;
 }
 
-/* If all arrays store bfloat16 and can be direct, kernels convert it to the compute type and back: through blocks,
- * that takes as long as the arithmetic (NCHW 32x64x56x56: forward 1.5 ms, 1.2 without blocks; backward 2.5, 1.8;
- * channels last, backward: 3.2, 1.3). */
+/* If all arrays are bfloat16 and can be direct, kernels convert between bfloat16 and the compute type: conversion
+ * through blocks takes as long as the arithmetic (NCHW 32x64x56x56: forward 1.5 ms, without blocks 1.2; backward 2.5,
+ * 1.8; channels last, backward: 3.2, 1.3). */
 static enum storage element_of(const norm_t *norm)
 {
     int all = norm->is_ahead_of_time && norm->compute == FLOAT32;
@@ -116,15 +115,15 @@ static enum storage element_of(const norm_t *norm)
     return all ? BFLOAT16 : norm->compute;
 }
 
-/* Choose the largest tiles. Without blocks, they may have any size. With blocks, they are as large as those; if some
- * array runs across the columns, they are almost square, so that a cache line fetched for it is used whole. */
+/* Choose the largest tiles. Without blocks, they may have any size. With blocks, they have at most the blocks' size. If
+ * columns of some array are not contiguous, tiles are almost square, so that each fetched cache line is fully used. */
 static void choose_tiles(norm_t *norm)
 {
     int staged = 0, crossing = 0;
     norm->exceeds_l2 = norm->data[X] && bytes_of(norm, X) >= EXCEEDS_L2_FROM;
     norm->element = element_of(norm);
     norm->nused = norm->nread = 0;
-    for (int i = 0; i < ARRAYS; i++) { /* those that are written come last in enum slot, too */
+    for (int i = 0; i < ARRAYS; i++) { /* written arrays also come last in enum slot */
         if (!norm->data[i])
             continue;
         norm->used[norm->nused++] = i;
@@ -156,7 +155,7 @@ static void choose_kernels(norm_t *norm)
         }
 }
 
-/* Return the next so many bytes of scratch, or only count them. */
+/* Reserve bytes of scratch memory, or only count them. */
 static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
 {
     void *memory = norm->scratch ? norm->scratch + *used : NULL;
@@ -164,8 +163,8 @@ static void *carve(const norm_t *norm, size_t *used, ptrdiff_t bytes)
     return memory;
 }
 
-/* The same, as far behind the beginning of a cache line as results that a kernel writes in place: cache lines of
- * both are then read and written together. */
+/* The same, with the offset from a cache line that the results written in place have: cache lines of both are then read
+ * and written together. */
 static char *carve_beside_out(const norm_t *norm, size_t *used, ptrdiff_t bytes)
 {
     char *memory = carve(norm, used, bytes + CACHE_LINE);

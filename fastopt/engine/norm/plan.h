@@ -1,4 +1,4 @@
-/* What a plan says: short questions that all parts of a norm's run ask. */
+/* Properties of a plan that all parts of a norm's run query. */
 #ifndef FASTOPT_NORM_PLAN_H
 #define FASTOPT_NORM_PLAN_H
 #include "core/util.h"
@@ -9,7 +9,7 @@ static inline int is_backward(const norm_t *norm) { return norm->op >= BACKWARD;
 
 static inline int is_addition(const norm_t *norm) { return norm->op == ADDITION || norm->op == ADDITION_BACKWARD; }
 
-/* True if deviations are reduced, and not the terms of gradients. */
+/* True if deviations are reduced, as opposed to terms of gradients. */
 static inline int reduces_deviations(const norm_t *norm)
 {
     return norm->reductions[REDUCE_PARTIAL][FIRST_PASS] == DEVIATIONS;
@@ -20,17 +20,16 @@ static inline int reduces_nothing(const norm_t *norm)
     return norm->reductions[REDUCE_PARTIAL][FIRST_PASS] == NO_KERNEL;
 }
 
-/* True if a statistic belongs to one channel, and no channel has another one: its gradients are known as soon as its
- * sums are. */
+/* True if each channel has exactly one statistic of its own: its gradients are known as soon as its sums are. */
 static inline int has_own_channels(const norm_t *norm)
 {
     return norm->layout != ROWS && norm->outer.count == 1 && norm->per_group == 1;
 }
 
-/* True of a statistic between its first and its second pass. */
+/* True for a statistic between its first and its second pass */
 static inline int needs_second_pass(const norm_t *norm, ptrdiff_t statistic) { return norm->rstd[statistic] < 0; }
 
-/* ROWS: the statistic of a sample; if there are several groups, a tile has one row and columns of one group. */
+/* ROWS: the statistic of a sample. With several groups, a tile has one row, and columns of one group. */
 static inline ptrdiff_t statistic_of(const norm_t *norm, ptrdiff_t row, ptrdiff_t col)
 {
     return norm->groups == 1 ? row : row * norm->groups + col / norm->per_group;
@@ -51,7 +50,7 @@ static inline double get_real(const norm_t *norm, const char *array, ptrdiff_t i
     return norm->compute == FLOAT64 ? ((const double *)array)[index] : ((const float *)array)[index];
 }
 
-/* Store values in an array of a compute type. */
+/* Store values in an array of the compute type. */
 static inline void copy_reals(enum storage type, char *to, const double *from, ptrdiff_t count)
 {
     if (type == FLOAT64)
@@ -60,15 +59,15 @@ static inline void copy_reals(enum storage type, char *to, const double *from, p
         ((float *)to)[i] = (float)from[i];
 }
 
-/* The type in which terms are evaluated. */
+/* The type in which terms are computed */
 static inline enum storage type_of_terms(const norm_t *norm, enum statistics_pass pass)
 {
     return pass == SECOND_PASS ? FLOAT64 : norm->compute;
 }
 
-/* ---- Distances in memory, in elements of the kernels' arrays and in bytes */
+/* ---- Distances in memory: in bytes, and in elements of the kernels' arrays */
 
-/* A division by a number that the compiler does not know takes as long as ten elements. */
+/* A division by a divisor unknown to the compiler takes as long as ten elements. */
 static inline ptrdiff_t in_elements(const norm_t *norm, ptrdiff_t bytes)
 {
     if (norm->element == FLOAT64)
@@ -83,7 +82,7 @@ static inline ptrdiff_t in_bytes(const norm_t *norm, ptrdiff_t elements)
 
 /* ---- Scratch memory of a thread */
 
-/* What a thread needs to compute results, or to reduce scattered elements: more than some threads' stacks hold. */
+/* A thread's memory for tiles, or for reducing scattered elements: it would exceed the stacks of some threads. */
 #define THREAD_SCRATCH_BYTES 53248
 
 static inline void *thread_scratch_of(const norm_t *norm, int thread)

@@ -22,12 +22,12 @@ void centres_of(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum statisti
     ptrdiff_t o = at / norm->groups, group = at % norm->groups;
     int one_group = norm->groups == 1;
     ptrdiff_t step = one_group ? inner_stride(&norm->outer, X) : norm->per_group * inner_stride(&norm->channels, X);
-    for (ptrdiff_t k = 0, run; k < count; k += run) { /* statistics whose first values lie at one distance */
+    for (ptrdiff_t k = 0, run; k < count; k += run) { /* statistics with first values at a constant stride */
         ptrdiff_t channel = group * norm->per_group;
         char *first = norm->data[X] + offset_of(&norm->outer, X, o) + offset_of(&norm->channels, X, channel);
         run = one_group ? run_from(&norm->outer, o) : ceil_div(run_from(&norm->channels, channel), norm->per_group);
         run = smaller(count - k, one_group ? run : smaller(run, norm->groups - group));
-        if (norm->storage[X] == FLOAT32 && norm->compute == FLOAT32) /* a call for each was 7 % of 16x4096, forward */
+        if (norm->storage[X] == FLOAT32 && norm->compute == FLOAT32) /* codec calls took 7 % of 16x4096, forward */
             for (ptrdiff_t i = 0; i < run; i++)
                 centres[k + i] = *(const float *)(first + i * step);
         else
@@ -52,7 +52,7 @@ int reduce_parameters(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, enum st
     return 2;
 }
 
-/* Add `columns` columns of `rows` rows to lanes, from a position in elements and a column on. */
+/* Add `rows` rows of `columns` columns to lanes, starting at a position in elements and a column. */
 static void add_rows(const norm_t *norm, const line_t *line, ptrdiff_t position, ptrdiff_t rows, ptrdiff_t column,
                      ptrdiff_t columns, enum statistics_pass pass)
 {
@@ -75,7 +75,7 @@ static void add_rows(const norm_t *norm, const line_t *line, ptrdiff_t position,
     norm->reduce_kernels[REDUCE_PARTIAL][pass](arrays, sizes);
 }
 
-/* LANES pixels are one row. Of an incomplete group, the first lanes have one more. */
+/* LANES pixels form one row. In an incomplete group, the first lanes have one more. */
 void add_line(const norm_t *norm, const line_t *line, ptrdiff_t pixels, enum statistics_pass pass)
 {
     ptrdiff_t width = line->width, rest = pixels % GROUPS, whole = pixels - rest, longer = rest % LANES;

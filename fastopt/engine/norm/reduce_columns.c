@@ -10,9 +10,9 @@ typedef struct {
     enum statistics_pass pass;
     int thread;
     ptrdiff_t o, channel, width; /* of the stripe */
-    line_t line;                 /* the pixels that are reduced next; if the stripe is narrow, parameters LANES times */
+    line_t line;                 /* the pixels to reduce next; in a narrow stripe, parameters repeat LANES times */
     char *blocks[3];             /* for GROUPS pixels of STRIPE channels */
-    ptrdiff_t steps[ARRAYS];     /* from pixel to pixel, in elements */
+    ptrdiff_t steps[ARRAYS];     /* strides between pixels, in elements */
 } stripe_t;
 
 static ptrdiff_t widest_stripe(const norm_t *norm) { return smaller(norm->channels.count, MAX_STRIPE); }
@@ -44,7 +44,7 @@ static void point_to_stripe(stripe_t *stripe, int thread)
         stripe->blocks[n] = memory + 2 * lanes + 2 * parameters + n * block;
 }
 
-/* Run a kernel on pixels of some columns, whose sums are these. */
+/* Run a kernel on pixels of some columns with these sums. */
 static void run_on_pixels(const stripe_t *stripe, tile_kernel_t kernel, ptrdiff_t rows, ptrdiff_t column,
                           ptrdiff_t cols, int in_place, double *first, double *second, ptrdiff_t sum_step)
 {
@@ -68,14 +68,14 @@ static void run_on_pixels(const stripe_t *stripe, tile_kernel_t kernel, ptrdiff_
     kernel(arrays, sizes);
 }
 
-/* Add pixels of some columns, each pixel to its lane. */
+/* Add pixels of some columns, each to its lane. */
 static void add_pixels(const stripe_t *stripe, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols, int in_place)
 {
     run_on_pixels(stripe, stripe->norm->reduce_kernels[REDUCE_PARTIAL][stripe->pass], rows, column, cols, in_place,
                   stripe->line.lanes[0] + column, stripe->line.lanes[1] + column, stripe->width);
 }
 
-/* Point to pixels of the n-th array that is read: in place, or in the stripe's blocks, which they are loaded into. */
+/* Set the address of pixels of the n-th array that is read: in place, or in the stripe's blocks after loading. */
 static void point_to_pixels(stripe_t *stripe, int n, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t column, ptrdiff_t cols,
                             int in_place)
 {
@@ -104,7 +104,7 @@ static void add_rectangle(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptr
         add_pixels(stripe, rows, column, cols, in_place);
 }
 
-/* Add a part's pixels in the order of memory, by whole groups; in place, if they lie at one distance. */
+/* Add a part's pixels in memory order, by whole groups; in place if their stride is constant. */
 static void add_part(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
 {
     const norm_t *norm = stripe->norm;
@@ -119,15 +119,15 @@ static void add_part(stripe_t *stripe, ptrdiff_t begin, ptrdiff_t end)
     }
 }
 
-/* Add up the lanes of each channel; a lane has `width` sums, and several channels are added up at once. */
+/* Add the lanes of each channel; a lane has `width` sums, and several channels are added at once. */
 static inline void fold_lanes(const double *restrict lanes, ptrdiff_t width, double *restrict sums)
 {
     for (ptrdiff_t c = 0; c < width; c++)
         sums[c] = sum_of_lanes(lanes + c, width);
 }
 
-/* Reduce all the stripe's channels by a partial reducer, piece by piece; `sum` is the position of the first one's
- * sums. */
+/* Reduce all channels of the stripe by a partial reducer, piece by piece; `sum` is the position of the first
+ * channel's sums. */
 static void reduce_stripe_by_lanes(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows, ptrdiff_t sum)
 {
     const norm_t *norm = stripe->norm;
@@ -142,10 +142,10 @@ static void reduce_stripe_by_lanes(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t 
     }
 }
 
-/* True if a full reducer does it, STRIPE columns at a time. For wider stripes, that is good for few rows, and for
- * several arrays, whose lanes would not stay in the first-level cache otherwise (1024x512, backward: 0.124 -> 0.115
- * ms; one array, forward: 0.079 -> 0.081), unless they exceed the second-level cache (NHWC 32x28x28x256, backward:
- * 2.7 -> 3.9). */
+/* True if a full reducer is used, for STRIPE columns at a time. For wider stripes, it is faster with few rows, and with
+ * several arrays, whose lanes would not stay in the first-level cache otherwise (1024x512, backward: 0.124 -> 0.115 ms;
+ * one array, forward: 0.079 -> 0.081), unless they exceed the second-level cache (NHWC 32x28x28x256, backward: 2.7 ->
+ * 3.9). */
 static int can_reduce_by_columns(const stripe_t *stripe, ptrdiff_t pixel, ptrdiff_t rows)
 {
     const norm_t *norm = stripe->norm;
@@ -167,7 +167,7 @@ static void reduce_stripe_by_columns(stripe_t *stripe, ptrdiff_t pixel, ptrdiff_
     }
 }
 
-/* Set a parameter of some of the stripe's channels; if the stripe is narrow, LANES times. */
+/* Set a parameter of some of the stripe's channels, repeated LANES times if the stripe is narrow. */
 static void set_stripe_values(const stripe_t *stripe, int parameter, ptrdiff_t channel, ptrdiff_t count,
                               const double *values)
 {
@@ -178,7 +178,7 @@ static void set_stripe_values(const stripe_t *stripe, int parameter, ptrdiff_t c
     }
 }
 
-/* Set the parameters of all channels: a channel has those of its group. */
+/* Set the parameters of all channels; a channel has those of its group. */
 static void set_stripe_parameters(const stripe_t *stripe)
 {
     const norm_t *norm = stripe->norm;
@@ -186,7 +186,7 @@ static void set_stripe_parameters(const stripe_t *stripe)
     for (ptrdiff_t c = 0, run; c < stripe->width; c += run) {
         ptrdiff_t channel = stripe->channel + c, group = channel / norm->per_group;
         ptrdiff_t at = stripe->o * norm->groups + group;
-        ptrdiff_t alike = (group + 1) * norm->per_group - channel; /* channels of this group that follow */
+        ptrdiff_t alike = (group + 1) * norm->per_group - channel; /* remaining channels of this group */
         run = smaller(stripe->width - c, norm->per_group == 1 ? STRIPE : smaller(alike, STRIPE));
         ptrdiff_t count = norm->per_group == 1 ? run : 1;
         int parameters = reduce_parameters(norm, at, count, stripe->pass, values[0], values[1]);

@@ -3,21 +3,21 @@
 #include "norm/tile.h"
 #include <string.h>
 
-/* What is reduced: the addresses of each array's element 0, and the axes along which the others follow. */
+/* The elements to reduce: the address of each array's element 0, and the axes of the others. */
 typedef struct {
     const norm_t *norm;
     const axes_t *axes;
     char *bases[ARRAYS], *weight; /* weight: of element 0, or NULL */
-    line_t line;                  /* the elements that are reduced next */
+    line_t line;                  /* the elements to reduce next */
     _Alignas(CACHE_LINE) double parameters[2][LANES]; /* of the kernel */
     _Alignas(CACHE_LINE) double lanes[2][LANES];
     _Alignas(CACHE_LINE) char blocks[3][BLOCK_BYTES];
 } reduction_t;
 
-/* How many bytes ahead of an array's element the kernel should prefetch. What follows in runs that are separate is
- * not what lies 16 KiB ahead (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.3 ms, fused 2.1 -> 1.9, backward 2.8 ->
- * 2.4). If several arrays are read in turn, a processor prefetches long runs by itself (backward, NCHW
- * 64x64x112x112: 10 % slower with prefetching). */
+/* The kernel's prefetch distance in bytes. If runs are separate, the data that follow are not 16 KiB ahead (batch norm,
+ * NCHW 32x64x56x56: forward 1.4 -> 1.3 ms, fused 2.1 -> 1.9, backward 2.8 -> 2.4). If several arrays with long runs are
+ * read in turn, the hardware prefetches them by itself (backward, NCHW 64x64x112x112: 10 % slower with software
+ * prefetching). */
 static ptrdiff_t bytes_ahead(const reduction_t *reduction, int array, ptrdiff_t at)
 {
     const norm_t *norm = reduction->norm;
@@ -31,7 +31,7 @@ static ptrdiff_t bytes_ahead(const reduction_t *reduction, int array, ptrdiff_t 
     return at + run < axes->count ? offset_of(axes, array, at + run) - offset_of(axes, array, at) : 0;
 }
 
-/* Point to an array's element, and to its weight. */
+/* Set the addresses of an array's element and of its weight. */
 static void start_at(reduction_t *reduction, ptrdiff_t at)
 {
     const norm_t *norm = reduction->norm;
@@ -44,15 +44,15 @@ static void start_at(reduction_t *reduction, ptrdiff_t at)
         reduction->line.starts[WEIGHT] = reduction->weight + at * norm->itemsize;
 }
 
-/* ---- By full reducers, which add up each row by itself */
+/* ---- Full reducers, which add up each row by itself */
 
-/* True if there is a kernel for elements that need not be collected in blocks, where they lie in one run. */
+/* True if there is a kernel for elements that can be read in place, in one run. */
 static int has_full_reducer(const norm_t *norm, enum statistics_pass pass)
 {
     return norm->reads_direct && norm->reduce_kernels[REDUCE_FULL][pass];
 }
 
-/* Run a kernel that writes the sums of `count` statistics, MAX_REDUCED_ROWS at most: one row of its arrays for each. */
+/* Run a kernel that writes the sums of `count` statistics, at most MAX_REDUCED_ROWS: one row of its arrays for each. */
 static void reduce_full(const norm_t *norm, enum reducer reducer, void **arrays, const ptrdiff_t *sizes, ptrdiff_t at,
                         ptrdiff_t count, enum statistics_pass pass, ptrdiff_t sum)
 {
@@ -70,7 +70,7 @@ static void reduce_full(const norm_t *norm, enum reducer reducer, void **arrays,
     norm->reduce_kernels[reducer][pass](arrays, sizes);
 }
 
-/* Reduce `columns` elements of each of `count` statistics, whose rows follow each other, from the start on. */
+/* Reduce `columns` elements of each of `count` statistics with consecutive rows. */
 static void reduce_rows(const reduction_t *reduction, ptrdiff_t columns, ptrdiff_t at, ptrdiff_t count,
                         enum statistics_pass pass, ptrdiff_t sum)
 {
@@ -90,18 +90,18 @@ static void reduce_rows(const reduction_t *reduction, ptrdiff_t columns, ptrdiff
     reduce_full(norm, REDUCE_FULL, arrays, sizes, at, count, pass, sum);
 }
 
-/* ---- By scattered reducers: rows of lanes are read where they lie, in separate runs, by kernels that take tables of
- * their addresses. To collect the elements first takes longer than to add them up. */
+/* ---- Scattered reducers: rows of lanes are read in place, in separate runs, by kernels that take tables of their
+ * addresses. Loading the elements into blocks first takes longer than adding them. */
 
-/* Rows of a part that begin in one run and end in another. */
+/* The maximum number of rows of a part that cross a boundary between runs */
 #define MAX_JOINED_ROWS (PART / SHORTEST_SCATTERED_RUN + 2)
 
-/* Bytes of a row, and of elements that complete no group, of any type. */
+/* The bytes of a row, and of the elements of an incomplete group, of any type */
 #define LANES_BYTES (LANES * sizeof(double))
 #define REST_BYTES (GROUPS * sizeof(double))
 
 typedef struct {
-    void *rows[PART / LANES + 1]; /* their addresses; behind them, that of the elements that complete no group */
+    void *rows[PART / LANES + 1]; /* addresses of rows; the last one is that of the incomplete group's elements */
     _Alignas(CACHE_LINE) char joined[MAX_JOINED_ROWS * 2 * LANES_BYTES], rest[REST_BYTES];
 } row_table_t;
 
@@ -114,21 +114,21 @@ static int can_reduce_scattered(const norm_t *norm, const axes_t *axes, enum sta
            length <= LONGEST_SCATTERED_RUN;
 }
 
-/* Copy one row of lanes. To copy a size that the compiler does not know is a call: 32 bytes take an instruction or
- * two. */
+/* Copy one row of lanes. A copy of a size unknown to the compiler is a function call; 32 bytes take one or two
+ * instructions. */
 static void copy_lanes(const norm_t *norm, char *to, const char *from)
 {
     for (ptrdiff_t i = 0; i < in_bytes(norm, LANES); i += 32)
         memcpy(to + i, from + i, 32);
 }
 
-/* Find rows of an array, from element `at` on. A row that begins in one run and ends in the next is joined: a whole
- * row of either is copied, and what is too much goes where no row lies, or not yet. */
+/* Find rows of an array, starting at element `at`. A row that crosses a boundary between runs is joined: a whole row is
+ * copied from either run, and the surplus is overwritten or unused. */
 static void find_rows(row_table_t *table, const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at,
                       ptrdiff_t rows)
 {
     ptrdiff_t length = axes->axis[1].extent, step = axes->axis[0].strides[array], row_bytes = in_bytes(norm, LANES);
-    ptrdiff_t left = length - at % length; /* of the run */
+    ptrdiff_t left = length - at % length; /* remaining elements of the run */
     char *run_end = base + at / length * step + in_bytes(norm, length), *joined = table->joined + row_bytes;
     void **row = table->rows, **end = row + rows;
     for (;;) {
@@ -150,7 +150,7 @@ static void find_rows(row_table_t *table, const norm_t *norm, const axes_t *axes
     }
 }
 
-/* Load elements at, ..., end - 1 of an array, which may lie in several runs. */
+/* Load elements at, ..., end - 1 of an array, which may be in several runs. */
 static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *base, ptrdiff_t at, ptrdiff_t end,
                       char *to)
 {
@@ -160,7 +160,7 @@ static void load_rest(const norm_t *norm, const axes_t *axes, int array, char *b
     }
 }
 
-/* The distance to the same elements of the next run, if they should be prefetched. */
+/* The distance to the same elements of the next run, if they should be prefetched */
 static ptrdiff_t next_run(const norm_t *norm, const axes_t *axes, int array, ptrdiff_t at)
 {
     ptrdiff_t length = axes->axis[1].extent;
@@ -168,7 +168,7 @@ static ptrdiff_t next_run(const norm_t *norm, const axes_t *axes, int array, ptr
     return prefetches ? in_elements(norm, axes->axis[0].strides[array]) : 0;
 }
 
-/* Reduce elements at, ..., end - 1 of a statistic, a part of a sum at most. */
+/* Reduce elements at, ..., end - 1 of a statistic, at most one part of a sum. */
 static void reduce_scattered(const reduction_t *reduction, int thread, ptrdiff_t at, ptrdiff_t end,
                              ptrdiff_t statistic, enum statistics_pass pass, ptrdiff_t sum)
 {
@@ -188,7 +188,7 @@ static void reduce_scattered(const reduction_t *reduction, int thread, ptrdiff_t
     reduce_full(norm, REDUCE_SCATTERED, arrays, sizes, statistic, 1, pass, sum);
 }
 
-/* ---- By partial reducers: elements may be collected in blocks */
+/* ---- Partial reducers: elements may be loaded into blocks */
 
 /* Fill a parameter with one value for each lane. */
 static void fill_lanes(char *parameter, int is_double, double value)
@@ -200,7 +200,7 @@ static void fill_lanes(char *parameter, int is_double, double value)
         ((float *)parameter)[k] = rounded;
 }
 
-/* Load elements into blocks, behind those that are there. */
+/* Append elements to blocks. */
 static void collect(reduction_t *reduction, ptrdiff_t at, ptrdiff_t count, ptrdiff_t filled)
 {
     const norm_t *norm = reduction->norm;
@@ -215,17 +215,17 @@ static void collect(reduction_t *reduction, ptrdiff_t at, ptrdiff_t count, ptrdi
         reduction->line.starts[WEIGHT] = reduction->weight + (at - filled) * norm->itemsize;
 }
 
-/* True if so many elements of a run have a call of their own. What short runs leave for the next one to complete
- * costs more than to copy them (NCHW 32x256x14x14, forward, one thread: 1.0 ms, not 0.70); whole groups leave
- * nothing. */
+/* True if this many elements of a run have a kernel call of their own. If runs are short, completing groups from the
+ * next run costs more than copying the elements (NCHW 32x256x14x14, forward, one thread: 1.0 ms instead of 0.70). Whole
+ * groups need no completion. */
 static int is_read_in_place(const reduction_t *reduction, ptrdiff_t elements)
 {
     ptrdiff_t run = run_from(reduction->axes, 0);
     return reduction->norm->reads_direct && elements >= GROUPS && (run >= 4 * GROUPS || run % GROUPS == 0);
 }
 
-/* Add elements at, at + 1, ..., end - 1. Whole groups are read in place if they can be; what is left between runs is
- * collected in blocks. */
+/* Add elements at, at + 1, ..., end - 1. Whole groups are read in place if possible; the rest between runs is loaded
+ * into blocks. */
 static void add_elements(reduction_t *reduction, ptrdiff_t at, ptrdiff_t end, enum statistics_pass pass)
 {
     const norm_t *norm = reduction->norm;
@@ -271,7 +271,7 @@ static void reduce_by_lanes(reduction_t *reduction, ptrdiff_t at, ptrdiff_t end,
     norm->second[sum] = sum_of_lanes(reduction->lanes[1], 1);
 }
 
-/* ---- By whichever reducer there is */
+/* ---- The choice of a reducer */
 
 /* Reduce elements begin, ..., end - 1 of each of `count` statistics. */
 static void reduce_part(reduction_t *reduction, int thread, ptrdiff_t begin, ptrdiff_t end, ptrdiff_t at,
@@ -287,7 +287,7 @@ static void reduce_part(reduction_t *reduction, int thread, ptrdiff_t begin, ptr
     }
 }
 
-/* Point to the arrays of an outer index and a channel. */
+/* Set the addresses of an outer index and a channel. */
 static void point_to(reduction_t *reduction, const norm_t *norm, const axes_t *axes, ptrdiff_t o, ptrdiff_t channel)
 {
     reduction->norm = norm;

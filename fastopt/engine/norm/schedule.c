@@ -1,4 +1,4 @@
-/* Runs a norm's call: its units of work, fused or in phases, over threads. */
+/* Runs a norm's call: divides it into units of work, fused or in phases, for the threads. */
 #include "core/float_mode.h"
 #include "core/tuning.h"
 #include "norm/apply.h"
@@ -11,13 +11,13 @@
 #include <emmintrin.h>
 #endif
 
-/* The units of a call: blocks of channels by spans of space, or ranges of samples. */
+/* The units of a call: blocks of channels by spans of space, or ranges of samples */
 typedef struct {
     const norm_t *norm;
-    ptrdiff_t channels; /* of a block */
+    ptrdiff_t channels; /* channels of a block */
     ptrdiff_t blocks;
-    ptrdiff_t span; /* of space, in elements; of sums, a part */
-    int finishes;   /* a unit of sums has whole groups and all of space, and finishes their statistics, too */
+    ptrdiff_t span; /* elements of space; of sums, a part */
+    int finishes;   /* a unit of sums has whole groups and all of space, and also computes their statistics */
     enum statistics_pass pass;
     atomic_int *second; /* the number of statistics that need a second pass */
 } schedule_t;
@@ -46,7 +46,7 @@ static ptrdiff_t units_of(const schedule_t *schedule)
     return schedule->norm->outer.count * spans(schedule) * schedule->blocks;
 }
 
-/* The elements of a unit. Spans vary slower than blocks of channels, as they do in memory. */
+/* Find the elements of a unit. Spans vary more slowly than blocks of channels, as in memory. */
 typedef struct {
     ptrdiff_t o, channel, end_channel, begin, end;
 } region_t;
@@ -77,7 +77,7 @@ static void reduce_channels(const norm_t *norm, int thread, const region_t *regi
     }
 }
 
-/* Return how many of a region's groups need a second pass. */
+/* Return the number of a region's groups that need a second pass. */
 static int finish_groups(const norm_t *norm, const region_t *region, enum statistics_pass pass)
 {
     ptrdiff_t at = region->o * norm->groups, end = at + ceil_div(region->end_channel, norm->per_group);
@@ -94,7 +94,7 @@ static void apply_channels(const norm_t *norm, int thread, const region_t *regio
         apply_region(norm, thread, region->o, region->begin, region->end, region->channel, region->end_channel);
 }
 
-/* Fused: whole groups are reduced, and applied while they are in cache, one block after the other. */
+/* Fused: whole groups are reduced, and applied while they are cached, block by block. */
 static void run_groups(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const schedule_t *schedule = argument;
@@ -124,7 +124,7 @@ static void reduce_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
     }
 }
 
-/* True if the unit's results stay in the caches: such units are spread evenly over all. */
+/* True if the unit's results should stay cached; such units are spread evenly over all units. */
 static int is_cached(const schedule_t *schedule, ptrdiff_t unit)
 {
     double fraction = schedule->norm->cached_fraction;
@@ -157,7 +157,7 @@ static void finish_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t 
     atomic_fetch_add(schedule->second, finish_statistics(schedule->norm, first, last, schedule->pass));
 }
 
-/* Reduce units, and finish their statistics, in as many passes as these need. */
+/* Reduce units and compute their statistics, in as many passes as they need. */
 static void run_passes(schedule_t *schedule, range_fn reduce, ptrdiff_t units, int threads, int finishing_threads)
 {
     ptrdiff_t statistics = schedule->norm->outer.count * schedule->norm->groups;
@@ -175,10 +175,10 @@ static ptrdiff_t channel_bytes(const norm_t *norm)
     return in_bytes(norm, norm->space.count) * (is_backward(norm) ? (norm->data[Y] ? 3 : 2) : 1);
 }
 
-/* True if some array's columns do not lie next to each other. */
+/* True if the columns of some array are not contiguous. */
 static int has_crossing(const norm_t *norm) { return norm->max_rows == CROSSING_ROWS; }
 
-/* The channels of a block, so that memory is read in long runs. */
+/* The channels of a block, chosen so that memory is read in long runs. */
 static ptrdiff_t channels_together(const norm_t *norm, int threads)
 {
     ptrdiff_t channels = norm->channels.count, together;
@@ -194,7 +194,7 @@ static ptrdiff_t channels_together(const norm_t *norm, int threads)
     return larger(1, smaller(together, channels));
 }
 
-/* The channels of a block of whole groups; `together` is the number that channels_together gives. */
+/* The channels of a block of whole groups; `together` is the result of channels_together. */
 static ptrdiff_t channels_of_whole_groups(const norm_t *norm, ptrdiff_t together, int threads)
 {
     if (norm->layout == NHWC && threads > 1) {
@@ -204,7 +204,7 @@ static ptrdiff_t channels_of_whole_groups(const norm_t *norm, ptrdiff_t together
     return ceil_div(together, norm->per_group) * norm->per_group;
 }
 
-/* True if each thread owns enough of every row: a core that prefetches takes cache lines from another. */
+/* True if each thread owns enough of every row; otherwise prefetching would take cache lines from another core. */
 static int own_their_channels(const norm_t *norm, const schedule_t *schedule, int threads)
 {
     return in_bytes(norm, norm->channels.count / threads) >= OWNED_ROW_BYTES &&
@@ -226,7 +226,7 @@ static void set_blocks(schedule_t *schedule, ptrdiff_t channels, ptrdiff_t span)
     schedule->span = span;
 }
 
-/* Set units that read memory in its own order. */
+/* Choose units that read memory in order. */
 static void set_blocks_in_order(schedule_t *schedule)
 {
     const norm_t *norm = schedule->norm;
@@ -251,7 +251,7 @@ static void apply_in_order(schedule_t *schedule, int threads)
     run_parallel(schedule, apply_units, units_of(schedule), threads);
 }
 
-/* Mark all statistics as those that need a second pass. */
+/* Mark all statistics as in need of a second pass. */
 static int mark_all_for_second_pass(const norm_t *norm)
 {
     for (ptrdiff_t i = 0; i < norm->outer.count * norm->groups; i++)
@@ -266,7 +266,7 @@ static void run_channels(norm_t *norm, int threads)
     ptrdiff_t groups = norm->outer.count * norm->groups;
     if (norm->op == INFERENCE || norm->op == BACKWARD_INFERENCE)
         prepare_fixed_parameters(norm);
-    else if (norm->values == 0 && !is_backward(norm)) /* there are no values */
+    else if (norm->values == 0 && !is_backward(norm)) /* the statistics have no values */
         run_parallel(&schedule, finish_units, groups, 1);
     if (norm->outer.count * norm->channels.count * norm->space.count == 0)
         return;
@@ -286,7 +286,7 @@ static void run_channels(norm_t *norm, int threads)
             run_parallel(&schedule, finish_units, groups, 1);
         return;
     }
-    if (norm->op == MOMENTS && norm->compute == FLOAT32) /* at once with float64 terms, which have all digits */
+    if (norm->op == MOMENTS && norm->compute == FLOAT32) /* compute float64 terms, which are exact, in the first pass */
         second = mark_all_for_second_pass(norm);
     int finishing_threads = groups * norm->parts < SERIAL_STATISTICS_BELOW ? 1 : threads;
     if (norm->op != INFERENCE)
@@ -304,7 +304,7 @@ static void run_addition(norm_t *norm, int threads)
 
 /* ---- Ranges of samples (ROWS) */
 
-/* Samples that are reduced and applied together: backward, whole groups of the sums of dweight and dbias. */
+/* Samples that are reduced and applied together; backward, whole groups of the sums of dweight and dbias. */
 static ptrdiff_t samples_together(const norm_t *norm)
 {
     ptrdiff_t group = is_backward(norm) ? GROUP : 1, elements = BACKWARD_ELEMENTS;
@@ -340,7 +340,7 @@ static void clear_parameter_terms(const norm_t *norm, ptrdiff_t part, ptrdiff_t 
     memset(norm->dweight_parts + part * norm->channels.count + begin, 0, bytes);
 }
 
-/* Reduce statistics at, ..., end - 1, in as many passes as they need. */
+/* Reduce statistics at, ..., end - 1 in as many passes as they need. */
 static void reduce_in_passes(const norm_t *norm, int thread, ptrdiff_t at, ptrdiff_t end)
 {
     for (int pass = FIRST_PASS, left = 1; left; pass++) {
@@ -353,7 +353,7 @@ static void reduce_in_passes(const norm_t *norm, int thread, ptrdiff_t at, ptrdi
     }
 }
 
-/* Whole samples, one outer part after the other. */
+/* Process whole samples, one outer part after the other. */
 static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const norm_t *norm = ((const schedule_t *)argument)->norm;
@@ -370,7 +370,7 @@ static void run_samples(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
     fence_nontemporal(norm);
 }
 
-/* Few long samples: threads share each of them. */
+/* Process few long samples: threads share each of them. */
 static void reduce_sample_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t last)
 {
     const schedule_t *schedule = argument;

@@ -12,7 +12,7 @@ static double sum_parts(const double *sums, ptrdiff_t parts)
     return sum;
 }
 
-/* Weights of some channels: ones, if there are none. */
+/* Load the weights of some channels: ones if there are no weights. */
 static void weights_of(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, double *weights)
 {
     if (norm->vectors[WEIGHTS].data)
@@ -21,30 +21,30 @@ static void weights_of(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, d
         weights[k] = 1;
 }
 
-/* Statistics that are computed together: those of an outer index, by groups, then those of the next. */
+/* Statistics that are computed together, ordered by outer index, then by group. */
 typedef struct {
     const norm_t *norm;
-    ptrdiff_t at, count; /* the first one, and how many: STAT_BLOCK at most */
+    ptrdiff_t at, count; /* position of the first one, and their number, at most STAT_BLOCK */
     double first[STAT_BLOCK], second[STAT_BLOCK]; /* sums */
-    double lost[STAT_BLOCK]; /* the mean rounded to float64, less the mean */
+    double lost[STAT_BLOCK]; /* the mean rounded to float64 minus the exact mean */
 } stat_block_t;
 
 /* ---- From sums to statistics */
 
-/* The first pass is good if its centre is at most this many standard deviations from the mean. */
+/* The first pass is accurate if its centre is at most this many standard deviations from the mean. */
 #define FARTHEST 4
 
-/* Below this variance, squares of float32 deviations may be subnormal, and so be lost. */
+/* Below this variance, squares of float32 deviations may be subnormal, and so be flushed to zero. */
 #define LEAST_VARIANCE 0x1p-96
 
-/* Add up the sums of statistics at, ..., at + count - 1: parts in order, then channels. Statistics of one sum each
- * have a loop that vectorises: most calls with thousands of statistics have those. */
+/* Add the sums of statistics at, ..., at + count - 1: parts in order, then channels. Statistics with one sum each have
+ * a loop that is vectorised: most calls with thousands of statistics are of this kind. */
 static void collect_sums(const norm_t *norm, const double *sums, ptrdiff_t at, ptrdiff_t count, double *to)
 {
     ptrdiff_t channels = norm->layout == ROWS ? 1 : norm->per_group, parts = norm->parts;
     if (channels == 1 && parts == 1) {
         for (ptrdiff_t k = 0; k < count; k++)
-            to[k] = 0 + sums[at + k]; /* no -0 */
+            to[k] = 0 + sums[at + k]; /* avoids -0 */
         return;
     }
     for (ptrdiff_t k = 0; k < count; k++) {
@@ -54,7 +54,7 @@ static void collect_sums(const norm_t *norm, const double *sums, ptrdiff_t at, p
     }
 }
 
-/* Set rstd to -1 where a second pass would improve sums of float32 terms, or of float64 terms at all. */
+/* Set rstd to -1 where a second pass is needed: always in float64, and where sums of float32 terms are inaccurate. */
 static void mark_for_second_pass(const stat_block_t *block, const double *squares, double *rstd)
 {
     const norm_t *norm = block->norm;
@@ -68,7 +68,7 @@ static void mark_for_second_pass(const stat_block_t *block, const double *square
     }
 }
 
-/* Write final statistics to the arrays of the caller. */
+/* Write final statistics to the caller's arrays. */
 static void store_moments(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, const double *mean, const double *rstd,
                          const double *var)
 {
@@ -80,12 +80,12 @@ static void store_moments(const norm_t *norm, ptrdiff_t at, ptrdiff_t count, con
     update_running(norm, RUNNING_MEANS, at, count, mean, 1);
     if (!norm->is_unbiased)
         update_running(norm, RUNNING_VARS, at, count, var, 1);
-    else if (norm->values > 1) /* of one value, there is no unbiased variance */
+    else if (norm->values > 1) /* a single value has no unbiased variance */
         update_running(norm, RUNNING_VARS, at, count, var, values / (values - 1));
 }
 
-/* Return how many statistics need a second pass. Until then their rstd is -1, and the kernel's parameters mean
- * nothing. */
+/* Return the number of statistics that need a second pass. Until then their rstd is -1, and the kernel's parameters are
+ * undefined. */
 static int finish_moments(stat_block_t *block, enum statistics_pass pass)
 {
     const norm_t *norm = block->norm;
@@ -99,7 +99,7 @@ static int finish_moments(stat_block_t *block, enum statistics_pass pass)
         squares[k] = block->second[k] - block->first[k] * (block->first[k] * per_value);
         double shift = block->first[k] * per_value;
         mean[k] = centres[k] + shift;
-        double back = mean[k] - centres[k]; /* the rounding of a sum is known exactly: Knuth, volume 2, section 4.2.2 */
+        double back = mean[k] - centres[k]; /* the exact rounding error of a sum: Knuth, volume 2, section 4.2.2 */
         block->lost[k] = (back - shift) + ((mean[k] - back) - centres[k]);
         var[k] = (squares[k] < 0 ? 0 : squares[k]) * per_value;
         rstd[k] = rstd_of(var[k] + eps, least);
@@ -131,7 +131,7 @@ static void finish_empty(stat_block_t *block)
 
 /* ---- Parameters of the kernels */
 
-/* Write a parameter of the statistics (ROWS), or of each of their channels. */
+/* Write a parameter of the statistics (ROWS), or of all of their channels. */
 static void set_parameter(const stat_block_t *block, int parameter, const double *values)
 {
     const norm_t *norm = block->norm;
@@ -144,7 +144,7 @@ static void set_parameter(const stat_block_t *block, int parameter, const double
             set_real(norm, array, i, values[k]);
 }
 
-/* Write values of channels in the compute type: those of a vector, or `otherwise` if it is not given. */
+/* Write values of channels in the compute type: those of a vector, or `otherwise` if there is none. */
 static void set_values(const norm_t *norm, char *to, enum vector which, ptrdiff_t channel, ptrdiff_t count,
                        double otherwise)
 {
@@ -154,12 +154,12 @@ static void set_values(const norm_t *norm, char *to, enum vector which, ptrdiff_
         set_real(norm, to, k, otherwise);
 }
 
-/* Write a parameter of which each channel has its own value. */
+/* Write a parameter with one value per channel. */
 static void set_channels(const stat_block_t *block, int parameter, enum vector which, double otherwise)
 {
     const norm_t *norm = block->norm;
     ptrdiff_t i = block->at * norm->per_group, end = i + block->count * norm->per_group;
-    if (norm->layout == ROWS) /* all samples share one row: prepare_weights */
+    if (norm->layout == ROWS) /* all samples share one row, written by prepare_weights */
         return;
     ptrdiff_t channel = i % larger(norm->channels.count, 1);
     for (ptrdiff_t run; i < end; i += run, channel = 0) {
@@ -183,16 +183,16 @@ static void prepare_normalise(const stat_block_t *block, const double *mean, con
     set_channels(block, 4, BIASES, 0);
 }
 
-/* Add up the parts of each channel's sums, into the first of them. */
+/* Add the parts of each channel's sums, into the first part. */
 static void collect_parts(double *sums, ptrdiff_t channels, ptrdiff_t parts)
 {
     for (ptrdiff_t i = 0; i < channels && parts == 1; i++)
-        sums[i] = 0 + sums[i]; /* no -0 */
+        sums[i] = 0 + sums[i]; /* avoids -0 */
     for (ptrdiff_t i = 0; i < channels && parts > 1; i++)
         sums[i * parts] = sum_parts(sums + i * parts, parts);
 }
 
-/* The sum over neighbouring channels, each by its weight. */
+/* The weighted sum over neighbouring channels */
 static double weighted_sum(const norm_t *norm, ptrdiff_t channel, ptrdiff_t count, const double *sums)
 {
     double sum = 0, weights[STAT_BLOCK];
@@ -205,7 +205,7 @@ static double weighted_sum(const norm_t *norm, ptrdiff_t channel, ptrdiff_t coun
     return sum;
 }
 
-/* Add up the channels of statistics, each by its weight. The terms of samples have been weighted before. */
+/* Add the channels of statistics, weighted. The terms of samples (ROWS) are already weighted. */
 static void collect_weighted(const stat_block_t *block, const double *sums, double *to)
 {
     const norm_t *norm = block->norm;
@@ -274,7 +274,7 @@ static int finish_block(stat_block_t *block, enum statistics_pass pass)
     return second;
 }
 
-/* How many statistics, from this one on, are finished together: in the second pass, only those that needed it. */
+/* The number of statistics, starting at this one, that are computed together; in the second pass, if they need it. */
 static ptrdiff_t alike_from(const norm_t *norm, ptrdiff_t at, ptrdiff_t end, enum statistics_pass pass)
 {
     ptrdiff_t count = 1, most = smaller(end - at, STAT_BLOCK);

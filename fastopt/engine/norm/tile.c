@@ -1,7 +1,7 @@
 #include "norm/tile.h"
 #include <string.h>
 
-/* One long row, if the rows lie end to end. */
+/* Convert a tile with contiguous rows to one long row. */
 static tile_t joined(tile_t tile)
 {
     if (tile.row_stride == tile.cols * tile.col_stride) {
@@ -11,7 +11,7 @@ static tile_t joined(tile_t tile)
     return tile;
 }
 
-/* Copy elements that the kernels load as they are. */
+/* Copy elements that kernels load without conversion. */
 static void copy_tile(const norm_t *norm, const tile_t *from, char *block)
 {
     ptrdiff_t row = in_bytes(norm, from->cols);

@@ -2,9 +2,9 @@
 #include "core/tuning.h"
 #include <string.h>
 
-/* The thread that computes with some values loads them, and the thread that computed them stores them. If one thread
- * did so for all, others would wait, and fetch what it has loaded from its core (two threads, 64x2048: forward 47 ->
- * 36 us, backward 44 -> 35; 16x4096: 55 -> 37 and 53 -> 47). */
+/* The thread that uses some values loads them, and the thread that computed them stores them. If one thread did both
+ * for all, others would wait and fetch the data from its core (two threads, 64x2048: forward 47 -> 36 us, backward 44 ->
+ * 35; 16x4096: 55 -> 37 and 53 -> 47). */
 
 void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride)
 {
@@ -19,7 +19,7 @@ void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride)
     vector->ndim = last + 1;
 }
 
-/* Values, from this one on, that lie at one distance from each other: at most `most` of them. */
+/* The number of values, starting at this one, with a constant stride; limited to `most`. */
 static inline tile_t run_of(const vector_t *vector, ptrdiff_t at, ptrdiff_t most)
 {
     int last = vector->ndim - 1;
@@ -110,9 +110,9 @@ double largest_of(enum storage storage)
     return largest[storage];
 }
 
-/* As the rule `average`: if the batch's value equals the running one, the difference is 0, and the running value
- * stays the same. The difference is added to the value that weighs more, so that it does not cancel. If it is not
- * finite, both values are added up by weight. */
+/* Like the rule `average`: if the batch's value equals the running one, the running value does not change. The
+ * difference is added to the value with the larger weight, which avoids cancellation. If the difference is not finite,
+ * the weighted values are added. */
 static double average(double running, double batch, double momentum)
 {
     double rest = 1 - momentum, weight = rest > momentum ? momentum : rest;

@@ -1,19 +1,19 @@
-/* Computes the statistics of features, by parts of samples and stripes of features. */
+/* Computes the statistics of features in parts of samples and stripes of features. */
 #include "scaling/scaling.h"
 #include "core/float_mode.h"
 #include "core/tuning.h"
 #include "core/util.h"
 #include <math.h>
 
-/* Statistics are computed by parts of samples, whatever the order of memory. */
+/* Statistics are computed in parts of samples, independent of the memory order. */
 typedef struct {
     const scaling_t *scaling;
     ptrdiff_t itemsize;
-    ptrdiff_t part, parts; /* samples of one; how many */
-    ptrdiff_t stripes;     /* of features */
-    int by_row;            /* features lie next to each other, and are of the compute type */
+    ptrdiff_t part, parts; /* samples per part; number of parts */
+    ptrdiff_t stripes;     /* number of stripes of features */
+    int by_row;            /* features are contiguous and of the compute type */
     double *centre;
-    double *sums;          /* of each part, vectors of all features */
+    double *sums;          /* for each part, vectors with one value per feature */
 } column_stats_t;
 
 ptrdiff_t samples_per_part(ptrdiff_t samples) { return larger(PART, ceil_div(samples, MAX_PARTS)); }
@@ -41,8 +41,8 @@ static void add_tile(const column_stats_t *work, ptrdiff_t part, ptrdiff_t featu
     work->scaling->kernels[COLUMN_STATS](arrays, (ptrdiff_t[]){rows, cols, step});
 }
 
-/* This is also for samples that lie next to each other: eight features side by side are added up faster than eight
- * samples of one, which wait for each other (1.1 ns an element, not 2.5, where there are 64 features). */
+/* Also used if samples are contiguous: eight features side by side are added faster than eight samples of one, where
+ * each addition waits for the previous one (1.1 ns an element instead of 2.5, for 64 features). */
 static void add_through_blocks(const column_stats_t *work, ptrdiff_t part, ptrdiff_t sample, ptrdiff_t end,
                                ptrdiff_t feature, ptrdiff_t features)
 {
@@ -84,8 +84,8 @@ static void stats_units(void *argument, int thread, ptrdiff_t first, ptrdiff_t l
         stats_unit(argument, first);
 }
 
-/* The first finite value of a feature; 0 if there is none. Mostly it is the very first: others are searched in
- * blocks. */
+/* The first finite value of a feature; 0 if there is none. Usually it is the first value; otherwise blocks are
+ * searched. */
 static double first_value(const column_stats_t *work, ptrdiff_t feature)
 {
     const scaling_t *scaling = work->scaling;
@@ -104,13 +104,13 @@ static double first_value(const column_stats_t *work, ptrdiff_t feature)
     return 0;
 }
 
-/* Move the centres near the means, which a few samples tell: if a centre is d standard deviations off, sums of
- * deviations grow by d a sample, and their roundings cost the mean up to 2e-15 d. */
+/* Move the centres close to the means, estimated from a few samples: if a centre is d standard deviations off, sums of
+ * deviations grow by d per sample, and rounding errors change the mean by up to 2e-15 d. */
 static void refine_centres(const column_stats_t *work)
 {
     scaling_t few = *work->scaling;
     ptrdiff_t step = refining_step(few.extents[SAMPLE]);
-    few.x.data += step / 2 * few.x.strides[SAMPLE]; /* the first of all may be unlike the others */
+    few.x.data += step / 2 * few.x.strides[SAMPLE]; /* the first samples may be atypical */
     few.extents[SAMPLE] = ceil_div(few.extents[SAMPLE] - step / 2, step);
     few.x.strides[SAMPLE] *= step;
     column_stats_t refining = *work;
@@ -141,12 +141,12 @@ static void join_parts(const column_stats_t *work, double *const *stats)
 
 ptrdiff_t refining_step(ptrdiff_t samples) { return larger(REFINING_STEP, ceil_div(samples, REFINING)); }
 
-/* Centres move by a few digits only, so that deviations of whole numbers stay exact. */
+/* Centres move to numbers with few digits, so that deviations of whole numbers remain exact. */
 void move_centres(ptrdiff_t features, const double *count, const double *total, double *centre)
 {
     float_mode_t caller = enter_float_mode();
     for (ptrdiff_t f = 0; f < features; f++) {
-        double moved = centre[f] + (float)(total[f] / count[f]); /* NaN: none of the samples has this feature */
+        double moved = centre[f] + (float)(total[f] / count[f]); /* NaN: all these samples lack the feature */
         centre[f] = isfinite(moved) ? moved : centre[f];
     }
     leave_float_mode(caller);
@@ -158,7 +158,7 @@ void finish_column_stats(ptrdiff_t features, const double *centre, double *const
     for (ptrdiff_t f = 0; f < features; f++) {
         double count = stats[COUNT][f], total = stats[TOTAL][f], lowest = stats[LOWEST][f];
         double shift = count > 0 ? total / count : 0, squares = stats[SQUARES][f] - total * shift;
-        int constant = lowest == stats[HIGHEST][f]; /* then nothing need be lost */
+        int constant = lowest == stats[HIGHEST][f]; /* the results are then exact */
         stats[TOTAL][f] = constant ? lowest : (count > 0 ? centre[f] + shift : 0);
         stats[SQUARES][f] = constant || squares < 0 ? 0 : squares;
     }

@@ -1,4 +1,4 @@
-/* Scales a matrix, and finds out whether all its values are finite. */
+/* Scales a matrix, and tests whether all its values are finite. */
 #include "scaling/scaling.h"
 #include "core/float_mode.h"
 #include "core/tuning.h"
@@ -7,9 +7,9 @@
 #include <stdatomic.h>
 #include <string.h>
 
-/* ---- A pass over the matrix, in the order of memory */
+/* ---- A pass over the matrix in memory order */
 
-/* Rows and columns as they lie in memory: either axis may be the columns. */
+/* Rows and columns in memory: either axis may be the columns. */
 typedef struct {
     const scaling_t *scaling;
     enum axis row, col;
@@ -18,7 +18,7 @@ typedef struct {
     ptrdiff_t max_rows, max_cols;    /* of a block */
     ptrdiff_t unit_rows, unit_cols;
     ptrdiff_t row_units, col_units;
-    /* Scaling: the features' parameters, and the same repeated for joined rows. */
+    /* Scaling: the parameters of the features, and their repetition for joined rows */
     const char *scales[SCALES];
     ptrdiff_t repeats;
     _Alignas(CACHE_LINE) char repeated[SCALES][JOINED_ELEMENTS * sizeof(double)];
@@ -46,7 +46,7 @@ static int crosses(const matrix_pass_t *pass, const matrix_t *matrix)
     return matrix->strides[pass->col] != storage_size(matrix->storage);
 }
 
-/* The order of memory decides: that of the array that is written. */
+/* Choose rows and columns by the memory order of the array that is written. */
 static void plan_pass(matrix_pass_t *pass, const scaling_t *scaling)
 {
     const matrix_t *target = scaling->out.data ? &scaling->out : &scaling->x;
@@ -70,16 +70,16 @@ static void plan_pass(matrix_pass_t *pass, const scaling_t *scaling)
     atomic_init(&pass->nonfinite, 0);
 }
 
-/* What a kernel takes: x's part of a unit, in place or loaded into a block. */
+/* A kernel's input: the part of x in a unit, in place or loaded into a block. */
 typedef struct {
     char *x;
     ptrdiff_t rows, cols, step; /* in elements */
-    ptrdiff_t row, col;         /* where it begins */
+    ptrdiff_t row, col;         /* of its first element */
 } x_tile_t;
 
 typedef void (*tile_fn)(matrix_pass_t *pass, const x_tile_t *tile);
 
-/* Run a function over a unit's tiles. If they are loaded, and it writes them, store them. */
+/* Run a function on a unit's tiles. Tiles that were loaded are stored afterwards if the function writes them. */
 static void run_unit(matrix_pass_t *pass, ptrdiff_t unit, tile_fn run, int written)
 {
     const scaling_t *scaling = pass->scaling;
@@ -108,7 +108,7 @@ static void run_unit(matrix_pass_t *pass, ptrdiff_t unit, tile_fn run, int writt
     }
 }
 
-/* ---- Are all finite? */
+/* ---- Test for NaN and infinity */
 
 static void probe(matrix_pass_t *pass, char *x, ptrdiff_t rows, ptrdiff_t cols, ptrdiff_t step)
 {
@@ -123,7 +123,7 @@ static void probe(matrix_pass_t *pass, char *x, ptrdiff_t rows, ptrdiff_t cols, 
     }
 }
 
-/* Which element belongs to which column does not matter here: rows that lie end to end become long rows. */
+/* The test ignores which element belongs to which column, so contiguous rows are joined to long rows. */
 static void probe_tile(matrix_pass_t *pass, const x_tile_t *tile)
 {
     ptrdiff_t rows = tile->rows, cols = tile->cols, step = tile->step;
@@ -182,7 +182,7 @@ static void scale_tile(matrix_pass_t *pass, const x_tile_t *tile)
             repeated[i] = pass->repeated[i];
         done = rows / pass->repeats * pass->repeats;
         scale(pass, tile->x, rows / pass->repeats, row, row, repeated, 0);
-        if (done < rows) /* as one row, too */
+        if (done < rows) /* the remaining rows as one row */
             scale(pass, tile->x + done * cols * pass->itemsize, 1, (rows - done) * cols, row, repeated, 0);
         return;
     }

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False
-"""Runs feature scaling: a caller's array of samples by features in, checked; tiles over threads, or kernels on a device."""
+"""Runs feature scaling of arrays of samples by features: checks the arrays, then runs kernels on threads or on a device."""
 
 import numpy
 
@@ -57,7 +57,7 @@ cdef tuple KERNEL_NAMES = tuple([kernel.name for kernel in KERNELS])
 @cython.final
 @cython.no_gc
 cdef class ScalingCall(Call):
-    """One call: its arrays as they are checked, and the plan that they become."""
+    """One call: its checked arrays and its plan."""
 
     cdef scaling_t scaling
     cdef ndarray x, out
@@ -65,7 +65,7 @@ cdef class ScalingCall(Call):
     cdef object given
 
     def __init__(self, x, out, bint in_place, features, backend, num_threads, stream, out_features=None):
-        """Check everything. ``out`` may be None, and of other features; ``in_place`` says that x is written."""
+        """Check all arguments. ``out`` may be None or have another number of features; ``in_place``: x is written."""
         cdef Py_ssize_t at_out
         self.in_place, self.given = in_place, x
         self.begin(backend, num_threads, stream)
@@ -82,13 +82,13 @@ cdef class ScalingCall(Call):
             self.plan()
 
     cdef str dtype(self):
-        """The compute type."""
+        """Return the compute type."""
         return "float64" if self.has_float64 or self.is_reference else "float32"
 
     cdef int expect_on_host(self) except -1:
-        """Raise for an array of a device, of which NumPy computes nothing."""
+        """Raise for a device array, which NumPy can't process."""
         if self.device != HOST:
-            raise BackendUnavailable(f"x is {place(self.device)}; expected it in the host's memory, where NumPy whitens")
+            raise BackendUnavailable(f"x is {place(self.device)}; expected it in the host's memory, since whitening uses NumPy")
         return 0
 
     cdef int check_x(self, features) except -1:
@@ -107,7 +107,7 @@ cdef class ScalingCall(Call):
         if shape_of(&self.looked[at_out]) != shape:
             raise ValueError(f"out has shape {shape_of(&self.looked[at_out])}; expected {shape}")
         if self.is_in_place(0, at_out):
-            self.x, self.out = self.out, None  # of both, the one that may be written
+            self.x, self.out = self.out, None  # ``x`` becomes the array that may be written
             self.in_place = True
             return 0
         return self.refuse_overlaps()
@@ -132,15 +132,15 @@ cdef class ScalingCall(Call):
         return 0
 
     cdef Py_ssize_t samples(self) except -1:
-        """How many there are; or raise, if there are none to fit."""
+        """Return the number of samples; raise if it is 0."""
         cdef Py_ssize_t samples = cnp.PyArray_DIM(self.x, 0)
         if samples == 0:
             raise ValueError(f"x has shape {shape_of(&self.looked[0])}; expected at least one sample")
         return samples
 
     cdef int refuse_other_than_finite(self) except -1:
-        """Raise, naming the feature, unless all x are finite."""
-        # Devices and the reference look for where at once.
+        """Raise an error that names the feature unless all values of x are finite."""
+        # For devices and the reference, the search for the position is the test.
         if self.device != HOST or self.is_reference or not self.are_finite():
             self.refuse_first()
         return 0
@@ -158,7 +158,7 @@ cdef class ScalingCall(Call):
         return good
 
     cdef int refuse_first(self) except -1:
-        """Raise for the first x that is not finite, and say where it is."""
+        """Raise for the first value of x that is not finite, and name its position."""
         if self.device == HOST:
             found = self.first_on_host()
         else:
@@ -170,7 +170,7 @@ cdef class ScalingCall(Call):
         return 0
 
     cdef object first_on_host(self):
-        """Its sample, feature and value, or None: found in rows that fit the cache."""
+        """Return its sample, feature and value, or None; the rows are searched in blocks that fit in the cache."""
         cdef Py_ssize_t row, rows = max(1, 65536 // max(1, cnp.PyArray_DIM(self.x, 1)))
         for row in range(0, cnp.PyArray_DIM(self.x, 0), rows):
             some = as_float(self.x[row : row + rows])
@@ -185,12 +185,12 @@ cdef class ScalingCall(Call):
         from fastopt.reference import scaling as scaling_reference
 
         refuse_bits(target, written)
-        with numpy.errstate(all="ignore"):  # kernels do not warn of NaN and infinity either
+        with numpy.errstate(all="ignore"):  # like the kernels, do not warn of NaN and infinity
             target[...] = scaling_reference.scale(as_float(self.x), *scales).astype(target.dtype)
         return 0
 
     cdef object scale_on_device(self, out, list scales):
-        """Return what is written: x, out, or, if that is None, a new array."""
+        """Return the written array: x, out, or a new array if out is None."""
         view = self.view(0)
         target = view if self.in_place else None if self.out is None else self.view(1)
         return devices.dispatch("scaling").scale(self.given, view, out, target, self.dtype(), scales, self.device, self.stream)
@@ -200,7 +200,7 @@ cdef class ScalingCall(Call):
         return self.run(scale_and_probe_matrix if probing else scale_matrix, pass_bytes(), scales)
 
     cdef int run(self, scaling_fn function, size_t bytes, list vectors) except -1:
-        """Run a function of scaling.h, which takes so many bytes of scratch memory, and return its result."""
+        """Run a function of scaling.h with this many bytes of scratch memory, and return its result."""
         cdef void *pointers[5]
         cdef void *scratch = checked(take_memory(bytes))
         cdef Py_ssize_t i
@@ -241,7 +241,7 @@ cdef class ScalingCall(Call):
 
 
 def refined_centres(ndarray count, ndarray total, ndarray centre):
-    """Return centres moved by the mean of deviations from them: all are vectors of float64."""
+    """Return the centres moved by the mean of the deviations from them; all arguments are float64 vectors."""
     move_centres(
         cnp.PyArray_SIZE(centre), <const double *>cnp.PyArray_DATA(count), <const double *>cnp.PyArray_DATA(total),
         <double *>cnp.PyArray_DATA(centre),
@@ -250,7 +250,7 @@ def refined_centres(ndarray count, ndarray total, ndarray centre):
 
 
 def refusal(value, feature, sample=None):
-    """The error for an x that is not finite."""
+    """Return the error for a value of x that is not finite."""
     what = "a NaN" if numpy.isnan(value) else "an infinity"
     where = "" if sample is None else f", sample {sample}"
     hint = ", or nan='ignore'" if numpy.isnan(value) else ""
@@ -258,8 +258,8 @@ def refusal(value, feature, sample=None):
 
 
 def as_float(array):
-    """Return a copy in float64; of bfloat16 from DLPack, which is shown as uint16, too."""
-    with numpy.errstate(invalid="ignore"):  # a signalling NaN becomes a quiet one
+    """Return a float64 copy, also of bfloat16 from DLPack, which is shown as uint16."""
+    with numpy.errstate(invalid="ignore"):  # a signalling NaN becomes quiet
         if array.dtype.kind == "u":
             return (array.astype(numpy.uint32) << 16).view(numpy.float32).astype(numpy.float64)
         return array.astype(numpy.float64)
@@ -275,9 +275,9 @@ cdef matrix_t matrix_of(ndarray array, storage stored):
 
 
 def column_stats(x, features, bint refuse, backend, num_threads, stream):
-    """Return of each feature of x: count, mean, sum of squared deviations, lowest and highest, NaN left out.
+    """Return for each feature of x: count, mean, sum of squared deviations, minimum and maximum, without NaN.
 
-    Raises for an infinity, and if ``refuse`` is true for a NaN. ``features`` is how many there must be, or None.
+    Raises for an infinity and, if ``refuse`` is true, for a NaN. ``features`` is the expected number, or None.
     """
     cdef ScalingCall call = ScalingCall(x, None, False, features, backend, num_threads, stream)
     cdef Py_ssize_t samples = call.samples()
@@ -318,9 +318,9 @@ cdef list checked_scales(ScalingCall call, features, scales_of):
 
 
 def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_threads, stream):
-    """Scale x, in place or into ``out``, by what ``scales_of`` returns for the compute type; return what was written.
+    """Scale x, in place or into ``out``, with the result of ``scales_of`` for the compute type; return the written array.
 
-    Raises, if ``refuse`` is true, unless all x are finite.
+    Raises, if ``refuse`` is true, unless all values of x are finite.
     """
     cdef ScalingCall call
     cdef storage stored
@@ -345,7 +345,7 @@ def scale(x, out, bint in_place, features, scales_of, bint refuse, backend, num_
 
 
 def readable(x, features, num_threads, stream):
-    """Return x as an ndarray, checked as by `column_stats`, all of it finite, and of the host's memory; and what pins that."""
+    """Return x as a finite ndarray in host memory, checked as by `column_stats`, and its pins."""
     cdef ScalingCall call = ScalingCall(x, None, False, features, None, num_threads, stream)
     call.expect_on_host()
     call.samples()
@@ -354,9 +354,9 @@ def readable(x, features, num_threads, stream):
 
 
 def matrices(x, out, bint in_place, features, out_features, num_threads, stream):
-    """Return x and out as ndarrays, checked as by `scale`, all x finite; what is written as the caller knows it; the pins.
+    """Return x and out as ndarrays, checked as by `scale`, with x finite; the caller's object that is written; the pins.
 
-    ``out`` may have other features than x.
+    ``out`` may have another number of features than x.
     """
     cdef ScalingCall call = ScalingCall(x, out, in_place, features, None, num_threads, stream, out_features)
     call.expect_on_host()
@@ -375,7 +375,7 @@ def matrices(x, out, bint in_place, features, out_features, num_threads, stream)
 
 
 cdef int refuse_bits(ndarray array, str name) except -1:
-    """Raise for what NumPy could not store numbers in."""
+    """Raise for a bfloat16 array from DLPack, in which NumPy can't store numbers."""
     if array.dtype.kind == "u":
-        raise TypeError(f"{name} is of bfloat16 and from DLPack; expected an array of another dtype")
+        raise TypeError(f"{name} is a bfloat16 array from DLPack; expected an array of another dtype")
     return 0
