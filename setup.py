@@ -1,8 +1,8 @@
-"""Says what is compiled: the engine, and the kernels of fastopt/rules for each type and instruction set.
+"""Configures the build: the engine, and the kernels of fastopt/rules for each type and instruction set.
 
-What can't change is in pyproject.toml; how a C file is compiled, in fastopt/codegen/build.py. This file writes the
-kernels' source under build/ (never committed), and Cython makes one C file of each pair of a family and a type. The
-modules of all pairs are linked into one library for each instruction set.
+Static metadata is in pyproject.toml; the compilation of C files is in fastopt/codegen/build.py. This file writes the
+kernels' source under build/ (never committed), and Cython translates each pair of a family and a type to one C file.
+The modules of all pairs are linked into one library for each instruction set.
 """
 
 import os
@@ -19,7 +19,7 @@ from setuptools import Extension, setup
 
 ROOT = Path(__file__).parent
 
-# The package can't be imported before it is built; this stands for it, so that its registry and its writers can be.
+# The package can't be imported before it is built; this stub replaces it, so that its pure Python modules can be.
 package = ModuleType("fastopt")
 package.__path__ = [str(ROOT / "fastopt")]
 sys.modules["fastopt"] = package
@@ -45,7 +45,7 @@ WRITERS = {"update": cython_module, "norm": norm_module, "scaling": scaling_modu
 
 
 def write(path: Path, text: str) -> str:
-    """Write a file, unless it holds that text already: what depends on it is then not compiled again."""
+    """Write a file unless it already has this content, so that dependent files are not compiled again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.exists() or path.read_text() != text:
         path.write_text(text)
@@ -65,7 +65,7 @@ def long_description() -> str:
 
 
 def kernel_modules() -> list[Extension]:
-    """One module for each family and type: Cython translates it, and no instruction set is part of its text."""
+    """Return one module for each family and type; its text does not depend on the instruction set."""
     names = [(family, dtype) for family, dtypes in KERNEL_TYPES.items() for dtype in dtypes]
     return [
         Extension(
@@ -77,7 +77,7 @@ def kernel_modules() -> list[Extension]:
 
 
 def kernel_libraries(c_files: list[str]) -> list[Extension]:
-    """One library for each instruction set, with the modules of all kernels: the compiler may not know all of them."""
+    """Return one library per instruction set, with all kernel modules; Build omits sets unknown to the compiler."""
     levels = X86_LEVELS if platform.machine().lower() in ("x86_64", "amd64") else []
     return [
         KernelLibrary(
@@ -91,7 +91,7 @@ def kernel_libraries(c_files: list[str]) -> list[Extension]:
 
 
 def interface_module() -> Extension:
-    """The rules for other languages: what their compilers read goes into the package, as compiled modules do."""
+    """Write the interface of the rules for other languages; it is packaged like compiled modules."""
     source = rules("update")
     write(ROOT / INCLUDE / "fastopt_rules.h", c_header(source))
     write(ROOT / "fastopt" / "kernels" / "typed.pxd", cython_declarations(source))
@@ -100,7 +100,7 @@ def interface_module() -> Extension:
 
 
 def engine_modules() -> list[Extension]:
-    """What runs the kernels: each module with its C files."""
+    """Return the modules that run the kernels, each with its C files."""
     modules = {
         "core/cpu": [],
         "core/hyperparameters": [],
@@ -135,10 +135,10 @@ def engine_modules() -> list[Extension]:
     ]
 
 
-if __name__ == "__main__":  # Cython's processes may read this file again
+if __name__ == "__main__":  # Cython's worker processes may import this file
     write(GENERATED / "fastopt_specs.h", c_specs())
     kernels = kernel_modules()
-    # C files that were made with another NumPy (pip builds with the newest) do not fit the headers of this one.
+    # Remove C files that were generated with another version of NumPy (pip builds with the newest one).
     versions, stamp = f"Cython {Cython.__version__}, NumPy {numpy.__version__}", ROOT / "build" / "cython" / "versions"
     modules = cythonize(
         [*kernels, *engine_modules(), interface_module()],

@@ -1,4 +1,4 @@
-"""Who compiles a rule into kernels: one module per backend, found by name."""
+"""The backends, which compile rules into kernels: one module per backend, found by name."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fastopt.specs.backends import BACKENDS, MODULES
 
 
 def find_backend(name: str) -> ModuleType:
-    """Return a backend's module, or raise what says why there is none and what to do."""
+    """Return a backend's module, or raise an error with the reason and a solution."""
     if name not in MODULES:
         raise ValueError(f"backend is {brief(name)}; expected None or one of {', '.join(map(repr, BACKENDS))}")
     try:
@@ -28,21 +28,21 @@ def find_backend(name: str) -> ModuleType:
 
 
 def find_host_backend(name: str, array: str) -> HostBackend:
-    """Return the backend of that name, which runs over the host's memory, where ``array`` is."""
+    """Return the backend of that name, which must run on host memory, where ``array`` is."""
     if name == "cuda":
-        devices.dispatch("select").machine()  # raises what says why there is no device
+        devices.dispatch("select").machine()  # raises an error with the reason if no device is available
         raise ValueError(f"backend is 'cuda'; expected another, since {array} is in the host's memory")
     return cast(HostBackend, find_backend(name))
 
 
 def load_kernel(backend: str, family: str, name: str, dtype: str, variant: int = 0, source: str | None = None) -> int:
-    """Return the address of a kernel, as `HostBackend.kernel` does."""
+    """Return the address of a kernel: see `HostBackend.kernel`."""
     return cast(HostBackend, find_backend(backend)).kernel(family, name, dtype, variant, source)
 
 
 def load_table(name: str, dtype: str) -> int:
     """Return the address of a table of C functions for a compute type, which all backends share.
 
-    "codecs" carry numbers between arrays and the compute type, "summing" adds up squares, "draw" draws random bits.
+    "codecs" convert between arrays and the compute type, "summing" sums squares, "draw" draws random bits.
     """
     return cython.table(name, dtype)

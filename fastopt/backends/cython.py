@@ -1,4 +1,4 @@
-"""The kernels that were compiled ahead of time, built for this processor's instruction set."""
+"""Kernels compiled ahead of time for this processor's instruction set."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastopt.specs.kernels import KERNEL_TYPES
 
 
 def _library(isa: str) -> str | None:
-    """Return the file of the kernels for an instruction set, or None if they were not built."""
+    """Return the library of the kernels for an instruction set, or None if it was not built."""
     for suffix in EXTENSION_SUFFIXES:
         path = os.path.join(fastopt.kernels.__path__[0], isa.replace("-", "_") + suffix)
         if os.path.exists(path):
@@ -22,7 +22,7 @@ def _library(isa: str) -> str | None:
 
 
 def built_isas() -> list[str]:
-    """Return the instruction sets that the build made kernels for and that run here, the widest last."""
+    """Return the instruction sets that were built and that this processor supports, the widest last."""
     return [isa for isa in supported_isas() if _library(isa)]
 
 
@@ -30,8 +30,8 @@ def _choose() -> str:
     runnable = built_isas()
     if not runnable:
         raise ImportError(
-            "this build of fastopt has no kernels that this processor can run; expected x86-64-v2 or more: "
-            "SSE4.2 and POPCNT, as Intel's processors have since 2008, and AMD's since 2011"
+            "this build of fastopt has no kernels for this processor; expected x86-64-v2 or later: "
+            "SSE4.2 and POPCNT, as in Intel processors since 2008 and AMD processors since 2011"
         )
     forced = os.environ.get("FASTOPT_ISA")
     if not forced:
@@ -41,12 +41,12 @@ def _choose() -> str:
     return forced
 
 
-#: The instruction set in use, chosen once: the widest, or what the environment variable FASTOPT_ISA names.
+#: The instruction set in use, chosen once: the widest, or the value of the environment variable FASTOPT_ISA.
 ISA = _choose()
 
 
 def _load(family: str, dtype: str) -> ModuleType:
-    """Return one of the modules in the library of the instruction set in use."""
+    """Return a module from the library of the instruction set in use."""
     name = f"fastopt.kernels.{family}_{dtype}"
     loader = ExtensionFileLoader(name, str(_library(ISA)))
     module = module_from_spec(ModuleSpec(name, loader, origin=loader.path))
@@ -54,11 +54,11 @@ def _load(family: str, dtype: str) -> ModuleType:
     return module
 
 
-#: All modules of kernels, loaded while the lock of this module's import is held. That takes 0.5 ms.
+#: All kernel modules, loaded while this module's import lock is held, which takes 0.5 ms.
 _MODULES = {(family, dtype): _load(family, dtype) for family, dtypes in KERNEL_TYPES.items() for dtype in dtypes}
 
 
-#: The family of kernels whose modules have a table of C functions.
+#: The family whose kernel modules contain a table of C functions.
 TABLES = {"codecs": "update", "summing": "update", "draw": "random"}
 
 
@@ -73,7 +73,7 @@ def kernels(family: str, name: str, dtype: str) -> tuple[int, ...]:
 
 
 def kernel(family: str, name: str, dtype: str, variant: int = 0, source: str | None = None) -> int:
-    """Return the address of a kernel that was built."""
+    """Return the address of a kernel."""
     return kernels(family, name, dtype)[variant]
 
 

@@ -1,8 +1,8 @@
-"""Machine code that is kept from one process to the next, in files that only this user can have written.
+"""A cache of machine code in files that only this user can have written.
 
-What is loaded runs as native code. So the folder and the file must belong to this user, nobody else may be able to
-write to either, and the path must not depend on the current directory. Files are opened relative to the open folder,
-whose owner and mode were checked: whoever renames what lies above it changes nothing.
+The cached code is executed. So the folder and the file must belong to this user, nobody else may be able to write to
+either, and the path must not depend on the current directory. Files are opened relative to the open folder, after a
+check of its owner and mode, so that renaming a parent folder has no effect.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from typing import TypeVar
 
 _Loaded = TypeVar("_Loaded")
 
-#: What a file begins with: it changes with the format.
+#: Magic bytes at the start of a file; they change with the format.
 MAGIC = b"fastopt1"
 
-#: More bytes than any kernel has: a larger file is not read.
+#: Larger than any kernel: a larger file is not read.
 LARGEST = 1 << 26
 
-#: Seconds after which a temporary file was left by a process that is no more.
+#: The age in seconds at which a temporary file belongs to a process that has ended.
 ABANDONED = 3600.0
 
 
 def kept(kind: str, covered: Iterable[str], make: Callable[[], bytes], load: Callable[[bytes], _Loaded]) -> _Loaded:
-    """Return what ``load`` makes of machine code: the code of its file, or else of ``make``, which is then kept.
+    """Return the result of ``load`` for cached machine code, or for the result of ``make``, which is then cached.
 
-    ``covered`` is all that the code depends on. The file's name follows from it, and the digest in the file covers it:
-    another kernel's file, copied to this name, is refused. Code that ``load`` can't load is made anew, too.
+    ``covered`` is everything that the code depends on. It determines the file's name and is part of the digest in the
+    file: another kernel's file that was copied to this name is refused. Code that ``load`` fails to load is made again.
     """
     folder = cache_folder()
     identity = sha256(ascii((kind, *covered)).encode()).digest()
@@ -48,9 +48,9 @@ def kept(kind: str, covered: Iterable[str], make: Callable[[], bytes], load: Cal
 
 
 def cache_folder() -> Path:
-    """Return where kernels are kept: FASTOPT_CACHE_DIR, or fastopt/ in the user's cache folder.
+    """Return the cache folder: FASTOPT_CACHE_DIR, or fastopt/ in the user's cache folder.
 
-    It is relative where the user has no home folder: then nothing is kept.
+    It is relative if the user has no home folder; the cache is then not used.
     """
     chosen = os.environ.get("FASTOPT_CACHE_DIR")
     if chosen:
@@ -58,16 +58,16 @@ def cache_folder() -> Path:
             raise ValueError(f"FASTOPT_CACHE_DIR is {chosen!r}; expected an absolute path")
         return Path(chosen)
     base = os.environ.get("XDG_CACHE_HOME", "")
-    if not os.path.isabs(base):  # the XDG specification says to ignore a relative one
+    if not os.path.isabs(base):  # the XDG specification requires relative paths to be ignored
         base = os.path.expanduser("~/.cache")
     return Path(base) / "fastopt"
 
 
 def cache_state() -> str:
-    """Return where kernels are kept, or why they are not."""
+    """Return the cache folder, or the reason why it is not used."""
     try:
         folder = cache_folder()
-        with suppress(FileNotFoundError), _private(folder):  # it is made when there is something to keep
+        with suppress(FileNotFoundError), _private(folder):  # it is created when code is cached
             pass
     except (OSError, ValueError) as error:
         return f"not used: {error}"
@@ -76,7 +76,7 @@ def cache_state() -> str:
 
 @contextmanager
 def _private(path: Path, make: bool = False) -> Iterator[int]:
-    """Open a folder, or raise an OSError that says how others could write to it."""
+    """Open a folder, or raise an OSError if other users could write to it."""
     if not hasattr(os, "geteuid"):
         raise PermissionError("this system does not tell the owner of a file")
     if not path.is_absolute():
@@ -100,31 +100,31 @@ def _check_private(name: str, found: os.stat_result) -> None:
 
 
 def _read(path: Path, name: str, identity: bytes) -> bytes:
-    """Return the code in a file that is this user's and undamaged, or raise an OSError."""
+    """Return the code in an undamaged file of this user, or raise an OSError."""
     with _private(path) as folder:
-        # A FIFO of that name would wait for a writer, without O_NONBLOCK.
+        # Without O_NONBLOCK, opening a FIFO of that name would wait for a writer.
         file = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
         try:
             found = os.fstat(file)
             _check_private(name, found)
             if not stat.S_ISREG(found.st_mode) or found.st_size > LARGEST:
-                raise OSError(f"{name} is no kernel's file")
+                raise OSError(f"{name} is not a file of this cache")
             content = os.read(file, found.st_size)
         finally:
             os.close(file)
     code = content[len(MAGIC) + sha256().digest_size :]
     if content != _sealed(identity, code):
-        raise OSError(f"{name} is damaged, or another kernel's")
+        raise OSError(f"{name} is damaged or belongs to another kernel")
     return code
 
 
 def _sealed(identity: bytes, code: bytes) -> bytes:
-    """Return a file's content."""
+    """Return the content of a file."""
     return MAGIC + sha256(MAGIC + identity + code).digest() + code
 
 
 def _write(path: Path, name: str, content: bytes) -> None:
-    """Write a file that another process never sees half of."""
+    """Write a file atomically."""
     with _private(path, make=True) as folder:
         _remove_abandoned(folder)
         temporary = f"{secrets.token_hex(16)}.tmp"
@@ -139,9 +139,9 @@ def _write(path: Path, name: str, content: bytes) -> None:
 
 
 def _remove_abandoned(folder: int) -> None:
-    """Remove temporary files of processes that were killed while they wrote."""
+    """Remove temporary files of processes that were killed during a write."""
     for name in os.listdir(folder):
         if name.endswith(".tmp"):
-            with suppress(OSError):  # another process removes it, too
+            with suppress(OSError):  # another process may remove it first
                 if os.stat(name, dir_fd=folder, follow_symlinks=False).st_mtime < time.time() - ABANDONED:
                     os.unlink(name, dir_fd=folder)

@@ -1,7 +1,7 @@
-"""What a backend is.
+"""The interface of a backend.
 
-A backend for the host's memory makes machine code of the functions in fastopt/rules/, one kernel at a time. The one for
-CUDA devices does so for `fastopt.device`, which launches the kernels: see `fastopt.backends.cuda.DeviceKernel`.
+A backend for host memory compiles the functions in fastopt/rules/ to machine code, one kernel at a time. The backend
+for CUDA devices does so for `fastopt.device`, which launches the kernels: see `fastopt.backends.cuda.DeviceKernel`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Protocol
 
 
 class HostBackend(Protocol):
-    """A module that compiles kernels for the host's memory, or has them."""
+    """A module that provides kernels for host memory."""
 
     def kernel(self, family: str, name: str, dtype: str, variant: int = 0, source: str | None = None) -> int:
         """Return the address of a kernel.
@@ -18,14 +18,14 @@ class HostBackend(Protocol):
         Parameters
         ----------
         family : str
-            The file in fastopt/rules/ that has the rule: "update", "norm", "scaling" or "random".
+                The file in fastopt/rules/ that contains the rule: "update", "norm", "scaling" or "random".
         name : str
-            Of an update or a random rule the function; of a norm or of feature scaling the kernel, as
-            fastopt/specs/ declares it.
+                The function of an update or a random rule; the kernel of a norm or of feature scaling, as declared in
+                fastopt/specs/.
         dtype : str
-            What the kernel's arrays store: a compute type; of a norm's kernel, any type that its declaration allows.
+                The storage type of the kernel's arrays: a compute type; for a norm, any type in its declaration.
         variant : int
-            Of an update, which kinds of weight decay it has; of a norm, what else is part of the pass.
+                For an update, the kinds of weight decay; for a norm, the operations fused with the pass.
         source : str, optional
-            The text that has the function, if it is a user's.
+                The text of a user's function.
         """

@@ -1,4 +1,4 @@
-"""New arrays on a device, of the kind that the caller uses."""
+"""New arrays on a device, of the same kind as the caller's."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from fastopt.specs.dtypes import SIZES, STORAGE
 
 
 class DeviceArray:
-    """An array in memory of its own, for whoever reads ``__cuda_array_interface__``.
+    """An array in newly allocated memory that supports ``__cuda_array_interface__``.
 
-    The memory is given back in the order of the stream that the array was made on.
+    The memory is freed in the order of the stream on which the array was created.
     """
 
     def __init__(self, device: int, stream: int, storage: str, shape: tuple[int, ...], strides: tuple[int, ...]):
@@ -44,9 +44,9 @@ def new(
     like: Any, name: str, storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int,
     like_name: str = "x",
 ) -> tuple[Any, View]:  # fmt: skip
-    """Return a new array of the kind that ``like`` is, on a device, and where its elements stand.
+    """Return a new device array of the same kind as ``like``, and the location of its elements.
 
-    Its axes stand in memory as those of the strides do.
+    Its axes have the memory order of the given strides.
     """
     kept = dense(shape, strides)
     if is_tensor(like):
@@ -64,7 +64,7 @@ def new(
 
 
 def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
-    """Strides of an array without gaps, whose axes are ordered as by these."""
+    """Return the strides of an array without gaps, with axes in the order of these strides."""
     found, step = [0] * len(shape), 1
     for axis in sorted(range(len(shape)), key=lambda axis: (abs(strides[axis]), -axis)):
         found[axis] = step
@@ -73,7 +73,7 @@ def dense(shape: tuple[int, ...], strides: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _as_numbas(array: DeviceArray) -> Any:
-    """The same memory as Numba's arrays have it, which keep it alive; without waiting for its stream."""
+    """Return a Numba device array over the same memory, which it keeps alive, without synchronising with its stream."""
     from numba import cuda
 
     return cuda.as_cuda_array(array, sync=False)
@@ -84,13 +84,13 @@ def _tensor(storage: str, shape: tuple[int, ...], strides: tuple[int, ...], devi
     where = torch.device("cuda", device)
     current = int(torch.cuda.current_stream(device).cuda_stream) or LEGACY
     other = torch.cuda.stream(torch.cuda.ExternalStream(stream, device=where)) if stream != current else nullcontext()
-    with other:  # PyTorch keeps memory by streams
+    with other:  # PyTorch's allocator works by streams
         return torch.empty_strided(shape, strides, dtype=getattr(torch, storage), device=where)
 
 
 def _cupy_array(storage: str, shape: tuple[int, ...], strides: tuple[int, ...], device: int, stream: int) -> Any:
     cupy = sys.modules["cupy"]
     order = sorted(range(len(shape)), key=lambda axis: -strides[axis])
-    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream):  # CuPy keeps memory by streams
+    with cupy.cuda.Device(device), cupy.cuda.ExternalStream(stream):  # CuPy's allocator works by streams
         array = cupy.empty([shape[axis] for axis in order], storage)
     return array.transpose([order.index(axis) for axis in range(len(shape))])

@@ -1,4 +1,4 @@
-"""Axes of several arrays that are walked together, and where kernels find elements along them."""
+"""Axes shared by several arrays, and the parameters by which kernels find elements along them."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from fastopt.device.machine import Argument
 from fastopt.device.select import machine
 from fastopt.specs.dtypes import SIZES
 
-#: What is below zero is given to kernels modulo so much.
+#: Negative numbers are passed to kernels modulo this.
 ADDRESSES = 1 << 64
 
-#: Of each array that does not stand still along an axis, its stride, counted in elements.
+#: For each array that varies along an axis, its stride in elements.
 Strides: TypeAlias = Mapping[str, int]
 
 
 class Axis(NamedTuple):
-    """An axis: how many indices, and how far apart an array's elements are."""
+    """An axis: its extent and each array's stride."""
 
     extent: int
     strides: Strides
 
     def stride(self, array: str) -> int:
-        """An array's stride."""
+        """Return an array's stride."""
         return self.strides.get(array, 0)
 
 
 def merged(axes: Iterable[Axis], arrays: Sequence[str]) -> list[Axis]:
-    """The same elements in the same order, along as few axes as these arrays allow; one at least."""
+    """Merge neighbouring axes where all arrays allow it; at least one axis remains."""
     kept: list[Axis] = []
     for axis in axes:
         if axis.extent == 1:
@@ -42,25 +42,25 @@ def merged(axes: Iterable[Axis], arrays: Sequence[str]) -> list[Axis]:
 
 
 def count(axes: Iterable[Axis]) -> int:
-    """How many elements there are."""
+    """Return the number of elements."""
     return prod(axis.extent for axis in axes)
 
 
 def reach(shape: Iterable[int], strides: Iterable[int]) -> tuple[int, int]:
-    """How far below element 0 an array's lowest is, and how many places there are from there to its highest."""
+    """Return the distance from an array's lowest element to element 0, and the elements of its whole range."""
     ends = [(extent - 1) * stride for extent, stride in zip(shape, strides, strict=True)]
     below = -sum(min(0, end) for end in ends)
     return below, below + sum(max(0, end) for end in ends) + 1
 
 
 def pointer_to(address: int, storage: str, shape: Iterable[int], strides: Iterable[int]) -> tuple[Argument, int]:
-    """Return a kernel's argument that points to an array's lowest element, and how far element 0 is from there."""
+    """Return a kernel's pointer to an array's lowest element, and the position of element 0 relative to it."""
     below, places = reach(shape, strides)
     return machine().pointer(address - below * SIZES[storage], storage, places), below
 
 
 def row_major(axes: Sequence[Axis], name: str) -> list[Axis]:
-    """The axes with one more array, whose elements stand in their order."""
+    """Return the axes with one more array: the elements' positions in order."""
     step, reversed_axes = 1, []
     for axis in reversed(axes):
         reversed_axes.append(Axis(axis.extent, {**axis.strides, name: step}))
@@ -69,13 +69,13 @@ def row_major(axes: Sequence[Axis], name: str) -> list[Axis]:
 
 
 def words_of(letter: str, axes: Sequence[Axis], arrays: Sequence[str], step: int = 0) -> dict[str, int]:
-    """What kernels are told of axes of one kind, by the names of `fastopt.codegen.cuda.places`."""
+    """Return the kernel arguments for axes of one kind, with the names of `fastopt.codegen.cuda.places`."""
     words = {f"extent_{letter}{k}": axis.extent for k, axis in enumerate(axes)}
     for each in arrays:
         words.update({f"{each}_{letter}{k}": axis.stride(each) for k, axis in enumerate(axes)})
     if not step:
         return words
-    digits = [step] * len(axes)  # of a step of so many elements, axis by axis
+    digits = [step] * len(axes)  # of a step of this many elements, axis by axis
     for k in range(len(axes) - 1, 0, -1):
         digits[k - 1], digits[k] = divmod(digits[k], axes[k].extent)
     words.update({f"digit_w{k}": digit for k, digit in enumerate(digits)})

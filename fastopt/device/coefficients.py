@@ -1,8 +1,8 @@
-"""Coefficients from numbers on the device: so that a CUDA graph that captured a step stays right when they change.
+"""Coefficients computed from numbers on the device, so that a captured CUDA graph remains valid when they change.
 
-Only an update's own function computes its coefficients. If a hyperparameter (lr, step) is on the device, the function
-is called with a stand-in for the number, which records what is done with it. From that record comes a kernel of one
-thread that computes the coefficients on the device, in float64, where the update reads them.
+Coefficients are computed by an update's own function. If a hyperparameter (lr, step) is on the device, the function is
+called with a tracer in place of the number, which records the operations. The record becomes a kernel of one thread
+that computes the coefficients on the device, in float64, where the update reads them.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from fastopt.device.select import machine
 from fastopt.engine.core.hyperparameters import Hyperparameters, is_on_device
 from fastopt.engine.update.update import Update
 
-#: The functions of `math` that the device computes as well.
+#: The functions of `math` that the device also supports.
 FUNCTIONS = ("exp", "log", "log1p", "sqrt")
 
-#: What a number on the device may be stored as.
+#: The dtypes of numbers on the device.
 NUMBERS = {"<f4": "float32", "<f8": "float64", "<i4": "int32", "<i8": "int64"}
 
 
@@ -35,20 +35,20 @@ class Number(NamedTuple):
 
 
 class Trace(NamedTuple):
-    """How scalars follow from numbers on the device: their texts (None: the host knows), and the constants in those."""
+    """The scalars as expressions of numbers on the device (None: the host knows them), and their constants."""
 
     numbers: tuple[Number, ...]
-    #: The numbers as they came.
+    #: The caller's objects.
     given: tuple[Any, ...]
     texts: tuple[str | None, ...]
     constants: tuple[float, ...]
 
 
 def trace(update: Update, hyperparameters: tuple[Any, ...]) -> tuple[tuple[Any, ...], Trace]:
-    """Compute the scalars of an update from hyperparameters some of which are on the device.
+    """Compute the scalars of an update from hyperparameters, some of which are on the device.
 
-    Return the scalars, with 1.0 for those that only the device knows, and how it computes them. What can't be written
-    down, such as a choice that depends on the number, is a TypeError.
+    Return the scalars, with 1.0 for those that only the device can compute, and their expressions. An operation that
+    can't be recorded, such as a choice that depends on the number, raises a TypeError.
     """
     by_name = dict(zip(update.hyperparameters, hyperparameters, strict=True))
     given = {name: value for name, value in by_name.items() if is_on_device(value)}
@@ -62,13 +62,13 @@ def trace(update: Update, hyperparameters: tuple[Any, ...]) -> tuple[tuple[Any, 
 
 
 def number_of(value: Any, name: str) -> Number:
-    """Look at what a number on the device says of itself."""
+    """Check the properties of a number on the device."""
     if getattr(value, "requires_grad", False):
         value = value.detach()
     interface = value.__cuda_array_interface__
     shape, typestr, (address, _) = interface["shape"], interface["typestr"], interface["data"]
     if name == "eps":
-        raise TypeError("eps is on a CUDA device; expected it on the host, where it is kept from vanishing")
+        raise TypeError("eps is on a CUDA device; expected it on the host, which prevents it from underflowing")
     if any(extent != 1 for extent in shape):
         raise ValueError(f"{name} has shape {tuple(shape)}; expected one number")
     if typestr not in NUMBERS:
@@ -76,17 +76,17 @@ def number_of(value: Any, name: str) -> Number:
     return Number(name, NUMBERS[typestr], address, machine().device_of(address))
 
 
-# ---- Writing down
+# ---- Tracing
 
 
 def _operator(symbol: str) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """An operator with a traced number on its left, and on its right."""
+    """Return the operators with a traced number on the left, and on the right."""
     pattern = f"({{}} {symbol} {{}})"
     return lambda self, other: self._write(pattern, self, other), lambda self, other: self._write(pattern, other, self)
 
 
 class _Traced:
-    """A number that only the device knows, as an expression of others; constants in it are c0, c1, ..."""
+    """A number that only the device knows, as an expression of others with constants c0, c1, ..."""
 
     def __init__(self, text: str, constants: list[float], origin: str):
         self.text, self.constants, self.origin = text, constants, origin
@@ -107,7 +107,7 @@ class _Traced:
     __pow__, __rpow__ = _operator("**")
 
     def __mul__(self, other: Any) -> Any:
-        # A weight decay of 0 stays one: the kernel without it is another.
+        # A weight decay of 0 is an expression as well: the kernel without weight decay is another one.
         return self._write("({} * {})", self, other) if isinstance(other, _Traced) or other else 0.0
 
     def __rmul__(self, other: Any) -> Any:
@@ -117,7 +117,7 @@ class _Traced:
         return self._write("(-{})", self)
 
     def _refuse(self, *_: Any) -> Any:
-        raise TypeError(f"{self.origin} is on a CUDA device; expected it on the host, since what is done depends on it")
+        raise TypeError(f"{self.origin} is on a CUDA device; expected it on the host, since a choice depends on it")
 
     __bool__ = __float__ = __int__ = __index__ = _refuse
     __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
@@ -125,7 +125,7 @@ class _Traced:
 
 
 def _written(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
-    """A function of `math` that takes traced numbers as well."""
+    """Wrap a function of `math` so that it also accepts traced numbers."""
 
     def call(*values: Any) -> Any:
         traced = [value for value in values if isinstance(value, _Traced)]
@@ -137,7 +137,7 @@ def _written(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _checked(check: Hyperparameters, values: dict[str, Any]) -> list[Any]:
-    """Check what the host knows; numbers on the device may be anything."""
+    """Check the values that the host knows; numbers on the device are not checked."""
     ranges = {"step": (1,), **check.ranges}
     legal = [
         ranges[name][0] if isinstance(value, _Traced) and ranges[name] is not FLAG else value
@@ -150,7 +150,7 @@ def _checked(check: Hyperparameters, values: dict[str, Any]) -> list[Any]:
 
 
 def _for_tracing(coefficients: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as it stands, but for what it calls: that takes traced numbers."""
+    """Return the function with replaced globals, so that the functions it calls accept traced numbers."""
     names = dict(coefficients.__globals__)
     for name, value in coefficients.__globals__.items():
         if isinstance(value, FunctionType) and value.__module__ == coefficients.__module__:
@@ -167,7 +167,7 @@ def _for_tracing(coefficients: Callable[..., Any]) -> Callable[..., Any]:
 def compute(found: Trace, scalars: tuple[float, ...], dtype: str, device: int, stream: int) -> tuple[Any, Memory]:
     """Put a kernel into the stream that computes the scalars.
 
-    Return an update's argument for where they will be, and their memory: this call's own, for until the update is in
+    Return the update's argument that points to them, and their memory, which this call must hold until the update is in
     the stream.
     """
     values = tuple(value for value, text in zip(scalars, found.texts, strict=True) if text is None)

@@ -1,6 +1,6 @@
-"""Runs kernels on the devices of a CUDA driver, which is called directly: Numba's own launches take many times as long.
+"""Runs kernels on CUDA devices by direct calls of the driver: Numba's own launches take many times as long.
 
-Nothing here waits for a device, but `Driver.fetch`.
+Only `Driver.fetch` waits for a device.
 """
 
 from __future__ import annotations
@@ -21,28 +21,28 @@ from fastopt.codegen.cuda.update import WORDS, Words
 from fastopt.device.streams import LEGACY
 from fastopt.errors import BackendUnavailable
 
-#: How cuLaunchKernel is told of arguments that stand in one buffer.
+#: The options that tell cuLaunchKernel that the arguments are in one buffer.
 _BUFFER, _BUFFER_SIZE, _END = 1, 2, 0
 
-#: What cuPointerGetAttribute is asked for.
+#: The attribute that cuPointerGetAttribute returns.
 _ORDINAL = cu.CUpointer_attribute.CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL
 
 
 class Driver:
-    """The CUDA driver: all devices, and the kernels that were loaded."""
+    """The CUDA driver: all devices and the loaded kernels."""
 
     def __init__(self) -> None:
         try:
             (status,) = cu.cuInit(0)
         except Exception as error:
             raise BackendUnavailable(
-                f"backend 'cuda' needs an NVIDIA driver, which is not here ({error}); "
-                f"numba-cuda is, in version {NUMBA_CUDA}, installed with {INSTALL}"
+                f"backend 'cuda' needs an NVIDIA driver, which was not found ({error}); "
+                f"numba-cuda is version {NUMBA_CUDA}, installed with {INSTALL}"
             ) from error
         if status != cu.CUresult.CUDA_SUCCESS:
             raise BackendUnavailable(
-                f"backend 'cuda' finds no device that its driver can use ({status.name}): numba-cuda is version "
-                f"{NUMBA_CUDA}, the driver serves CUDA {version_of_driver()}; install it with {INSTALL}"
+                f"backend 'cuda' finds no usable device ({status.name}): numba-cuda is version {NUMBA_CUDA}, "
+                f"the driver supports CUDA {version_of_driver()}; install numba-cuda with {INSTALL}"
             )
         self.devices = [_Device(number) for number in range(call(cu.cuDeviceGetCount))]
 
@@ -50,8 +50,8 @@ class Driver:
         return [device.name for device in self.devices]
 
     def device_of(self, address: int) -> int:
-        """Ask the driver, which keeps the bounds of all allocations."""
-        status, ordinal = cu.cuPointerGetAttribute(_ORDINAL, address)  # not by `call`: it is one for every array
+        """Query the driver, which knows the bounds of all allocations."""
+        status, ordinal = cu.cuPointerGetAttribute(_ORDINAL, address)  # not by `call`, since this runs for every array
         if status:
             raise RuntimeError(f"cuPointerGetAttribute failed: {status.name}")
         return int(ordinal)
@@ -67,7 +67,7 @@ class Driver:
         return wanted
 
     def allocate(self, device: int, stream: int, size: int) -> _Owned:
-        """Memory of the device's own pool: nothing waits for it."""
+        """Allocate from the device's pool; nothing waits for that."""
         return _Owned(self.devices[device], stream, size)
 
     def pointer(self, address: int, storage: str, elements: int) -> int:
@@ -75,14 +75,14 @@ class Driver:
 
     def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
               words: Sequence[Sequence[int]]) -> tuple[int | _Part, ...]:  # fmt: skip
-        """Addresses into one allocation, which launches fill: their arguments are the words."""
+        """Return addresses in one allocation, which launches fill: their arguments are the words."""
         rows = [*(addresses for _, addresses, _ in columns), *words]
         memory = self._filled(device, stream, [word for row in rows for word in row])
         begins = accumulate(map(len, rows[:-1]), initial=0)
         return tuple(_Part(memory, memory.address + 8 * begin) for begin in begins)
 
     def filled(self, device: int, stream: int, content: bytes) -> _Owned:
-        """Launches bring them, as arguments."""
+        """Copy the bytes by the arguments of launches."""
         padded = content + b"\0" * (-len(content) % 8)
         return self._filled(device, stream, list(struct.unpack(f"={len(padded) // 8}Q", padded)))
 
@@ -102,19 +102,19 @@ class Driver:
         return numbers
 
     def is_capturing(self, device: int, stream: int) -> bool:
-        """As the driver says; nothing can capture the default stream."""
+        """Query the driver; the default stream can't be captured."""
         if stream == LEGACY:
             return False
         with self.devices[device].current():
             return bool(call(cu.cuStreamIsCapturing, stream) != cu.CUstreamCaptureStatus.CU_STREAM_CAPTURE_STATUS_NONE)
 
     def wait(self, device: int, stream: int, other: int) -> None:
-        """By an event: streams wait, the host does not."""
+        """Use an event: streams wait, the host does not."""
         with self.devices[device].current():
             event = call(cu.cuEventCreate, cu.CUevent_flags.CU_EVENT_DISABLE_TIMING.value)
             call(cu.cuEventRecord, event, other)
             call(cu.cuStreamWaitEvent, stream, event, 0)
-            call(cu.cuEventDestroy, event)  # takes effect when it has happened
+            call(cu.cuEventDestroy, event)  # takes effect after the event has occurred
 
     def launch(self, kernel: DeviceKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
@@ -127,7 +127,7 @@ class Driver:
 
 
 class _Device:
-    """One device: its primary context, which it shares with every library, and the kernels in it."""
+    """One device: its primary context, which it shares with all libraries, and its loaded kernels."""
 
     def __init__(self, number: int):
         self.number = number
@@ -159,7 +159,7 @@ class _Device:
         return _Current(self.context)
 
     def kernel(self, kernel: DeviceKernel) -> tuple[Any, struct.Struct]:
-        """Return a loaded kernel, compiled now if it is the first time, and how its parameters stand."""
+        """Return a loaded kernel, which is compiled on first use, and the layout of its parameters."""
         found = self.kernels.get(kernel)
         if found is None:
             binary, name = machine_code(kernel, self.compute_capability)
@@ -171,7 +171,7 @@ class _Device:
 
 
 class _Current:
-    """Makes a context current, unless it is. A generator takes 2 us more to enter and leave; a norm does 7 times."""
+    """Make a context current if necessary. A generator would take 2 us longer, and a norm enters 7 times."""
 
     __slots__ = ("context", "pushed")
 
@@ -192,7 +192,7 @@ class _Current:
 
 
 class _Owned:
-    """Bytes on a device, given back in the order of the stream that they were made for."""
+    """Bytes on a device, freed in the order of the stream for which they were allocated."""
 
     def __init__(self, device: _Device, stream: int, size: int):
         self.device, self.stream = device, stream
@@ -206,7 +206,7 @@ class _Owned:
 
 
 class _Part(int):
-    """An address in memory that lives as long as it."""
+    """An address in memory, which it keeps alive."""
 
     memory: _Owned
 
@@ -217,7 +217,7 @@ class _Part(int):
 
 
 class _Buffer:
-    """Where the parameters of a launch are put together, and what tells cuLaunchKernel so."""
+    """A buffer for the parameters of a launch, with the options for cuLaunchKernel."""
 
     def __init__(self, size: int):
         self.memory = ctypes.create_string_buffer(size)
@@ -229,13 +229,13 @@ class _Buffer:
 
 
 class _Buffers(local):
-    """A thread's buffers: a launch copies what is in one before it returns."""
+    """A thread's buffers, reused because a launch copies its parameters before it returns."""
 
     def __init__(self) -> None:
         self.by_size: dict[int, _Buffer] = {}
 
     def of_size(self, size: int) -> _Buffer:
-        """Return one of this size."""
+        """Return a buffer of this size."""
         buffer = self.by_size.get(size)
         if buffer is None:
             buffer = self.by_size[size] = _Buffer(size)
@@ -249,7 +249,7 @@ _buffers = _Buffers()
 
 
 def call(function: Any, *arguments: Any) -> Any:
-    """Call the driver and return its result, or raise what it says."""
+    """Call the driver and return its result, or raise its error."""
     results = function(*arguments)
     if results[0]:
         raise RuntimeError(f"{function.__name__} failed: {results[0].name}")
@@ -257,6 +257,6 @@ def call(function: Any, *arguments: Any) -> Any:
 
 
 def version_of_driver() -> str:
-    """Return the newest CUDA that the driver serves."""
+    """Return the newest version of CUDA that the driver supports."""
     status, version = cu.cuDriverGetVersion()
     return f"{version // 1000}.{version % 1000 // 10}" if status == cu.CUresult.CUDA_SUCCESS else "of unknown version"

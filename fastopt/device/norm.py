@@ -1,4 +1,4 @@
-"""Runs norms of device arrays: from what intake has checked to kernels in a stream."""
+"""Runs norms of device arrays: puts the kernels of a checked call into a stream."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["LAYER", "Numbers", "Result", "run"]
 
 
 class Result(NamedTuple):
-    """What a call returns: the array that the caller gave for it, or None, and the shape, or None for x's."""
+    """A result of a call: the caller's array or None, and its shape (None: the shape of x)."""
 
     name: str
     given: Any
@@ -25,7 +25,7 @@ class Result(NamedTuple):
 
 
 class Numbers(NamedTuple):
-    """The hyperparameters, in float64, and the largest finite number that each running statistic can be."""
+    """The hyperparameters in float64, and the largest finite number of each running statistic's dtype."""
 
     eps: float
     momentum: float = 0.0
@@ -34,7 +34,7 @@ class Numbers(NamedTuple):
     largest_var: float = 0.0
 
 
-#: The smallest normal number of each compute type: the least that a variance + eps is.
+#: The smallest normal number of each compute type, the lower bound of variance + eps.
 LEAST = {"float32": 2.0**-126, "float64": 2.0**-1022}
 
 
@@ -42,9 +42,9 @@ def run(
     direction: str, variant: int, dtype: str, labels: tuple[str, ...], groups: int, views: dict[str, View],
     x: Any, given: Sequence[Any], results: Sequence[Result], numbers: Numbers, device: int, stream: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
-    """Put the kernels of one call into the stream; return its results at once. Nothing waits.
+    """Put the kernels of one call into the stream; return its results immediately, without synchronising.
 
-    ``given`` are the caller's arrays as they came, ``views`` where they stand, x (or dy, where there is none) first.
+    ``given`` holds the caller's arrays, ``views`` their locations, with x (or dy, if there is no x) first.
     """
     like = next(iter(views.values()))
     with joined([array for array in given if array is not None], device, stream) as handle:
@@ -63,7 +63,7 @@ def run(
 
 
 def _made(result: Result, x: Any, like: View, dtype: str, device: int, stream: int) -> tuple[Any, View]:
-    """A new array: of x's shape, dtype and memory order, or of values in the compute type."""
+    """Return a new array: of x's shape, dtype and memory order, or of values in the compute type."""
     name = {"out": "y"}.get(result.name, result.name)
     if result.shape is None:
         return new(x, name, like.storage, like.shape, like.strides, device, stream)

@@ -1,11 +1,11 @@
-"""Plans a norm of device arrays: which kernels run over what, one after the other.
+"""Plans a norm of device arrays: the sequence of kernels and their arguments.
 
-Kernels know only rows of elements; here it is decided what a row is:
+Kernels process rows of elements. The plan defines the rows:
 
-* of sums, a channel's space (`line`, or `columns` where neighbours in memory are channels); where there is no space, a
-  sample's features, and for dweight and dbias a feature's samples;
-* of statistics, one statistic;
-* of elements, whatever stands together in memory.
+* for sums, a channel's space (`line`, or `columns` if neighbours in memory are channels); without space, a sample's
+  features, and for dweight and dbias a feature's samples;
+* for statistics, one statistic;
+* for elements, contiguous elements in memory.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from fastopt.errors import BackendUnavailable
 from fastopt.specs.dtypes import SIZES
 from fastopt.specs.sums import GROUP, LANES, PART
 
-#: Bytes of a kernel's arguments at most, on any device.
+#: The maximum size of a kernel's arguments on any device, in bytes.
 MAX_ARGUMENTS = 4096
 
-#: Each part of scratch memory begins at a multiple of so many bytes.
+#: The alignment of each part of scratch memory, in bytes.
 ALIGNMENT = 256
 
-#: Threads that run as one.
+#: Threads of a warp.
 WARP = 32
 
 
 class Pointer(NamedTuple):
-    """An argument that points somewhere: into which array, or scratch memory (""), how many bytes in, and at what."""
+    """A pointer argument: the array, or scratch memory (""), the offset in bytes, and the storage type."""
 
     array: str
     offset: int
@@ -46,7 +46,7 @@ class Pointer(NamedTuple):
 
 
 class Launch(NamedTuple):
-    """A kernel, and all that it is given, but for addresses and numbers."""
+    """A kernel with all its arguments except addresses and numbers."""
 
     kernel: NormKernel
     blocks: int
@@ -57,7 +57,7 @@ class Launch(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """The launches of a call, the bytes of scratch memory that they share, and the number of a statistic's values."""
+    """The launches of a call, the size of their scratch memory, and the number of values of a statistic."""
 
     launches: tuple[Launch, ...]
     scratch: int
@@ -65,7 +65,7 @@ class Plan(NamedTuple):
 
 
 class _Operand(NamedTuple):
-    """An array as a kernel has it: by which name, whose memory it is, and by which name axes know its strides."""
+    """An array of a kernel: its name there, the array that provides the memory, and the name of its strides."""
 
     name: str
     storage: str
@@ -86,15 +86,15 @@ class _Planner(NormAxes):
         self.scratch: dict[str, tuple[int, str, int]] = {}
         self.scratch_used = 0
 
-    # ---- All of it
+    # ---- The whole call
 
     def plan(self) -> Plan:
-        """Put the launches together."""
+        """Append the launches."""
         getattr(self, self.norm.direction)()
         return Plan(tuple(self.launches), self.scratch_used, self.values)
 
     def forward(self) -> None:
-        """Sums and statistics, twice; elements. What no statistic wants twice, a kernel leaves at once."""
+        """Append sums and statistics, twice, and elements. Kernels of an unnecessary second pass return at once."""
         self.need_sums()
         for name in ("means", "waits"):
             self.need(name, "float64", count(self.statistics))
@@ -110,12 +110,12 @@ class _Planner(NormAxes):
         self.normalise()
 
     def inference(self) -> None:
-        """Parameters of given statistics; elements."""
+        """Append parameters from given statistics, and elements."""
         self.fixed()
         self.normalise()
 
     def backward(self) -> None:
-        """Sums, what follows from them, elements; dweight and dbias."""
+        """Append sums, the numbers derived from them, elements, and dweight and dbias."""
         if self.elements:
             self.need_sums()
             read = ["dy", "x", *self.gate()]
@@ -135,7 +135,7 @@ class _Planner(NormAxes):
         self.totals()
 
     def backward_inference(self) -> None:
-        """Parameters of given statistics; sums for dweight and dbias; elements."""
+        """Append parameters from given statistics, sums for dweight and dbias, and elements."""
         self.fixed()
         own = [self.parameter("mean", "rounded"), self.parameter("rstd", "scale")]
         if self.elements:
@@ -146,11 +146,11 @@ class _Planner(NormAxes):
         self.totals()
 
     def addition(self) -> None:
-        """Elements."""
+        """Append the elements."""
         self.apply("unchanged", [])
 
     def addition_backward(self) -> None:
-        """Elements."""
+        """Append the elements."""
         self.apply("unchanged_gradient", [])
 
     def gate(self) -> list[str]:
@@ -159,18 +159,18 @@ class _Planner(NormAxes):
     # ---- Operands and scratch memory
 
     def operand(self, name: str) -> _Operand:
-        """An array of the call's."""
+        """Return an array of the call."""
         return _Operand(name, self.given[name].storage, name, name)
 
     def operand_or(self, name: str, otherwise: str) -> _Operand | str:
         return self.operand(name) if name in self.given else otherwise
 
     def parameter(self, name: str, source: str | None = None, storage: str | None = None) -> _Operand:
-        """A value of each statistic's, in scratch memory."""
+        """Return an array in scratch memory with one value per statistic."""
         return _Operand(name, storage or self.norm.dtype, f".{source or name}", "statistic")
 
     def need(self, name: str, storage: str, elements: int) -> None:
-        """Set scratch memory apart."""
+        """Reserve scratch memory."""
         self.scratch[name] = self.scratch_used, storage, elements
         self.scratch_used += -(-elements * SIZES[storage] // ALIGNMENT) * ALIGNMENT
 
@@ -189,7 +189,7 @@ class _Planner(NormAxes):
         self, function: str, read: Sequence[str], own: Sequence[_Operand], weight: Sequence[_Operand] = (), *,
         wide: bool = False,
     ) -> None:  # fmt: skip
-        """Sum up every part of every channel; of samples, of every group."""
+        """Sum every part of every channel, or of every group if the layout is ROWS."""
         reads = [*map(self.operand, read), *weight]
         every = [*reads, *own]
         names = [each.name for each in every]
@@ -219,7 +219,7 @@ class _Planner(NormAxes):
         self.add(writer, every, rows, reduced, {**words, **words_of("w", reduced, names, LANES)}, blocks, threads)
 
     def sum_up_features(self) -> None:
-        """Samples: sum up every part of a feature's samples, for dweight and dbias."""
+        """Sum every part of a feature's samples, for dweight and dbias."""
         every = [self.operand(name) for name in ("dy", "x", *self.gate(), "mean", "rstd")]
         names = [each.name for each in every]
         rows, reduced = _merged(self.channels, every), _merged(self.outer, every)
@@ -241,7 +241,7 @@ class _Planner(NormAxes):
     # ---- Statistics
 
     def moments(self, centre: _Operand, second_pass: bool) -> None:
-        """Mean and rstd, running statistics, parameters."""
+        """Compute mean, rstd, running statistics and parameters."""
         names = ["mean", "rstd", *(name for name in ("running_mean", "running_var") if name in self.given)]
         every = [centre, *map(self.operand, names)]
         rows = _merged(self.statistics, every)
@@ -251,11 +251,11 @@ class _Planner(NormAxes):
         self.add_team(writer, every, rows, words)
 
     def updates_var(self) -> bool:
-        """True if there is a variance to update the running one with: of one value, there is no unbiased one."""
+        """True if there is a variance for updating the running one: a single value has no unbiased variance."""
         return self.elements > 0 and self.values > self.norm.unbiased
 
     def gradients(self, *, is_fixed: bool) -> None:
-        """Sums of channels; slope and offset."""
+        """Compute sums of channels, slope and offset."""
         weighted = not self.samples and not is_fixed and "weight" in self.given
         every = [] if is_fixed else [self.operand("rstd")]
         every += [self.operand("weight")] if weighted else []
@@ -283,7 +283,7 @@ class _Planner(NormAxes):
         self.add(writer, every, rows, reached, words, blocks, threads)
 
     def fixed(self) -> None:
-        """Parameters of given statistics."""
+        """Compute the parameters from given statistics."""
         self.need_parameters("rounded", "scale", "shift")
         every = [self.operand("mean"), self.operand("var")]
         rows = _merged(self.statistics, every)
@@ -292,7 +292,7 @@ class _Planner(NormAxes):
         self.add(writer, every, rows, [], {"rows": count(rows)}, -(-count(rows) // threads), threads)
 
     def totals(self) -> None:
-        """The gradients of weight and bias, from sums of every outer index, or of every part of them."""
+        """Compute the gradients of weight and bias from the sums of all outer indices or parts."""
         every = [self.operand("dweight"), self.operand("dbias")]
         rows = _merged(self.channels, every)
         words = {"rows": count(rows), "terms": 0, "term_step": 0, "row_step": 0}
@@ -311,13 +311,13 @@ class _Planner(NormAxes):
     # ---- Elements
 
     def normalise(self) -> None:
-        """y, from the parameters of each statistic."""
+        """Compute y from the parameters of each statistic."""
         own: list[_Operand | str] = [self.parameter("mean", "rounded"), self.parameter("rstd", "scale")]
         own += [self.parameter("shift"), self.operand_or("weight", "one"), self.operand_or("bias", "zero")]
         self.apply("normalise", own)
 
     def apply(self, function: str, parameters: Sequence[_Operand | str]) -> None:
-        """Compute every element of what x's shape has."""
+        """Compute all elements of the arrays of x's shape."""
         if not self.elements:
             return
         arrays = [self.operand(name) for name in self.shaped_like_x(function)]
@@ -339,7 +339,7 @@ class _Planner(NormAxes):
             tuple(map(array_of, parameters)), contiguous,
         )  # fmt: skip
         threads = machine().threads(THREADS, 4)
-        together = 1 if down else writer.unroll  # elements of a row that a thread has at a time
+        together = 1 if down else writer.unroll  # elements of a row per thread and iteration
         width = _width(column.extent, together, threads)
         chunks = -(-column.extent // (width * together))
         words = {"units": count(rows) * chunks, "chunks": chunks, "width": width, "columns": column.extent}
@@ -347,7 +347,7 @@ class _Planner(NormAxes):
         if not down:
             self.add(writer, every, rows, [column], words, -(-words["units"] * width // threads), threads)
             return
-        # A thread has the elements of a column in some rows: in so many that most of the device has work.
+        # A thread processes a column's elements in some rows; there are enough threads to occupy most of the device.
         height = threads // width
         turns = -(-words["units"] // (self.most_blocks() * height * writer.unroll))
         span = height * writer.unroll * max(1, turns)
@@ -356,11 +356,11 @@ class _Planner(NormAxes):
         self.add(writer, every, [], [*rows, column], words, words["units"], threads)
 
     def most_blocks(self) -> int:
-        """All that run at a time."""
+        """Return the number of threads that run concurrently."""
         return BLOCKS_PER_PROCESSOR * machine().processors(self.norm.device)
 
     def shaped_like_x(self, function: str) -> list[str]:
-        """The arrays of x's shape that a function reads and writes, in the variant that is asked for."""
+        """Return the arrays of x's shape that a function reads and writes, in this variant."""
         relu, residual = self.norm.variant & 1, self.norm.variant & 2
         if function in ("normalise", "unchanged"):
             return ["x", *["residual"] * bool(residual), "out"]
@@ -374,7 +374,7 @@ class _Planner(NormAxes):
         rows: Sequence[Axis], along: Sequence[Axis], words: Mapping[str, int], blocks: int, threads: int,
         scratch: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
-        """Add a launch: name every argument, and put them in order."""
+        """Append a launch, with its arguments in order."""
         if not blocks:
             return
         known = {**words, **words_of("r", rows, [each.name for each in operands])}
@@ -396,7 +396,7 @@ class _Planner(NormAxes):
                 pointers.append(Pointer("", offset, storage, elements))
         if 8 * len(writer.signature) > MAX_ARGUMENTS:
             raise BackendUnavailable(
-                f"x has {len(self.norm.labels)} axes, too many that don't merge for kernels in this version"
+                f"x has {len(self.norm.labels)} axes that can't be merged, more than kernels support in this version"
             )
         ordered = tuple(known[name] % ADDRESSES for name in writer.words)
         self.launches.append(
@@ -405,7 +405,7 @@ class _Planner(NormAxes):
 
 
 def _merged(axes: Iterable[Axis], operands: Sequence[_Operand]) -> list[Axis]:
-    """As few axes as will do, with the strides of these operands, by their own names."""
+    """Merge axes as far as possible, with the strides of these operands by their own names."""
     renamed = (Axis(axis.extent, {each.name: axis.stride(each.base) for each in operands}) for axis in axes)
     return merged(renamed, [each.name for each in operands])
 
@@ -415,12 +415,12 @@ def _arrays(operands: Iterable[_Operand]) -> tuple[Array, ...]:
 
 
 def _width(columns: int, unroll: int, threads: int) -> int:
-    """How many threads share a row: whole warps, as long as it is long, of which few are idle at its end."""
+    """Return the number of threads per row: whole warps, up to its length, with few idle threads at its end."""
     widest = min(_power_of_two(-(-columns // unroll)), threads)
     widths = [width for width in (256, 128, 64, 32) if width < widest] if widest > WARP else []
     return min([widest, *widths], key=lambda width: -(-columns // (width * unroll)) * width)
 
 
 def _power_of_two(number: int) -> int:
-    """The least that is no smaller, and at least 1."""
+    """Return the least power of two that is at least n, and at least 1."""
     return 1 << max(number - 1, 0).bit_length()

@@ -1,4 +1,4 @@
-"""Puts the kernels of a call in order with what the producers of its arrays do."""
+"""Synchronises the kernels of a call with the producers of its arrays."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from fastopt.device.streams import handle_of, one_of_all_threads, streams_of
 
 @contextmanager
 def joined(given: Sequence[Any], device: int, stream: Any) -> Iterator[int]:
-    """Yield the handle of the stream to use: the caller's, or else the one that the arrays are in use on.
+    """Yield the handle of the stream to use: the caller's, or else the one on which the arrays are in use.
 
-    Where they come with several, it is the first one's: kernels come after what the others have to do, and what these
-    do next, after the kernels. For a stream of the caller's, the caller sees to that.
+    If there are several, the first array's stream is used: kernels wait for the others' pending work, and the others'
+    later work waits for the kernels. If the caller passes a stream, synchronisation is up to the caller.
     """
     if stream is not None:
         yield one_of_all_threads(handle_of(stream))

@@ -1,4 +1,4 @@
-"""Reads ``__cuda_array_interface__`` (versions 2 and 3), which Numba's device arrays offer and DLPack they do not."""
+"""Reads ``__cuda_array_interface__`` (versions 2 and 3), which Numba's device arrays support, unlike DLPack."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ import numpy as np
 from fastopt.device.select import machine
 from fastopt.specs.dtypes import FLOATS, STORAGES
 
-#: How the interface calls the storage types; messages say which of them it has no name for.
+#: The interface's names of the storage types.
 _TYPESTRS = {storage.typestr for storage in STORAGES}
 _EXPECTED = FLOATS.replace("bfloat16", "bfloat16 (through DLPack)")
 
 
 class _Memory:
-    """What NumPy asks for an array's memory, which it does not read."""
+    """The description of an array's memory for NumPy, which does not read the memory."""
 
     def __init__(self, interface: dict[str, Any], producer: Any):
         self.__array_interface__ = interface
-        self.producer = producer  # lives as long as an array over its memory
+        self.producer = producer  # must live as long as an array over its memory
 
 
 def _check_places(name: str, shape: Any, strides: Any, itemsize: int) -> None:
-    """Raise unless elements have places that an ndarray can have."""
+    """Raise unless the shape and strides are valid for an ndarray."""
     for what, given, least in (("shape", shape, 0), ("strides", strides, None)):
         if given is None and least is None:
             continue
@@ -47,7 +47,7 @@ def _check_places(name: str, shape: Any, strides: Any, itemsize: int) -> None:
 
 
 def import_array(producer: Any, name: str) -> tuple[np.ndarray[Any, Any], int]:
-    """Return an ndarray over the producer's memory, at which no one may look, and the number of its device."""
+    """Return an ndarray over the producer's memory, which must not be accessed, and the number of its device."""
     try:
         given = producer.__cuda_array_interface__
         shape, typestr, (address, read_only) = given["shape"], given["typestr"], given["data"]

@@ -1,4 +1,4 @@
-"""Runs what is random on device arrays: from what the engine has checked to a kernel in a stream."""
+"""Runs random rules on device arrays: puts the kernel of a checked call into a stream."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from fastopt.rules import random as random_rules
 from fastopt.specs.dtypes import MOVED, SIZES
 from fastopt.specs.random import BITS
 
-#: Where in the upper half of a counter its purpose stands, above the offset.
+#: The position of the purpose in the upper half of a counter, above the offset.
 PURPOSE = 56
 
 
 class Work(NamedTuple):
-    """What is made of random bits: a rule of rules/random.py, or None for a copy; the bits; the coefficients."""
+    """The work for random bits: a rule of rules/random.py (None for a copy), the bits, and the coefficients."""
 
     rule: str | None
     dtype: str
     seed: int
     offset: int
-    #: As many as the rule takes 32 bits for each element: numbers of fastopt/engine/core/philox.h.
+    #: One for each 32 bits that the rule takes per element: purposes of fastopt/engine/core/philox.h.
     purposes: tuple[int, ...]
     scalars: tuple[float, ...]
 
@@ -43,7 +43,7 @@ def fill(work: Work, param: Any, view: View, element: str | None, device: int, s
 
 
 def drop(work: Work, x: Any, name: str, view: View, out: Any, target: View | None, device: int, stream: Any) -> Any:
-    """Put a kernel into the stream that makes an array of another; return it. Without ``out`` it is a new one."""
+    """Put a kernel into the stream that writes a function of x to ``out``, or to a new array; return that array."""
     given = [x] if out is None else [x, out]
     with joined(given, device, stream) as handle:
         if target is None:
@@ -53,7 +53,7 @@ def drop(work: Work, x: Any, name: str, view: View, out: Any, target: View | Non
 
 
 def _launch(work: Work, views: dict[str, View], device: int, stream: int) -> None:
-    """Launch the kernel that writes "out", with as many blocks as there is work for and the device runs at a time."""
+    """Launch the kernel that writes "out", with enough blocks for the work, up to the number that runs concurrently."""
     axes = _axes(views)
     elements = count(axes)
     if not elements:
@@ -78,7 +78,7 @@ def _launch(work: Work, views: dict[str, View], device: int, stream: int) -> Non
 
 
 def _axes(views: dict[str, View]) -> list[Axis]:
-    """The axes in the order in which "out" stands in memory, with one more array: the places of elements in C order."""
+    """Return the axes in the memory order of "out", with one more array: the elements' positions in C order."""
     axes = [
         Axis(extent, {name: view.strides[axis] for name, view in views.items()})
         for axis, extent in enumerate(views["out"].shape)

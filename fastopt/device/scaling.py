@@ -1,6 +1,6 @@
-"""Runs feature scaling of device arrays: from what the engine has checked to kernels in a stream.
+"""Runs feature scaling of device arrays: puts the kernels of a checked call into a stream.
 
-What is fitted goes to the host, and so does whether all x are finite: for that, a call waits.
+Fitted statistics, and the test for finite values, are copied to the host: those calls synchronise.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from fastopt.device.update import BLOCKS_PER_PROCESSOR
 from fastopt.engine.core.devices import View
 from fastopt.engine.scaling.scaling import refined_centres
 
-#: A sample, a feature and its value there.
+#: A sample, a feature and the value there.
 Place = tuple[int, int, float]
 
-#: Threads of a block that looks for a feature's first value: mostly it is the very first.
+#: Threads of a block that searches a feature's first value, which is usually the very first.
 FINDING_THREADS = 32
 
 
 def column_stats(
     x: Any, view: View, dtype: str, part: int, step: int, device: int, stream: Any
 ) -> tuple[np.ndarray[Any, Any], list[np.ndarray[Any, Any]]]:
-    """Return of each feature: the centre; and statistics of deviations from it.
+    """Return each feature's centre, and statistics of deviations from it.
 
-    A part has so many samples, and centres are refined by every ``step``-th one.
+    ``part`` is the number of samples in a part; centres are refined with every ``step``-th sample.
     """
     samples, features = view.shape
     parts = -(-samples // part)
@@ -54,7 +54,7 @@ def column_stats(
 
 
 def first_not_finite(x: Any, view: View, dtype: str, device: int, stream: Any) -> Place | None:
-    """Return where the first x is, by sample and feature, that is not finite; None where all are."""
+    """Return the sample, feature and value of the first x that is not finite; None if all are finite."""
     with joined([x], device, stream) as handle:
         _refuse_capture(device, handle)
         if 0 in view.shape:
@@ -67,27 +67,27 @@ def scale(
     x: Any, view: View, out: Any, target: View | None, dtype: str, scales: list[np.ndarray[Any, Any]], device: int,
     stream: Any,
 ) -> Any:  # fmt: skip
-    """Put a kernel into the stream that scales x into out, which may be x, and return out. If it is None, make one."""
+    """Put a kernel into the stream that scales x into out, which may be x or None (a new array); return out."""
     with joined([x] if out is None else [x, out], device, stream) as handle:
         if target is None:
             out, target = new(x, "out", view.storage, view.shape, view.strides, device, handle)
         if 0 in view.shape:
             return out
         call = _Call(device, handle, view, dtype, target)
-        # Not kept for the next call: the stream may be gone by then, in whose order it is given back.
+        # Not stored for the next call: the memory is freed in the order of a stream that may no longer exist by then.
         there = machine().filled(device, handle, b"".join(each.tobytes() for each in scales))
         call.along(Scale((view.storage, target.storage), dtype), _Numbers(there, dtype, len(scales) * view.shape[1]))
     return out
 
 
 def _refuse_capture(device: int, stream: int) -> None:
-    """Raise where a graph is captured, for which nobody can wait."""
+    """Raise if a graph is being captured, since capturing streams can't be synchronised."""
     if machine().is_capturing(device, stream):
-        raise ValueError("x is used in a stream that is captured, which can't be waited for; expected another stream")
+        raise ValueError("x is used in a stream that is captured, which can't be synchronised; expected another")
 
 
 class _Numbers:
-    """Numbers in memory of the device."""
+    """Numbers in a device's memory."""
 
     def __init__(self, memory: Memory, storage: str, elements: int):
         self.memory, self.storage, self.elements = memory, storage, elements
@@ -100,7 +100,7 @@ class _Numbers:
 
 
 class _Call:
-    """A call's arrays, and what is launched over them."""
+    """A call's arrays and its launches."""
 
     def __init__(self, device: int, stream: int, x: View, dtype: str, out: View | None = None):
         self.device, self.stream, self.dtype = device, stream, dtype
@@ -116,20 +116,20 @@ class _Call:
             self.words[f"{name}_sample"], self.words[f"{name}_feature"] = view.strides
 
     def numbers(self, elements: int, storage: str = "float64") -> _Numbers:
-        """Memory for numbers."""
+        """Allocate memory for numbers."""
         return _Numbers(machine().allocate(self.device, self.stream, 8 * elements), storage, elements)
 
     # ---- Launches
 
     def first(self, finite: bool) -> tuple[_Numbers, _Numbers]:
-        """Return of each feature the sample of its first value that is finite, or that is not; and the value."""
+        """Return for each feature the sample and the value of the first value that is finite, or that is not."""
         found = self.numbers(self.features, "word"), self.numbers(self.features)
         writer = First((self.views["x"].storage,), self.dtype, finite)
         self.launch(writer, self.features, {}, *found, threads=FINDING_THREADS)
         return found
 
     def refined(self, centres: _Numbers, values: _Numbers, step: int) -> _Numbers:
-        """Return centres nearer to the means, as ``refine_centres`` in engine/scaling/run.c has it."""
+        """Return centres closer to the means, as ``refine_centres`` in engine/scaling/column_stats.c."""
         some = -(-(self.samples - step // 2) // step)
         words = {
             "samples": some, "part": some, "parts": 1, "x_sample": self.words["x_sample"] * step,
@@ -142,7 +142,7 @@ class _Call:
         return _Numbers(machine().filled(self.device, self.stream, moved.tobytes()), "float64", self.features)
 
     def first_place(self) -> Place:
-        """Of all that are not finite, return the first by sample and feature."""
+        """Return the first value that is not finite, by sample and feature."""
         samples, values = (each.fetch(self) for each in self.first(finite=False))
         feature = int(samples.argmin())
         return int(samples[feature]), feature, float(values[feature])
@@ -154,9 +154,9 @@ class _Call:
         return bool(word.fetch(self)[0])
 
     def along(self, writer: Scale | NonfiniteProbe, values: _Numbers) -> None:
-        """Launch a kernel whose blocks have some neighbouring features, or one where samples stand closer together.
+        """Launch a kernel with blocks of neighbouring features, or the transposed one if samples are closer together.
 
-        Memory order decides, by the array that is written.
+        The memory order of the written array decides.
         """
         down, across = map(abs, list(self.views.values())[-1].strides)
         by_sample = self.features == 1 or (self.samples > 1 and down < across)
@@ -171,7 +171,7 @@ class _Call:
         self.launch(writer, words["units"], words, values)
 
     def launch(self, writer: Any, blocks: int, words: dict[str, int], *numbers: _Numbers, threads: int = 0) -> None:
-        """Launch a kernel, with as many blocks as there is work for and the device runs at a time."""
+        """Launch a kernel, with enough blocks for the work, up to the number that runs concurrently."""
         own = iter(numbers)
         pointers = [
             self.pointers[name] if name in self.pointers else next(own).pointer() for name, _ in writer.pointers

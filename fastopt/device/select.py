@@ -1,4 +1,4 @@
-"""Chooses what runs the kernels: a CUDA driver, or Numba's simulator in its place."""
+"""Chooses what runs the kernels: a CUDA driver or Numba's simulator."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastopt.device.machine import Machine
 
 @cache
 def machine() -> Machine:
-    """Return what runs kernels here, or raise what says why nothing does."""
+    """Return the driver or simulator, or raise an error with the reason why neither is available."""
     backend = find_backend("cuda")
     if backend.SIMULATED:
         from fastopt.device.simulator import Simulator

@@ -1,4 +1,4 @@
-"""Runs kernels in Numba's simulator, over the host's memory, which then passes for a device's."""
+"""Runs kernels in Numba's simulator, on host memory in place of a device's."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numba import cuda
 
 from fastopt.backends.cuda import MEMORY, DeviceKernel, function
 
-#: The simulator puts itself into a kernel's globals while it runs.
+#: The simulator changes a kernel's globals while it runs, so runs must not overlap.
 _one_at_a_time = Lock()
 
 
@@ -29,7 +29,7 @@ class _Owned:
 
 
 class Simulator:
-    """One device, device 0, with one multiprocessor."""
+    """A single device, number 0, with one multiprocessor."""
 
     def names(self) -> list[str]:
         return ["Numba's simulator"]
@@ -41,18 +41,18 @@ class Simulator:
         return 0
 
     def processors(self, device: int) -> int:
-        """One: a block's threads are threads of the host, and blocks run one by one."""
+        """Return 1: a block's threads are threads of the host, and blocks run one by one."""
         return 1
 
     def threads(self, wanted: int, least: int) -> int:
-        """Few, for each is a thread of the host."""
+        """Return a small number, since each thread is a thread of the host."""
         return min(wanted, least)
 
     def allocate(self, device: int, stream: int, size: int) -> _Owned:
         return _Owned(size)
 
     def pointer(self, address: int, storage: str, elements: int) -> Any:
-        """An array: the simulator knows no pointers."""
+        """Return an array: the simulator has no pointers."""
         return np.asarray(_Memory(address, storage, elements))
 
     def table(self, device: int, stream: int, columns: Sequence[tuple[str, Sequence[int], Sequence[int]]],
@@ -75,15 +75,15 @@ class Simulator:
         return False
 
     def wait(self, device: int, stream: int, other: int) -> None:
-        """A launch ends before it returns."""
+        """Do nothing: a launch ends before it returns."""
 
     def launch(self, kernel: DeviceKernel, device: int, stream: int, blocks: int, threads: int,
                arguments: Sequence[Any]) -> None:  # fmt: skip
-        """Few blocks, one by one."""
+        """Run a small number of blocks, one by one."""
         given = [
             each if name.endswith("*") else np.dtype(MEMORY[name]).type(each)
             for each, name in zip(arguments, kernel.signature, strict=True)
         ]
         with _one_at_a_time, warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # strides wrap around, and kernels do not warn of NaN
+            warnings.simplefilter("ignore", RuntimeWarning)  # strides wrap around; kernels do not warn of NaN
             cuda.jit(function(kernel))[min(blocks, 2), threads](*given)

@@ -1,4 +1,4 @@
-"""On which stream an array is in use, and what the handle of a stream is."""
+"""The streams on which arrays are in use, and the handles of streams."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import Any, SupportsIndex
 
 from fastopt.common.messages import brief
 
-#: The default streams, as ``__cuda_array_interface__`` numbers them: that of the process, and that of each thread.
+#: The default streams' numbers in ``__cuda_array_interface__``: that of the process, and that of each thread.
 LEGACY, PER_THREAD = 1, 2
 
-#: A handle is an address.
+#: Handles are addresses.
 HANDLES = 1 << 64
 
 
 def one_of_all_threads(handle: int) -> int:
-    """Refuse the stream that is another one in each thread: one may take memory, and another one give it back."""
+    """Refuse the per-thread default stream: one thread might allocate memory and another one free it."""
     if handle == PER_THREAD:
         raise ValueError("stream is the per-thread default stream; expected one that is the same in all threads")
     return handle
@@ -34,7 +34,7 @@ def handle_of(stream: Any) -> int:
 
 
 def _handle_in(stream: Any) -> Any:
-    """Return what a stream has for a handle, whatever it is; a number is its own."""
+    """Return the handle of a stream of any library; a number is its own handle."""
     protocol = getattr(stream, "__cuda_stream__", None)
     if callable(protocol):
         return protocol()[1]
@@ -46,14 +46,14 @@ def _handle_in(stream: Any) -> Any:
 
 
 def streams_of(arrays: Iterable[Any], device: int) -> list[int]:
-    """Return the handles of the streams that the arrays' producers use now, each once, the first array's first."""
+    """Return the distinct handles of the producers' current streams, the first array's first."""
     torch = sys.modules.get("torch")
     tensor = torch.Tensor if torch is not None else ()
     handles: dict[int, None] = {}
     current = None
     for array in arrays:
         if isinstance(array, tensor):
-            if current is None:  # it is the same for all of them
+            if current is None:  # the same for all of them
                 current = int(sys.modules["torch"].cuda.current_stream(device).cuda_stream) or LEGACY
             handles[current] = None
         else:
@@ -63,6 +63,6 @@ def streams_of(arrays: Iterable[Any], device: int) -> list[int]:
 
 
 def is_tensor(array: Any) -> bool:
-    """Return whether an array is a PyTorch tensor; PyTorch is not imported to find out."""
+    """Return whether an array is a PyTorch tensor, without importing PyTorch."""
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(array, torch.Tensor)

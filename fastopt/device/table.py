@@ -1,7 +1,7 @@
-"""Tables of a list's pointers, on the device, that stay there for as long as the pointers stay.
+"""Tables of pointers on the device, for lists of tensors; they are reused while the pointers do not change.
 
-They come as arguments of launches (`fastopt.codegen.cuda.update.Words`). Memory of the host's, from which a device
-copies later, would have to be kept until it has; and where a graph captured the copy, for ever.
+Tables are copied as arguments of launches (`fastopt.codegen.cuda.update.Words`). Host memory would have to exist until
+the device has copied it, and forever if a graph captured the copy.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Any, TypeAlias
 from fastopt.codegen.cuda.update import CHUNK
 from fastopt.device.select import machine
 
-#: Of each tensor: the addresses of its arrays, and how many elements each has.
+#: For each tensor: the addresses of its arrays, and the number of their elements.
 Tensors: TypeAlias = tuple[tuple[tuple[int, ...], int], ...]
 
-#: So many lists are remembered: a model's parameters in groups, say.
+#: The number of cached lists, such as a model's parameters in groups.
 KEPT = 64
 
 _tables: OrderedDict[tuple[Any, ...], tuple[tuple[Any, ...], int]] = OrderedDict()
@@ -25,11 +25,10 @@ _lock = Lock()
 
 
 def table(device: int, stream: int, storages: tuple[str, ...], tensors: Tensors) -> tuple[tuple[Any, ...], int]:
-    """Return the kernel's arguments for a list of tensors (pointers; sizes; each one's first chunk) and the number of
-    chunks.
+    """Return a list's kernel arguments (pointers; sizes; each tensor's first chunk) and the number of chunks.
 
-    A call that is captured has a table of its own, which the graph makes and gives back at each replay: one of those
-    kept here might be given back before.
+    A captured call has a table of its own, which the graph allocates and frees at each replay: a cached table might be
+    freed before.
     """
     if machine().is_capturing(device, stream):
         return _make(device, stream, storages, tensors)
@@ -38,7 +37,7 @@ def table(device: int, stream: int, storages: tuple[str, ...], tensors: Tensors)
         found = _tables.get(key)
         if found is None:
             if len(_tables) == KEPT:
-                _tables.popitem(last=False)  # its memory is there for the new one
+                _tables.popitem(last=False)  # frees its memory for the new one
             found = _tables[key] = _make(device, stream, storages, tensors)
         else:
             _tables.move_to_end(key)

@@ -1,4 +1,4 @@
-"""From planned jobs to launched kernels: which kernel, over which blocks, on which stream."""
+"""Launches the kernels of planned updates: selects the kernel, the number of blocks and the stream."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from fastopt.device.select import machine
 from fastopt.device.table import table
 from fastopt.specs.dtypes import SIZES
 
-#: Threads of a block: of 8 warps, all of which a multiprocessor can have going 8 times.
+#: Threads of a block: 8 warps; a multiprocessor can run 8 such blocks.
 THREADS = 256
 
-#: Blocks of a launch at most, for each multiprocessor: all that run at a time.
+#: Maximum number of blocks of a launch per multiprocessor: all that run concurrently.
 BLOCKS_PER_PROCESSOR = 8
 
-#: Axes that a kernel walks itself; of more, the outer ones are walked here, a launch for each index.
+#: Maximum number of axes of a kernel; the indices of further outer axes have one launch each.
 MAX_AXES = 8
 
 
 class Job(NamedTuple):
-    """One tensor's update, as `run.pyx` plans it: where elements stand, counted in elements."""
+    """One tensor's update, planned by `run.pyx`; strides are in elements."""
 
     storages: tuple[str, ...]
     addresses: tuple[int, ...]
     elements: int
-    #: None where every array is one run. Else axes in the order of memory, and each array's strides along them.
+    #: None if every array is contiguous. Otherwise axes in memory order, with each array's strides along them.
     shape: tuple[int, ...] | None
     strides: tuple[tuple[int, ...], ...] | None
 
@@ -39,9 +39,9 @@ def launch(
     rule: Callable[..., Any], variant: int, is_float64: bool, jobs: Sequence[Job], scalars: tuple[float, ...],
     trace: Trace | None, device: int, given: Sequence[Any], stream: Any,
 ) -> None:  # fmt: skip
-    """Put the jobs of one call into the stream, and return at once; nothing waits and nothing is copied back.
+    """Put the jobs of one call into the stream, and return immediately; nothing is synchronised or copied back.
 
-    Tensors that are stored alike and contiguous, however many, are one launch.
+    All contiguous tensors with the same storage types are updated in one launch.
     """
     dtype = "float64" if is_float64 else "float32"
     numbers = trace.given if trace is not None else ()
@@ -51,7 +51,7 @@ def launch(
             pointer, memory = compute(trace, scalars, dtype, device, used)
             taken = (pointer,)
         _launch_all(_Update(rule, variant, dtype, taken, trace is not None, device, used), jobs)
-        del memory  # is given back in the order of the stream, after the update
+        del memory  # frees it in the order of the stream, after the update
 
 
 def _launch_all(update: _Update, jobs: Sequence[Job]) -> None:
@@ -70,7 +70,7 @@ def _launch_all(update: _Update, jobs: Sequence[Job]) -> None:
 
 
 def _parts(job: Job) -> Iterator[Job]:
-    """The job, cut along its outer axes until what is left has MAX_AXES of them."""
+    """Split the job along its outer axes until at most MAX_AXES remain."""
     assert job.shape is not None
     assert job.strides is not None
     if len(job.shape) <= MAX_AXES:
@@ -86,32 +86,32 @@ def _parts(job: Job) -> Iterator[Job]:
 
 
 class _Update(NamedTuple):
-    """What the launches of a call have in common."""
+    """The common data of the launches of a call."""
 
     rule: Callable[..., Any]
     variant: int
     dtype: str
-    #: What the kernel takes behind its sizes: the coefficients, or where they are on the device.
+    #: The kernel's arguments after the sizes: the coefficients, or their address on the device.
     scalars: tuple[Any, ...]
     from_memory: bool
     device: int
     stream: int
 
     def linear(self, job: Job) -> None:
-        """Launch the update of one tensor whose arrays are runs."""
+        """Launch the update of one tensor with contiguous arrays."""
         pointer, elements = machine().pointer, job.elements
         pointers = [pointer(*each, elements) for each in zip(job.addresses, job.storages, strict=True)]
         self.launch(job.storages, LINEAR, job.elements, [*pointers, job.elements])
 
     def list(self, jobs: Sequence[Job]) -> None:
-        """Launch the update of many such tensors at once."""
+        """Launch the update of several such tensors at once."""
         storages = jobs[0].storages
         tensors = tuple([(job.addresses, job.elements) for job in jobs])
         arguments, chunks = table(self.device, self.stream, storages, tensors)
         self.launch(storages, LIST, chunks * CHUNK, [*arguments, len(jobs), chunks])
 
     def strided(self, job: Job) -> None:
-        """Launch the update of one tensor that is walked axis by axis."""
+        """Launch the update of one tensor that is not contiguous."""
         assert job.shape is not None
         assert job.strides is not None
         pointers, starts_and_strides = [], []
@@ -123,7 +123,7 @@ class _Update(NamedTuple):
         self.launch(job.storages, len(job.shape), job.elements, arguments)
 
     def launch(self, storages: tuple[str, ...], axes: int, count: int, arguments: Sequence[Any]) -> None:
-        """Launch a kernel with as many blocks as the elements need and the device runs at a time."""
+        """Launch a kernel with enough blocks for the elements, up to the number that runs concurrently."""
         kernel = Kernel(self.rule, self.variant, storages, self.dtype, axes, self.from_memory)
         threads = machine().threads(THREADS, 4)
         share = threads * (unroll(len(storages)) if axes in (LINEAR, LIST) else 1)

@@ -142,7 +142,7 @@ def test_samples_that_stand_together_are_walked_so(told):
 
 
 def test_a_capture_is_not_waited_for(told):
-    assert told[7] == ["x is used in a stream that is captured, which can't be waited for; expected another stream"] * 3
+    assert told[7] == ["x is used in a stream that is captured, which can't be synchronised; expected another"] * 3
 
 
 def test_a_graph_brings_scales_at_each_replay(told):

@@ -1,4 +1,4 @@
-"""Kernels for CUDA devices, which Numba's CUDA target compiles when they are asked for."""
+"""Kernels for CUDA devices, compiled by Numba's CUDA target on first use."""
 
 from __future__ import annotations
 
@@ -37,26 +37,26 @@ from fastopt.backends.cuda.target import SIMULATED as SIMULATED  # noqa: E402
 from fastopt.backends.cuda.target import inlined as inlined  # noqa: E402
 from fastopt.backends.numba import typed  # noqa: E402
 
-#: How kernels are linked: no contraction of a * b + c, quotients and roots rounded as IEEE 754 says, and subnormal
-#: float32 numbers flushed, as the engine has it on the host. So a device's result has the same bits.
+#: Compile options: no contraction of a * b + c, IEEE 754 quotients and roots, and subnormal float32 numbers flushed, as
+#: in the engine on the host. So a device's result has the same bits.
 LINK_OPTIONS = ("-lto", "-fma=0", "-ftz=1", "-prec-div=1", "-prec-sqrt=1")
 
-#: Of updates, so that 1,024 threads fit a multiprocessor: for compute capability 10.0 a list's took up to 70 registers.
-#: It costs no spill; of norms, it would.
+#: For updates, so that 1,024 threads fit a multiprocessor: for compute capability 10.0, the kernel of a list used up to
+#: 70 registers. The limit causes no spills; in norms, it would.
 REGISTERS = ("-maxrregcount=64",)
 
-#: The generations that LTO-IR is compiled for; a later one gets the last of these before it. NVVM is another from 10.0
-#: on; before, PTX that was linked for 8.0 and 9.0 from the LTO-IR of 7.5 was the same in all of 30 kernels.
+#: The compute capabilities that LTO-IR is compiled for; a later device uses the last one before it. NVVM changes with
+#: 10.0; for earlier ones, the PTX for 8.0 and 9.0 from the LTO-IR of 7.5 was identical in all 30 kernels.
 DIALECTS = ((7, 5), (10, 0))
 
-#: What machine code depends on beside the text of its kernel.
+#: The inputs of machine code other than the kernel's text
 SOURCES = (sys.modules[__name__], cuda_random, cuda_target, cuda_vectors, typed)
 
 
-#: What can be compiled, loaded and launched.
+#: Kernels that can be compiled, loaded and launched
 DeviceKernel: TypeAlias = Kernel | Written
 
-#: What memory holds: numbers of a storage type, or words; the bits of a bfloat16 are taken apart in integers.
+#: The types in memory: numbers of a storage type, or words; a bfloat16 is converted with integer operations.
 MEMORY = {**{storage.name: storage.memory for storage in STORAGES}, "word": "uint64"}
 
 
@@ -70,13 +70,13 @@ def _numba_type(name: str) -> Any:
 
 
 def packing(kernel: DeviceKernel) -> str:
-    """Return how its arguments stand one behind the other, as the `struct` module has it: words, then numbers."""
+    """Return the layout of its arguments in the format of the `struct` module: words, then numbers."""
     return "=" + "".join({"float32": "f", "float64": "d"}.get(name, "Q") for name in kernel.signature)
 
 
 @cache
 def function(kernel: DeviceKernel) -> Callable[..., None]:
-    """Return the kernel as the Python function that Numba compiles, or simulates."""
+    """Return the kernel as the Python function that Numba compiles or simulates."""
     names = _names(kernel)
     exec(compile(kernel.text(), f"<fastopt {kernel.name} for CUDA>", "exec"), names)
     kernel_function: Callable[..., None] = names["kernel"]
@@ -84,21 +84,21 @@ def function(kernel: DeviceKernel) -> Callable[..., None]:
 
 
 def machine_code(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> tuple[bytes, str]:
-    """Return a kernel as machine code for one generation of devices, and its name there.
+    """Return a kernel as machine code for one compute capability, and its name in that code.
 
-    It comes from the cache folder, if it was compiled before: that takes 1 to 3 s, and a norm has up to five kernels.
+    The code is read from the cache folder if possible: compiling takes 1 to 3 s, and a norm has up to five kernels.
     """
     return kept("cuda", _covered(kernel, compute_capability), lambda: link(kernel, compute_capability)[0], _named)
 
 
 def _named(binary: bytes) -> tuple[bytes, str]:
-    """Return machine code with the name of its one kernel."""
+    """Return machine code and the name of its kernel."""
     (name,) = set(re.findall(rb"\0\.text\.(\w+)\0", binary))
     return binary, name.decode()
 
 
 def _covered(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> list[str]:
-    """All that machine code depends on."""
+    """Return all inputs of the machine code."""
     constants = sorted((name, repr(value)) for name, value in _names(kernel).items() if not callable(value))
     what = (kernel.dtype, kernel.signature, constants, compute_capability, _options(kernel))
     sources = map(inspect.getsource, SOURCES)
@@ -106,7 +106,7 @@ def _covered(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> list[
 
 
 def ptx(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> str:
-    """Return the same as text: what becomes machine code."""
+    """Return the PTX text of the kernel."""
     text, _ = link(kernel, compute_capability, "-ptx")
     return text.rstrip(b"\0").decode()
 
@@ -116,10 +116,10 @@ def _options(kernel: DeviceKernel) -> tuple[str, ...]:
 
 
 def link(kernel: DeviceKernel, compute_capability: tuple[int, int], *more: str) -> tuple[bytes, str]:
-    """Compile a kernel and link it by the toolkit's nvJitLink; return the result (with "-ptx", text), and the log.
+    """Compile a kernel and link it with the toolkit's nvJitLink; return the result (with "-ptx", text) and the log.
 
-    From LTO-IR, for which the linker's options decide: Numba has none for contraction, and its own launches contract.
-    From PTX the linker would take more registers (66, not 55), and a driver might be older than the toolkit's PTX.
+    The input is LTO-IR, to which the linker's options apply: Numba has no option for contraction, and its launches
+    contract. From PTX the linker would use 66 registers instead of 55, and a driver may be too old for that PTX.
     """
     from cuda.bindings import nvjitlink
 
@@ -149,7 +149,7 @@ def _compiled(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> byte
     return bytes(cuda.compile(function(kernel), signature, **options)[0])
 
 
-# ---- What the text of a kernel may refer to
+# ---- Functions for the text of kernels
 
 
 def _names(kernel: DeviceKernel) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def _names(kernel: DeviceKernel) -> dict[str, Any]:
 
 @cache
 def _functions(dtype: str) -> dict[str, Any]:
-    """All that is the same in every kernel of a compute type, and numbers of that type."""
+    """Return the functions and constants common to all kernels of a compute type."""
     real = getattr(np, dtype)
     return {
         "cuda": cuda, "inlined": inlined, "index": np.uint64, "real": real, "real64": np.float64,
@@ -175,14 +175,14 @@ def _functions(dtype: str) -> dict[str, Any]:
 
 
 def _primitives(dtype: str) -> dict[str, Any]:
-    """The functions of fastopt/primitives.py, in one type throughout."""
-    # On the device, math.sqrt and math.fabs of a float32 are float32; in Python they would not be.
+    """Return the functions of fastopt/primitives.py in one type."""
+    # On the device, math.sqrt and math.fabs of a float32 return float32; in Python they do not.
     functions = {"sqrt": np.sqrt, "fabs": np.fabs} if SIMULATED else {"sqrt": math.sqrt, "fabs": math.fabs}
     return functions | {name: inlined(each) for name, each in typed.typed_primitives(dtype).items()}
 
 
 def _codecs(dtype: str) -> dict[str, Any]:
-    """From what arrays store to the compute type, and back with one rounding, to nearest and to even."""
+    """Return conversions from storage types to the compute type and back, rounded once, to nearest even."""
     real, uint16, uint32 = getattr(np, dtype), np.uint16, np.uint32
     float32_of, bits_of = (
         cuda_target.reinterpretation(*each) for each in (("uint32", "float32"), ("float32", "uint32"))
@@ -200,7 +200,7 @@ def _codecs(dtype: str) -> dict[str, Any]:
         return x
 
     def narrow_to_odd(x: Any) -> Any:
-        """Round a float64 to the odd of its two neighbours in float32: a second rounding then goes the right way."""
+        """Round a float64 to the odd neighbour in float32, so that a second rounding gives the correct result."""
         rounded = np.float32(x)
         if np.float64(rounded) == x or x != x:
             return rounded

@@ -1,4 +1,4 @@
-"""What the text of a random rule's kernel calls, for CUDA devices: random bits, and what makes numbers of them."""
+"""Random bits and conversions for the kernels of random rules on CUDA devices."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ def primitives(dtype: str) -> dict[str, Any]:
     return random_primitives(dtype, inlined, reinterpretation)
 
 
-# ---- Random bits, as fastopt/engine/core/philox.h and draw.c have them
+# ---- Random bits, as in fastopt/engine/core/philox.h and draw.c
 
 
 def _product() -> Callable[..., Any]:
-    """Return what multiplies words of 32 bits to one of 64, by the one instruction that does.
+    """Return a function that multiplies two 32-bit words to one 64-bit word with a single instruction.
 
-    Of products of 64 bits, the compiler makes 184 instructions of the kernel for uniform numbers; of these, 160.
+    With 64-bit products, the kernel for uniform numbers has 184 instructions; with these, 160.
     """
     if SIMULATED:
         return lambda a, b: np.uint64(a) * np.uint64(b)
@@ -47,7 +47,7 @@ def _philox() -> Callable[..., Any]:
     step0, step1 = uint32(0x9E3779B9), uint32(0xBB67AE85)
 
     def philox(x0: Any, x1: Any, x2: Any, x3: Any, key0: Any, key1: Any) -> Any:
-        """Philox 4x32-10: words of 32 bits, whose products have 64."""
+        """Philox 4x32-10 with 32-bit words and 64-bit products."""
         for _ in range(10):
             a, b = product(x0, factor0), product(x2, factor1)
             x0, x2 = uint32(uint32(b >> high) ^ x1 ^ key0), uint32(uint32(a >> high) ^ x3 ^ key1)
@@ -63,14 +63,14 @@ def _draws() -> tuple[Callable[..., Any], Callable[..., Any]]:
     none, one, two = np.uint64(0), np.uint64(1), np.uint64(2)
 
     def draw(block: Any, tweak: Any, seed: Any) -> Any:
-        """Return the four words of the counter that counts ``block``, for the elements from 4 * block on."""
+        """Return the four random words of counter ``block``, for elements 4 * block to 4 * block + 3."""
         x0, x1, x2, x3 = uint32(block), uint32(block >> high), uint32(tweak), uint32(tweak >> high)
         return philox(x0, x1, x2, x3, uint32(seed), uint32(seed >> high))
 
     drawn = inlined(draw)
 
     def draw_one(place: Any, tweak: Any, seed: Any) -> Any:
-        """Return the one that an element has."""
+        """Return the random word of one element."""
         x0, x1, x2, x3 = drawn(place >> two, tweak, seed)
         first = x1 if place & one != none else x0
         second = x3 if place & one != none else x2

@@ -1,6 +1,6 @@
-"""Four elements that stand together, loaded and stored by as few instructions as a CUDA device has for them.
+"""Loads and stores of four adjacent elements with the widest instructions of a CUDA device.
 
-Stored one by one, 32 threads of four elements each write to four times as many sectors of 32 bytes, a part of each.
+With single stores, 32 threads of four elements each would write to four times as many sectors of 32 bytes, in part.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import numpy as np
 from fastopt.backends.cuda.target import SIMULATED
 from fastopt.codegen.cuda.random import FOUR
 
-#: The most that a thread loads or stores by one instruction, in bytes.
+#: The largest load or store of one instruction, in bytes.
 WIDEST = 16
 
 
 def alignment(itemsize: int) -> int:
-    """Return of what the address of four elements of so many bytes must be a multiple."""
+    """Return the required alignment of four elements of this size, in bytes."""
     return min(FOUR * itemsize, WIDEST)
 
 
 if SIMULATED:
 
     def load_four(array: Any, i: Any) -> Any:
-        """Return the elements from i on."""
+        """Return elements i to i + 3."""
         return tuple(array[i + np.uint64(k)] for k in range(FOUR))
 
     def store_four(array: Any, i: Any, *values: Any) -> None:
-        """Write four elements from i on."""
+        """Write elements i to i + 3."""
         array[i : i + np.uint64(FOUR)] = values
 
 else:
@@ -38,7 +38,7 @@ else:
     from numba.cuda.extending import intrinsic
 
     def _vectors(context: Any, builder: Any, stored: Any, pointer: Any, i: Any) -> Iterator[tuple[Any, int]]:
-        """Pointers to the vectors that four elements make, and where in a vector each element is."""
+        """Return pointers to the vectors of four elements, and the position of each element in a vector."""
         element = context.get_data_type(stored)
         size = stored.bitwidth // 8
         count = min(FOUR, WIDEST // size)
@@ -49,7 +49,7 @@ else:
 
     @intrinsic  # type: ignore[untyped-decorator]
     def load_four(typing_context: Any, pointer: Any, i: Any) -> Any:
-        """Return the elements from i on."""
+        """Return elements i to i + 3."""
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             loaded = []
@@ -62,7 +62,7 @@ else:
 
     @intrinsic  # type: ignore[untyped-decorator]
     def store_four(typing_context: Any, pointer: Any, i: Any, a: Any, b: Any, c: Any, d: Any) -> Any:
-        """Write four elements from i on."""
+        """Write elements i to i + 3."""
 
         def generate(context: Any, builder: Any, signature: Any, values: Any) -> Any:
             elements = iter(values[2:])

@@ -1,6 +1,6 @@
-"""Kernels that Numba compiles when they are asked for, with the same C signature as those built ahead of time.
+"""Kernels that Numba compiles on first use, with the same C signature as those compiled ahead of time.
 
-Their machine code is kept in the user's cache folder. Where it is, Numba is not imported.
+Their machine code is cached in the user's cache folder. Numba is not imported for a cached kernel.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from fastopt.common.version import VERSION
 from fastopt.errors import BackendUnavailable
 from fastopt.rules import random_primitives
 
-if find_spec("numba") is None:  # which is not imported yet
+if find_spec("numba") is None:  # does not import it
     raise ModuleNotFoundError("No module named 'numba'")
 
 VERSIONS = (version("numba"), version("llvmlite"))
 
 
-#: What writes the text of a family's kernels.
+#: The generator of the text of each family's kernels.
 WRITERS: dict[str, Callable[[str, str, int, str], str]] = {
     "update": lambda source, name, variant, dtype: numba_module(source, name, VARIANTS[variant], dtype),
     "norm": tile_kernel_module,
@@ -43,7 +43,7 @@ WRITERS: dict[str, Callable[[str, str, int, str], str]] = {
 
 
 def kernel(family: str, name: str, dtype: str, variant: int = 0, source: str | None = None) -> int:
-    """Return the address of a kernel, compiled now if it is not in the cache."""
+    """Return the address of a kernel, which is compiled unless it is cached."""
     text = source or inspect.getsource(import_module(f"fastopt.rules.{family}"))
     return _address_of(WRITERS[family](text, name, variant, dtype))
 
@@ -52,7 +52,7 @@ def kernel(family: str, name: str, dtype: str, variant: int = 0, source: str | N
 def _address_of(text: str) -> int:
     try:
         return kept("numba", _covered(text), lambda: _machine_code(text), load)
-    except NotSelfContainedError:  # then it lives in this process only
+    except NotSelfContainedError:  # the code is valid only in this process
         address: int = _compiled(text).address
         return address
 
@@ -64,21 +64,21 @@ def _machine_code(text: str) -> bytes:
 
 def _compiled(text: str) -> Any:
     try:
-        from fastopt.backends.numba.compiler import c_function  # only here, for it imports Numba
+        from fastopt.backends.numba.compiler import c_function  # imported late, since it imports Numba
     except ImportError as error:
         raise BackendUnavailable(f"backend 'numba' needs a Numba that can be imported: {error}") from error
     return c_function(text)
 
 
 def _covered(text: str) -> list[str]:
-    """All that the machine code depends on: what is compiled, by whom, how, and for which processor."""
+    """Return all inputs of the machine code: text, compilers, options and processor."""
     here = Path(__file__)
     paths = (here, *(here.with_name(f"{name}.py") for name in COMPILERS))
     sources = [inspect.getsource(module) for module in (primitives, random_primitives)]
-    sources += [path.read_text() for path in paths]  # not imported, or Numba would be
+    sources += [path.read_text() for path in paths]  # not imported, since that would import Numba
     told = sorted(f"{name}={value}" for name, value in os.environ.items() if name.startswith("NUMBA_"))
     return [text, *sources, VERSION, *VERSIONS, *processor(), *told]
 
 
-#: The modules that make machine code of a text.
+#: The modules that compile a text to machine code.
 COMPILERS = ("compiler", "typed", "object_code")

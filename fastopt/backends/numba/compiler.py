@@ -1,4 +1,4 @@
-"""Compiles the text of a kernel by Numba: what it calls is defined here."""
+"""Compiles the text of a kernel with Numba, and defines the functions that the text uses."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from fastopt.primitives import fabs, gate, relu, sign, sqrt
 __all__ = ["carray", "compiled", "fabs", "float32", "float64", "gate", "inlined", "kernel_of", "named_apart",
            "primitives", "random_kernel_of", "relu", "sign", "sqrt", "tile_kernel_of", "uint32"]  # fmt: skip
 
-#: Without the NumPy error model, Numba checks every division for a zero and vectorises none: 0.54 -> 1.90 ms. And
-#: ``fastmath=True`` of a user's function would be handed on to those of this package that it calls.
+#: Without the NumPy error model, Numba checks every division for zero and does not vectorise it: 0.54 -> 1.90 ms. A
+#: user's ``fastmath=True`` would also apply to this package's functions that the user's function calls.
 OPTIONS = {"error_model": "numpy", "fastmath": False, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
 def named_apart(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Put the name of the text's file, which has its digest, into the function's name.
+    """Include the name of the text's file, which contains its digest, in the function's name.
 
-    Machine code is linked by names, in which Numba counts the functions of a process. Code of two functions that two
-    processes compiled, each as its first, would bear the same names in a user's cache; and a third process, loading
-    both, would run the first in the place of the second.
+    Machine code is linked by names, which Numba distinguishes by counting the functions of a process. The first
+    functions of two processes would have the same names in a user's cache, and a third process that loads both would
+    run the first in place of the second.
     """
     function.__qualname__ = f"{function.__name__}_{Path(function.__code__.co_filename).stem.strip('<>')}"
     return function
 
 
 def inlined(function: Callable[..., Any]) -> Any:
-    """Compile a function that becomes part of those that call it."""
+    """Compile a function that is inlined in its callers."""
     return numba.njit(inline="always", **OPTIONS)(named_apart(function))
 
 
 def compiled(function: Callable[..., Any]) -> Any:
-    """Compile a function that others call: a loop over arrays, say."""
+    """Compile a function that others call, such as a loop over arrays."""
     return numba.njit(**OPTIONS)(named_apart(function))
 
 
@@ -78,7 +78,7 @@ def kernel_of(dtype: str) -> Callable[[Callable[..., None]], Any]:
 
 
 def random_kernel_of(real: Any) -> Callable[[Callable[..., None]], Any]:
-    """Return a decorator that compiles the same of a kernel whose arrays are not all of one type."""
+    """Return the same kind of decorator for a kernel with arrays of different types."""
     return _compiled_as(types.CPointer(types.voidptr), types.intp, types.CPointer(real))
 
 
@@ -86,9 +86,9 @@ def random_kernel_of(real: Any) -> Callable[[Callable[..., None]], Any]:
 tile_kernel_of = _compiled_as(types.CPointer(types.voidptr), types.CPointer(types.intp))
 
 
-@cache  # which also keeps the machine code alive
+@cache  # this also keeps the machine code alive
 def c_function(text: str) -> Any:
-    """Return the C function that the text of a module calls its ``kernel``."""
+    """Return the C function that is named ``kernel`` in the text of a module."""
     names: dict[str, Any] = {"__name__": __name__}
     exec(compile(text, "<fastopt_kernel>", "exec"), names)
     return names["kernel"]

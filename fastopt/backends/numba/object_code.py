@@ -1,6 +1,6 @@
-"""Machine code that does without Numba: an object file, which llvmlite makes of a kernel's LLVM text, and loads.
+"""Machine code that runs without Numba: llvmlite compiles a kernel's LLVM text to an object file, and loads it.
 
-So the first call of a process is not Numba's import, of 0.3 s, and the 0.5 s that Numba takes to read its own cache.
+The first call of a process then avoids Numba's import, which takes 0.3 s, and Numba's own cache, which takes 0.5 s.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ from typing import Any
 
 import llvmlite.binding as llvm
 
-#: What a kernel is called in its object file.
+#: The name of a kernel in its object file.
 ENTRY = "fastopt_kernel"
 
-#: What was loaded, for good: the engine has the addresses, and two threads may load the same code.
+#: Loaded code, which is never freed: the engine holds the addresses, and two threads may load the same code.
 _loaded: list[Any] = []
 
-#: What it may call, as every process can: an instruction mostly, but on LLVM's text it still has these names.
+#: External functions that every process has; usually an instruction replaces the call.
 OF_THE_SYSTEM = {"sqrt", "sqrtf"}
 
 
 class NotSelfContainedError(Exception):
-    """Code needs functions that are not in it: Numba's, for errors that a kernel does not have."""
+    """The code needs functions that it does not contain: Numba's, for errors that kernels do not raise."""
 
 
 def processor() -> tuple[str, str]:
-    """Return the name and the features of the processor that code is for: this one, or what Numba was told."""
+    """Return the name and features of the target processor: this one, or that of Numba's configuration."""
     name = os.environ.get("NUMBA_CPU_NAME") or llvm.get_host_cpu_name()
     return name, os.environ.get("NUMBA_CPU_FEATURES", llvm.get_host_cpu_features().flatten())
 
 
 def emit(text: str, name: str) -> bytes:
-    """Return an object file of LLVM's text, as Numba has optimised it, with nothing but what one function needs.
+    """Compile LLVM text that Numba has optimised to an object file, with only the dependencies of one function.
 
-    Numba lets other code call all functions, so that it can't know what they return. Alone, a kernel's loop is seen to
-    raise no error, and with the handling of errors goes all that would call Numba. Loops are not touched again.
+    Numba exports all functions, so that it can't assume what they return. For a single function, LLVM finds that the
+    loop raises no error, and removes the error handling together with its calls of Numba. Loops are not changed again.
     """
     module = llvm.parse_assembly(text)
     module.get_function(name).name = ENTRY
@@ -54,9 +54,9 @@ def emit(text: str, name: str) -> bytes:
 
 
 def load(code: bytes) -> int:
-    """Bring an object file into memory, and return the function's address."""
+    """Load an object file, and return the function's address."""
     linker = llvm.create_lljit_compiler(_machine())
-    # The process has memcpy and the like, which LLVM may put in the place of loops.
+    # LLVM may replace loops by calls of memcpy and similar functions, which the process provides.
     builder = llvm.JITLibraryBuilder().add_object_img(code).add_current_process().export_symbol(ENTRY)
     library = builder.link(linker, ENTRY)
     _loaded.append((library, linker))
@@ -65,7 +65,7 @@ def load(code: bytes) -> int:
 
 
 def _machine() -> Any:
-    """What code is generated for, with addresses of any distance: memory is where the system gives it."""
+    """Return the code generator's target, with unrestricted distances between addresses."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     name, features = processor()

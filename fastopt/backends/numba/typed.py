@@ -1,6 +1,6 @@
-"""What rules call, for Numba on whichever target, in one compute type throughout: a literal would make another type.
+"""Functions for rules in Numba's CPU and CUDA targets, in one compute type: a literal would introduce another one.
 
-It is that of fastopt/primitives.py and, for rules/random.py, of fastopt/rules/random_primitives.py.
+They are those of fastopt/primitives.py and, for rules/random.py, of fastopt/rules/random_primitives.py.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from numba import types
 
 
 def typed_primitives(dtype: str) -> dict[str, Callable[..., Any]]:
-    """Return those that Numba does not know, by name."""
+    """Return the functions that Numba does not provide, by name."""
     real = getattr(np, dtype)
     zero, one, minus_one = real(0), real(1), real(-1)
 
@@ -30,7 +30,7 @@ def typed_primitives(dtype: str) -> dict[str, Callable[..., Any]]:
 
 
 def reinterpretation(intrinsic: Callable[..., Any], given: str, wanted: str) -> Callable[[Any], Any]:
-    """Return what takes the bits of one type as those of another, by a target's own ``intrinsic``."""
+    """Return a function that reinterprets the bits of one type as another, with a target's ``intrinsic``."""
     taken, made = getattr(types, given), getattr(types, wanted)
 
     def typed(typing_context: Any, value: Any) -> Any:
@@ -45,7 +45,7 @@ def reinterpretation(intrinsic: Callable[..., Any], given: str, wanted: str) -> 
 def random_primitives(
     dtype: str, inlined: Callable[..., Any], reinterpretation: Callable[[str, str], Callable[[Any], Any]]
 ) -> dict[str, Any]:
-    """Return the functions by name, of a target's way to make a function part of others, and one type's bits another's.
+    """Return the functions by name, given a target's decorator for inlining and its reinterpretation of bits.
 
     Shifts and masks are typed, too.
     """
