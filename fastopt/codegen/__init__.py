@@ -1,1 +1,1 @@
-"""How the text of a rule becomes source code for a compiler: one file per compiler."""
+"""Generates source code for compilers from the text of rules: one module or package per compiler."""

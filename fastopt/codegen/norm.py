@@ -1,4 +1,4 @@
-"""The kernels of the norms as both compilers need them: a kernel, a variant, and the function of rules/norm.py."""
+"""The norms' kernels, described for all compilers: a kernel, a variant, and the function of rules/norm.py."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from .parse import Function
 
 @dataclass(frozen=True)
 class Loop:
-    """A kernel in one of its variants, as both compilers need it."""
+    """A kernel in one of its variants, described for all compilers."""
 
     kernel: TileKernel
     variant: int
     function: Function
-    #: True if the arrays store another type than the compute type. Kernels of it have no non-temporal stores.
+    #: True if the arrays' storage type is not the compute type. Such kernels have no non-temporal stores.
     converts: bool = False
 
     @property
@@ -27,17 +27,17 @@ class Loop:
 
     @property
     def relu(self) -> bool:
-        """The activation is part of it."""
+        """Whether the activation is fused."""
         return bool(self.variant & 1)
 
     @property
     def residual(self) -> bool:
-        """The residual connection is part of it."""
+        """Whether the residual connection is fused."""
         return bool(self.variant & 2)
 
     @property
     def backward(self) -> bool:
-        """The kernel takes a gradient."""
+        """Whether the kernel takes a gradient."""
         return "dy" in self.function.arrays
 
     @property
@@ -49,30 +49,30 @@ class Loop:
 
     @property
     def written(self) -> tuple[str, ...]:
-        """The arrays that it writes: none if it adds up."""
+        """The arrays that it writes; none for kernels that compute sums."""
         if self.kernel.reduces:
             return ()
         return ("out", "dresidual") if self.backward and self.residual else ("out",)
 
     @property
     def gradient(self) -> str:
-        """The function that makes the norm's gradient of dy."""
+        """The function that computes the norm's gradient from dy."""
         return "gradient_relu" if self.relu else "gradient"
 
     @property
     def finish(self) -> str:
-        """The function that follows in a forward pass."""
+        """The last function of a forward pass."""
         return "finish" + "_residual" * self.residual + "_relu" * self.relu
 
     @property
     def parameters(self) -> tuple[tuple[str, str], ...]:
-        """Each parameter, and along what it varies."""
+        """Each parameter, and the axis along which it varies."""
         return tuple(zip(self.function.scalars, self.kernel.along, strict=True))
 
     def element(self, place: Mapping[str, str]) -> list[tuple[str, str]]:
-        """What is computed of an element, in order: the gradient, in g_, and each array that is written, by its name.
+        """The values computed for an element, in order: the gradient as g_, then each written array by its name.
 
-        ``place`` has the elements of the arrays that are read, and the parameters.
+        ``place`` holds the elements of the read arrays, and the parameters.
         """
         taken = {**place, "dy": "g_"}
         arguments = [taken[name] for name in self.function.arrays + self.function.scalars]

@@ -1,4 +1,4 @@
-"""Reads rules from their source text: what is an array, what a coefficient, and the body, verbatim."""
+"""Parses rules from their source text: arrays, coefficients, and the body, verbatim."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass
 
-#: The functions of fastopt/primitives.py, with the number of their arguments.
+#: The functions of fastopt/primitives.py with their numbers of arguments
 PRIMITIVES = {"fabs": 1, "gate": 2, "relu": 1, "sign": 1, "sqrt": 1}
 
-#: What stands before a rule's own scalars in the array of scalars that a kernel takes.
+#: The scalars that precede a rule's own in the array of scalars of a kernel
 SHARED_SCALARS = ("grad_scale", "weight_decay", "decay")
 
-#: The variants in which a rule is compiled: where its gradient comes from, and how it descends. A variant's position is
-#: 1 for coupled weight decay, plus 2 for decoupled.
+#: The variants of a rule: the functions for its gradient and its descent. A variant's index is 1 for coupled weight
+#: decay, plus 2 for decoupled weight decay.
 VARIANTS = (
     ("gradient", "descend"),
     ("decayed_gradient", "descend"),
@@ -27,7 +27,7 @@ VARIANTS = (
 
 @dataclass(frozen=True)
 class Function:
-    """A scalar function in the text: a rule if it has arrays, else one that a kernel calls for its gradient."""
+    """A parsed scalar function: a rule if it has arrays, otherwise a function that a kernel calls for its gradient."""
 
     name: str
     arrays: tuple[str, ...]
@@ -42,22 +42,22 @@ class Function:
 
     @property
     def own_scalars(self) -> tuple[str, ...]:
-        """The scalars that it does not share with every rule."""
+        """The scalars that are not shared by all rules."""
         return tuple(name for name in self.scalars if name not in SHARED_SCALARS)
 
     @property
     def variants(self) -> tuple[tuple[str, str], ...]:
-        """The variants that make a difference: a rule that does not descend with decay has the first two only."""
+        """The distinct variants: a rule that does not use decoupled decay has only the first two."""
         return VARIANTS if "decay" in self.scalars else VARIANTS[:2]
 
     def call(self, *elements: str) -> str:
-        """Return its call with these elements, as both compilers write it: scalars are variables of their own names."""
+        """Return its call with these elements, as text for both compilers: scalars are variables of the same names."""
         return f"{self.name}({', '.join([*elements, *self.scalars])})"
 
 
 def source_of(rule: Callable[..., object]) -> str:
-    """Return the source text that has the rule and the functions of its variants."""
-    own: str | None = getattr(rule, "rule_source", None)  # a user's
+    """Return the source text that defines the rule and the functions of its variants."""
+    own: str | None = getattr(rule, "rule_source", None)  # a user's rule
     if own is None:
         return inspect.getsource(sys.modules[rule.__module__])
     from fastopt.rules import update as rules
@@ -66,13 +66,13 @@ def source_of(rule: Callable[..., object]) -> str:
 
 
 def parse_functions(source: str) -> dict[str, Function]:
-    """Return every function of a rules file, in the order of the file."""
+    """Return all functions of a rules file, in order."""
     functions = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef)]
     return {node.name: _function(node, source) for node in functions}
 
 
 def rules_of(functions: dict[str, Function]) -> list[Function]:
-    """Return the functions that are rules: those with arrays before a slash."""
+    """Return the functions that are rules: those with positional-only arrays."""
     return [function for function in functions.values() if function.arrays]
 
 

@@ -1,4 +1,4 @@
-"""The kernels of random bits: which functions of rules/random.py each compute type has, and what they are given."""
+"""The random kernels: the functions of rules/random.py for each compute type, and their parameters."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ PRIMITIVES = {
     "top21": ("bits",), "top24": ("bits",), "top26": ("bits",), "top27": ("bits",),
 }  # fmt: skip
 
-#: What a kernel calls the array that it writes, which comes first; then those that it reads, then the bits.
+#: The kernel's name of the array that it writes, which comes first; then the arrays that it reads, then the bits.
 OUT = "out_"
 
 
 def random_rules_of(source: str, dtype: str) -> dict[str, Function]:
-    """Return the rules of a compute type."""
+    """Return the rules for a compute type."""
     functions = parse_functions(source)
     rules = {}
     for spec in RANDOM:

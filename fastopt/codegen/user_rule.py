@@ -1,7 +1,7 @@
-"""From a function that a user wrote to a rule as the compilers read it: checked, and without literals.
+"""Checks a user's function and converts it to a rule without literals for the compilers.
 
-A literal would make Numba compute a float32 update in float64: each becomes a scalar, which the engine rounds to the
-compute type as it does with all others. Nothing else of the arithmetic changes.
+With literals, Numba would compute a float32 update in float64: each literal becomes a scalar, which the engine rounds
+to the compute type like all others. The arithmetic is otherwise unchanged.
 """
 
 from __future__ import annotations
@@ -19,45 +19,45 @@ from fastopt.common.messages import brief, shortened
 
 from .parse import PRIMITIVES, SHARED_SCALARS, VARIANTS
 
-#: Names that a rule can't have: those of the functions that are compiled with it.
+#: Names that a rule can't have: those of functions compiled with it.
 COMPILED_WITH_IT = {name for variant in VARIANTS for name in variant}
 
-#: Names that its scalars can't have: of what a call or an optimizer takes beside them.
+#: Names that its scalars can't have: other parameters of calls and optimizers.
 TAKEN = (
     "backend", "ema_decay", "grad_scale", "hyperparameters", "master_weights", "mu_product", "names", "num_threads",
     "params", "self", "state_dtype", "stochastic_rounding", "stream",
 )  # fmt: skip
 
-#: What kernels call beside primitives, and their constants: scalars with such a name have another one in the text.
+#: Names that kernels use besides primitives and their constants: a scalar with such a name is renamed in the text.
 CALLED = ("chunk", "cuda", "gradient", "index", "min", "none", "range", "single", "unroll", "zero")
 
 #: Names that a rule's arrays can't have, because the text of a kernel uses them.
 BESIDE = (*SHARED_SCALARS, "gradient", "range")
 
-#: Names that its state can't have: what optimizers keep beside it.
+#: Names that its state can't have, because optimizers use them.
 KEPT = ("ema", "master")
 
-#: What a number may be, so that float32 holds it: 0, or in this range.
+#: The range of nonzero literals: float32 must be able to represent them.
 SMALLEST, LARGEST = 2.0**-126, 2.0**128 * (1 - 2.0**-24)
 
-#: How many arrays a kernel takes, and how many arguments a rule, beside the shared scalars: for a call with more than
-#: 30, Python makes a list first, which Numba can't inline.
+#: The maximum numbers of arrays of a kernel and of a rule's arguments besides the shared scalars: Python passes more
+#: than 30 arguments as a list, which Numba can't inline.
 MOST_ARRAYS, MOST_ARGUMENTS = 8, 30 - len(SHARED_SCALARS)
 
-#: How deep a statement may be, for it is read by recursion, and of how many parts, squares written out as products.
+#: Limits for a statement, which is parsed recursively: its depth, and its size with squares as products.
 DEEPEST, MOST_PARTS = 100, 10_000
 
-#: What stands in a rule: arithmetic, choices between values, and names for them.
+#: The nodes that a rule may contain: arithmetic, conditional expressions and assignments.
 ALLOWED = (
     ast.Assign, ast.AugAssign, ast.Return, ast.Expr, ast.Name, ast.Load, ast.Store, ast.Call, ast.Constant,
     ast.BinOp, ast.UnaryOp, ast.IfExp, ast.Compare, ast.BoolOp, ast.And, ast.Or, ast.Not, ast.Add, ast.Sub, ast.Mult,
     ast.Div, ast.USub, ast.UAdd, ast.Lt, ast.Gt, ast.LtE, ast.GtE, ast.Eq, ast.NotEq,
 )  # fmt: skip
 
-#: What is said of a name that the text of a rule needs for itself.
+#: The end of messages about reserved names
 OTHER_NAMES = f"expected other names than own_..., literal_..., __..., ..._ and {', '.join(PRIMITIVES)}"
 
-#: What a statement is called in a message, and what to write in its place.
+#: Names of unsupported statements in messages, with replacements
 INSTEAD = {
     ast.If: "an if statement; expected a choice between values: a if condition else b",
     ast.For: "a loop; expected the arithmetic of one element",
@@ -66,12 +66,12 @@ INSTEAD = {
     ast.Pow: "a power; expected products and sqrt (x**2 is the only power)",
     ast.FloorDiv: "a floor division; expected + - * /",
     ast.Mod: "a remainder; expected + - * /",
-    ast.Tuple: "several values where one is expected",
+    ast.Tuple: "a tuple where a single value is expected",
 }
 
 
 class RuleError(ValueError):
-    """A function is no rule: says which line, and why."""
+    """A function is not a valid rule; the message gives the line and the reason."""
 
 
 class UserRule(NamedTuple):
@@ -79,21 +79,21 @@ class UserRule(NamedTuple):
 
     name: str
     arrays: tuple[str, ...]
-    #: The scalars that its author wrote, and the names that they have in the text.
+    #: The scalars as written by the user, and their names in the text.
     scalars: dict[str, str]
-    #: The values of the scalars that were literals, by the names that they have in the text.
+    #: The values of literals by their scalars' names in the text.
     literals: dict[str, float]
-    #: Of the scalars; `inspect.Parameter.empty` where there is none.
+    #: Defaults of the scalars; `inspect.Parameter.empty` if there is none.
     defaults: dict[str, Any]
     text: str
-    #: Its file, and its line there.
+    #: Its file and line.
     where: str
 
 
 def read_rule(function: Callable[..., Any], functions: dict[Any, str]) -> UserRule:
     """Check a function, and return it as a rule.
 
-    ``functions`` has the names of primitives by the objects that a user may call for them.
+    ``functions`` maps objects that a user may call to the names of primitives.
     """
     if not isinstance(function, FunctionType) or hasattr(function, "__wrapped__"):
         raise RuleError(f"a rule is {brief(function)}; expected a function made by def, without another decorator")
@@ -108,7 +108,7 @@ def read_rule(function: Callable[..., Any], functions: dict[Any, str]) -> UserRu
     try:
         node = ast.parse(source).body[0] if not source[:1].isspace() else _indented(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        # Part of a statement, say, where a lambda stands; or what Python could compile, but not read.
+        # It may be part of a statement (a lambda, for example), or code that Python can compile but not parse.
         raise RuleError(
             f"{where}{first}: rule {function.__name__!r} can't be parsed by itself ({shortened(str(error))}); "
             f"expected a function made by def"
@@ -119,7 +119,7 @@ def read_rule(function: Callable[..., Any], functions: dict[Any, str]) -> UserRu
 
 
 def _indented(source: str) -> ast.stmt:
-    """Parse an indented function where it stands: a comment or a docstring in it may begin further to the left."""
+    """Parse an indented function in place: a comment or docstring in it may be indented less."""
     block = ast.parse(f"if True:\n{source}").body[0]
     assert isinstance(block, ast.If)
     return ast.increment_lineno(block.body[0], -1)
@@ -130,22 +130,22 @@ def _is_reserved(name: str) -> bool:
 
 
 def _text(node: ast.AST) -> str:
-    """Return the text of a node, shortened."""
+    """Return the source text of a node, shortened."""
     try:
         return shortened(ast.unparse(node))
-    except ValueError:  # of an f-string, or a number of thousands of digits
+    except ValueError:  # an f-string, or a number of thousands of digits
         return type(node).__name__
 
 
 def _fits(target: ast.expr, value: ast.expr) -> bool:
-    """Whether each name gets one value."""
+    """Return whether each name is assigned one value."""
     if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
         return len(target.elts) == len(value.elts) and all(map(_fits, target.elts, value.elts))
     return not isinstance(target, ast.Tuple) and not isinstance(value, ast.Tuple)
 
 
 class _Reader(ast.NodeTransformer):
-    """Reads one function; its literals and shared names are replaced on the way."""
+    """Parses one function, and replaces its literals and shared names."""
 
     def __init__(
         self, node: ast.FunctionDef, function: FunctionType, functions: dict[Any, str], where: str, first: int
@@ -160,7 +160,7 @@ class _Reader(ast.NodeTransformer):
         self.scalars = {name: f"own_{name}" if name in SHARED_SCALARS + CALLED else name for name in scalars}
         self.known = {*self.arrays, *self.scalars}
         self.most_scalars = MOST_ARGUMENTS - len(self.arrays)
-        #: The names of conditions.
+        #: Names that are conditions
         self.conditions: set[str] = set()
 
     def refuse(self, node: ast.AST, what: str) -> RuleError:
@@ -189,7 +189,7 @@ class _Reader(ast.NodeTransformer):
                 f"the arrays {', '.join(self.arrays) or '(none)'}; expected param, grad and state, followed by a /",
             )
         if arguments.vararg or arguments.kwarg:
-            raise self.refuse(self.node, "arguments of any number; expected each by its name")
+            raise self.refuse(self.node, "a variable number of arguments; expected each argument by name")
         if len(arguments.defaults) > len(arguments.args):
             raise self.refuse(self.node, "an array with a default; expected none before the /")
         if len(self.arrays) > MOST_ARRAYS:
@@ -209,7 +209,7 @@ class _Reader(ast.NodeTransformer):
                 raise self.refuse(self.node, f"the {kind} {odd[0]}{why}")
 
     def check_size(self) -> None:
-        """Raise for a statement that is too large to be read, without recursion."""
+        """Raise for a statement that is too large, without recursion."""
         for statement in self.node.body:
             parts = 0
             todo: list[tuple[int, int, ast.AST]] = [(0, 1, statement)]
@@ -217,7 +217,7 @@ class _Reader(ast.NodeTransformer):
                 depth, copies, node = todo.pop()
                 parts += copies
                 if depth > DEEPEST or parts > MOST_PARTS:
-                    raise self.refuse(statement, "a statement that is too large; expected parts of it to have names")
+                    raise self.refuse(statement, "a statement that is too large; expected several statements")
                 if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
                     copies *= 2
                 todo += [(depth + 1, copies, child) for child in ast.iter_child_nodes(node)]
@@ -230,7 +230,7 @@ class _Reader(ast.NodeTransformer):
         expected = [name for name in self.arrays if name != "grad"]
         last = statements[-1] if statements else self.node
         if not isinstance(last, ast.Return) or last.value is None:
-            raise self.refuse(last, f"no return at its end; expected it to return {', '.join(expected)}")
+            raise self.refuse(last, f"no return statement at its end; expected it to return {', '.join(expected)}")
         several = isinstance(last.value, ast.Tuple)
         returned = len(last.value.elts) if isinstance(last.value, ast.Tuple) else 1
         if returned != len(expected) or several != (len(expected) > 1):
@@ -246,7 +246,7 @@ class _Reader(ast.NodeTransformer):
         if not isinstance(node, ALLOWED):
             raise self.refuse(node, f"{type(node).__name__}: {_text(node)}; expected arithmetic of its arguments")
         if isinstance(node, ast.Expr):
-            raise self.refuse(node, f"a value that nothing is done with: {_text(node)}")
+            raise self.refuse(node, f"an unused value: {_text(node)}")
         return super().generic_visit(node)
 
     def visit_Assign(self, node: ast.Assign) -> ast.AST:
@@ -269,7 +269,7 @@ class _Reader(ast.NodeTransformer):
         return ast.copy_location(ast.Return(value), node)
 
     def values(self, node: ast.expr) -> ast.expr:
-        """What is assigned: one value, or a tuple of such."""
+        """Convert an assigned value, or a tuple of values."""
         if isinstance(node, ast.Tuple):
             return ast.copy_location(ast.Tuple([self.values(each) for each in node.elts], ast.Load()), node)
         value: ast.expr = self.visit(node)
@@ -283,7 +283,7 @@ class _Reader(ast.NodeTransformer):
         return self.visit_Assign(ast.copy_location(ast.Assign([node.target], value), node))
 
     def target(self, node: ast.expr, conditions: Any) -> ast.expr:
-        """What is assigned to: a name, or a tuple of such; ``conditions`` says of each value whether it is one."""
+        """Convert a target, or a tuple of targets; ``conditions`` tells for each value whether it is a condition."""
         if isinstance(node, ast.Tuple):
             elements = [self.target(*each) for each in zip(node.elts, conditions, strict=True)]
             return ast.copy_location(ast.Tuple(elements, ast.Store()), node)
@@ -301,30 +301,30 @@ class _Reader(ast.NodeTransformer):
         (self.conditions.add if conditions else self.conditions.discard)(node.id)
         return node
 
-    # ---- Numbers and conditions, which compilers convert into each other, each in its own way
+    # ---- Numbers and conditions, which compilers convert to each other in different ways
 
     def is_condition(self, node: ast.expr) -> bool:
-        """Whether a value is true or false, not a number."""
+        """Return whether a value is a condition, as opposed to a number."""
         if isinstance(node, ast.IfExp):
             return self.is_condition(node.body)
         is_not = isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not)
         return is_not or isinstance(node, (ast.Compare, ast.BoolOp)) or getattr(node, "id", None) in self.conditions
 
     def conditions_of(self, node: ast.expr) -> Any:
-        """The same of each value in a tuple."""
+        """Return the same for each value in a tuple."""
         if isinstance(node, ast.Tuple):
             return [self.conditions_of(each) for each in node.elts]
         return self.is_condition(node)
 
     def number(self, node: ast.expr) -> ast.expr:
-        """A value that is a number."""
+        """Convert a value that must be a number."""
         if self.is_condition(node):
             raise self.refuse(node, f"a condition, {_text(node)}; expected a number: 1.0 if ... else 0.0, say")
         value: ast.expr = self.visit(node)
         return value
 
     def condition(self, node: ast.expr) -> ast.expr:
-        """A value that is true or false."""
+        """Convert a value that must be a condition."""
         if not self.is_condition(node):
             raise self.refuse(node, f"a number, {_text(node)}; expected a condition: a comparison, say")
         value: ast.expr = self.visit(node)
@@ -341,7 +341,7 @@ class _Reader(ast.NodeTransformer):
             self.check_operator(node, operator, "< > <= >= == !=")
         for each in (node.left, *node.comparators):
             if self.is_condition(each):
-                self.number(each)  # raises what is wrong
+                self.number(each)  # raises the error
         return self.generic_visit(node)
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
@@ -356,7 +356,7 @@ class _Reader(ast.NodeTransformer):
 
     def visit_Name(self, node: ast.Name) -> ast.AST:
         if node.id not in self.known:
-            raise self.refuse(node, f"the name {node.id}, which is no argument and was not assigned before")
+            raise self.refuse(node, f"the name {node.id}, which is neither an argument nor assigned before")
         return ast.copy_location(ast.Name(self.scalars.get(node.id, node.id), node.ctx), node)
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
@@ -373,7 +373,7 @@ class _Reader(ast.NodeTransformer):
         return ast.copy_location(ast.BinOp(self.number(node.left), node.op, self.number(node.right)), node)
 
     def check_operator(self, node: ast.AST, operator: ast.AST, expected: str) -> None:
-        """Raise for one that rules have not: operators do not know their lines."""
+        """Raise for an operator that rules don't support; operators have no line numbers."""
         if not isinstance(operator, ALLOWED):
             raise self.refuse(node, f"{type(operator).__name__}: {_text(node)}; expected {expected}")
 
@@ -382,7 +382,7 @@ class _Reader(ast.NodeTransformer):
             raise self.refuse(node, f"the value {brief(node.value)}; expected numbers only")
         if node.value and not SMALLEST <= abs(node.value) <= LARGEST:
             raise self.refuse(
-                node, f"the number {brief(node.value)}, which float32 does not hold; expected 1.2e-38 to 3.4e38"
+                node, f"the number {brief(node.value)}, which float32 can't represent; expected 1.2e-38 to 3.4e38"
             )
         value = float(node.value)
         name = next((each for each, known in self.literals.items() if known == value), f"literal_{len(self.literals)}")
@@ -402,7 +402,7 @@ class _Reader(ast.NodeTransformer):
         return ast.copy_location(ast.Call(ast.Name(primitive, ast.Load()), arguments, []), node)
 
     def object_of(self, node: ast.expr) -> Any:
-        """What a called name or attribute means in the user's module; None for anything else."""
+        """Return the object that a name or attribute refers to in the user's module; None for other expressions."""
         if isinstance(node, ast.Name):
             closure = zip(self.function.__code__.co_freevars, self.function.__closure__ or (), strict=True)
             cell = next((cell for name, cell in closure if name == node.id), None)
@@ -413,13 +413,13 @@ class _Reader(ast.NodeTransformer):
         if isinstance(node, ast.Attribute):
             try:
                 return getattr(self.object_of(node.value), node.attr, None)
-            except Exception:  # of the user's own, or a warning that is one
+            except Exception:  # raised by the user's code, or a warning turned into an error
                 return None
         return None
 
 
 def _contents(cell: CellType) -> tuple[Any, ...]:
-    """What a variable of an outer function is; nothing before it has a value."""
+    """Return the value of a variable of an enclosing function; None if it has no value yet."""
     try:
         return (cell.cell_contents,)
     except ValueError:

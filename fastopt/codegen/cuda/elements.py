@@ -1,6 +1,6 @@
-"""Writes the device functions that a user's CUDA kernel calls: a rule for one element.
+"""Generates the device functions that users' CUDA kernels call: a rule for one element.
 
-Its operators become calls of operations that have a rounding of their own, for Numba's launches contract a * b + c.
+Operators are replaced by calls of operations with separate rounding, because Numba's launches contract a * b + c.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ OPERATORS: dict[type[ast.operator], str] = {ast.Add: "add", ast.Sub: "sub", ast.
 
 
 def element_module(source: str, rule: str) -> str:
-    """Return the text of a module with a function named as the rule: of an element of each array, and coefficients."""
+    """Return the text of a module with a function of the rule's name, of one element per array and the coefficients."""
     functions = parse_functions(source)
     function = functions[rule]
     values = {name: name for name in function.arrays}
@@ -32,7 +32,7 @@ def element_module(source: str, rule: str) -> str:
 
 
 class _Calls(ast.NodeTransformer):
-    """Makes calls of operators."""
+    """Replaces operators by calls."""
 
     def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
         self.generic_visit(node)

@@ -1,7 +1,7 @@
-"""What kernels for CUDA devices have in common: what they are given, and how their text is put together.
+"""The common parts of kernels for CUDA devices: their parameters and the assembly of their text.
 
-Indices and sizes are 64 bits and unsigned, as ``index`` makes them: what is signed, Numba might count from the end.
-There is no number in a text, for a literal is a signed one: what `NUMBERS` and a kernel's own numbers list are globals.
+Indices and sizes are unsigned 64-bit integers, created by ``index``: Numba would check signed indices for wraparound. A
+literal would be signed, so the text contains none: `NUMBERS` and a kernel's own numbers are globals.
 """
 
 from __future__ import annotations
@@ -18,33 +18,33 @@ from typing import ClassVar
 from ..numba.update import inlined
 from ..parse import Function, parse_functions
 
-#: Numbers that all texts go by.
+#: Constants for all texts.
 NUMBERS = {"none": 0, "single": 1, "zero64": 0.0, "one64": 1.0, "infinite64": math.inf}
 
-#: A thread's place among all, and how many there are.
+#: The global index of a thread, and the number of threads.
 PLACE = "index(cuda.blockIdx.x) * index(cuda.blockDim.x) + index(cuda.threadIdx.x)"
 PLACES = "index(cuda.gridDim.x) * index(cuda.blockDim.x)"
 
 
 class Written(ABC):
-    """A kernel that writes its own text, and is hashable: it takes pointers, then words, then scalars."""
+    """A hashable kernel that generates its own text; its parameters are pointers, then words, then scalars."""
 
     #: The compute type.
     dtype: str
-    #: The module of fastopt/rules/ whose functions it runs.
+    #: The module of fastopt/rules/ that defines its functions.
     rules = "norm"
-    #: The texts of other functions.
+    #: The texts of further functions.
     helpers: ClassVar[tuple[str, ...]] = ()
 
     @property
     def name(self) -> str:
-        """What it is, for whoever reads a traceback."""
+        """Return a description for tracebacks."""
         return type(self).__name__.lower()
 
     @property
     @abstractmethod
     def pointers(self) -> list[tuple[str, str]]:
-        """Names of the pointers, and what is there; what is written comes last, as the simulator wants it."""
+        """Names of the pointers and their storage types; written arrays come last, as the simulator requires."""
 
     @property
     def words(self) -> list[str]:
@@ -53,23 +53,23 @@ class Written(ABC):
 
     @property
     def scalars(self) -> tuple[str, ...]:
-        """Names of the numbers that are no whole ones."""
+        """Names of the floating-point parameters."""
         return ()
 
     @property
     def scalar_type(self) -> str:
-        """What those are."""
+        """Types of the floating-point parameters."""
         return "float64"
 
     @property
     def signature(self) -> list[str]:
-        """What its arguments are: a pointer's is what it points to, with a star."""
+        """Types of its arguments; a pointer's type is its storage type with a star."""
         pointers = [f"{storage}*" for _, storage in self.pointers]
         return [*pointers, *["word"] * len(self.words), *[self.scalar_type] * len(self.scalars)]
 
     @property
     def numbers(self) -> Mapping[str, float]:
-        """Numbers that its text goes by."""
+        """Constants for its text."""
         return {}
 
     @cached_property
@@ -79,15 +79,15 @@ class Written(ABC):
 
     @property
     def called(self) -> tuple[str, ...]:
-        """Those that it runs."""
+        """The functions that the kernel calls."""
         return ()
 
     @abstractmethod
     def body(self) -> list[str]:
-        """The lines of the kernel."""
+        """The lines of the kernel's body."""
 
     def text(self) -> str:
-        """The Python module that has it, as ``kernel``."""
+        """Return the text of a Python module that defines ``kernel``."""
         arguments = ", ".join([*(f"{name}_" for name, _ in self.pointers), *self.words, *self.scalars])
         functions = (inlined(name, self.functions[name]) for name in self.called)
         parts = [header(self.rules), *functions, *self.helpers, f"def kernel({arguments}):\n{indent(self.body())}"]
@@ -95,18 +95,18 @@ class Written(ABC):
 
 
 def header(rules: str) -> str:
-    """What a text begins with."""
+    """Return the first line of a text."""
     here = f"fastopt/codegen/cuda/{rules}.py"
     return f'"""Generated from fastopt/rules/{rules}.py by {here}: change those, not this."""\n'
 
 
 def indent(lines: Sequence[str]) -> str:
-    """The text of lines, a level deep."""
+    """Return the text of lines, indented by one level."""
     return "".join(f"    {line}\n" for line in lines)
 
 
 def framed(frame: str, **parts: str | list[str]) -> list[str]:
-    """The lines of a frame, with the parts that it names in braces: lines, as deep as their name, or in a line."""
+    """Return the lines of a template with its fields replaced: by text, or by lines with the field's indentation."""
     lines = []
     for line in frame.splitlines():
         part = parts.get(line.strip()[1:-1])
@@ -118,10 +118,10 @@ def framed(frame: str, **parts: str | list[str]) -> list[str]:
 
 
 def loaded(element: str, storage: str, dtype: str) -> str:
-    """What is stored, in the compute type."""
+    """Convert a stored value to the compute type."""
     return element if storage == dtype else f"load_{storage}({element})"
 
 
 def stored(value: str, storage: str, dtype: str) -> str:
-    """A value of the compute type, rounded to what is stored."""
+    """Convert a value of the compute type to its storage type, with rounding."""
     return value if storage == dtype else f"store_{storage}({value})"

@@ -1,9 +1,9 @@
-"""What the norms' kernels for CUDA devices have in common, of which each kind has a file.
+"""The common parts of the norms' kernels for CUDA devices; each kind of kernel has a file.
 
-Every norm is rows of elements; `fastopt.device.norm_plan` says which. What each array is to a kernel, its strides
-say (`places`): a mean has stride 0 wherever its statistic goes on. Sums are the fixed tree of
-``engine/core/sum_tree.h``, and so have the bits of the host: parts of 2,048, lanes of 16, groups of 8 terms in the
-compute type, then float64.
+Every norm is reduced to rows of elements (see `fastopt.device.norm_plan`). Strides determine how an array varies
+(`places`): a mean has stride 0 along axes that its statistic covers. Sums follow the fixed tree of
+``engine/core/sum_tree.h``, and so have the same bits as on the host: parts of 2,048 elements, 16 lanes, and groups of 8
+terms in the compute type, which are then added in float64.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from ..norm import Loop
 from .kernel import Written, loaded, stored
 from .places import find, strides
 
-#: Threads of a block, at most.
+#: Maximum number of threads of a block
 THREADS = 256
 
-#: Numbers that the texts go by. The first pass's centre is so many standard deviations from the mean at most, squared;
-#: and below this variance squares of float32 deviations might be subnormal, and so lost.
+#: Constants for the texts: the squared limit of the distance between the first pass's centre and the mean in standard
+#: deviations, and the variance below which squares of float32 deviations may be subnormal.
 NUMBERS = {
     "lanes": LANES, "half_the_lanes": LANES // 2, "lane_group": GROUP, "group_size": GROUP * LANES,
     "farthest": 16.0, "least_variance": 2.0**-96, "huge": 1.7976931348623157e308, "waiting": -1.0,
 }  # fmt: skip
 
-#: Where no statistic needs a second pass, its kernels have nothing to do.
+#: Kernels of the second pass return at once if no statistic needs it.
 LEAVE_UNLESS_ASKED = ["if asked_[none] >= zero64:", "    return"]
 
 
 @dataclass(frozen=True)
 class Array:
-    """An array as a kernel has it: how it is stored, and whether it varies along rows or is one value for each."""
+    """An array of a kernel: its name, its storage type, and whether it varies along rows or has one value per row."""
 
     name: str
     storage: str
@@ -44,7 +44,7 @@ class Array:
 
 @dataclass(frozen=True)
 class NormKernel(Written):
-    """Arrays, and along how many axes its rows are."""
+    """Arrays and the number of axes of their rows."""
 
     arrays: tuple[Array, ...]
     dtype: str
@@ -63,26 +63,26 @@ class NormKernel(Written):
         return NUMBERS
 
     def places(self) -> list[str]:
-        """The starts of arrays, and their strides from row to row."""
+        """The starts of arrays, and their strides between rows."""
         return [word for each in self.arrays for word in (f"{each.name}_start", *strides(each.name, "r", self.rows))]
 
     def find_row(self) -> list[str]:
-        """Where this row's values are."""
+        """Return the lines that find this row's values."""
         places = [(each.name, f"{each.name}_row", f"{each.name}_start") for each in self.all_arrays]
         return find("row", "r", self.rows, places)
 
     def load(self, array: Array, place: str) -> str:
-        """An element in the compute type."""
+        """Return an element in the compute type."""
         return loaded(f"{array.name}_[{place}]", array.storage, self.dtype)
 
     def store(self, array: Array, place: str, value: str) -> str:
-        """A line that rounds a value of the compute type to what the array stores."""
+        """Return a line that stores a value of the compute type, rounded to the array's storage type."""
         return f"{array.name}_[{place}] = {stored(value, array.storage, self.dtype)}"
 
 
 @dataclass(frozen=True)
 class LoopKernel(NormKernel):
-    """A kernel that runs a function of rules/norm.py for every element."""
+    """A kernel that calls a function of rules/norm.py for every element."""
 
     function: str
     variant: int
@@ -93,6 +93,6 @@ class LoopKernel(NormKernel):
 
     @cached_property
     def loop(self) -> Loop:
-        """What codegen/numba/norm.py and codegen/cython/norm.py make their kernels of, too."""
+        """Return the kernel description that codegen/numba/norm.py and codegen/cython/norm.py also use."""
         kernel = next(kernel for kernel in TILE_KERNELS if kernel.function == self.function)
         return Loop(kernel, self.variant, self.functions[self.function])

@@ -1,4 +1,4 @@
-"""Writes the CUDA kernels that compute a norm's elements: no float64 in them, but for float64 arrays."""
+"""Generates the CUDA kernels that compute a norm's elements, without float64 except for float64 arrays."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ while unit < units:
 
 @dataclass(frozen=True)
 class Elements(LoopKernel):
-    """A kernel that computes results from elements and parameters, a thread some columns of a row.
+    """A kernel that computes results from elements and parameters; a thread processes some columns of a row.
 
-    ``parameters`` are the function's, in order; for one that has no array there is a number, by its name.
+    ``parameters`` holds the function's parameters in order; one without an array is a number of that name.
     """
 
     parameters: tuple[Array | str, ...]
@@ -54,7 +54,7 @@ class Elements(LoopKernel):
 
     @property
     def all_arrays(self) -> tuple[Array, ...]:
-        """Arrays, and parameters that have one."""
+        """Arrays, and parameters that are arrays."""
         return self.arrays + tuple(each for each in self.parameters if isinstance(each, Array))
 
     @property
@@ -67,7 +67,7 @@ class Elements(LoopKernel):
 
     @property
     def unroll(self) -> int:
-        """Elements of a row that a thread has at a time: few where each has parameters of its own (89 registers)."""
+        """Elements of a row per thread and iteration: few if each has parameters of its own (89 registers)."""
         return 1 if sum(each.along for each in self.all_arrays) > 6 else unroll(len(self.arrays))
 
     @property
@@ -79,14 +79,14 @@ class Elements(LoopKernel):
         return self.loop.gradient if self.loop.backward else self.loop.finish, self.function
 
     def body(self) -> list[str]:
-        """A unit is a row's elements that some threads have at a time."""
+        """A unit is the elements of a row that some threads process in one iteration."""
         columns = [f"j{k} = j{k - 1} + width" for k in range(1, self.unroll)]
         row = self.find_row()
         row += [f"{each.name} = {self.load(each, f'{each.name}_row')}" for each in self.all_arrays if not each.along]
         return framed(ROWS, columns=columns, row=row, elements=self._elements())
 
     def _elements(self) -> list[str]:
-        """All loads, then all arithmetic, then all stores: each but the first has a condition of its own."""
+        """All loads, then all arithmetic, then all stores; each element but the first is guarded by a condition."""
         read = [each for each in self._along_row() if each.name not in self.loop.written]
         lines: list[str] = []
         for k in range(self.unroll):
@@ -103,21 +103,21 @@ class Elements(LoopKernel):
         return lines
 
     def _along_row(self) -> list[Array]:
-        """The arrays that a thread has elements of."""
+        """The arrays with one element per thread and index."""
         return [each for each in self.all_arrays if each.along]
 
     def _if_there(self, k: int, lines: list[str]) -> list[str]:
         return [f"if j{k} < columns:", *(f"    {line}" for line in lines)] if k else lines
 
     def _next(self, k: int) -> list[str]:
-        """What must be done between one element and the next."""
+        """The lines between one element and the next."""
         return []
 
     def _place(self, array: Array, k: int) -> str:
         return f"{array.name}_row + j{k}" + ("" if self.contiguous else f" * {array.name}_column")
 
     def _element(self, k: int) -> list[str]:
-        """What is done with a thread's k-th element."""
+        """The lines that compute a thread's k-th element."""
         loop = self.loop
         names = {name: f"{name}_{k}" for name in loop.read}
         values = [self._parameter(each, k) for each in self.parameters]
@@ -138,9 +138,9 @@ class Elements(LoopKernel):
 
 @dataclass(frozen=True)
 class ColumnElements(Elements):
-    """The same where parameters vary from column to column, and from row to row do not: a thread goes down a column.
+    """The same for parameters that vary along columns but not between rows: a thread processes part of a column.
 
-    Parameters are then loaded once for many rows, and places are found by steps.
+    Parameters are then loaded once for many rows, and positions are found by increments.
     """
 
     @property
@@ -154,11 +154,11 @@ class ColumnElements(Elements):
 
     @property
     def unroll(self) -> int:
-        """Elements of a column that a thread has at a time."""
+        """Elements of a column per thread and iteration."""
         return unroll(len(self.arrays))
 
     def body(self) -> list[str]:
-        """A unit is some columns of a span of rows, which threads below each other take in turn."""
+        """A unit is some columns of a span of rows, which several threads per column share in turn."""
         starts = {
             each: f"{each.name}_start + j" + ("" if self.contiguous else f" * {each.name}_column")
             for each in self.all_arrays

@@ -1,8 +1,8 @@
-"""Writes the CUDA kernels between the norms' sums and elements: all in float64, as ``engine/norm/statistics.c`` and
-``vectors.c`` have it.
+"""Generates the CUDA kernels between the norms' sums and elements, in float64, like ``engine/norm/statistics.c`` and
+``vectors.c``.
 
-A row is a statistic here. A team of threads fetches a statistic's sums, of which its first thread adds up the parts in
-order, then the channels; and goes on to what elements want to know, rounded to the compute type, once for each.
+A row is a statistic here. A team of threads loads a statistic's sums; its first thread adds the parts in order, then
+the channels, and computes the parameters of the elements, rounded once to the compute type.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from .kernel import PLACE, PLACES, framed
 from .norm import LEAVE_UNLESS_ASKED, Array, NormKernel
 from .places import extents
 
-#: From a variance to rstd: with eps = 0, values that are all equal would have 0 * inf.
+#: rstd from a variance: with eps = 0, equal values would otherwise give 0 * inf.
 RSTD_OF = """\
 @inlined
 def rstd_of(floored, least):
     return one64 / sqrt64(least if floored >= zero64 and floored < least else floored)
 """
 
-#: From a running statistic to the next, as ``moved`` in norm_vectors.c; never infinite.
+#: The next value of a running statistic, as in ``moved`` in engine/norm/vectors.c; never infinite.
 UPDATED = """\
 @inlined
 def updated(running, batch, momentum, keep, largest):
@@ -39,7 +39,7 @@ def updated(running, batch, momentum, keep, largest):
     return value
 """
 
-#: A thread has a row.
+#: One thread per row.
 ONE_BY_ONE = """\
 row = {place}
 while row < rows:
@@ -48,7 +48,7 @@ while row < rows:
     row += {places}
 """
 
-#: A team has a row, if it is ``asked`` for: lines for a channel, whose sums are a and b, and for the end.
+#: A team per row, if ``asked`` is true: the lines for a channel, with sums a and b, and the final lines.
 TEAMS = """\
 firsts = cuda.shared.array(threads, real64)
 seconds = cuda.shared.array(threads, real64)
@@ -92,7 +92,7 @@ while base < rows:
     base += index(cuda.gridDim.x) * teams
 """
 
-#: From a statistic's sums to its mean and variance, and whether those are good.
+#: Mean and variance from a statistic's sums, and whether they are accurate.
 MOMENTS = """\
 {find_row}
 mean = zero64
@@ -129,12 +129,12 @@ while k < terms:
 {dweight}
 """
 
-#: The sums of all that a team fetches, and the parameters of `normalise`.
+#: The total sums of a team's statistic, and the parameters of `normalise`.
 SUMS = [("first", "float64"), ("second", "float64")]
 PARAMETERS = ("rounded", "scale", "shift")
 
 
-#: The mean rounded to the compute type, less the mean.
+#: The mean rounded to the compute type minus the mean
 ROUNDING = "real64(real(mean)) - mean"
 
 
@@ -145,7 +145,7 @@ def _parameters(rounding: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Statistics(NormKernel):
-    """What these kernels have in common: arrays of a value for each row, and numbers in float64."""
+    """The common parts of these kernels: arrays with one value per row, and numbers in float64."""
 
     own_words: ClassVar[tuple[str, ...]] = ("rows",)
 
@@ -174,7 +174,7 @@ class _Statistics(NormKernel):
         return f"real64({self.load(self.array(name), place or f'{name}_row')})"
 
     def write(self, name: str, value: str) -> str:
-        """A line that rounds a float64 to the compute type, and then to what the array stores."""
+        """Return a line that stores a float64, rounded to the compute type and then to the array's storage type."""
         return self.store(self.array(name), f"{name}_row", f"real({value})")
 
     def one_by_one(self, lines: list[str]) -> list[str]:
@@ -183,7 +183,7 @@ class _Statistics(NormKernel):
 
 @dataclass(frozen=True)
 class Moments(_Statistics):
-    """From sums of deviations to mean and rstd, running statistics, and the parameters of `normalise`."""
+    """Computes mean and rstd, running statistics, and the parameters of `normalise` from sums of deviations."""
 
     second_pass: bool
 
@@ -205,7 +205,7 @@ class Moments(_Statistics):
         return [*leave, *framed(TEAMS, asked=asked, channel=["first += a", "second += b"], finish=finish)]
 
     def _judge(self) -> list[str]:
-        """Whether a second pass can improve it."""
+        """Return the lines that decide whether a second pass would improve the result."""
         if self.second_pass:
             return []
         if self.dtype == "float64":
@@ -227,9 +227,9 @@ class Moments(_Statistics):
 
 @dataclass(frozen=True)
 class Gradients(_Statistics):
-    """From sums of gradients to those of whole channels and, of statistics that depend on x, to slope and offset.
+    """Computes sums of whole channels from sums of gradients and, for statistics that depend on x, slope and offset.
 
-    A channel's sums are left where the first of its parts was.
+    A channel's sum replaces that of its first part.
     """
 
     weighted: bool
@@ -266,7 +266,7 @@ class Gradients(_Statistics):
 
 @dataclass(frozen=True)
 class Fixed(_Statistics):
-    """From a given mean and variance to the parameters of what is computed with them."""
+    """Computes the parameters of elements from a given mean and variance."""
 
     helpers = (RSTD_OF,)
     scalars = ("eps", "least")
@@ -282,7 +282,7 @@ class Fixed(_Statistics):
 
 @dataclass(frozen=True)
 class Totals(_Statistics):
-    """The gradients of weight and bias: sums of a channel, added up over outer indices or parts. Rows are channels."""
+    """The gradients of weight and bias: sums of a channel over outer indices or parts. Rows are channels."""
 
     own_words = ("rows", "terms", "term_step", "row_step")
 

@@ -1,4 +1,4 @@
-"""Writes the CUDA kernels that add up for norms: a fixed tree, whose leaves are groups of terms that one thread has."""
+"""Generates the CUDA kernels that compute sums for norms in a fixed tree; each leaf is a thread's group of terms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from .kernel import PLACE, PLACES, framed
 from .norm import LEAVE_UNLESS_ASKED, LoopKernel
 from .places import advance, digits, extents, find, steps, strides
 
-#: A block has some rows' parts, and sums up each by lanes and groups; groups of a lane are added in order.
+#: A block sums parts of some rows by lanes and groups; the groups of a lane are added in order.
 LINE = """\
 {shared}
 lane = thread % lanes
@@ -53,7 +53,7 @@ while base < units:
     base += index(cuda.gridDim.x) * slots
 """
 
-#: A block has a part of some neighbouring rows, of each of which a thread sums up one lane.
+#: A block sums a part of some neighbouring rows; a thread sums one lane of one row.
 COLUMNS = """\
 {shared}
 width = index(cuda.blockDim.x) // lanes
@@ -85,7 +85,7 @@ while unit < units:
     unit += index(cuda.gridDim.x)
 """
 
-#: A thread has a part of one row, from beginning to end.
+#: A thread sums a part of one row in order.
 SINGLE = """\
 unit = {place}
 while unit < rows * parts:
@@ -110,7 +110,7 @@ seconds = cuda.shared.array(threads, real64)
 thread = index(cuda.threadIdx.x)
 """
 
-#: Lanes, so many threads apart, are added up pairwise.
+#: Add lanes pairwise; neighbouring lanes are {width} threads apart.
 FOLD = """\
 half = half_the_lanes
 while half > none:
@@ -121,7 +121,7 @@ while half > none:
     half = half // (single + single)
 """
 
-#: Terms of a group, added up in their own type; of a whole one, all elements are asked for at once.
+#: Add the terms of a group in their own type; all elements of a whole group are loaded first.
 TERMS = """\
 if i + (lane_group - single) * {step} < end:
     {whole}
@@ -143,10 +143,10 @@ second += real64(b)
 
 @dataclass(frozen=True)
 class Sums(LoopKernel):
-    """A kernel that adds up two terms of every element, part by part.
+    """A kernel that sums two terms of every element, part by part.
 
-    ``line``: neighbours along a row stand together; each thread has a group of a lane. ``columns``: neighbouring rows
-    do; each thread has a lane of a row. ``single``: likewise, but there are no lanes (dweight and dbias of samples).
+    ``line``: elements of a row are adjacent; each thread has a group of a lane. ``columns``: neighbouring rows are
+    adjacent; each thread has a lane of a row. ``single``: the same without lanes (dweight and dbias of samples).
     """
 
     reduced: int
@@ -173,7 +173,7 @@ class Sums(LoopKernel):
         return *[self.loop.gradient] * self.loop.backward, self.function
 
     def body(self) -> list[str]:
-        """The first pass resets the request for a second one, which returns at once if there is none."""
+        """The first pass resets the request for a second pass, which returns at once without a request."""
         begin = []
         if self.wide:
             begin = LEAVE_UNLESS_ASKED
@@ -191,7 +191,7 @@ class Sums(LoopKernel):
         return [*begin, *framed(frame, shared=SHARED.splitlines(), waits=waits, fold=fold, **parts)]
 
     def _row(self) -> list[str]:
-        """Where a row begins, what is one value for all of it, and where a thread does."""
+        """Return the lines that find a row's start, its uniform values, and a thread's start."""
         lines = self.find_row()
         for each in self.arrays:
             if not each.along:
@@ -210,7 +210,7 @@ class Sums(LoopKernel):
         return framed(TERMS, step=step, whole=whole, load=loads[0], terms=self._terms(0), forward=forward)
 
     def _terms(self, k: int) -> str:
-        """The terms of one element."""
+        """Return the terms of one element."""
         loop = self.loop
         names = {each.name: f"{each.name}_{k}" if each.along else each.name for each in self.arrays}
         elements = {name: self._wide(f"{name}_{k}") if name in names else "one" for name in loop.function.arrays}

@@ -1,12 +1,12 @@
-"""Writes the parts of CUDA kernels that find elements: from an index over some axes to a place in each array.
+"""Generates the parts of CUDA kernels that find elements: from an index over some axes to a position in each array.
 
-Axes of one kind go by a letter: those of rows ``r0``, ``r1``, ..., the innermost last, those along a row ``w0``, ...
-Every array has a stride along each, 0 where it does not vary. What a kernel is given, it is given by these names:
+Axes of one kind share a letter: those of rows are ``r0``, ``r1``, ..., the innermost last; those along a row ``w0``,
+... Every array has a stride along each, which is 0 if it does not vary. A kernel's arguments have these names:
 
-* ``extent_r1``, ...: how many indices there are along an axis; of the outermost, nobody asks;
-* ``x_start``: where element 0 of array x stands; ``x_r0``, ``x_w0``, ...: its strides, modulo 2^64;
-* ``digit_w1``, ...: a step along the row, axis by axis; ``x_step``: how far it goes in x, while no axis ends;
-  ``x_carry1``, ...: how much farther where that axis ends.
+* ``extent_r1``, ...: the extent of an axis; that of the outermost is not needed;
+* ``x_start``: the position of element 0 of array x; ``x_r0``, ``x_w0``, ...: its strides, modulo 2^64;
+* ``digit_w1``, ...: a step along the row, axis by axis; ``x_step``: its distance in x if no axis wraps around;
+  ``x_carry1``, ...: the additional distance if that axis wraps around.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from collections.abc import Sequence
 
 
 def extents(letter: str, axes: int) -> list[str]:
-    """The names of the extents that a kernel needs."""
+    """Return the names of the extents that a kernel needs."""
     return [f"extent_{letter}{axis}" for axis in range(1, axes)]
 
 
 def strides(array: str, letter: str, axes: int) -> list[str]:
-    """The names of an array's strides."""
+    """Return the names of an array's strides."""
     return [f"{array}_{letter}{axis}" for axis in range(axes)]
 
 
 def digits(axes: int) -> list[str]:
-    """The names of a step's parts."""
+    """Return the names of a step's digits."""
     return [f"digit_w{axis}" for axis in range(axes)] if axes > 1 else []
 
 
 def steps(array: str, axes: int) -> list[str]:
-    """The names of what a step does to an array's place."""
+    """Return the names of a step's distances in an array."""
     return [f"{array}_step", *(f"{array}_carry{axis}" for axis in range(1, axes))]
 
 
 def find(index: str, letter: str, axes: int, places: Sequence[tuple[str, str, str]]) -> list[str]:
-    """Lines that work out places: of each array, its name, the variable, and from where strides are counted.
+    """Return lines that compute positions; ``arrays`` holds an array's name, the variable, and the base of its strides.
 
     They leave the index along each axis in a variable of the axis's name.
     """
@@ -50,7 +50,7 @@ def find(index: str, letter: str, axes: int, places: Sequence[tuple[str, str, st
 
 
 def advance(axes: int, arrays: Sequence[str]) -> list[str]:
-    """Lines that make a step along the row: no division, for a step has as many digits as there are axes."""
+    """Return lines that make a step along the row, without division: a step has one digit per axis."""
     lines = [f"{array}_at += {array}_step" for array in arrays]
     if axes == 1:
         return lines

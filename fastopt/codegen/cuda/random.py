@@ -1,10 +1,9 @@
-"""Writes the Python module from which Numba's CUDA target compiles one random rule's kernel.
+"""Generates the Python module from which Numba's CUDA target compiles one random rule's kernel.
 
-Of four elements that stand together in C order, whose bits are one counter's words, a thread makes all: ``LINEAR`` is
-the kernel of arrays that are one contiguous run in that order. Elsewhere a thread finds an element along a number of
-axes, and draws four words for the one that it uses.
+``LINEAR`` is the kernel of arrays that are contiguous in C order: a thread computes four adjacent elements, whose bits
+are the words of one counter. Otherwise a thread finds one element by its axes, and uses one of four words.
 
-The kernels' own names end in an underscore, or in one and a digit, or are those of `places`: no name of a rule is.
+The kernel's own names end in an underscore, or in one and a digit, or are those of `places`; no rule has such names.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from .kernel import PLACE, PLACES, Written, framed, loaded, stored
 from .places import extents, find, strides
 from .update import LINEAR
 
-#: Elements whose bits are one counter's.
+#: Elements that share one counter.
 FOUR = 4
 
-#: What makes an array of another with the same bits, whatever they mean: no arithmetic, which would change some.
+#: A copy that preserves the bits: it does no arithmetic, which would change some NaNs.
 COPY = Function("copied", ("x",), (), (), "return x")
 
-#: Threads take turns.
+#: A grid-stride loop.
 TURNS = """\
 {variable} = {place}
 stride_ = {places}
@@ -38,9 +37,9 @@ while {variable} < {count}:
 
 @dataclass(frozen=True)
 class Random(Written):
-    """A kernel of a rule over arrays stored like this; ``axes`` may be LINEAR.
+    """A kernel of a rule over arrays of these storage types; ``axes`` may be LINEAR.
 
-    What is written comes last: the simulator copies every array, and back in this order, and two may be one.
+    The written array comes last: the simulator copies all arrays back in order, and two may be the same.
     """
 
     rule: Function
@@ -56,7 +55,7 @@ class Random(Written):
 
     @property
     def bits(self) -> tuple[str, ...]:
-        """What the rule calls its random bits."""
+        """The names of the rule's random bits."""
         return tuple(name for name in self.rule.arrays if name in BITS)
 
     @property
@@ -70,7 +69,7 @@ class Random(Written):
 
     @property
     def words(self) -> list[str]:
-        """Indices, sizes and counters: a tweak is the third word of a counter and the fourth."""
+        """Indices, sizes and counters: a tweak is the third and the fourth word of a counter."""
         if self.axes == LINEAR:
             places = ["counters_", "whole_"]
         else:
@@ -99,7 +98,7 @@ class Random(Written):
         return framed(TURNS, variable=variable, count=count, loop=loop, place=PLACE, places=PLACES)
 
     def _linear(self) -> list[str]:
-        """Threads take turns at counters; the elements of whole ones go by fours, if they are aligned."""
+        """Threads take turns at counters; whole groups of four elements are loaded and stored together if aligned."""
         every = range(FOUR)
         loop = ["i_0 = c_ * four", *(f"i_{k} = i_{k - 1} + single" for k in every[1:])]
         if self.read:
@@ -125,7 +124,7 @@ class Random(Written):
         return [*loop, *self._element(0), "out_[out_at_] = out_0"]
 
     def _element(self, k: int) -> list[str]:
-        """The rule's body for a thread's k-th element, from what is stored to what will be."""
+        """The rule's body for a thread's k-th element, with conversions from and to the storage types."""
         *read, out = self.storages
         lines = [f"{name} = {name}_{k}" for name in self.bits]
         for name, storage in zip(self.read, read, strict=True):

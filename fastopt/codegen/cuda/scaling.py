@@ -1,7 +1,7 @@
-"""Writes the CUDA kernels of feature scaling, which run the functions of rules/scaling.py over samples by features.
+"""Generates the CUDA kernels of feature scaling, which run the functions of rules/scaling.py over samples by features.
 
-A thread has a feature and goes along its samples: the feature's values stay in registers. What it gathers is the fixed
-tree of ``engine/scaling/scaling.h``, and so has the host's bits.
+A thread processes samples of one feature, whose values stay in registers. Statistics are summed in the fixed tree of
+``engine/scaling/scaling.h``, and so have the same bits as on the host.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from fastopt.specs.scaling import STATISTICS
 
 from .kernel import PLACE, PLACES, Written, framed, loaded, stored
 
-#: Elements that a thread asks for before it uses the first. Of joined parts an element is five float64: 4 of them take
-#: 66 registers on 10.0.
+#: Elements that a thread loads before it uses the first. An element of joined parts is five float64: 4 of them take 66
+#: registers on compute capability 10.0.
 SCALED, GATHERED, JOINED = 4, 8, 3
 
-#: What is gathered of a feature, as the rule names it.
+#: The statistics of a feature, by their names in the rule
 VALUES = STATISTICS
 
-#: What a feature begins with, of which nothing has been gathered; and so what adds nothing.
+#: The initial values of a feature's statistics, which are neutral elements
 EMPTY = {name: {"lowest": "infinite64", "highest": "-infinite64"}.get(name, "zero64") for name in VALUES}
 
-#: Lines for a feature, for some of its samples, i0 and those behind it, and for the end.
+#: The lines for a feature, for its samples i0 and following, and after the last sample
 ALONG = """\
 height = index(cuda.blockDim.x) // width
 thread = index(cuda.threadIdx.x)
@@ -106,9 +106,9 @@ while feature < features:
 
 def _asked(count: int, index: str, step: str, end: str, load: Callable[[int], list[str]],
            otherwise: Callable[[int], list[str]]) -> list[str]:  # fmt: skip
-    """Lines that load so many elements, at index 0, 1, ...; or that say what stands in the place of one behind the end.
+    """Lines that load this many elements, at index 0, 1, ..., or set those beyond the end to another value.
 
-    Each but the first has a condition of its own, lest the compiler move it back to where it is used.
+    Each but the first has a condition of its own, so that the compiler does not move loads to their first use.
     """
     lines = load(0)
     for k in range(1, count):
@@ -118,7 +118,7 @@ def _asked(count: int, index: str, step: str, end: str, load: Callable[[int], li
 
 
 def _one_by_one(place: str, step: str, pattern: str) -> list[str]:
-    """Lines that go from place to place, a value each."""
+    """Lines that advance one variable per value."""
     lines = [f"place = {place}"]
     for name in VALUES:
         lines += [pattern.format(name), f"place += {step}"]
@@ -131,9 +131,9 @@ def _empty(k: int | str = "") -> list[str]:
 
 @dataclass(frozen=True)
 class _Columns(Written):
-    """What these kernels have in common: arrays of samples by features, and values of features."""
+    """The common parts of these kernels: arrays of samples by features, and values of features."""
 
-    #: Of x, then of what is written: how each is stored.
+    #: The storage types of x and of the written array.
     storages: tuple[str, ...]
     dtype: str
 
@@ -155,18 +155,18 @@ class _Columns(Written):
         return {"scaled": SCALED, "gathered": GATHERED, "joined": JOINED}
 
     def value(self, at: str) -> str:
-        """An element of x, in the compute type."""
+        """An element of x in the compute type."""
         return loaded(f"x_[{at}]", self.storages[0], self.dtype)
 
 
 @dataclass(frozen=True)
 class _Along(_Columns):
-    """Kernels whose blocks have ``width`` neighbouring features of a span of samples."""
+    """Kernels with blocks of ``width`` neighbouring features of a span of samples."""
 
     own_words = ("units", "chunks", "width", "span")
 
     def along(self, before: list[str], some: list[str], after: list[str]) -> list[str]:
-        """Lines for a feature, for a thread's elements of it, all of which are asked for at first, and for the end."""
+        """Lines for a feature, for a thread's elements of it, which are all loaded first, and after the last one."""
         places = [f"{name}_feature0 = {name}_start + feature * {name}_feature" for name in self.tables]
         loads = _asked(
             SCALED, "i", "height", "end",
@@ -183,7 +183,7 @@ class Scale(_Along):
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
-        """x; of every feature what the rule takes, one behind the other; what is written."""
+        """x; the rule's values of all features, consecutively; the written array."""
         x, out = self.storages
         return [("x", x), ("scales", self.dtype), ("out", out)]
 
@@ -200,7 +200,7 @@ class Scale(_Along):
 
 @dataclass(frozen=True)
 class NonfiniteProbe(_Along):
-    """Says whether some x is not finite: a word, 0 before, then is 1, whichever thread writes it."""
+    """Tests whether some x is not finite: sets a word from 0 to 1, whichever thread writes it."""
 
     called = ("nonfinite_probe",)
 
@@ -215,9 +215,9 @@ class NonfiniteProbe(_Along):
 
 @dataclass(frozen=True)
 class First(_Columns):
-    """Finds each feature's first finite value, or the first that is not, a block for each: its sample and the value.
+    """Finds each feature's first value that is finite, or that is not: its sample and the value; one block per feature.
 
-    Where there is none, it is behind the last sample, and 0.
+    If there is none, the sample is the number of samples, and the value 0.
     """
 
     finite: bool
@@ -233,14 +233,14 @@ class First(_Columns):
 
 @dataclass(frozen=True)
 class ColumnStats(_Columns):
-    """Gathers each feature's parts: a thread has one, from its first sample to its last."""
+    """Computes the statistics of each feature's parts; a thread processes the samples of a part in order."""
 
     called = ("column_stats",)
     own_words = ("part", "parts")
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
-        """x; the features' centres; of each value of the rule, those of all parts."""
+        """x; the features' centres; for each value of the rule, the results of all parts."""
         return [("x", self.storages[0]), ("centres", "float64"), ("partials", "float64")]
 
     def body(self) -> list[str]:
@@ -248,7 +248,7 @@ class ColumnStats(_Columns):
         some = _asked(
             GATHERED, "i", "single", "end",
             lambda k: [f"x{k} = {self.value('at')}", "at += x_sample"],
-            lambda k: [f"x{k} = unknown"],  # a NaN counts for nothing
+            lambda k: [f"x{k} = unknown"],  # a NaN is not counted
         )  # fmt: skip
         some += [f"{', '.join(VALUES)} = column_stats(real64(x{k}), {scalars})" for k in range(GATHERED)]
         store = _one_by_one("unit", "parts * features", "partials_[place] = {0}")
@@ -257,13 +257,13 @@ class ColumnStats(_Columns):
 
 @dataclass(frozen=True)
 class Join(_Columns):
-    """Adds up each feature's parts in order: a thread has a feature. One kernel, whatever x is stored as."""
+    """Adds each feature's parts in order; one thread per feature. The kernel is the same for all storage types of x."""
 
     own_words = ("parts",)
 
     @property
     def pointers(self) -> list[tuple[str, str]]:
-        """Of each value of the rule, those of all parts; and those of the features."""
+        """For each value of the rule, those of all parts; then those of the features."""
         return [("partials", "float64"), ("values", "float64")]
 
     def body(self) -> list[str]:
@@ -278,6 +278,6 @@ class Join(_Columns):
 
 
 def _joined(name: str, part: str) -> str:
-    """A line that adds a part's value."""
+    """A line that adds the value of a part."""
     compared = {"lowest": "<", "highest": ">"}.get(name)
     return f"{name} = {part} if {part} {compared} {name} else {name}" if compared else f"{name} += {part}"

@@ -1,12 +1,12 @@
-"""Writes the Python module from which Numba's CUDA target compiles one rule's kernel.
+"""Generates the Python module from which Numba's CUDA target compiles one rule's kernel.
 
-A thread asks for several elements of every array, then computes, then stores: enough loads are under way at a time to
-fill the memory system. (Each element but the first has a condition of its own: loads that only stand first in the text,
-the compiler moves back to where they are used.) Three kernels run a rule, which differ in where elements stand:
+A thread loads several elements of every array, then computes, then stores, so that enough loads are in flight to
+saturate the memory system. (Each element but the first has a condition of its own: otherwise the compiler would move
+loads to their first use.) A rule has three kernels for different locations of elements:
 
-* ``LINEAR``: one tensor, each of whose arrays is one contiguous run;
-* ``LIST``: many such tensors, cut into chunks that blocks take in turn; a table of pointers is on the device;
-* a number from 1 on: one tensor of so many axes, along each of which every array has a stride of its own.
+* ``LINEAR``: one tensor with contiguous arrays;
+* ``LIST``: many such tensors, divided into chunks for which blocks take turns; a table of pointers is on the device;
+* a number of at least 1: one tensor with this number of axes, and a stride of each array along each of them.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ from .kernel import Written, header, loaded, stored
 
 LINEAR, LIST = 0, -1
 
-#: Elements of a chunk, the share of one tensor that a block takes at a time.
+#: Elements of a chunk, the part of one tensor that a block processes at a time.
 CHUNK = 16384
 
-#: Words that a launch puts into memory: a kernel's arguments may have 4,096 bytes on any device, and 8 say where to.
+#: Words that a launch writes to memory: a kernel's arguments have at most 4,096 bytes, 8 of them for the address.
 WORDS = 510
 
 
 def unroll(narrays: int) -> int:
     """Elements of each array that a thread loads at a time.
 
-    A thread of Adam's then has 32 bytes under way and 32 registers, so that 2,048 threads fit a multiprocessor; with 4
-    elements it would be 64 bytes, 62 registers and half the threads.
+    A thread of Adam then has 32 bytes in flight and 32 registers, so that 2,048 threads fit on a multiprocessor; with 4
+    elements it would have 64 bytes and 62 registers, and half the threads would fit.
     """
     return 4 if narrays <= 3 else 2
 
 
 class Kernel(NamedTuple):
-    """Which kernel: of which rule, in which variant, over what, where elements are. It has the attributes of `Written`.
+    """The key of a kernel: rule, variant, storage types and location of elements. It has the attributes of `Written`.
 
-    Not its class: of a tuple, the hash takes less time, and every launch needs it.
+    It is not a subclass: a tuple is hashed faster, and every launch needs the hash.
     """
 
     rule: Callable[..., Any]
@@ -49,7 +49,7 @@ class Kernel(NamedTuple):
     storages: tuple[str, ...]
     dtype: str
     axes: int
-    #: Scalars are no arguments, but on the device: one pointer to them all.
+    #: Scalars are read from memory through one pointer, not passed as arguments.
     from_memory: bool = False
 
     @property
@@ -87,9 +87,9 @@ class Kernel(NamedTuple):
 class Scalars(Written):
     """The kernel that computes an update's scalars from numbers on the device (`fastopt.device.coefficients`)."""
 
-    #: Of each scalar: an expression, or None where the host knows it.
+    #: For each scalar: an expression, or None if the host knows it.
     texts: tuple[str | None, ...]
-    #: The names of the numbers, and what they are stored as.
+    #: The names of the numbers, and their storage types.
     given: tuple[tuple[str, str], ...]
     constants: int
     dtype: str
@@ -112,9 +112,9 @@ class Scalars(Written):
 
 @dataclass(frozen=True)
 class Words(Written):
-    """The kernel that writes its arguments into memory: what a launch brings along is copied with it."""
+    """The kernel that writes its arguments to memory: a launch copies its arguments."""
 
-    dtype: str = "float32"  # of nothing
+    dtype: str = "float32"  # not used
 
     rules = "update"
 
@@ -131,24 +131,24 @@ class Words(Written):
 
 
 def _told_apart(rule: Function) -> Function:
-    """The rule, its state by numbers: what is derived from the name of one array could be that of another."""
+    """Return the rule with numbered state names, so that names derived from one array do not match another's."""
     state = (f"state{i}" for i in range(len(rule.arrays) - 2))
     return replace(rule, arrays=(*rule.arrays[:2], *state))
 
 
 class _Writer:
-    """Writes the kernels of one rule. Their own names begin or end with an underscore: no name of a rule does."""
+    """Generates the kernels of one rule. Their own names begin or end with an underscore, unlike all names of rules."""
 
     def __init__(self, rule: Function, kernel: Kernel):
         self.rule, self.kernel = rule, kernel
         self.storage = dict(zip(rule.arrays, kernel.storages, strict=True))
         names = SHARED_SCALARS + rule.own_scalars
         read = "".join(f"    {name} = _scalars[{i}]\n" for i, name in enumerate(names) if kernel.from_memory)
-        #: The last of what a kernel takes, and its first lines.
+        #: The last parameters of a kernel, and its first lines.
         self.scalars_given = f", {'_scalars' if kernel.from_memory else ', '.join(names)}):\n{read}"
 
     def linear(self) -> str:
-        """One tensor: blocks take turns at runs of ``unroll`` elements a thread."""
+        """One tensor: blocks take turns at ``unroll`` elements per thread."""
         return (
             f"def kernel({self._each('{0}_')}, _count{self.scalars_given}"
             f"    _step = index(cuda.blockDim.x)\n"
@@ -159,11 +159,11 @@ class _Writer:
         )
 
     def list(self) -> str:
-        """Many tensors: blocks take turns at chunks. A chunk's tensor is the last one that begins no later.
+        """Many tensors: blocks take turns at chunks. A chunk belongs to the last tensor with a first chunk no later.
 
-        It is found by halves: of 161 tensors, in 8 steps, beside the 16,384 elements of a chunk. So a table has nothing
-        that grows with the tensors. (Each tensor has a chunk: this one is among the first c + 1. Were it sought among
-        all, the compiler would make two kernels in one, the other for a single tensor.)
+        It is found by bisection: with 161 tensors in 8 steps, for the 16,384 elements of a chunk. So the size of a
+        table does not depend on the number of chunks. (Each tensor has a chunk, so chunk c's is among the first c + 1.
+        If it were searched among all, the compiler would generate two kernels in one, one of them for a single tensor.)
         """
         pointers = "".join(f"        {name}_ = {name}s_[_t]\n" for name in self.rule.arrays)
         return (
@@ -187,7 +187,7 @@ class _Writer:
         )
 
     def strided(self) -> str:
-        """One tensor, whose elements are found axis by axis."""
+        """One tensor, with elements that are found axis by axis."""
         ndim = self.kernel.axes
         strides = [f"{name}_{what}_" for name in self.rule.arrays for what in ("start", *map(str, range(ndim)))]
         extents = [f"_extent{axis}" for axis in range(1, ndim)]
@@ -208,10 +208,10 @@ class _Writer:
             f"        _i += _stride\n"
         )
 
-    # ---- What is done with a thread's elements
+    # ---- A thread's elements
 
     def _elements(self, indent: str) -> str:
-        """Those at _i0, _i0 + _step, ..., as far as there are any: all loads, then all arithmetic, then all stores."""
+        """The elements at _i0, _i0 + _step, ..., up to the end: all loads, then all arithmetic, then all stores."""
         count = unroll(len(self.rule.arrays))
         lines = [f"_i{k} = _i{k - 1} + _step" for k in range(1, count)]
         for k in range(count):
@@ -226,7 +226,7 @@ class _Writer:
         return "".join(f"{indent}{line}\n" for line in lines)
 
     def _update(self, k: str) -> str:
-        """The rule, called with a thread's k-th elements."""
+        """The call of the rule with a thread's k-th elements."""
         values = {name: f"{name}_{k}_" for name in self.rule.arrays}
         values["grad"] = f"gradient({values[self.rule.arrays[0]]}, {values['grad']}, grad_scale, weight_decay)"
         results = ", ".join(f"{name}_{k}_" for name in self.rule.written)

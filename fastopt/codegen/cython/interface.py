@@ -1,4 +1,4 @@
-"""Writes what other languages see of the rules: C structs of scalars, and typed functions for Cython."""
+"""Generates the rules' interface for other languages: C structs of scalars, and typed functions for Cython."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ HEADER = "Generated from fastopt/rules/update.py by fastopt/codegen/cython/inter
 
 
 def c_header(source: str) -> str:
-    """Return fastopt_rules.h: for each rule and compute type, the struct of the scalars that its kernel takes."""
+    """Return fastopt_rules.h: for each rule and compute type, the struct of its kernel's scalars."""
     parts = [f"/* {HEADER} */\n#ifndef FASTOPT_RULES_H\n#define FASTOPT_RULES_H"]
     for rule in rules_of(parse_functions(source)):
         unused = "" if _decays(rule) else "; decay: none, it stays 0"
@@ -22,7 +22,7 @@ def c_header(source: str) -> str:
 
 
 def cython_declarations(source: str) -> str:
-    """Return typed.pxd: the same structs, and a function for each, which runs the kernel."""
+    """Return typed.pxd: the same structs, and one function for each, which runs the kernel."""
     parts = [f"# {HEADER}"]
     for rule in rules_of(parse_functions(source)):
         for dtype in C_TYPE:
@@ -68,13 +68,13 @@ def _struct(rule: Function, dtype: str) -> str:
 def _signature(rule: Function, dtype: str) -> str:
     c_type = C_TYPE[dtype]
     arrays = [f"{'const ' if array not in rule.written else ''}{c_type} *{array}" for array in rule.arrays]
-    # `n` and `scalars` are names of arrays, too (adan's n): these have underscores behind them, as no array does.
+    # `n` and `scalars` may be names of arrays (adan's n), so these parameters end with an underscore.
     parameters = ", ".join([*arrays, "Py_ssize_t n_", f"const {_struct(rule, dtype)} *scalars_"])
     return f"cdef void {rule.name}_{dtype}({parameters}) noexcept nogil"
 
 
 def _function(rule: Function, dtype: str, number: int) -> str:
-    """The function of one compute type, whose number is its place in `fastopt_storage`."""
+    """Return the function of one compute type, whose index in `fastopt_storage` is known."""
     variant = "(scalars_.weight_decay != 0)" + (" + 2 * (scalars_.decay != 0)" if _decays(rule) else "")
     assignments = "".join(f"    arrays_[{i}] = <void *>{array}\n" for i, array in enumerate(rule.arrays))
     return (

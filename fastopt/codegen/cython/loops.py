@@ -1,4 +1,4 @@
-"""What every loop over a tile takes in Cython, and what a kernel gives it."""
+"""The common parts of loops over tiles in Cython: their parameters, and the arguments that kernels pass."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from fastopt.specs.norms import ARRAYS, PARAMETER, ROW, STEP, STRIPE
 
 from ..norm import Loop
 
-#: STRIP: columns whose parameters stay in registers while rows pass; to load the five of an input gradient for every
-#: element takes longer than its arithmetic. 20 of the 32 registers that AVX-512 has; 10 of the 16 that others have.
+#: STRIP: columns with parameters that stay in registers for several rows; loading the five parameters of an input
+#: gradient for every element takes longer than the arithmetic. 20 of AVX-512's 32 registers are used, or 10 of 16.
 #:
-#: prefetch_l2: memory that is read some microseconds later comes no further than a core's second cache, for the first
-#: would lose what is needed now (the sums of batch norm's gradients, NHWC 32x56x56x64, in a loop by themselves: 1.4 ms;
-#: into the first cache 1.8, without 1.7). By itself, a processor waits at the start of each plane, and of each page
-#: where several rows are read in turn. To prefetch many KiB at a time makes everything else wait: hence every few rows
-#: prefetch those that follow some microseconds after them.
+#: prefetch_l2: memory that is read some microseconds later is prefetched into a core's second-level cache only, since
+#: the first would evict data in use (the sums of batch norm's gradients, NHWC 32x56x56x64, in a separate loop: 1.4 ms;
+#: into the first-level cache 1.8, without prefetching 1.7). The hardware stalls at the start of each plane, and of each
+#: page if several rows are read in turn. Prefetching many KiB at once delays everything else, so every few rows
+#: prefetch those that follow some microseconds later.
 #:
-#: LINES: elements that are computed, in registers, before non-temporal stores write them. A line at a time, several
-#: arrays that are read take turns with what is written too often (batch norm + residual + relu, NCHW 32x64x56x56:
-#: 4.0 ms, not 2.2); 1 KiB at a time goes through memory on its way (channels last, forward: 1.2 ms, not 0.95).
+#: LINES: elements that are computed in registers before non-temporal stores write them. With a single cache line, reads
+#: of several arrays alternate with writes too often (batch norm + residual + relu, NCHW 32x64x56x56: 4.0 ms instead of
+#: 2.2); 1 KiB does not fit in registers (channels last, forward: 1.2 ms instead of 0.95).
 #:
-#: element_t: what a tile's arrays store. loaded and stored convert it to the compute type and back.
+#: element_t: the storage type of a tile's arrays; loaded and stored convert between it and the compute type.
 PREAMBLE = """\
 cdef extern from "core/sum_tree.h" nogil:
     double sum_of_lanes(const double *lanes, Py_ssize_t step)
@@ -44,7 +44,7 @@ cdef extern from *:
     #define LINES (64 / (Py_ssize_t)sizeof(real_t))
     #endif
 
-    /* A column's sum, from the terms of one tile's lanes, or of two. It may be -0, but joins what began with 0. */
+    /* A column's sum of the terms of one or two tiles' lanes. It may be -0, but is added to sums that start at 0. */
     #define TERM(lane) (double)terms[(lane) * {stripe}]
     #define TWO_TERMS(lane) (TERM(lane) + TERM(LANES + (lane)))
     #define SUMS_OF(type, terms_, two_tiles_) \\
@@ -82,7 +82,7 @@ cdef extern from *:
 
 
 def preamble(storage: str) -> str:
-    """Return what every loop over a tile takes, whose arrays store this type."""
+    """Return the common definitions of loops over tiles with arrays of this storage type."""
     if STORAGE[storage].compute == storage:
         return PREAMBLE.format(stripe=STRIPE, c_element="real_t", element="real", loaded="(x)", stored="(x)")
     loaded, stored = f"from_{storage}(x)", f"to_{storage}(x)"
@@ -92,23 +92,23 @@ def preamble(storage: str) -> str:
 
 
 def pointer(name: str) -> str:
-    """The type of a pointer to elements of a tile's array: weights are of the compute type, whatever arrays store."""
+    """Return the pointer type of a tile's array; weights have the compute type."""
     return "run_t" if name == "weight" else "elements_t"
 
 
 def prefetch_l2(start: str, columns: object) -> str:
-    """The call that prefetches so many elements of an array."""
+    """Return the call that prefetches elements of an array."""
     return f"prefetch_l2({start}, {columns} * <Py_ssize_t>sizeof(element_t))"
 
 
 def arguments(loop: Loop, names: tuple[str, ...], parameter: str) -> list[str]:
-    """What a loop takes: where a row of each array begins, the step to the next, and the parameters."""
+    """Return a loop's parameters: each array's row, the step to the next row, and the rule's parameters."""
     tiles = [each for name in names for each in (f"{pointer(name)} {name}_", f"Py_ssize_t {name}_step_")]
     return tiles + [f"{parameter} {name}" for name in loop.function.scalars]
 
 
 def values(loop: Loop, names: tuple[str, ...], parameter: str, column: str = "0") -> list[str]:
-    """What a kernel gives its loop for row r, from a column on."""
+    """Return the arguments that a kernel passes to its loop for row r, starting at a column."""
     given = []
     for name in names:
         slot = ARRAYS.index(name)

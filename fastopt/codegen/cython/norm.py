@@ -1,4 +1,4 @@
-"""Writes the Cython module that holds every norm's kernels for one compute type."""
+"""Generates the Cython module with all norms' kernels for one compute type."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .update import addresses, header, inline
 
 
 def norm_module(source: str, storage: str) -> str:
-    """Return the text of a Cython module with the kernels of all functions in ``source``, whose arrays store this."""
+    """Return the text of a Cython module with the kernels of all functions in ``source`` for this storage type."""
     functions, dtype = parse_functions(source), STORAGE[storage].compute
     parts = [header("fastopt/rules/norm.py", "fastopt/codegen/cython/norm.py", dtype), preamble(storage)]
     parts += [inline(each, returned=_results(each)) for each in functions.values()]
     every = loops(functions, storage != dtype)
-    if dtype == "float64":  # a wide kernel would equal the other one, so one kernel has both names
+    if dtype == "float64":  # a wide kernel would be identical, so one kernel has both names
         names = {loop: loop.name.removeprefix("wide_") for loop in every}
         every = [loop for loop in every if not loop.kernel.wide]
     else:
@@ -36,7 +36,7 @@ def norm_module(source: str, storage: str) -> str:
 
 
 def _kernel(loop: Loop) -> str:
-    """A kernel, behind the loops that it alone has."""
+    """Return a kernel after its own loops."""
     if loop.kernel.loops:
         return full_sums(loop)
     return sums(loop) if loop.kernel.reduces else elements(loop)

@@ -1,4 +1,4 @@
-"""Writes the norms' kernels that compute elements, in Cython."""
+"""Generates the norms' kernels that compute elements, in Cython."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from fastopt.specs.norms import ARRAYS, NONTEMPORAL, ROW, STEP, TILE_COLUMNS, TI
 from ..norm import Loop
 from .loops import arguments, prefetch_l2, values
 
-#: Rows pass until so many elements are done, and then those of the next strip, so that memory is read in order after
-#: all; but so many at least.
+#: The elements of a strip that are processed before the next strip, so that memory is read almost in order; and the
+#: minimum number of rows.
 STRIPS_AT_ONCE, LEAST_ROWS = 2048, 4
 
-#: With non-temporal stores, where all comes from memory, strips that are parts of rows prefetch what they read so many
-#: times STRIPS_AT_ONCE elements later (batch norm backward, NHWC 32x28x28x256: 4.9 ms -> 2.9).
+#: With non-temporal stores (all data from memory), strips that are parts of rows prefetch at a distance of this many
+#: times STRIPS_AT_ONCE elements (batch norm backward, NHWC 32x28x28x256: 4.9 ms -> 2.9).
 BLOCKS_AHEAD = 4
 
 
 def elements(loop: Loop) -> str:
-    """A kernel that writes arrays: a loop over the columns of each row; over strips, if columns have parameters."""
+    """A kernel that writes arrays: a loop over the columns of each row, or over strips if columns have parameters."""
     called = _given(loop, "0")
     strips = sum(along != ROW for _, along in loop.parameters) > 2
     parts = [_row(loop)]
@@ -38,7 +38,7 @@ def elements(loop: Loop) -> str:
 
 
 def _store(loop: Loop, nontemporal: str, plain: str, given: str, indent: int) -> str:
-    """The call of the loop with non-temporal stores, if the kernel is asked for these, or else of the one without."""
+    """Call the loop with non-temporal stores if requested, otherwise the one without."""
     called = f"{loop.name}_{plain}({given})\n"
     if not loop.converts:
         called = f"if sizes[{NONTEMPORAL}]:\n    {loop.name}_{nontemporal}({given})\nelse:\n    {called}"
@@ -50,15 +50,15 @@ def _arguments(loop: Loop) -> list[str]:
 
 
 def _given(loop: Loop, column: str) -> str:
-    """What a kernel gives a loop, for row r from a column on."""
+    """Return a kernel's arguments for a loop, for row r, starting at a column."""
     return ", ".join(values(loop, loop.read + loop.written, "run_t", column))
 
 
 def _over_strips(loop: Loop) -> str:
-    """A few rows at a time, strip by strip.
+    """Process a few rows at a time, strip by strip.
 
-    With non-temporal stores, strips begin with the first cache line that begins in a row; all rows' lines do so in the
-    same column, or else there are no strips.
+    With non-temporal stores, strips start with the first cache line that begins in a row. That must be the same column
+    in all rows; otherwise there are no strips.
     """
     out, strip = ARRAYS.index("out"), _given(loop, "c")
     by_lines = f"STRIP % LINE == 0 and sizes[{STEP + out}] % LINE == 0"
@@ -83,12 +83,12 @@ def _over_strips(loop: Loop) -> str:
 
 
 def _hoisted(loop: Loop) -> str:
-    """The parameters of a row."""
+    """Load the parameters of a row."""
     return "".join(f"    cdef real {name}_ = {name}[0]\n" for name, along in loop.parameters if along == ROW)
 
 
 def _row(loop: Loop) -> str:
-    """The loop over the columns of a row."""
+    """Return the loop over the columns of a row."""
     return (
         f"cdef inline void {loop.name}_row(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
         f"    cdef Py_ssize_t i_\n    cdef real g_\n{_hoisted(loop)}"
@@ -97,7 +97,7 @@ def _row(loop: Loop) -> str:
 
 
 def _nontemporal(loop: Loop) -> str:
-    """The loop over the columns of a row with non-temporal stores, from lines that are computed in registers."""
+    """Return the loop over a row's columns with non-temporal stores of cache lines that are computed in registers."""
     in_place = ", ".join(each.split()[-1] for each in _arguments(loop))
     return (
         f"cdef inline void {loop.name}_nontemporal(Py_ssize_t n_, {', '.join(_arguments(loop))}) noexcept nogil:\n"
@@ -110,7 +110,7 @@ def _nontemporal(loop: Loop) -> str:
 
 
 def _store_lines(loop: Loop, columns: str) -> str:
-    """The loop over so many columns of a row at a time."""
+    """Return a loop over a row in steps of this many columns."""
     lines = {name: f"{name}_lines_.x" for name in loop.written}
     after = "\n".join([*_stream(lines, columns), _moved(loop, columns)])
     return (
@@ -127,16 +127,16 @@ def _stream(computed: dict[str, str], columns: str) -> list[str]:
 
 
 def _moved(loop: Loop, columns: str) -> str:
-    """Move on by so many columns."""
+    """Advance by this many columns."""
     names = [f"{name}_" for name in loop.read + loop.written]
     names += [name for name, along in loop.parameters if along != ROW]
     return "\n".join([*(f"{name} += {columns}" for name in names), f"n_ -= {columns}"])
 
 
 def _strip(loop: Loop, nontemporal: bool) -> str:
-    """The loop over the rows of a strip, whose parameters the compiler keeps in registers.
+    """Return the loop over the rows of a strip; the compiler holds its parameters in registers.
 
-    With non-temporal stores, it does so only if they are copied: such a store may overwrite any memory that others see.
+    With non-temporal stores, this requires copies of the parameters, which such a store might overwrite otherwise.
     """
     kept = {name: f"{name}_strip_.x" for name in loop.function.scalars if nontemporal}
     computed = {name: f"{name}_strip_.x" for name in loop.written if nontemporal}
@@ -160,7 +160,7 @@ def _strip(loop: Loop, nontemporal: bool) -> str:
 
 
 def _element(loop: Loop, elsewhere: dict[str, str] | None = None) -> str:
-    """What is done with the element in column i_; some arrays and parameters stand elsewhere, in the compute type."""
+    """Return the lines for the element in column i_; arrays and parameters in ``elsewhere`` have the compute type."""
     place = {name: f"loaded({name}_[i_])" for name in loop.read}
     place |= {name: f"{name}_" if along == ROW else f"{name}[i_]" for name, along in loop.parameters}
     place |= {name: f"{where}[i_]" for name, where in (elsewhere or {}).items()}

@@ -1,8 +1,8 @@
-"""Writes the norms' kernels that write full sums, of rows or of columns, in Cython, with another's loops.
+"""Generates the norms' kernels that write full sums of rows or columns, in Cython, using another kernel's loops.
 
-To call that one for every row takes 80 ns (layer norm forward, 1024x1024, one thread: 0.28 ns an element; 0.24); and
-the lanes of columns, the engine adds up with the instructions that every processor has (batch norm, 256x64: forward
-5.6 us, 5.3 here; backward 6.7, 6.4).
+A call of that kernel for every row would take 80 ns (layer norm forward, 1024x1024, one thread: 0.28 ns an element;
+0.24 here). The engine would add the lanes of columns with baseline instructions (batch norm, 256x64: forward 5.6 us,
+5.3 here; backward 6.7, 6.4).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from ..norm import Loop
 from .loops import pointer
 from .norm_sums import Sums
 
-#: Of a row.
+#: Groups of a row
 WHOLE_GROUPS = f"whole_ // {GROUP * LANES}"
 
 
 def full_sums(loop: Loop) -> str:
-    """A kernel that adds up each of its rows, or of its columns, by itself."""
+    """A kernel that adds up each of its rows or columns separately."""
     kernel = _FullSums(loop)
     if loop.kernel.scattered:
         return kernel.scattered_row()
@@ -41,12 +41,12 @@ def full_sums(loop: Loop) -> str:
 class _FullSums(Sums):
     def __init__(self, loop: Loop):
         super().__init__(loop)
-        self.wide = "wide_" * loop.kernel.wide  # part of the name of a function of float64 terms
-        self.lanes_of_row = [f"{name}_lanes_" for name in loop.function.scalars]  # its parameters, for every lane
-        self.sums_of_row = ", ".join((*self.lanes_of_row, "a_", "b_"))  # what the loop over its groups takes last
+        self.wide = "wide_" * loop.kernel.wide  # part of the name of a function for float64 terms
+        self.lanes_of_row = [f"{name}_lanes_" for name in loop.function.scalars]  # its parameters for every lane
+        self.sums_of_row = ", ".join((*self.lanes_of_row, "a_", "b_"))  # the loop's last arguments
 
     def columns_by_themselves(self) -> str:
-        """Groups of rows in every lane, and then the lanes are added up."""
+        """Add groups of rows in every lane, then add the lanes."""
         lines = [f"if sizes[{TILE_ROWS}] <= {GROUP * LANES}:", *_indented(self.one_tile())]
         lines += [f"elif sizes[{TILE_ROWS}] <= {2 * GROUP * LANES}:", *_indented(self.two_tiles())]
         lines += ["else:", *_indented(self.many_tiles())]
@@ -57,13 +57,13 @@ class _FullSums(Sums):
         declared += [f"double {sums}[{STRIPE}]" for sums in ("first_", "second_")]
         return self.kernel_of(declared, lines)
 
-    # Lanes are float64: to clear them, to add to them and to read them again takes as long as all else if rows are few,
-    # and they do not stay in the first cache while tiles of two arrays pass through it. Of one or two tiles, terms
-    # can wait in their own type (forward, 32x1000: 30 -> 22 us, 100x128: 6.7 -> 5.6; backward, 32x1000: 31 -> 20,
-    # 256x64: 6.5 -> 6.0). Those of rows that are missing are 0; of columns that are, anything.
+    # Lanes are float64: if there are few rows, clearing, updating and reading them takes as long as everything else,
+    # and they are evicted from the first-level cache while tiles of two arrays pass through it. For one or two tiles,
+    # terms are stored in their own type instead (forward, 32x1000: 30 -> 22 us, 100x128: 6.7 -> 5.6; backward, 32x1000:
+    # 31 -> 20, 256x64: 6.5 -> 6.0). Terms of missing rows are 0; those of missing columns are undefined.
 
     def one_tile(self) -> list[str]:
-        """The tile's terms are the lanes."""
+        """Use the tile's terms as lanes."""
         return [
             f"rows_ = sizes[{TILE_ROWS}]",
             self.waiting_stripe(at=0),
@@ -73,7 +73,7 @@ class _FullSums(Sums):
         ]
 
     def two_tiles(self) -> list[str]:
-        """The terms of both wait, and are added up in passing."""
+        """Store the terms of both tiles, and add them when the lanes are added."""
         size = LANES * STRIPE
         return [
             f"rows_ = {GROUP * LANES}",
@@ -87,7 +87,7 @@ class _FullSums(Sums):
         ]
 
     def many_tiles(self) -> list[str]:
-        """One after the other joins the lanes."""
+        """Add one tile after the other to the lanes."""
         return [
             f"for i_ in range({LANES * STRIPE}):",
             "    c_[i_] = d_[i_] = 0",
@@ -99,11 +99,11 @@ class _FullSums(Sums):
         ]
 
     def waiting_stripe(self, at: int) -> str:
-        """The call of the loop that leaves the terms of rows_ rows, from row r on, in that place."""
+        """Return the call of the loop that writes the terms of rows_ rows, starting at row r, to ``place``."""
         return f"{self.lender}_stripe(rows_, sizes[{TILE_COLUMNS}], {self.called}, a_ + {at}, b_ + {at})"
 
     def rows_by_themselves(self) -> str:
-        """Rows that stand in line, one after the other."""
+        """Process rows in order."""
         arrays, slots = [f"{name}_" for name in self.loop.read], [(name, ARRAYS.index(name)) for name in self.loop.read]
         started = [f"{name}_ = <{pointer(name)}>arrays[{i}] + r_ * sizes[{STEP + i}]" for name, i in slots]
         given = f"{WHOLE_GROUPS}, {self.given_ahead}{', '.join(_by_lanes(arrays, '0'))}, {self.sums_of_row}"
@@ -113,7 +113,7 @@ class _FullSums(Sums):
         return self.kernel_of_row(declared, [f"for r_ in range(sizes[{TILE_ROWS}]):", *_indented(each_row)])
 
     def scattered_row(self) -> str:
-        """One row, of whose pieces tables tell where they stand; the last of them is what is left over."""
+        """Process one row in pieces, with tables of their addresses; the last piece is the remainder."""
         arrays = [f"{name}_" for name in self.loop.read]
         started = [f"{name}_ = <tables_t>arrays[{ARRAYS.index(name)}]" for name in self.loop.read]
         given = f"{', '.join(arrays)}, {self.sums_of_row}"
@@ -124,7 +124,7 @@ class _FullSums(Sums):
         return self.kernel_of_row([f"tables_t {name}_" for name in self.loop.read], ["r_ = 0", *started, *row])
 
     def kernel_of_row(self, declared: list[str], lines: list[str]) -> str:
-        """A kernel of such lines, with what a row needs."""
+        """Return a kernel with these lines and the local variables of a row."""
         sizes = [f"Py_ssize_t i_, r_, rest_ = sizes[{TILE_COLUMNS}] % {GROUP * LANES}"]
         sizes += [f"Py_ssize_t whole_ = sizes[{TILE_COLUMNS}] - rest_"]
         declared += [f"{self.real} {lanes}[{LANES}]" for lanes in self.lanes_of_row]
@@ -136,7 +136,7 @@ class _FullSums(Sums):
         return f"cdef void {self.name}(void **arrays, const Py_ssize_t *sizes) noexcept nogil:\n{body}"
 
     def row(self, groups: list[str], rests: list[str]) -> list[str]:
-        """Row r_: whole groups, and what is left over of each array; the first lanes have one more of that."""
+        """Process row r_: whole groups, then the rest of each array, of which the first lanes have one more element."""
         rest = f"rest_ % {LANES}"
         values = self.lanes_of_row
         filled = [f"{value}[i_] = (<{self.pointer}>arrays[{PARAMETER + i}])[r_]" for i, value in enumerate(values)]
@@ -156,7 +156,7 @@ class _FullSums(Sums):
         ]
 
 
-# ---- Lines of all of them
+# ---- Common lines
 
 
 def _indented(lines: list[str]) -> list[str]:
@@ -169,12 +169,12 @@ def _stored(index: str, *sums: str) -> list[str]:
 
 
 def _by_lanes(arrays: list[str], lane: str) -> list[str]:
-    """What a loop is given of arrays whose rows are those of lanes, from a lane on."""
+    """Return a loop's arguments for arrays with rows of lanes, starting at a lane."""
     return [each for array in arrays for each in (f"{array} + {lane}", str(LANES))]
 
 
 def _added_up(function: str, first: str, second: str) -> list[str]:
-    """Each column's sums are what a function makes of this."""
+    """Return the loop that computes each column's sums with this function."""
     return [
         f"for i_ in range({STRIPE}):",
         f"    first_[i_] = {function}({first})",

@@ -1,7 +1,7 @@
-"""Writes the norms' kernels that add up, in Cython: one tree of sums, and the orders in which a tile is read for it.
+"""Generates the norms' kernels that compute sums, in Cython: one tree of sums, and several orders of reading a tile.
 
-All of them add up groups of GROUP rows column by column, and then add that to the columns' sums. They differ in what
-they keep close by, and so in which memory is read when.
+All of them add groups of GROUP rows column by column, then add the result to the columns' sums. They differ in the data
+that stay in registers or cache, and so in the order of memory accesses.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from fastopt.specs.sums import GROUP, LANES
 from ..norm import Loop
 from .loops import arguments, prefetch_l2, values
 
-#: Rows that lie so many elements apart are read by half a group at a time: of two arrays, 8 rows at a distance of 4 KiB
-#: (every 16th pixel of 64 channels) do not fit the 8 ways of a small L1 cache: 0.33 ns an element, not 0.23.
+#: If rows are at least this many elements apart, half a group is read at a time: for two arrays, 8 rows at a distance
+#: of 4 KiB (every 16th pixel of 64 channels) exceed the 8 ways of a small L1 cache: 0.33 ns an element instead of 0.23.
 APART = 256
 
-#: Columns of half a group whose sums wait on the stack meanwhile.
+#: Columns of half a group with sums that are stored on the stack in between.
 COLUMNS_AT_ONCE = 256
 
-#: Rows of a lane that are read together where lanes take turns: half the loads and stores of what waits (batch norm
-#: backward, 1x56x56x64: 0.15 ns an element, not 0.24 lane by lane; four rows are 16 streams of memory: 0.2).
+#: Rows of a lane that are read together if lanes take turns: this halves loads and stores of stored terms (batch norm
+#: backward, 1x56x56x64: 0.15 ns an element, 0.24 lane by lane; four rows are 16 streams of memory: 0.2).
 PAIR = 2
 
-#: What a loop does with u_ and v_.
+#: The lines that a loop executes with u_ and v_
 WAIT = ("a_[i_] = u_", "b_[i_] = v_")
 GO_ON = ("u_ = a_[i_]", "v_ = b_[i_]")
 JOIN = ("first_[i_] += u_", "second_[i_] += v_")
@@ -38,44 +38,44 @@ def sums(loop: Loop) -> str:
 
 
 class Sums:
-    """The loops of one kernel, and what they have in common."""
+    """The loops of one kernel, and their common parts."""
 
     def __init__(self, loop: Loop):
         self.loop = loop
-        self.name = loop.name  # of the kernel; its loops begin with it
-        #: The kernel whose loops are run.
+        self.name = loop.name  # of the kernel; the prefix of its loops
+        #: The kernel that defines the loops
         self.lender = f"{loop.kernel.loops}_kernel{loop.variant}" if loop.kernel.loops else loop.name
-        self.several = len(loop.function.arrays) > 1  # arrays are read
-        #: Rows that belong to lanes in turn may be read in turn.
+        self.several = len(loop.function.arrays) > 1  # whether several arrays are read
+        #: Whether rows that belong to lanes in turn may also be read in turn.
         self.in_turn_too = loop.kernel.in_turn and self.several
-        #: The terms' type, and that of a pointer to them, or to parameters.
+        #: The type of the terms, and the pointer type of the terms and parameters
         self.real, self.pointer = ("double", "sums_t") if loop.kernel.wide else ("real", "run_t")
-        #: What each loop takes, and a kernel gives it from row r on: arrays and parameters.
+        #: The parameters of each loop, and the arguments that a kernel passes for row r: arrays and parameters
         self.taken = ", ".join(arguments(loop, loop.read, self.pointer))
         self.called = ", ".join(values(loop, loop.read, self.pointer))
-        #: The arrays that loops prefetch; samples with weights come sooner without it (layer norm backward, 8192x1024:
-        #: 3.7 ms, not 4.0).
+        #: The arrays that loops prefetch; for samples with weights it is faster not to (layer norm backward, 8192x1024:
+        #: 3.7 ms instead of 4.0).
         self.prefetched = () if "weight" in loop.read else loop.read
-        #: What loops that prefetch take first, how many elements ahead; what a kernel gives them, and other loops do.
+        #: The prefetch distances, the first parameters of prefetching loops; arguments in kernels, and in other loops
         self.taken_ahead = "".join(f"Py_ssize_t {name}_ahead_, " for name in self.prefetched)
         self.given_ahead = "".join(f"sizes[{AHEAD + ARRAYS.index(name)}], " for name in self.prefetched)
         self.ahead = "".join(f"{name}_ahead_, " for name in self.prefetched)
-        self.by_row = [name for name, along in loop.parameters if along == ROW]  # the parameters that rows have
-        #: Where a part of a group waits for the rest of it.
+        self.by_row = [name for name, along in loop.parameters if along == ROW]  # the parameters with one value per row
+        #: The buffer for a part of a group
         self.waiting = f"{self.pointer} a_, {self.pointer} b_"
-        #: What a loop over rows gives another one, from column c_ on.
+        #: The arguments that a loop over rows passes to another loop, starting at column c_
         self.given_column = [each for name in loop.read for each in (f"{name}_ + c_", f"{name}_step_")]
         self.given_column += [f"{name} + c_" for name in loop.function.scalars]
 
     def given(self, column: str) -> str:
-        """What a loop gives another one, from row r_ and a column on."""
+        """Return the arguments that a loop passes to another loop, starting at row r_ and a column."""
         arrays = [each for name in self.loop.read
                   for each in (f"{name}_ + r_ * {name}_step_ + {column}", f"{name}_step_")]  # fmt: skip
         moved = [f"{name} + {'r_' if name in self.by_row else column}" for name in self.loop.function.scalars]
         return ", ".join(arrays + moved)
 
     def kernel(self) -> str:
-        """All loops, and the kernel that chooses among them."""
+        """Return all loops, and the kernel that selects one of them."""
         rows, columns, sum_step = (f"sizes[{size}]" for size in (TILE_ROWS, TILE_COLUMNS, SUM_STEP))
         in_line = [f"{columns} == {LANES}"]
         in_line += [f"sizes[{STEP + ARRAYS.index(name)}] == {LANES}" for name in self.loop.read]
@@ -107,7 +107,7 @@ class Sums:
     # ---- Groups
 
     def terms(self, row: int) -> str:
-        """The terms of the element in a row and column i_."""
+        """Return the terms of the element in a row and column i_."""
         loop = self.loop
         elements = {name: f"{name}_[i_ + {row} * {name}_step_]" for name in loop.read}
         elements |= {name: f"loaded({elements[name]})" for name in loop.read if name != "weight"}
@@ -119,7 +119,7 @@ class Sums:
         return f"{function}({', '.join(taken)})"
 
     def begun(self, rows: int) -> list[str]:
-        """Put the terms of the first rows, added up in order, into u_ and v_."""
+        """Compute u_ and v_, the sums of the first rows' terms in order."""
         return [f"t_ = {self.terms(0)}", "u_ = t_[0]", "v_ = t_[1]", *self.more(range(1, rows))]
 
     def more(self, rows: range) -> list[str]:
@@ -127,7 +127,7 @@ class Sums:
         return [line for row in rows for line in (f"t_ = {self.terms(row)}", "u_ += t_[0]", "v_ += t_[1]")]
 
     def columns(self, name: str, lines: list[str], more: str) -> str:
-        """A loop over the columns of some rows."""
+        """Return a loop over the columns of some rows."""
         return (
             f"cdef inline void {self.name}_{name}(Py_ssize_t n_, {self.taken}, {more}) noexcept nogil:\n"
             f"    cdef Py_ssize_t i_\n    cdef {self.real} u_, v_\n    cdef ({self.real}, {self.real}) t_\n"
@@ -135,17 +135,17 @@ class Sums:
         )
 
     def first(self, rows: int) -> str:
-        """The first rows of a group."""
+        """Return the terms of a group's first rows."""
         return self.columns(f"first_{rows}", [*self.begun(rows), *WAIT], self.waiting)
 
     def added(self, rows: int) -> str:
-        """Rows of a group that come after others."""
+        """Return the terms of a group's later rows."""
         return self.columns(f"added_{rows}", [*GO_ON, *self.more(range(rows)), *WAIT], self.waiting)
 
-    # ---- Tiles whose rows all belong to the same sums
+    # ---- Tiles with all rows in the same sums
 
     def apart(self) -> str:
-        """Groups by halves, in stripes of columns; the last group may have fewer rows."""
+        """Half groups in stripes of columns; the last group may have fewer rows."""
         given = self.given("c_")
         return (
             f"cdef void {self.name}_apart(Py_ssize_t rows_, Py_ssize_t n_, {self.taken}, sums_t first_, "
@@ -169,7 +169,7 @@ class Sums:
         )
 
     def all_rows(self) -> str:
-        """Whole groups in registers, unless that is bad for the cache, and what is left."""
+        """Whole groups in registers, unless the cache's associativity prevents that, and the remaining rows."""
         near = f"{self.loop.read[0]}_step_ < {APART}" if self.several else "True"
         given = self.given("0")
         return (
@@ -184,10 +184,9 @@ class Sums:
         )
 
     def line(self) -> str:
-        """Groups of a line, whose lanes lie end to end: their sums stay in registers or close by.
+        """Groups of a line with contiguous lanes: their sums stay in registers or in the cache.
 
-        Memory beyond the caches is prefetched (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.2 ms, backward 2.2 ->
-        2.0).
+        Uncached memory is prefetched (batch norm, NCHW 32x64x56x56: forward 1.4 -> 1.2 ms, backward 2.2 -> 2.0).
         """
         size = GROUP * LANES
         prefetches = [
@@ -201,10 +200,10 @@ class Sums:
         return self.groups("line", f"{self.taken_ahead}{self.taken}", [*prefetches, *_each_lane(lines), *moves])
 
     def scattered(self, prefetch: bool) -> str:
-        """The same for rows of lanes that lie anywhere: tables have their addresses.
+        """The same for rows of lanes at arbitrary addresses, which are in tables.
 
-        Memory beyond the caches is prefetched relative to a group's first row, in vain if that is a copy, joined of the
-        ends of two runs. Without prefetching, there is a loop of its own: with the tests in it, it was 6 % slower.
+        Prefetching is relative to a group's first row, and has no effect if that is a copy joined from the ends of two
+        runs. Without prefetching, a separate loop is used: the tests made it 6 % slower.
         """
         lines = self.begun(GROUP)
         for name in self.loop.read:
@@ -218,7 +217,7 @@ class Sums:
         return self.groups(name, taken, [*prefetches, *_each_lane(lines), *moves])
 
     def groups(self, name: str, taken: str, lines: list[str]) -> str:
-        """A loop over groups of a line, whose lanes' sums are c_ and d_."""
+        """Return a loop over groups of a line, with the lanes' sums c_ and d_."""
         return (
             f"cdef void {self.name}_{name}(Py_ssize_t groups_, {taken}, {SUMS}) noexcept nogil:\n"
             f"    cdef Py_ssize_t i_, g_\n    cdef {self.real} u_, v_\n    cdef ({self.real}, {self.real}) t_\n"
@@ -228,10 +227,10 @@ class Sums:
             f"    for i_ in range({LANES}):\n        first_[i_] = c_[i_]\n        second_[i_] = d_[i_]"
         )
 
-    # ---- Tiles whose rows belong to lanes in turn
+    # ---- Tiles with rows that belong to lanes in turn
 
     def in_lanes(self, rows: str, sum_step: str, sums: str) -> list[str]:
-        """What a kernel does with such rows, from row r on."""
+        """Return the kernel's lines for such rows, starting at row r."""
         given, called = f"({rows}, sizes[{TILE_COLUMNS}], {sum_step}, ", f"{self.called}, {sums})"
         order, is_group = ("in_turn", "") if self.in_turn_too else ("lane_by_lane", f" and {rows} == {GROUP * LANES}")
         prefetching = f"{self.lender}_{order}_prefetch{given}{self.given_ahead}{called}"
@@ -241,10 +240,10 @@ class Sums:
         return [f"if sizes[{AHEAD}]{is_group}:", f"    {prefetching}", *in_turn, "else:", f"    {by_lane}"]
 
     def group_prefetch(self) -> str:
-        """A whole group from beyond the caches, line by line: each prefetches the one that lies this far ahead.
+        """A whole group of uncached memory, line by line, each prefetching the line at the given distance.
 
-        No processor predicts where rows at some distance of each other go on (the sums of batch norm forward, NHWC
-        32x56x56x64: 0.38 ms, not 0.32). To prefetch all lines of a group at once is no better than to prefetch none.
+        The hardware does not predict accesses to rows at some distance from each other (the sums of batch norm forward,
+        NHWC 32x56x56x64: 0.32 ms, without prefetching 0.38). Prefetching all lines of a group at once does not help.
         """
         prefetches = "".join(
             f"        for r_ in range({GROUP}):\n"
@@ -263,7 +262,7 @@ class Sums:
         )
 
     def lane_by_lane(self) -> str:
-        """The rows of one lane, then those of another: whole groups, in registers."""
+        """The rows of one lane after those of another: whole groups, in registers."""
         return self.by_lane("lane_by_lane", "all", f"(rows_ - lane_ + {LANES - 1}) // {LANES}, n_", "", "")
 
     def lane_by_lane_prefetch(self) -> str:
@@ -271,7 +270,7 @@ class Sums:
         return self.by_lane("lane_by_lane_prefetch", "group_prefetch", "n_", self.taken_ahead, self.ahead)
 
     def by_lane(self, name: str, rows: str, sizes: str, taken: str, given: str) -> str:
-        """A loop over lanes, each of whose rows another loop adds up."""
+        """Return a loop over lanes that calls another loop for each lane's rows."""
         read = self.loop.read
         arrays = [each for name in read for each in (f"{name}_ + lane_ * {name}_step_", f"{LANES} * {name}_step_")]
         arrays += self.loop.function.scalars
@@ -285,7 +284,7 @@ class Sums:
         )
 
     def in_turn(self, prefetch: bool) -> str:
-        """Rows in the order of memory, in stripes of columns, whose terms then join the sums."""
+        """Rows in memory order, in stripes of columns; the terms are then added to the sums."""
         suffix = "_prefetch" * prefetch
         given = f"{self.ahead * prefetch}{', '.join(self.given_column)}"
         return (
@@ -304,14 +303,13 @@ class Sums:
         )
 
     def stripe(self, prefetch: bool) -> str:
-        """Rows of a stripe of columns in the order of memory: bands of two rows for each lane, whose terms wait.
+        """Rows of a stripe of columns in memory order: bands of two rows for each lane, with stored terms.
 
-        For two arrays, whose lanes' groups of 8 rows, each 16 rows apart, often lie in the same few places of a small
-        cache, and drive each other out. One array is better read lane by lane (forward: 1.1 ms, not 1.2) unless rows
-        are few (256x64, forward: 5.2 us lane by lane, 5.0 in turn); and so are rows of many columns, unless they come
-        from beyond the caches. Those prefetch the next tile in the order of memory; others have a loop of their own:
-        with the test in it, it was 15 % slower (256x64: 9 us).
-        For a whole stripe, the compiler keeps parameters in registers if they are copied (256x64: 7.5 us -> 6.7).
+        This is for two arrays: the lanes' groups of 8 rows, each 16 rows apart, often share a few sets of a small cache
+        and evict each other. A single array is read lane by lane (forward: 1.1 ms instead of 1.2) unless there are few
+        rows (256x64, forward: 5.2 us lane by lane, 5.0 in turn); so are rows of many columns, unless they are uncached.
+        Uncached rows prefetch the next tile in memory order; others use a separate loop, since the test made it 15 %
+        slower (256x64: 9 us). Copies of the parameters of a whole stripe stay in registers (256x64: 7.5 us -> 6.7).
         """
         scalars = self.loop.function.scalars
         declared = "".join(f"    cdef {self.real} {name}_stripe_[{STRIPE}]\n" for name in scalars)
@@ -328,7 +326,7 @@ class Sums:
         )
 
     def bands(self, columns: str, parameters: list[str], prefetch: bool) -> str:
-        """All bands of a stripe of so many columns, whose parameters stand there."""
+        """Return the loop over bands of a stripe with this many columns and these parameters."""
         read, ahead = self.loop.read, f"{PAIR} * r_ - band_ + k_"
         given = [each for name in read
                  for each in (f"{name}_ + r_ * {name}_step_", f"{LANES} * {name}_step_")]  # fmt: skip
@@ -358,5 +356,5 @@ class Sums:
 
 
 def _each_lane(lines: list[str]) -> list[str]:
-    """A loop over lanes, of whose terms u_ and v_ join the sums."""
+    """Return a loop over lanes that adds u_ and v_ to the sums."""
     return [f"for i_ in range({LANES}):", *(f"    {line}" for line in (*lines, "c_[i_] += u_", "d_[i_] += v_"))]

@@ -1,4 +1,4 @@
-"""Writes the Cython module that holds every random rule's kernel for one compute type."""
+"""Generates the Cython module with all random rules' kernels for one compute type."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ cdef extern from "random_primitives.h" nogil:
 
 
 def random_module(source: str, dtype: str) -> str:
-    """Return the text of a Cython module with the kernels of those functions in ``source`` that are for the type."""
+    """Return the text of a Cython module with the kernels of the functions in ``source`` for this compute type."""
     rules = random_rules_of(source, dtype)
     declared = "".join(
         f'    real {name} "{name}_{dtype}" ({", ".join(TYPES[each] for each in taken)})\n'

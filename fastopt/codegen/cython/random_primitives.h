@@ -1,5 +1,5 @@
-/* The C versions of fastopt/rules/random_primitives.py, one per compute type. The bits that are converted are below
- * 2^31, so that they are an int32_t: every instruction set can convert vectors of those. */
+/* The C versions of fastopt/rules/random_primitives.py, one per compute type. Bits to convert are below 2^31, so they
+ * are an int32_t: every instruction set can convert vectors of int32_t. */
 #ifndef FASTOPT_RANDOM_PRIMITIVES_H
 #define FASTOPT_RANDOM_PRIMITIVES_H
 #include <stdint.h>

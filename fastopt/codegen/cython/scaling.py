@@ -1,4 +1,4 @@
-"""Writes the Cython module that holds the kernels of feature scaling for one compute type."""
+"""Generates the Cython module with the kernels of feature scaling for one compute type."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from ..parse import Function, parse_functions
 from .loops import preamble
 from .update import addresses, header, inline
 
-#: Where little is done with an element, rows are prefetched so many blocks before they are read. To look through 256 MB
-#: and then scale it takes 1.96 times as long as to scale alone, so; without, 2.11.
+#: If little is computed per element, rows are prefetched this many blocks ahead. Testing 256 MB and then scaling it
+#: takes 1.96 times as long as scaling alone; without prefetching, 2.11.
 BLOCKS_AHEAD = 4
 
 
@@ -35,12 +35,12 @@ class _Kernel:
         self.uniform = [name for name in function.scalars if kernel.by_row or name in SHARED_BY_COLUMNS]
 
     def text(self) -> str:
-        """All loops, and the kernel that calls them."""
+        """Return all loops, and the kernel that calls them."""
         loops = [self.rows(BLOCK_ROWS), self.rows(1)] if self.kernel.stats else [self.rows(1)]
         return "\n\n".join([*loops, self.whole()])
 
     def rows(self, count: int) -> str:
-        """A loop over the columns of so many rows."""
+        """Return a loop over the columns of this many rows."""
         arguments = [f"{self.real if name in self.uniform else self.pointer} {name}_" for name in self.function.scalars]
         if self.kernel.stats:
             changed = ", ".join(self.kernel.stats)
@@ -57,12 +57,12 @@ class _Kernel:
         )
 
     def x(self, row: int) -> str:
-        """The element in a row and column i_."""
+        """Return the element in a row and column i_."""
         place = f"x_[i_ + {row} * step_]"
         return f"<double>{place}" if self.kernel.wide else place
 
     def whole(self) -> str:
-        """What the engine calls."""
+        """Return the function that the engine calls."""
         given = []
         for i, name in enumerate(self.function.scalars, 1):
             array = f"(<{self.pointer}>arrays[{i}])"

@@ -1,4 +1,4 @@
-"""Writes the Cython module that holds every rule's kernel for one compute type."""
+"""Generates the Cython module with every rule's kernel for one compute type."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ HEADER = """\
 
 ctypedef {c_type} real
 
-# Without restrict, gcc gives up on loops over six arrays (more than ten alias checks) and runs them scalar. It
-# heeds restrict on parameters only: hence each loop is a function of its own.
+# Without restrict, gcc does not vectorise loops over six arrays (more than ten alias checks). It applies
+# restrict only to parameters, so each loop is a function of its own.
 cdef extern from *:
     \"\"\"
     typedef {c_type} real_t;
@@ -45,7 +45,7 @@ cdef extern from "primitives.h" nogil:
 
 
 def header(source: str, writer: str, dtype: str) -> str:
-    """Return how a module with kernels of one compute type begins: its types, codecs and primitives."""
+    """Return the beginning of a module with kernels of one compute type: types, codecs and primitives."""
     text = HEADER.format(source=source, writer=writer, c_type=C_TYPE[dtype], is_float64=int(dtype == "float64"))
     return text + "".join(
         f'    real {name} "{name}_{dtype}" ({", ".join(["real"] * count)})\n' for name, count in PRIMITIVES.items()
@@ -55,7 +55,7 @@ def header(source: str, writer: str, dtype: str) -> str:
 def inline(
     function: Function, called: str = "", *, returned: int = 1, real: str = "real", bits: Sequence[str] = ()
 ) -> str:
-    """Return the function, its body verbatim, typed: names that are not ``bits`` are real numbers."""
+    """Return the function as typed Cython code with its body verbatim; names that are not ``bits`` are real numbers."""
     names = function.arrays + function.scalars
     parameters = ", ".join(f"{'uint32_t' if name in bits else real} {name}" for name in names)
     results = f"({', '.join([real] * returned)})" if returned > 1 else real
@@ -65,7 +65,7 @@ def inline(
 
 
 def addresses(kernels: Iterable[tuple[str, Sequence[str]]]) -> str:
-    """Return what a module exports: of each kernel, by its name, the addresses of these C functions."""
+    """Return the table that a module exports: each kernel's name and the addresses of its C functions."""
     pointers = {name: " ".join(f"<size_t>&{function}," for function in functions) for name, functions in kernels}
     rows = "".join(f'    "{name}": ({listed}),\n' for name, listed in pointers.items())
     return f"addresses = {{\n{rows}}}"
@@ -86,12 +86,12 @@ def cython_module(source: str, dtype: str) -> str:
 
 
 def _name(rule: Function, *variant: str) -> str:
-    """The name of a rule's function or kernel in one of its variants, which no argument of a rule has."""
+    """Return the name of a rule's function or kernel in one of its variants, which no argument of a rule has."""
     return "_".join([rule.name, *(part for part in variant if part.startswith("decayed")), "rule"])
 
 
 def _inline(rule: Function, descent: str) -> str:
-    """The rule by its name in a variant: it calls the other descent."""
+    """Return the text of the rule in a variant: it calls that variant's descent."""
     body = re.sub(r"\bdescend\(", f"{descent}(", rule.body)
     return inline(replace(rule, body=body), _name(rule, descent), returned=len(rule.written))
 
@@ -108,9 +108,9 @@ def _kernel(rule: Function, gradient: str, descent: str) -> str:
 
 
 def run_kernel(name: str, runs: Mapping[str, str], scalars: Sequence[str], element: str) -> str:
-    """Return a kernel, and its loop over one contiguous run of each array, whose pointers have these types.
+    """Return a kernel with its loop over one contiguous run of each array, with pointers of these types.
 
-    ``element`` is what the loop does at i_. Its own names end in an underscore, which no name of a rule does.
+    ``element`` is the loop's statement for i_. The loop's own names end in an underscore, unlike all names of rules.
     """
     declared = [*(f"{run} {array}" for array, run in runs.items()), *(f"real {scalar}" for scalar in scalars)]
     given = [f"<{run}>arrays[{i}]" for i, run in enumerate(runs.values())]

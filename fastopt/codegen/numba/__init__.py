@@ -1,1 +1,1 @@
-"""Source code for Numba, for kernels that are compiled when they are first used."""
+"""Generates source code for Numba, for kernels that are compiled on first use."""

@@ -1,7 +1,7 @@
-"""Writes the Python modules from which Numba compiles a call of an update in a function of a user's.
+"""Generates the Python modules from which Numba compiles an update called in a user's function.
 
-One module has the loop of a rule; the other what stands for the public function: it checks arrays, makes coefficients
-of hyperparameters, and runs the loop. Messages are constants, for Numba has no others.
+One module contains the rule's loop. The other replaces the public function: it checks arrays, computes coefficients
+from hyperparameters, and runs the loop. Messages are constants, since Numba supports no others.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ from fastopt.backends.numba.compiler import compiled
 
 
 def loop_module(source: str, rule: str, dtype: str, ndim: int) -> str:
-    """Return the text of a module whose ``run_`` takes a rule's arrays, of so many axes, and its coefficients."""
+    """Return the text of a module with ``run_``, which takes a rule's arrays with this many axes, and coefficients."""
     functions = parse_functions(source)
     parts = [LOOP_HEADER, *variants(functions), inlined("rule_", functions[rule]), loop(functions[rule], ndim, dtype)]
     return "\n\n".join(parts)
 
 
 def variants(functions: Mapping[str, Function]) -> list[str]:
-    """Return what a rule calls, in a form that looks for weight decay when it runs."""
+    """Return the functions that a rule calls, in a form that tests for weight decay at run time."""
     parts = []
     for name, other in zip(VARIANTS[0], VARIANTS[-1], strict=True):
         parts += [inlined(f"plain_{name}", functions[name]), inlined(other, functions[other])]
@@ -50,9 +50,9 @@ def variants(functions: Mapping[str, Function]) -> list[str]:
 
 
 def _either(name: str, plain: str, decayed: str, function: Function) -> str:
-    """The function with or without weight decay: LLVM makes two loops of it, or a blend.
+    """Return the function with a choice of weight decay: LLVM compiles it to two loops or a blend.
 
-    Both took as long as a loop for each variant (1.5 us per 1,000 elements of Adam), and compile in half of the time.
+    It was as fast as a loop for each variant (1.5 us per 1,000 elements of Adam), and compiles in half of the time.
     """
     names = ", ".join(function.scalars)
     choice = f"{decayed}({names}) if {function.scalars[-1]} else {plain}({names})"
@@ -62,10 +62,10 @@ def _either(name: str, plain: str, decayed: str, function: Function) -> str:
 def call_module(
     name: str, parameters: Sequence[str], arrays: Mapping[str, bool], flat: str, calls: Sequence[str]
 ) -> str:
-    """Return the text of a module whose ``name`` stands for the public function.
+    """Return the text of a module in which ``name`` replaces the public function.
 
-    ``arrays`` says of each whether it is one run of memory, ``flat`` what makes one axis of any of them (if they are
-    not to stay as they are), and ``calls`` are the lines that run loops.
+    ``arrays`` holds for each array whether it is contiguous; ``flat`` is an expression that flattens an array (if they
+    are to be flattened); ``calls`` are the lines that run loops.
     """
     param, *others = arrays
     lines = []
@@ -87,23 +87,23 @@ def call_module(
 def call_lines(
     run: str, prepare: str, arrays: Sequence[str], hyperparameters: Sequence[str], scalars: Sequence[str]
 ) -> list[str]:
-    """Return the lines that run a loop: by what names it and the function of its coefficients."""
+    """Return the lines that run a loop, given its name and that of its coefficients' function."""
     rounded = [f"{rounding_of(scalar)}(scalars_[{i}])" for i, scalar in enumerate(scalars)]
     return [f"scalars_ = {prepare}({', '.join(hyperparameters)})", f"{run}({', '.join([*arrays, *rounded])})"]
 
 
 def rounding_of(scalar: str) -> str:
-    """Return what rounds a coefficient to the compute type: see `fastopt.numba.rounding`."""
+    """Return the function that rounds a coefficient to the compute type: see `fastopt.numba.rounding`."""
     if scalar.startswith("eps"):
         return "beside_root" if scalar == "eps" else "kept"
     return "not_vanishing" if scalar == "grad_scale" else "rounded"
 
 
 def check_module(checks: Sequence[tuple[str, object, object, str]], then: str = "") -> str:
-    """Return the text of a module whose ``check`` raises for a number out of its range, and returns all as floats.
+    """Return the text of a module with ``check``, which raises for a number out of range, and returns floats.
 
-    A check is a name, the lowest and the highest value, and what is expected; a flag has no lowest. With ``then``, it
-    returns what the function of this name makes of all.
+    A check is a name, the minimum and maximum, and the expected values; a flag has no minimum. With ``then``, ``check``
+    returns the result of the function of this name.
     """
     names = [name for name, *_ in checks]
     lines = []

@@ -1,4 +1,4 @@
-"""Writes the Python module from which Numba compiles one of the norms' kernels for one compute type."""
+"""Generates the Python module from which Numba compiles one of the norms' kernels for one compute type."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fastopt.backends.numba.compiler import carray, compiled, float32, float64, 
 
 
 def tile_kernel_module(source: str, name: str, variant: int, dtype: str) -> str:
-    """Return the text of a module whose ``kernel`` is one of the norms' kernels in one of its variants."""
+    """Return the text of a module with ``kernel``, one of the norms' kernels in one of its variants."""
     functions = parse_functions(source)
     tile_kernel = next(each for each in TILE_KERNELS if each.name == name)
     kernel = Loop(tile_kernel, variant, functions[tile_kernel.function])
@@ -31,7 +31,7 @@ def tile_kernel_module(source: str, name: str, variant: int, dtype: str) -> str:
 
 
 def _elements(kernel: Loop) -> str:
-    """The loop over the columns of a row that writes arrays."""
+    """Return the loop over the columns of a row that writes arrays."""
     place = {name: f"{name}_[i_]" for name in kernel.read}
     place |= {name: name if along == ROW else f"{name}[i_]" for name, along in kernel.parameters}
     lines = [f"{'g_' if name == 'g_' else f'{name}_[i_]'} = {value}" for name, value in kernel.element(place)]
@@ -40,7 +40,7 @@ def _elements(kernel: Loop) -> str:
 
 
 def _sums(kernel: Loop) -> str:
-    """The loops over the columns of a group of rows, whole (which LLVM vectorises) or not."""
+    """Return the loops over the columns of a whole group of rows, which LLVM vectorises, and of a partial group."""
     lines = [f"a_, b_ = {_terms(kernel, '0')}"]
     for row in range(1, GROUP):
         lines += [f"c_, d_ = {_terms(kernel, str(row))}", "a_ += c_", "b_ += d_"]
@@ -57,7 +57,7 @@ def _sums(kernel: Loop) -> str:
 
 
 def _terms(kernel: Loop, row: str) -> str:
-    """The terms of the element in a row and column i_."""
+    """Return the terms of the element in a row and column i_."""
     elements = {name: f"{name}_[i_ + {row} * {name}_step_]" for name in kernel.read}
     if kernel.backward:
         elements["dy"] = f"{kernel.gradient}({elements['dy']}, {elements.get('y', elements['dy'])})"
@@ -73,7 +73,7 @@ def _loop(name: str, arguments: list[str], lines: list[str]) -> str:
 
 
 def _kernel(kernel: Loop, dtype: str) -> str:
-    """What the engine calls: the loop over rows, or over groups of them."""
+    """Return the function that the engine calls: the loop over rows or groups of rows."""
     wide = "float64" if kernel.kernel.wide else dtype
     lines = [f"rows_, columns_ = sizes_[{TILE_ROWS}], sizes_[{TILE_COLUMNS}]"]
     for name in kernel.read + kernel.written:
@@ -106,7 +106,7 @@ def _groups(kernel: Loop) -> list[str]:
 
 
 def _lane(kernel: Loop) -> list[str]:
-    """The rows of one lane, or all rows."""
+    """Return the loop over the rows of one lane, or over all rows."""
     given = []
     for name in kernel.read:
         given += [f"{name}_[(lane_ + r_ * turns_) * {name}_step_ :]", f"turns_ * {name}_step_"]

@@ -1,4 +1,4 @@
-"""Writes the Python module from which Numba compiles one random rule's kernel for one compute type."""
+"""Generates the Python module from which Numba compiles one random rule's kernel for one compute type."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ globals().update(primitives({dtype}))
 
 
 def random_module(source: str, name: str, dtype: str) -> str:
-    """Return the text of a module whose ``kernel`` runs a rule."""
+    """Return the text of a module with ``kernel``, which runs a rule."""
     rule = random_rules_of(source, dtype)[name]
     return "\n\n".join([HEADER.format(dtype=dtype), _loop(rule), _kernel(rule, dtype)])
 
 
 def _loop(rule: Function) -> str:
-    """The loop, with the rule's body in it: a call with more than 30 arguments, Python puts into a list first."""
+    """Return the loop with the rule's body inlined: Python passes more than 30 arguments as a list."""
     scalars = [f"{name} = scalars_[{i}]" for i, name in enumerate(rule.scalars)]
     elements = [f"{name} = {name}_[i_]" for name in rule.arrays]
     body = re.sub(r"^return ", f"{OUT}[i_] = ", rule.body, flags=re.M).splitlines()

@@ -1,4 +1,4 @@
-"""Writes the Python module from which Numba compiles one rule's kernel for one compute type."""
+"""Generates the Python module from which Numba compiles one rule's kernel for one compute type."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastopt.backends.numba.compiler import carray, compiled, inlined, kernel_of
 
 
 def numba_module(source: str, rule: str, variant: tuple[str, str], dtype: str) -> str:
-    """Return the text of a module whose ``kernel`` runs ``rule`` in one of its variants."""
+    """Return the text of a module with ``kernel``, which runs ``rule`` in one of its variants."""
     functions = parse_functions(source)
     gradient, descent = (functions[name] for name in variant)
     parts = [HEADER, inlined("gradient", gradient), inlined("descend", descent), inlined("rule_", functions[rule])]
@@ -22,14 +22,14 @@ def numba_module(source: str, rule: str, variant: tuple[str, str], dtype: str) -
 
 
 def inlined(name: str, function: Function) -> str:
-    """Return the function, its body verbatim."""
+    """Return the function with its body verbatim."""
     return f"@inlined\ndef {name}({_names(*function.arrays, *function.scalars)}):\n{_indent(function.body)}\n"
 
 
 def loop(rule: Function, ndim: int = 1, convert: str = "") -> str:
-    """Return the loop over all elements, which ``convert`` makes numbers of the compute type.
+    """Return the loop over all elements, which ``convert`` converts to the compute type.
 
-    Its own names end in an underscore, which no name of a rule does.
+    Its own names end in an underscore, unlike all names of rules.
     """
     axes = range(ndim)
     at = _names(*(f"i{axis}_" for axis in axes)) or "()"
@@ -44,7 +44,7 @@ def loop(rule: Function, ndim: int = 1, convert: str = "") -> str:
 
 
 def _kernel(rule: Function, dtype: str) -> str:
-    """What the engine calls. Each array is named: what is unpacked from a tuple, Numba does not vectorise."""
+    """Return the function that the engine calls, with named arrays: Numba does not vectorise over unpacked tuples."""
     runs = (f"carray(arrays_[{i}], n_)" for i in range(len(rule.arrays)))
     scalars = (f"scalars_[{i}]" for i in range(len(SHARED_SCALARS + rule.own_scalars)))
     return f"@kernel_of({dtype!r})\ndef kernel(arrays_, n_, scalars_):\n    run_({_names(*runs, *scalars)})\n"
