@@ -1,1 +1,1 @@
-"""How fast updates and norms are, beside NumPy, PyTorch and the memory itself: ``python -m benchmarks``."""
+"""Benchmarks of updates and norms against NumPy, PyTorch and the memory bandwidth: ``python -m benchmarks``."""

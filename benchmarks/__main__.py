@@ -1,4 +1,4 @@
-"""The command line: what to measure, the measuring, and where the results go."""
+"""The command line: options, measurements and output files."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from benchmarks.results import Results, write_csv
 from benchmarks.tables import GRIDS
 from tests.cases import BY_NAME
 
-#: Other programs may have this share of the processors without a warning.
+#: Above this share of the processors, other programs cause a warning.
 BUSY = 0.05
 
-#: What is written, by the device.
+#: The output file for each device
 CSV = {"host": "benchmarks.csv", "cuda": "cuda.csv"}
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Measure, print, and write the CSV file and the pictures."""
+    """Run the measurements, print the tables, and write the CSV file and the plots."""
     options = parse(arguments)
-    # Before Numba loads the system's OpenMP: on that one, small steps of PyTorch take 3 ms, not 0.1.
+    # Before Numba loads the system's OpenMP, with which small steps of PyTorch take 3 ms instead of 0.1.
     if options.peers and find_spec("torch"):
         import benchmarks.updates.peers  # noqa: F401
     wide = Console()
@@ -44,9 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     console.print(machine_line(results.machine))
     before = share_of_others(seconds=0.5)
     if before is not None and before > BUSY:
-        console.print(
-            f"[red]Other programs have {before:.0%} of the processors: wait for them, or do not trust this run."
-        )
+        console.print(f"[red]Other programs have {before:.0%} of the processors: wait for them, or discard this run.")
     others = OtherPrograms()
     run(planned, results, console)
     share = others.share()
@@ -65,7 +63,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def prepare(options: argparse.Namespace) -> tuple[dict[str, str], list[Measurement]]:
-    """Return the machine's description and what is to be measured on it, or exit where that can't be."""
+    """Return the machine's description and the measurements, or exit if they are impossible."""
     machine = describe_machine(options.threads)
     if options.device == "host":
         return machine, plan(options)
@@ -75,7 +73,7 @@ def prepare(options: argparse.Namespace) -> tuple[dict[str, str], list[Measureme
         raise SystemExit(str(error)) from None
     planned = plan_on_device(options, device)
     if not planned:
-        raise SystemExit(f"nothing of that is measured on a device; expected some of {', '.join(DEVICE_GROUPS)}")
+        raise SystemExit(f"no such measurement on a device; expected some of {', '.join(DEVICE_GROUPS)}")
     if options.peers:
         for missing in missing_peers():
             print(missing)
@@ -83,13 +81,13 @@ def prepare(options: argparse.Namespace) -> tuple[dict[str, str], list[Measureme
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the options, and refuse what can't be measured."""
+    """Parse the options, and reject impossible ones."""
     parser = argparse.ArgumentParser("python -m benchmarks", description="Measure fastopt beside NumPy and PyTorch.")
     parser.add_argument(
         "--sizes", type=sizes, metavar="N[,N]", help="elements of updates, such as 1e3,1e6; norms up to the largest"
     )
     parser.add_argument("--only", type=names, metavar="NAME[,NAME]", help=f"cases, or {', '.join(GROUPS)}")
-    parser.add_argument("--device", choices=CSV, default="host", help="whose arrays; default: %(default)s")
+    parser.add_argument("--device", choices=CSV, default="host", help="location of the arrays; default: %(default)s")
     parser.add_argument("--full", action="store_true", help="all sizes, more samples: about twenty minutes")
     parser.add_argument("--no-peers", dest="peers", action="store_false", help="leave PyTorch out")
     parser.add_argument("--out", type=Path, default=Path("results"), metavar="DIR", help="default: results/")
@@ -98,18 +96,18 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     )
     options = parser.parse_args(arguments)
     if options.device == "host" and options.peers and find_spec("torch") is None:
-        print("PyTorch is not installed: its columns stay empty")
+        print("PyTorch is not installed: its columns will be empty")
         options.peers = False
     return options
 
 
 def sizes(text: str) -> tuple[int, ...]:
-    """Read 1e3,1e6."""
+    """Parse sizes such as 1e3,1e6."""
     return tuple(int(float(size)) for size in text.split(","))
 
 
 def names(text: str) -> list[str]:
-    """Read names of cases and groups."""
+    """Parse names of cases and groups."""
     known = [*BY_NAME, *GROUPS]
     for name in text.split(","):
         if name not in known:
@@ -118,7 +116,7 @@ def names(text: str) -> list[str]:
 
 
 def run(planned: list[Measurement], results: Results, console: Console) -> None:
-    """Make the measurements under a progress bar, or with a line for each where there is no terminal."""
+    """Run the measurements with a progress bar, or with a line for each without a terminal."""
     columns = (BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("", total=len(planned))

@@ -1,4 +1,4 @@
-"""Measures what stands around a step: gradients summed, residual connections, mini-batches."""
+"""Measures the work around an update: gradient accumulation, residual connections, mini-batches."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ from fastopt.engine.rows.gather import gather
 
 MEASURE = "around the step"
 
-#: From arrays and a number of threads to a function that does the work on them.
+#: A function of arrays and a number of threads that returns a function without arguments, which does the work.
 Maker = Callable[[Arrays, int], Step]
 
 
 @dataclass(frozen=True, eq=False)
 class Around(Workload):
-    """Work of one kind on float32 arrays of one shape, or on rows of such an array."""
+    """A kind of work on float32 arrays of one shape, or on rows of such an array."""
 
     name: str
     sizes: tuple[int, ...]
-    #: The result, last, and what it is made of.
+    #: The names of the inputs, and of the result, which is last.
     names: tuple[str, ...]
-    #: From copies of the arrays to the result.
+    #: The reference: a function of copies of the arrays that returns the result.
     formula: Callable[[Arrays], np.ndarray]
-    #: Rows of a batch; 0: there are no batches.
+    #: Rows of a batch; 0: no batches.
     batch: int = 0
     storage: str = "float32"
 
     @property
     def shape(self) -> str:
-        """Rows by columns, and the batch."""
+        """The sizes as text."""
         sizes = " x ".join(f"{size:,}" for size in self.sizes)
         return f"{sizes}, batches of {self.batch:,}" if self.batch else sizes
 
     @property
     def elements(self) -> int:
-        """Elements of a result."""
+        """The number of elements of a result."""
         return prod(self.sizes) if not self.batch else self.batch * self.sizes[1]
 
     @property
     def bytes(self) -> int:
-        """What has to move: a sum goes where one of its terms was."""
+        """The arrays read and written; an accumulated sum replaces one of its terms."""
         return 4 * self.elements * (2 if self.batch else 3)
 
     def make_arrays(self) -> Arrays:
-        """Return fresh arrays; of batches, the order of an epoch too."""
+        """Return new arrays; for batches, also the order of an epoch."""
         rng = np.random.default_rng(0)
         pattern = rng.standard_normal(min(prod(self.sizes), PATTERN)).astype(np.float32)
         arrays = {name: np.resize(np.roll(pattern, i), self.sizes) for i, name in enumerate(self.names)}
@@ -72,7 +72,7 @@ class Around(Workload):
         return replace(self, sizes=(rows, *self.sizes[1:]))
 
     def expected(self, arrays: Arrays) -> Arrays:
-        """Return the formula's result."""
+        """Return the reference's result."""
         copies = {name: a.astype(np.float64) if a.dtype == np.float32 else a for name, a in arrays.items()}
         return copies | {self.names[-1]: self.formula(copies)}
 
@@ -82,7 +82,7 @@ def _relu(x: np.ndarray) -> np.ndarray:
 
 
 def workloads(size: int) -> list[Around]:
-    """Return the work on arrays of so many elements."""
+    """Return the work on arrays with this many elements."""
     return [
         Around("accumulate", (size,), ("grad", "acc"), lambda a: a["acc"] + 0.25 * a["grad"]),
         Around("residual add + relu", (size,), ("x", "residual", "out"), lambda a: _relu(a["x"] + a["residual"])),
@@ -92,7 +92,7 @@ def workloads(size: int) -> list[Around]:
     ]
 
 
-#: Images of 28 x 28, rows of a table, labels.
+#: Images of 28 x 28, rows of a table, labels
 GATHERED = [
     Around("gather rows", sizes, ("x", "out"), lambda a: a["x"][a["order"][0]], batch)
     for sizes, batch in (((60_000, 784), 256), ((1_000_000, 64), 4096), ((1_000_000, 1), 4096))
@@ -100,7 +100,7 @@ GATHERED = [
 
 
 def _in_order(arrays: Arrays, step: Callable[[np.ndarray], object]) -> Step:
-    """Each call takes the next batch of an epoch: rows that no cache has."""
+    """Each call takes the next batch of an epoch, whose rows are not cached."""
     batches = cycle(arrays["order"])
     return lambda: step(next(batches))
 
@@ -137,7 +137,7 @@ def _numpy(a: Arrays, threads: int) -> dict[str, Callable[[], Step]]:
 
 
 def _torch(a: Arrays, threads: int) -> dict[str, Callable[[], Step]]:
-    import torch  # only here: an optional package
+    import torch  # imported late: an optional package
 
     torch.set_num_threads(threads)
     t = {name: torch.from_numpy(array) for name, array in a.items()}
@@ -168,9 +168,9 @@ def measure_around(workload: Around, effort: Effort, peers: bool, threads: int) 
 
 
 def around_grid(results: Results) -> Grid:
-    """Return how long each takes, and the speed of fastopt over the others."""
+    """Return a table of times and of fastopt's speedups."""
     headings = ("work", "on", "fastopt, us", "NumPy, us", "PyTorch, us", "over NumPy", "over PyTorch")
-    grid = Grid("Around the step: float32, into arrays that are there", headings, words=2)
+    grid = Grid("Around the step: float32, into existing arrays", headings, words=2)
     for row in results.select(measure=MEASURE, candidate="cython"):
         columns = {"measure": MEASURE, "case": row.case, "shape": row.shape}
         times = (results.median(name, **columns) for name in ("cython", "numpy", "torch"))

@@ -1,4 +1,4 @@
-"""Measures what does not depend on memory: one small call, importing, and the first update of a process."""
+"""Measures overhead: one small call, the import, and the first update of a process."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ FIRST = UpdateWorkload(ADAM, 1_000)
 
 
 def measure_calls(effort: Effort) -> Iterator[Result]:
-    """Time calls on a few elements, ``import fastopt`` after NumPy, and the first update of a process."""
+    """Time calls with few elements, ``import fastopt`` after NumPy, and the first update of a process."""
     calls = {UPDATE: partial(ADAM.update, **UPDATE.make_arrays(), **UPDATE.hyperparameters())}
     calls |= {norm: partial(norm.function, **norm_call(norm, norm.make_arrays())) for norm in NORMS}
     steps = {}
@@ -58,9 +58,9 @@ def measure_calls(effort: Effort) -> Iterator[Result]:
 
 
 def in_fresh_process(script: str, effort: Effort) -> Timing:
-    """Run a script that prints seconds in interpreters of their own.
+    """Run a script that prints seconds in new interpreters.
 
-    They keep what Python compiles, as a user's do: where none was kept, the import took 49 ms, not 15.
+    They use compiled bytecode, as users' interpreters do: without it, the import took 49 ms instead of 15.
     """
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     command = [sys.executable, "-c"]
@@ -70,4 +70,4 @@ def in_fresh_process(script: str, effort: Effort) -> Timing:
         if finished.returncode:
             raise RuntimeError(f"a measured process failed:\n{finished.stderr}")
         seconds.append(float(finished.stdout))
-    return Timing.of(seconds[1:])  # the first brought the files from the disk into memory
+    return Timing.of(seconds[1:])  # the first one loads files from the disk into memory

@@ -1,4 +1,4 @@
-"""Who takes part: a way to do a workload's work, of whatever family."""
+"""Candidates: implementations of a workload."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Step: TypeAlias = Callable[[], object]
 
 @dataclass(frozen=True)
 class Candidate:
-    """A way to do the work of some family's workloads, and what its first step must leave behind."""
+    """An implementation of some family's workloads, and the expected result of its first step."""
 
     name: str
-    #: From a workload, its arrays and a number of threads to a function that does the work on those arrays.
+    #: A function of a workload, its arrays and a number of threads that returns a function that does the work.
     make: Callable[[Any, Arrays, int], Step]
-    #: From a workload and its arrays to what these must be after one step.
+    #: A function of a workload and its arrays that returns the expected arrays after one step.
     expected: Callable[[Any, Arrays], Arrays] = lambda workload, arrays: workload.expected(arrays)
-    #: From a workload, its arrays and what a step returned to the arrays as the step would have them.
+    #: A function of a workload, its arrays and a step's result that returns the arrays to verify.
     results: Callable[[Any, Arrays, Any], Arrays] = lambda workload, arrays, returned: arrays
-    #: From the arrays that all are timed on to those that this one is.
+    #: A function of the common arrays that returns those for this candidate.
     timed_on: Callable[[Arrays], Arrays] = lambda arrays: arrays

@@ -1,4 +1,4 @@
-"""Candidates verified and then timed in turns, whatever they compute."""
+"""Verifies candidates, then times them in turns."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def compete(
     threads: int,
     place: Place = HOST,
 ) -> Iterator[Result]:
-    """Time every candidate of every workload; those of one workload share its arrays.
+    """Time every candidate of every workload; the candidates of a workload share its arrays.
 
-    What can't run here is left out, with the reason that it gives.
+    A candidate that can't run here is omitted, and the reason is printed.
     """
     steps = {}
     for workload, candidates in competitions.items():
@@ -35,12 +35,12 @@ def compete(
             try:
                 verify(candidate, workload, threads, place)
             except BackendUnavailable as error:
-                print(f"{workload.name}: {candidate.name} is left out: {error}")
+                print(f"{workload.name}: {candidate.name} is omitted: {error}")
                 continue
             made = [candidate.make(workload, candidate.timed_on(arrays), threads) for arrays in sets]
             steps[workload, candidate] = _in_turn(made)
     # After thousands of steps with one gradient, the variance of the centered RMSprop is a rounding error of either
-    # sign, and NumPy warns of its root. NaN takes no more time than other numbers.
+    # sign, and NumPy warns of its root. NaN does not affect the time.
     with np.errstate(invalid="ignore"):
         timings = time_in_turns(steps, effort, place.clock)
     for (workload, candidate), timing in timings.items():
@@ -48,7 +48,7 @@ def compete(
 
 
 def _in_turn(steps: Sequence[Step]) -> Step:
-    """Return a step that is each of these, one after the other."""
+    """Return a step that runs all of these in order."""
     if len(steps) == 1:
         return steps[0]
     following = cycle(steps)

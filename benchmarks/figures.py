@@ -1,4 +1,4 @@
-"""The figures that this project promises, computed from one run's results: asked and measured.
+"""The figures that this project promises, required and measured, computed from one run's results.
 
 ``python -m benchmarks.figures results/benchmarks.csv`` prints them.
 """
@@ -51,7 +51,7 @@ def _digits(value: float) -> str:
 
 
 def figures_grid(results: Results) -> Grid:
-    """Return the figures that these results can tell."""
+    """Return the figures that these results determine."""
     return asked_and_measured(FIGURES, results)
 
 
@@ -64,7 +64,7 @@ def highlights_grid(results: Results) -> Grid:
 
 
 def asked_and_measured(figures: Iterable[Figure], results: Results, unmeasured: bool = False) -> Grid:
-    """Return a row for each figure that these results can tell, and, if wanted, empty ones for the others."""
+    """Return a row for each figure that these results determine and, if requested, empty rows for the others."""
     grid = Grid("Figures", ("figure", "asked", "measured", ""))
     for figure in figures:
         value = figure.measured(results)
@@ -77,6 +77,6 @@ def asked_and_measured(figures: Iterable[Figure], results: Results, unmeasured: 
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description="Print the promised figures, asked and measured.")
+    parser = argparse.ArgumentParser(description="Print the promised figures, required and measured.")
     parser.add_argument("csv", type=Path)
     Console().print(figures_grid(read_csv(parser.parse_args().csv)).for_terminal())

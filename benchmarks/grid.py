@@ -1,4 +1,4 @@
-"""A table of text, shown on a terminal or written into a page."""
+"""A table of text, for terminals and pages."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from rich.table import Table
 
 @dataclass
 class Grid:
-    """Rows of text under headings; the first columns are words, the others numbers."""
+    """Rows of text with headings; the first columns are words, the others numbers."""
 
     title: str
     headings: Sequence[str]
@@ -18,7 +18,7 @@ class Grid:
     words: int = 1
 
     def for_terminal(self) -> Table:
-        """Return the table as rich draws it, with lines between groups of the first column."""
+        """Return the table for rich, with lines between groups of the first column."""
         table = Table(title=self.title, title_justify="left")
         for i, heading in enumerate(self.headings):
             table.add_column(heading, justify="left" if i < self.words else "right")
@@ -28,6 +28,6 @@ class Grid:
         return table
 
     def for_markdown(self) -> str:
-        """Return the table as Markdown; its title is left to the page."""
+        """Return the table as Markdown, without a title."""
         alignment = ["---"] * self.words + ["---:"] * (len(self.headings) - self.words)
         return "\n".join("| " + " | ".join(row) + " |" for row in [self.headings, alignment, *self.rows])

@@ -1,6 +1,6 @@
-"""What a call of `kernels.adam_float32` costs in a Cython loop: ``python -m benchmarks.in_cython``.
+"""Measures a call of `kernels.adam_float32` in a Cython loop: ``python -m benchmarks.in_cython``.
 
-It builds the package of tests/downstream/cython beside fastopt, for which it needs Cython, setuptools and a compiler.
+It builds the package of tests/downstream/cython, which requires Cython, setuptools and a compiler.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ SAMPLES, CALLS = 21, 100_000
 
 
 def build(folder: str) -> ModuleType:
-    """Build the package into a folder, and import it."""
+    """Build the package in a folder, and import it."""
     source = shutil.copytree(ROOT / "tests" / "downstream" / "cython", Path(folder) / "source")  # pip builds in it
     command = [sys.executable, "-m", "pip", "install", "-q", "--no-build-isolation", "--no-deps", "--target", folder]
     where = str(Path(fastopt.__file__).parents[1])  # Cython does not find the .pxd of an editable installation
@@ -36,7 +36,7 @@ def build(folder: str) -> ModuleType:
 
 
 def main() -> None:
-    """Print the median and the lowest of some samples of many calls each."""
+    """Print the median and the minimum of several samples of many calls."""
     with tempfile.TemporaryDirectory() as folder:
         calls = build(folder)
         kernel = fastopt.kernel("adam", "float32")

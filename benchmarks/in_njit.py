@@ -1,4 +1,4 @@
-"""What `fastopt.numba.adam` costs in a compiled function, beside a loop by hand: ``python -m benchmarks.in_njit``."""
+"""Measures `fastopt.numba.adam` in a compiled function, and a handwritten loop: ``python -m benchmarks.in_njit``."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ import numpy as np
 
 import fastopt.numba
 
-SIZES = {1000: 2000, 100_000: 40, 1_000_000: 4}  # elements, and calls of a sample
+SIZES = {1000: 2000, 100_000: 40, 1_000_000: 4}  # elements, and calls per sample
 SAMPLES = 200
 
 
 @numba.njit
 def by_fastopt(param, grad, m, v, calls):
-    """Updates as a user of the library writes them."""
+    """Updates by the library's functions."""
     for step in range(1, calls + 1):
         fastopt.numba.adam(param, grad, m, v, step=step)
 
 
 @numba.njit(error_model="numpy")
 def by_hand(param, grad, m, v, calls):
-    """Updates as one writes them who knows what makes them fast: one division, float32 scalars, nothing checked."""
+    """Optimised handwritten updates: one division, float32 scalars, no checks."""
     beta1, beta2, eps = np.float32(0.9), np.float32(0.999), np.float32(1e-8)
     gain1, gain2 = np.float32(1 - 0.9), np.float32(1 - 0.999)
     for step in range(1, calls + 1):
@@ -37,14 +37,14 @@ def by_hand(param, grad, m, v, calls):
 
 
 def sample(function, arrays, calls: int) -> float:
-    """Return the microseconds of one call."""
+    """Return the time of one call in microseconds."""
     begin = perf_counter()
     function(*arrays, calls)
     return (perf_counter() - begin) / calls * 1e6
 
 
 def main() -> None:
-    """Print the medians, and the median of the ratio of neighbours."""
+    """Print the medians, and the median ratio of consecutive samples."""
     rng = np.random.default_rng(0)
     for size, calls in SIZES.items():
         arrays = [np.abs(rng.standard_normal(size, np.float32)) for _ in range(4)]

@@ -1,4 +1,4 @@
-"""Loops that do nothing but move memory, on several threads: compiled by Numba alone, sharing nothing with fastopt."""
+"""Loops that only move memory, on several threads: compiled by Numba, without code of fastopt."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 from numba import njit, prange
 
-#: Below so many elements one thread is faster: waking a second takes 2 us.
+#: With fewer elements, one thread is faster: waking a second takes 2 us.
 PARALLEL_FROM = 20_000
 
-# Each array has a name of its own: arrays unpacked from a tuple are not written in a parallel loop. The slices tell the
-# compiler that no index is negative, without which it makes no vector instructions.
+# Each array is a parameter: Numba does not write to arrays unpacked from a tuple in a parallel loop. The slices show
+# the compiler that no index is negative; otherwise it would not vectorise the loop.
 SOURCE = """
 def loop(threads, {names}):
     total = 0
@@ -29,9 +29,9 @@ def loop(threads, {names}):
 
 @cache
 def compiled_loop(arrays: int, body: str, parallel: bool) -> Any:
-    """Return a loop over some arrays of one size: ``body`` is done for each i, on part0[i], part1[i], and so on.
+    """Return a loop over several arrays of one size, with ``body`` for each i, which uses part0[i], part1[i] and so on.
 
-    It returns what ``body`` adds to subtotal.
+    It returns the sum that ``body`` adds to subtotal.
     """
     names = [f"array{i}" for i in range(arrays)]
     slices = "; ".join(f"part{i} = {name}[start:stop]" for i, name in enumerate(names))

@@ -1,4 +1,4 @@
-"""What the numbers were measured on."""
+"""The description of the machine."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ PACKAGES = ("fastopt", "numpy", "numba", "torch")
 
 
 def describe_machine(threads: int) -> dict[str, str]:
-    """Return the processor, the instruction set that fastopt's kernels use, and the versions that took part."""
+    """Return the processor, the instruction set of fastopt's kernels, and package versions."""
     from fastopt.backends.cython import ISA
 
     facts = {
@@ -39,7 +39,7 @@ def machine_line(facts: dict[str, str]) -> str:
 
 
 def package_version(package: str) -> str:
-    """Return the version of a package, or that there is none."""
+    """Return the version of a package, or that it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,7 +1,7 @@
-"""How busy other programs keep the machine, since that spoils what is measured.
+"""The load of other programs, which distorts measurements.
 
 Threads of OpenMP (PyTorch's, and those of the bound) each have a fixed part of the work: if one has to wait for its
-processor, all wait, and a call of 50 us takes 8 ms.
+processor, all of them wait, and a call of 50 us takes 8 ms.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import time
 
 
 class OtherPrograms:
-    """Counts processor time from its creation on."""
+    """Counts processor time from its creation."""
 
     def __init__(self) -> None:
         self.start = _processor_times()
 
     def share(self) -> float | None:
-        """Return the share of the processors that others have had since, or None where the system does not tell."""
+        """Return the share of the processors that others have used since then, or None if the system does not tell."""
         if self.start is None:
             return None
         (all_now, idle_now, own_now), (everything, idle, own) = _processor_times(), self.start
@@ -26,14 +26,14 @@ class OtherPrograms:
 
 
 def share_of_others(seconds: float) -> float | None:
-    """Wait, and return the share of the processors that other programs have had meanwhile."""
+    """Wait, and return the share of the processors that other programs have used meanwhile."""
     others = OtherPrograms()
     time.sleep(seconds)
     return others.share()
 
 
 def _processor_times() -> tuple[float, float, float] | None:
-    """Seconds of all processors together: in all, idle, and by this process and its finished children."""
+    """Return seconds of all processors: total, idle, and by this process and its finished children."""
     try:
         with open("/proc/stat") as file:
             ticks = [float(number) for number in file.readline().split()[1:9]]  # user to steal

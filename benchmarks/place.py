@@ -1,4 +1,4 @@
-"""Where arrays are, and what tells the time there: the host, or a device."""
+"""The location of arrays, with a clock: the host or a device."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Place(Protocol):
     clock: Clock
 
     def sets(self, arrays: Arrays) -> list[Arrays]:
-        """Return the arrays there, in as many copies as calls should take turns with."""
+        """Return the arrays there, in as many copies as calls should rotate through."""
 
     def put(self, arrays: Arrays) -> Arrays:
         """Return the arrays there."""
@@ -24,20 +24,20 @@ class Place(Protocol):
 
 
 class Host:
-    """The arrays as they are."""
+    """The host's memory."""
 
     clock = WALL_CLOCK
 
     def sets(self, arrays: Arrays) -> list[Arrays]:
-        """One: every call finds what the one before has left in the caches, and so it does in a training."""
+        """Return one copy: every call uses arrays cached by the previous one, as in training."""
         return [arrays]
 
     def put(self, arrays: Arrays) -> Arrays:
-        """They are there."""
+        """Return the arrays unchanged."""
         return arrays
 
     def get(self, arrays: Arrays) -> Arrays:
-        """They are NumPy's."""
+        """Return the arrays unchanged."""
         return arrays
 
 

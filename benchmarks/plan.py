@@ -1,4 +1,4 @@
-"""What is to be measured, by the options of the command line."""
+"""Selects the measurements by the command line's options."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ BENCHMARKED = [case for case in CASES if case.benchmarked]
 
 NORMS = tuple(dict.fromkeys(workload.family for workload in NORM_WORKLOADS))
 
-#: What `--only` takes besides the names of cases.
+#: The values of `--only` besides the names of cases
 GROUPS = (
     *("batches", "calls", "processes", "models", "norms", *NORMS, "random", "rules", "scaling", "storage"),
     *("estimators", "zero-gradient"),
 )
 
-#: A description, and the function that measures.
+#: A description, and the function that measures
 Measurement = tuple[str, Callable[[], Iterator[Result]]]
 
 
 def plan(options: argparse.Namespace) -> list[Measurement]:
-    """Return every measurement that the options ask for."""
+    """Return the measurements that the options select."""
     effort: Effort = FULL if options.full else QUICK
     if options.sizes:
         largest = max(options.sizes)

@@ -1,4 +1,4 @@
-"""The results as pictures: ``python -m benchmarks.plot results/benchmarks.csv docs``."""
+"""Plots of the results: ``python -m benchmarks.plot results/benchmarks.csv docs``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from benchmarks.updates.plot import draw_updates
 
 
 def draw(results: Results, folder: Path) -> list[Path]:
-    """Save a picture of each family that was measured; return the files."""
+    """Save a plot for each measured family; return the files."""
     drawn = []
     if results.cases():
         drawn.append(folder / "throughput.png")

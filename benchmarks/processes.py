@@ -1,7 +1,7 @@
-"""Measures eight interpreters that step Adam at once, beside the same eight one after the other.
+"""Measures eight interpreters that run Adam at the same time, and the same eight one after the other.
 
-Threads that wait in a loop take the processors from those they wait for: with libgomp's, eight processes of 2 threads
-on 2 processors took 10 to 47 times as long at once.
+Spinning threads take processors from the threads they wait for: with libgomp, eight processes of 2 threads on 2
+processors took 10 to 47 times as long when run at the same time.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from tests.cases import BY_NAME
 
 PROCESSES = 8
 
-#: Large enough for two threads, and small enough that the arrays of all processes stay in the last cache.
+#: Large enough for two threads, and small enough that the arrays of all processes stay in the last-level cache.
 WORKLOAD = UpdateWorkload(BY_NAME["adam"], 100_000)
 
-#: Some 0.1 s: many turns of the scheduler.
+#: About 0.1 s: many time slices of the scheduler
 STEPS = 4_000
 
-#: Takes STEPS steps for every line that it reads, and then writes one.
+#: Runs STEPS steps for every line of input, and then prints one.
 STEPPER = f"""
 import sys
 import numpy
@@ -68,7 +68,7 @@ def measure_processes(effort: Effort) -> Iterator[Result]:
 
 
 def _time(steppers: list[subprocess.Popen[str]]) -> float:
-    """Return the seconds from telling some steppers to begin until the last is done."""
+    """Return the seconds from starting these processes until the last has finished."""
     start = perf_counter()
     for stepper in steppers:
         stepper.stdin.write("\n")
@@ -80,7 +80,7 @@ def _time(steppers: list[subprocess.Popen[str]]) -> float:
 
 def _wait(stepper: subprocess.Popen[str]) -> None:
     if not stepper.stdout.readline():
-        raise RuntimeError("a process that steps Adam has ended early")
+        raise RuntimeError("a process that runs Adam ended early")
 
 
 def _at_once_over_one_by_one(results: Results) -> float | None:

@@ -1,4 +1,4 @@
-"""The results as tables, from every single measurement to a summary."""
+"""The results as tables, from single measurements to a summary."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from benchmarks.rules import UPDATE as RULE
 from benchmarks.updates.figures import TORCH as UPDATE_TORCH
 from benchmarks.updates.figures import late_over_early
 
-#: The columns of every table of throughput, besides PyTorch's: candidates, and who backend cython is compared with.
+#: The columns of all tables of throughput besides PyTorch's: candidates, and the baselines for backend cython.
 OWN, COMPARED = ("cython", "numba", "bound", "naive"), ("of bound", "over naive", "over best torch")
 
-#: What happens once or is small: the measure, and the unit of its time.
+#: One-time or small measurements: the measure, and the unit of its time.
 CALLS = (
     ("call", "us", 1e6),
     ("cuda call", "us", 1e6),
@@ -34,17 +34,17 @@ CALLS = (
 
 
 def throughput(row: Result) -> float:
-    """Return GB/s, of 1e9 bytes."""
+    """Return the throughput in GB/s (1e9 bytes)."""
     return row.bytes / row.median / 1e9
 
 
 def short(number: int) -> str:
-    """Return a size as in 5e7."""
+    """Return a size in the form 5e7."""
     return f"{number:.0e}".replace("e+0", "e").replace("e+", "e")
 
 
 def updates_grid(results: Results, sizes: list[int] | None = None) -> Grid:
-    """Return the throughput of every candidate, and the speed of fastopt's default backend over others."""
+    """Return the throughput of every candidate, and the speedups of fastopt's default backend."""
     grid = Grid(
         "Updates in float32: GB/s of each candidate, and the speed of backend cython over others",
         ("update", "elements", *OWN, *UPDATE_TORCH, *COMPARED),
@@ -57,7 +57,7 @@ def updates_grid(results: Results, sizes: list[int] | None = None) -> Grid:
 
 
 def models_grid(results: Results) -> Grid:
-    """Return how long a step of a model takes."""
+    """Return the times of a model's step."""
     candidates = ("cython", "flat", "fastopt.torch", *UPDATE_TORCH, "naive")
     headings = ("step", "of", *(f"{name}, ms" for name in candidates), "over torch fused", "over naive")
     grid = Grid("AdamW's step of a whole model", headings, words=2)
@@ -76,7 +76,7 @@ def models_grid(results: Results) -> Grid:
 
 
 def norms_grid(results: Results) -> Grid:
-    """Return the same of norms."""
+    """Return the same table for norms."""
     grid = Grid(
         "Norms: ms of backend cython, GB/s of each candidate, and the speed of backend cython over others",
         ("norm", "shape", "storage", "ms", *OWN, *NORM_TORCH, *COMPARED),
@@ -90,7 +90,7 @@ def norms_grid(results: Results) -> Grid:
 
 
 def random_grid(results: Results) -> Grid:
-    """Return the same of random numbers."""
+    """Return the same table for random numbers."""
     grid = Grid(
         "Random numbers: ms of backend cython, GB/s of each candidate, and the speed of backend cython over others",
         ("what", "storage", "elements", "ms", *OWN, *RANDOM_TORCH, *COMPARED),
@@ -104,14 +104,14 @@ def random_grid(results: Results) -> Grid:
 
 
 def _compared(results: Results, torch: Sequence[str], columns: Columns) -> Iterator[str]:
-    """Yield the throughput of every candidate, and the speed of backend cython over others, as text."""
+    """Yield the throughput of every candidate, and the speedups of backend cython, as text."""
     return compared(results, (*OWN, *torch), (("bound",), ("naive",), torch), "cython", columns)
 
 
 def compared(
     results: Results, candidates: Sequence[str], rivals: Sequence[Sequence[str]], own: str, columns: Columns
 ) -> Iterator[str]:
-    """Yield the throughput of every candidate, and the speed of one over the best of some rivals, as text."""
+    """Yield the throughput of every candidate, and the speedup of one over the best of several rivals, as text."""
     rows = {row.candidate: row for row in results.select(**columns)}
     for name in candidates:
         yield f"{throughput(rows[name]):.1f}" if name in rows else ""
@@ -121,7 +121,7 @@ def compared(
 
 
 def storage_grid(results: Results) -> Grid:
-    """Return what storing param and grad in another type costs."""
+    """Return the cost of storing param and grad in another type."""
     grid = Grid(
         "Storage of param and grad (the state of bfloat16 is float32)",
         ("update", "storage", "elements", "ms", "GB/s", "of bound", "time over float32"),
@@ -138,8 +138,8 @@ def storage_grid(results: Results) -> Grid:
 
 
 def calls_grid(results: Results) -> Grid:
-    """Return what does not depend on memory."""
-    grid = Grid("Once, and small", ("what", "by", "median", "lowest", "highest"), words=2)
+    """Return measurements of overhead."""
+    grid = Grid("Overhead", ("what", "by", "median", "lowest", "highest"), words=2)
     for measure, unit, scale in CALLS:
         for row in results.select(measure=measure):
             of = f": {row.case}, {row.shape or f'{row.elements} elements'}" if row.case else ""

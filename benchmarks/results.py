@@ -1,4 +1,4 @@
-"""What was measured: rows, and the CSV file that keeps them."""
+"""Results: rows, and the CSV file that stores them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from benchmarks.workload import Workload
 
 @dataclass(frozen=True)
 class Result:
-    """One row: the seconds of one call by one candidate. Columns that mean nothing for a measure are empty or 0."""
+    """One row: the seconds per call of one candidate. Columns that do not apply to a measure are empty or 0."""
 
     measure: str
     case: str
@@ -37,38 +37,38 @@ class Result:
         return cls(measure, *what, candidate, workload.bytes, **asdict(timing))
 
 
-#: What some columns have to be.
+#: Types of columns that are not strings
 Columns: TypeAlias = dict[str, Any]
 
 
 @dataclass
 class Results:
-    """All rows of one run, and the machine they were measured on."""
+    """All rows of one run, and the machine of the measurements."""
 
     machine: dict[str, str]
     rows: list[Result] = field(default_factory=list)
 
     def select(self, **columns: object) -> Iterator[Result]:
-        """Yield the rows that have these values."""
+        """Yield the rows with these values."""
         for row in self.rows:
             if all(getattr(row, name) == value for name, value in columns.items()):
                 yield row
 
     def median(self, candidate: str, measure: str, **columns: object) -> float | None:
-        """Return the median time of a candidate, or None where it was not measured."""
+        """Return the median time of a candidate, or None if it was not measured."""
         return next((row.median for row in self.select(candidate=candidate, measure=measure, **columns)), None)
 
     def best(self, *candidates: str, **columns: object) -> float | None:
-        """Return the shortest median of some candidates."""
+        """Return the shortest median of several candidates."""
         medians = [self.median(candidate, **columns) for candidate in candidates]
         return min((median for median in medians if median is not None), default=None)
 
     def cases(self) -> list[str]:
-        """Return the names of the cases whose updates were measured, in order."""
+        """Return the names of the measured updates, in order."""
         return list(dict.fromkeys(row.case for row in self.select(measure="update")))
 
     def norms(self) -> list[Columns]:
-        """Return what was measured of norms, in order."""
+        """Return the measured norms, in order."""
         rows = self.select(measure="norm")
         keys = dict.fromkeys((row.case, row.shape, row.storage) for row in rows)
         return [dict(zip(("case", "shape", "storage"), key, strict=True)) for key in keys]
@@ -82,7 +82,7 @@ COLUMNS = [column.name for column in fields(Result)]
 
 
 def write_csv(results: Results, path: Path) -> None:
-    """Write the rows below a header of lines that start with ``#``, one for each fact about the machine."""
+    """Write the rows after a header of lines that start with ``#``, one for each fact about the machine."""
     with path.open("w", newline="") as file:
         file.writelines(f"# {name}: {value}\n" for name, value in results.machine.items())
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
@@ -91,7 +91,7 @@ def write_csv(results: Results, path: Path) -> None:
 
 
 def read_csv(path: Path) -> Results:
-    """Read what `write_csv` wrote."""
+    """Read a file written by `write_csv`."""
     lines = path.read_text().splitlines()
     facts = [line[2:].split(": ", 1) for line in lines if line.startswith("# ")]
     results = Results(dict(facts))

@@ -1,4 +1,4 @@
-"""Measures an update that a user writes: beside the one that is built in, and its first call in a process."""
+"""Measures a user's rule: its speed relative to the built-in update, and its first call in a process."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SIZES = (1_000_000, 50_000_000)
 
 UPDATE, COMPILED, KEPT = "rule", "first call of a rule, compiled", "first call of a rule, kept on disk"
 
-#: Prints the seconds of a process's first call: with a rule to be compiled, or kept by the process before.
+#: Prints the seconds of a process's first call of a rule, compiled or loaded from the disk cache.
 FIRST_CALL = """
 import os, shutil
 os.environ["FASTOPT_CACHE_DIR"] = {folder!r}
@@ -48,12 +48,12 @@ RULE = Candidate("rule", _adam)
 
 
 def measure_rule(elements: int, effort: Effort, threads: int) -> Iterator[Result]:
-    """Time Adam as a user writes it, and as it is built in."""
+    """Time Adam as a user's rule, and the built-in one."""
     yield from compete(UPDATE, {UpdateWorkload(BY_NAME["adam"], elements): [CYTHON, RULE]}, effort, threads)
 
 
 def measure_first_calls(effort: Effort) -> Iterator[Result]:
-    """Time the first call of a rule, with Numba's import if it needs that, and after it."""
+    """Time the first call of a rule, including Numba's import if necessary, with and without the cache."""
     with TemporaryDirectory() as folder:
         for measure in (COMPILED, KEPT):
             for candidate, imports in (("rule", ""), ("rule, Numba imported", "import numba")):

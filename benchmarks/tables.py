@@ -1,7 +1,7 @@
-"""Writes result tables into pages, between markers, so that none is ever typed.
+"""Writes tables of results into pages, between markers.
 
 ``python -m benchmarks.tables --csv results/benchmarks.csv --update README.md docs/benchmarks.md``, or a device's
-``--csv results/cuda.csv --update docs/cuda.md``, replaces what stands between ``<!-- benchmark:begin NAME -->`` and
+``--csv results/cuda.csv --update docs/cuda.md``, replaces the text between ``<!-- benchmark:begin NAME -->`` and
 ``<!-- benchmark:end NAME -->``, where NAME is one of `GRIDS` or `TEXTS`.
 """
 
@@ -36,7 +36,7 @@ from benchmarks.results import Results, read_csv
 from benchmarks.scaling.estimators import estimators_grid
 from benchmarks.scaling.report import scaling_grid
 
-#: Every table of results.
+#: All tables of results
 GRIDS: dict[str, Callable[[Results], Grid]] = {
     "updates": updates_grid,
     "models": models_grid,
@@ -56,7 +56,7 @@ GRIDS: dict[str, Callable[[Results], Grid]] = {
     "cuda-figures": device_figures_grid,
 }
 
-#: What else can stand between markers, or stands there in another form than on a terminal.
+#: Other texts between markers, and tables with another form in pages than on a terminal
 TEXTS: dict[str, Callable[[Results], str]] = {
     "machine": lambda results: f"{machine_line(results.machine)}.",
     "highlights": lambda results: highlights_grid(results).for_markdown(),
@@ -70,23 +70,23 @@ MARKED = re.compile(
 
 
 def update(page: str, results: Results) -> str:
-    """Return the page with every marked table made anew."""
+    """Return the page with all marked tables updated."""
 
     def replaced(match: re.Match[str]) -> str:
         name = match["name"]
         if name not in {**GRIDS, **TEXTS}:
-            raise ValueError(f"no table is called {name!r}; expected one of {', '.join({**GRIDS, **TEXTS})}")
+            raise ValueError(f"no table is named {name!r}; expected one of {', '.join({**GRIDS, **TEXTS})}")
         text = TEXTS[name](results) if name in TEXTS else GRIDS[name](results).for_markdown()
         return f"{match['begin']}\n{text}\n\n{match['end']}"
 
     updated, count = MARKED.subn(replaced, page)
     if count != page.count("<!-- benchmark:begin "):
-        raise ValueError("a benchmark:begin marker has no benchmark:end of the same name")
+        raise ValueError("a benchmark:begin marker has no benchmark:end with the same name")
     return updated
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Rewrite the pages that are named."""
+    """Update the given pages."""
     parser = argparse.ArgumentParser("python -m benchmarks.tables", description="Write result tables into pages.")
     parser.add_argument("--csv", type=Path, default=Path("results/benchmarks.csv"), help="default: %(default)s")
     parser.add_argument("--update", type=Path, nargs="+", required=True, metavar="PAGE")

@@ -1,4 +1,4 @@
-"""The norms' table under pytest-benchmark: ``pytest benchmarks --benchmark-only``."""
+"""The benchmarks of norms with pytest-benchmark: ``pytest benchmarks --benchmark-only``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MODEST = [norm for norm in NORM_WORKLOADS if norm.elements < 10_000_000 and norm
 @pytest.mark.parametrize("candidate", [CYTHON, NUMBA, NAIVE], ids=lambda candidate: candidate.name)
 @pytest.mark.parametrize("workload", MODEST, ids=lambda workload: f"{workload.name}, {workload.shape}")
 def test_norm(benchmark: BenchmarkFixture, workload: NormWorkload, candidate: Candidate) -> None:
-    """Time one candidate, once it has proved correct."""
+    """Verify and time one candidate."""
     threads = fastopt.get_num_threads()
     verify(candidate, workload, threads)
     benchmark.group = f"{workload.name}, {workload.shape}"

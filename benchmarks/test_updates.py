@@ -1,4 +1,4 @@
-"""The same table under pytest-benchmark: ``pytest benchmarks --benchmark-only``."""
+"""The benchmarks of updates with pytest-benchmark: ``pytest benchmarks --benchmark-only``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = (1_000, 1_000_000)
 @pytest.mark.parametrize("elements", SIZES, ids=short)
 @pytest.mark.parametrize("case", [case for case in CASES if case.benchmarked], ids=lambda case: case.name)
 def test_update(benchmark: BenchmarkFixture, case: Case, elements: int, candidate: Candidate) -> None:
-    """Time one candidate, once it has proved correct."""
+    """Verify and time one candidate."""
     workload = UpdateWorkload(case, elements)
     threads = fastopt.get_num_threads()
     verify(candidate, workload, threads)

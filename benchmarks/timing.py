@@ -1,4 +1,4 @@
-"""Times functions in turns, so that what disturbs the machine disturbs them all."""
+"""Times functions in turns, so that disturbances of the machine affect all of them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from benchmarks.effort import Effort
 
 Key = TypeVar("Key", bound=Hashable)
 
-#: A sample takes at least so long, in seconds: as many calls as that needs.
+#: The minimum duration of a sample, in seconds; it has as many calls as that requires.
 SHORTEST = 2e-3
 
-#: Before each sample, for threads of the one before to fall asleep: those of OpenMP spin for 8 ms after their work.
+#: Pause before each sample, so that threads of the previous one block: OpenMP's spin for 8 ms after their work.
 PAUSE = 15e-3
 
-#: Then calls for so long, untimed, as in a run of such calls: caches fill, and threads wake. On a virtual machine a
-#: processor that slept takes 1.5 ms to begin, whoever's thread it is, and calls become faster for some 20 ms
-#: (inference, NCHW 32x64x56x56, one call after the other: 2.0, 1.9, 1.8, ..., 1.6 ms; PyTorch's likewise).
+#: Duration of untimed calls after the pause: caches fill, and threads wake. On a virtual machine, an idle processor
+#: needs 1.5 ms to start, for any library's thread, and calls become faster for about 20 ms (inference, NCHW
+#: 32x64x56x56, consecutive calls: 2.0, 1.9, 1.8, ..., 1.6 ms; PyTorch's likewise).
 WARM_UP = 20e-3
 
-#: What takes longer at a call is its own warm-up.
+#: A call that takes longer needs no warm-up.
 LONG = 0.1
 
 
 @dataclass(frozen=True)
 class Timing:
-    """The seconds of one call, over some samples."""
+    """The seconds per call, over several samples."""
 
     samples: int
     low: float
@@ -40,25 +40,25 @@ class Timing:
 
     @classmethod
     def of(cls, seconds: list[float]) -> Timing:
-        """Sum up the samples."""
+        """Summarise the samples."""
         return cls(len(seconds), min(seconds), median(seconds), max(seconds))
 
 
 class Clock(Protocol):
-    """What tells the time."""
+    """A clock."""
 
     def seconds(self, function: Callable[[], object], calls: int) -> float:
-        """Return how long some calls take, one after the other."""
+        """Return the duration of several consecutive calls."""
 
 
 class WallClock:
-    """The host's own: for functions that return when their work is done."""
+    """The host's clock, for functions that return when their work is done."""
 
     def seconds(self, function: Callable[[], object], calls: int) -> float:
-        """From before the first call until the last has returned.
+        """Return the time from before the first call until the last has returned.
 
-        A timeit.Timer compiles its loop first, for 0.1 ms between the warm-up and the sample: threads that look for
-        work for 0.2 ms are about to sleep by then, and whoever's spin for longer has an advantage.
+        A timeit.Timer would compile its loop for 0.1 ms between the warm-up and the sample: by then, threads that spin
+        for 0.2 ms are about to block, and libraries with longer spin times have an advantage.
         """
         collects = gc.isenabled()
         gc.disable()
@@ -74,14 +74,14 @@ class WallClock:
 
 WALL_CLOCK = WallClock()
 
-#: However long they take.
+#: The minimum number of samples, regardless of their duration
 FEWEST_SAMPLES = 3
 
 
 def time_in_turns(
     functions: Mapping[Key, Callable[[], object]], effort: Effort, clock: Clock = WALL_CLOCK
 ) -> dict[Key, Timing]:
-    """Take samples of each function: one of each in turn, and every turn begins with another function."""
+    """Take samples of each function in turn; every turn starts with another function."""
     repeats, samples, durations = {}, {}, {}
     for key, function in functions.items():
         repeats[key], durations[key] = _fill_sample(function, clock)
@@ -99,13 +99,13 @@ def time_in_turns(
 
 
 def _warm_up(function: Callable[[], object], clock: Clock, repeats: int, duration: float) -> None:
-    """Call for a while; ``repeats`` calls take ``duration``."""
+    """Call repeatedly, for the duration; ``repeats`` calls take ``duration``."""
     if duration < LONG:
         clock.seconds(function, max(1, round(repeats * WARM_UP / duration)))
 
 
 def _fill_sample(function: Callable[[], object], clock: Clock) -> tuple[int, float]:
-    """Return how many calls fill a sample, and the seconds they took."""
+    """Return the number of calls of a sample, and their duration in seconds."""
     repeats = 1
     clock.seconds(function, 1)  # the first call may load, compile, allocate or start threads
     while (seconds := clock.seconds(function, repeats)) < SHORTEST:

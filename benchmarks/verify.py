@@ -1,4 +1,4 @@
-"""No candidate is timed before it has made one correct step."""
+"""Verifies that a candidate makes one correct step before it is timed."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ from benchmarks.candidates import Candidate
 from benchmarks.place import HOST, Place
 from benchmarks.workload import Workload
 
-#: How far a value may be from the formula's, relative to itself or to the array's magnitude: some roundings of what
-#: stores it.
+#: The tolerance relative to a value or to the array's magnitude: a few roundings of the storage type.
 TOLERANCE = {"float64": 1e-12, "float32": 1e-5, "bfloat16": 1e-2, "int64": 0, "uint8": 0}
 
 
 class WrongResultError(RuntimeError):
-    """A candidate does not compute what it would be timed for."""
+    """A candidate's result is wrong."""
 
 
 def verify(candidate: Candidate, workload: Workload, threads: int, place: Place = HOST) -> None:
-    """Do the workload's work once on arrays of modest size, or raise `WrongResultError`."""
+    """Run the workload once on small arrays, or raise `WrongResultError`."""
     trial = workload.trial()
     arrays = trial.make_arrays()
     expected = candidate.expected(trial, arrays)
@@ -33,7 +32,7 @@ def verify(candidate: Candidate, workload: Workload, threads: int, place: Place 
         if wrong.any():
             i = tuple(int(index) for index in np.argwhere(wrong)[0])
             raise WrongResultError(
-                f"{candidate.name} is wrong for {workload.name} in {workload.storage}, and so is not timed: "
+                f"{candidate.name} is wrong for {workload.name} in {workload.storage}: "
                 f"{name}[{', '.join(map(str, i))}] is {given[i]}; expected {wanted[i]} "
                 f"({int(wrong.sum())} of {wrong.size} are wrong)"
             )

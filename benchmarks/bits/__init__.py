@@ -1,1 +1,1 @@
-"""Records the bits of thousands of random calls, and compares two builds of fastopt by them."""
+"""Records digests of the results of thousands of random calls, and compares two builds of fastopt."""

@@ -1,4 +1,4 @@
-"""The command line: record the bits of a build, and compare them with those of another."""
+"""The command line: record a build's digests, and compare them with another's."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from benchmarks.builds import Build
 
 ISAS = ("x86-64-v4", "x86-64-v3", "x86-64-v2")
 
-#: Processes at once.
+#: Number of parallel processes
 AT_ONCE = 2
 
-#: Differences of a function that are printed.
+#: Maximum number of printed differences per function
 SHOWN = 3
 
 
 @dataclass(frozen=True)
 class Line:
-    """What is known of a call: its digest, and its arguments in words."""
+    """The record of a call: its digest, and its arguments as text."""
 
     digest: str
     arguments: str
@@ -37,7 +37,7 @@ Record = dict[str, Line]
 
 @dataclass(frozen=True)
 class Setting:
-    """What must not change a bit: instruction set ("" is the widest), backend, and which calls get how many threads."""
+    """Settings that must not affect results: instruction set ("" is the widest), backend, and threads of each call."""
 
     isa: str
     backend: str
@@ -48,7 +48,7 @@ class Setting:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Return 0 if no bit differs, else 1."""
+    """Return 0 if all bits are equal, else 1."""
     options = parse(arguments)
     if options.command == "record":
         record, same = run(Build.of(options.build) if options.build else Build.current(), options.every)
@@ -64,16 +64,16 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def parse(arguments: list[str] | None) -> argparse.Namespace:
-    """Read the command line."""
+    """Parse the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bits", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     record = commands.add_parser("record", help="write the digests of all calls to a file")
     other = commands.add_parser("compare", help="list the calls whose digests differ; the exit code is 1 if any does")
     for each in (record, other):
         each.add_argument("file", type=Path)
-        each.add_argument("--every", type=int, default=1, help="make only one of so many calls, always the same ones")
-        each.add_argument("--build", help="a built tree or an interpreter, in place of the fastopt that is installed")
-    other.add_argument("other", type=Path, nargs="?", help="a second file, in place of new calls")
+        each.add_argument("--every", type=int, default=1, help="make one of this many calls, always the same ones")
+        each.add_argument("--build", help="a built tree or an interpreter, in place of the installed fastopt")
+    other.add_argument("other", type=Path, nargs="?", help="a second file, instead of new calls")
     return parser.parse_args(arguments)
 
 
@@ -81,7 +81,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
 
 
 def run(build: Build, every: int) -> tuple[Record, bool]:
-    """Make all calls with every setting. Return their record, and whether no setting changes a bit."""
+    """Make all calls with every setting; return their record, and whether all settings give the same bits."""
     isas = [isa for isa in ISAS if is_usable(build, isa)] or [""]
     settings = [Setting(isas[shift % len(isas)], "cython", shift) for shift in range(len(THREADS))]
     settings += [Setting("", backend, 0) for backend in ("numba", "reference")]
@@ -102,7 +102,7 @@ def run(build: Build, every: int) -> tuple[Record, bool]:
 
 
 def is_usable(build: Build, isa: str) -> bool:
-    """Whether an instruction set was built and runs here."""
+    """Return whether an instruction set was built and is supported here."""
     probe = subprocess.run(
         [build.python, "-c", f"import sys; sys.path[:0] = {[build.tree] if build.tree else []!r}; import fastopt"],
         env={**os.environ, "FASTOPT_ISA": isa},
@@ -125,7 +125,7 @@ def run_with(build: Build, setting: Setting, every: int) -> Record:
 
 
 def parse_lines(text: str) -> Record:
-    """Return the record that is in a file."""
+    """Return the record in a file."""
     rows = (line.split("\t") for line in text.splitlines())
     return {name: Line(digest, arguments) for name, digest, arguments in rows}
 
@@ -144,7 +144,7 @@ def write(path: Path, record: Record) -> None:
 
 
 def compare(old: Record, new: Record, part: bool) -> bool:
-    """Print the calls of which two records differ. Return whether there are none."""
+    """Print the calls with different digests; return whether there are none."""
     differing = [name for name, line in new.items() if name in old and old[name].digest != line.digest]
     for function, names in groupby(differing, lambda name: name.partition("/")[0]):
         of_function = list(names)

@@ -1,4 +1,4 @@
-"""A call of fastopt: its name, from which its arguments follow, and what makes it."""
+"""A call of fastopt: its name, which determines its arguments, and a function that makes it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import numpy as np
 from benchmarks.bits.digest import digest
 from benchmarks.bits.inputs import Inputs
 
-#: The backends that a function may have.
+#: The backends of a function
 BACKENDS = ("cython", "numba", "reference")
 CYTHON_ONLY = BACKENDS[:1]
 
-#: Calls take turns in how many threads they may use.
+#: Calls use these numbers of threads in turn.
 THREADS = (1, 2, 3)
 
 
 class Options(TypedDict, total=False):
-    """What must not change a bit."""
+    """Settings that must not affect results."""
 
     num_threads: int
     backend: str
@@ -28,7 +28,7 @@ class Options(TypedDict, total=False):
 
 @dataclass(frozen=True)
 class Call:
-    """The call ``name/number``: ``make`` returns what it gives. Functions without ``backend=`` are Cython's only."""
+    """The call ``name/number``: ``make`` returns its result. Functions without ``backend=`` use Cython kernels."""
 
     name: str
     number: int
@@ -39,7 +39,7 @@ class Call:
         return f"{self.name}/{self.number}"
 
     def record(self, options: Options) -> tuple[str, str]:
-        """Return the digest of all results and arrays, or the name of an error, and what the arguments were."""
+        """Return the digest of all results and arrays, or the name of an error, and the arguments."""
         inputs = Inputs(str(self))
         try:
             with np.errstate(all="ignore"):
@@ -52,5 +52,5 @@ class Call:
 def calls_of(
     name: str, count: int, make: Callable[[Inputs, Options], Any], backends: tuple[str, ...] = BACKENDS
 ) -> list[Call]:
-    """Return some calls of one function."""
+    """Return several calls of one function."""
     return [Call(name, number, make, backends) for number in range(count)]

@@ -1,4 +1,4 @@
-"""All calls that are recorded."""
+"""All recorded calls."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FAMILIES = {
     "PyTorch": torch_calls,
 }
 
-#: Numba compiles a kernel in half a second, and the formulas in NumPy are slow: a few calls of each function do.
+#: Numba takes half a second to compile a kernel, and the NumPy formulas are slow, so each function has few such calls.
 OF_BACKEND = {
     "cython": lambda number: True,
     "numba": lambda number: number < 2,
@@ -32,7 +32,7 @@ OF_BACKEND = {
 
 
 def calls(every: int, backend: str) -> list[Call]:
-    """Return one of so many calls, chosen by their names: those that a backend is recorded with."""
+    """Return one of this many calls, selected by name, for recording with another backend."""
     return [
         call
         for family in FAMILIES.values()

@@ -1,4 +1,4 @@
-"""A short digest of whatever a call returns or writes."""
+"""A short digest of a call's results."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-#: Hexadecimal digits of a digest.
+#: Hexadecimal digits of a digest
 DIGITS = 16
 
 
 def digest(*values: Any) -> str:
-    """Return the first digits of the SHA-256 of some values: arrays, numbers, strings, and containers of them."""
+    """Return the first digits of the SHA-256 of values: arrays, numbers, strings, and containers of them."""
     state = sha256()
     for value in values:
         for part in _parts(value):
@@ -44,7 +44,7 @@ def _parts(value: Any) -> Iterator[bytes]:
 
 
 def _one_nan(array: np.ndarray) -> np.ndarray:
-    """Return the array with one NaN in place of all: sign and payload of a NaN are not promised."""
+    """Return the array with a single kind of NaN: its sign and payload are unspecified."""
     if array.dtype.kind not in "fV":  # bfloat16 is of kind V
         return array
     nan = array != array

@@ -1,4 +1,4 @@
-"""Random arrays and numbers, each of which follows from the name of its call and its own."""
+"""Random arrays and numbers, each determined by the name of its call and its own name."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Shape = tuple[int, ...]
 
 TYPES = {"float16": np.float16, "bfloat16": bfloat16, "float32": np.float32, "float64": np.float64}
 
-#: Which storage types the arrays of a call have. Most calls have one.
+#: Storage types of the arrays of a call; most calls have one.
 MIXES: list[tuple[str, ...]] = [
     *[("float32",)] * 6,
     *[("float64",), ("float16",), ("bfloat16",)] * 2,
@@ -26,10 +26,10 @@ MIXES: list[tuple[str, ...]] = [
 
 LAYOUTS = ["C", "F", "transposed", "sliced", "padded", "reversed", "unaligned"]
 
-#: Which layouts the arrays of a call have.
+#: Layouts of the arrays of a call
 LAYOUT_MIXES = [*[["C"]] * 6, *[[layout] for layout in LAYOUTS[1:]], ["unaligned"], *[LAYOUTS] * 5]
 
-#: Zeros, numbers that a storage type or a square has not, and no numbers.
+#: Zeros, numbers that a storage type or a square can't represent, and NaN.
 SPECIAL = [0.0, -0.0, 1e-310, -1e-40, 3e-39, 6e-8, 1e-30, -1e-20, 65504.0, -1e20, 3e38, 1e200, np.inf, -np.inf, np.nan]
 
 SHAPES: list[Shape] = [
@@ -37,47 +37,47 @@ SHAPES: list[Shape] = [
     *[(), (1, 1), (7, 13), (1, 1023), (31, 33), (1023, 7), (128, 129), (5, 1, 9), (17, 3, 11), (2, 3, 5, 7)],
 ]
 
-#: Enough for several threads.
+#: Large enough for several threads
 LARGE_SHAPES: list[Shape] = [(300_007,), (262_144,), (601, 503), (3, 100_003)]
 
 
 class Inputs:
-    """The arguments of a call. None depends on which others are asked for, or in which order."""
+    """The arguments of a call; they are independent of each other and of the order of requests."""
 
     def __init__(self, call: str) -> None:
         self.call = call
-        #: The memory of all arrays, with what lies between their elements.
+        #: The memory of all arrays, including gaps between elements
         self.memory: list[np.ndarray] = []
         self.notes: list[str] = []
 
     def rng(self, name: str) -> np.random.Generator:
-        """Return the generator of one argument."""
+        """Return the random generator of one argument."""
         return np.random.default_rng(int.from_bytes(sha256(f"{self.call} {name}".encode()).digest()[:8], "little"))
 
     # ---- Numbers
 
     def choice(self, name: str, values: Sequence[Value]) -> Value:
-        """Return one of some values."""
+        """Return one of these values."""
         return values[int(self.rng(name).integers(len(values)))]
 
     def chance(self, name: str, probability: float = 0.5) -> bool:
-        """Return True with a probability."""
+        """Return True with this probability."""
         return bool(self.rng(name).random() < probability)
 
     def uniform(self, name: str, low: float, high: float) -> float:
-        """Return a number between two."""
+        """Return a uniform number from an interval."""
         return low + (high - low) * float(self.rng(name).random())
 
     def magnitude(self, name: str, low: float, high: float) -> float:
-        """Return a number between two, of which every order of magnitude is as likely."""
+        """Return a number from an interval with a uniform logarithm."""
         return exp(self.uniform(name, log(low), log(high)))
 
     def whole(self, name: str, low: int, high: int) -> int:
-        """Return a whole number; both ends are possible."""
+        """Return an integer from an interval, including both ends."""
         return int(self.rng(name).integers(low, high, endpoint=True))
 
     def seed(self, name: str = "seed") -> int:
-        """Return a seed of 64 bits, often an extreme one."""
+        """Return a 64-bit seed, often an extreme one."""
         return self.choice(name, [0, 1, 2**63, 2**64 - 1, self.whole(f"{name} itself", 0, 2**62)])
 
     def offset(self) -> int:
@@ -89,7 +89,7 @@ class Inputs:
     def shape(
         self, name: str = "shape", shapes: Sequence[Shape] = SHAPES, large: Sequence[Shape] = LARGE_SHAPES
     ) -> Shape:
-        """Return a shape, a large one in 4 % of the calls."""
+        """Return a shape, which is large in 4 % of the calls."""
         return self.choice(name, large if self.chance(f"{name} is large", 0.04) else shapes)
 
     def dtype(self, name: str) -> str:
@@ -107,7 +107,7 @@ class Inputs:
         positive: bool = False,
         special: bool = True,
     ) -> np.ndarray:
-        """Return an array of normal numbers, with special ones in a fifth of the calls."""
+        """Return an array of normal numbers, with special values in a fifth of the calls."""
         rng = self.rng(name)
         scale = scale or self.choice(f"{name} scale", [1.0, 1.0, 1.0, 1e-3, 1e3])
         values = np.asarray(offset + scale * rng.standard_normal(shape))
@@ -116,7 +116,7 @@ class Inputs:
         return self.place(name, np.asarray(abs(values)) if positive else values, dtype or self.dtype(name))
 
     def place(self, name: str, values: np.ndarray, dtype: str) -> np.ndarray:
-        """Return an array with some values, in a layout that is drawn."""
+        """Return an array with these values in a random layout."""
         layout = self.choice(f"{name} layout", self.choice("layouts", LAYOUT_MIXES))
         placed, memory = laid_out(values.astype(TYPES.get(dtype, dtype)), layout, self.rng(f"{name} strides"))
         self.memory.append(memory)
@@ -125,7 +125,7 @@ class Inputs:
 
 
 def laid_out(values: np.ndarray, layout: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Return an array with some values in a layout, and the array that owns its memory."""
+    """Return an array with these values in this layout, and the array that owns its memory."""
     axes = range(values.ndim)
     if layout == "F":
         array = values.copy(order="F")
@@ -146,14 +146,14 @@ def laid_out(values: np.ndarray, layout: str, rng: np.random.Generator) -> tuple
         steps = [int(rng.integers(1, 4)) if layout == "sliced" else 1 for _ in axes]
         memory = np.ones([length * step + 3 for length, step in zip(values.shape, steps, strict=True)], values.dtype)
         places = [slice(2, 2 + length * step, step) for length, step in zip(values.shape, steps, strict=True)]
-        array = memory[(*places, ...)]  # an array even if there are no axes
+        array = memory[(*places, ...)]  # an array even without axes
     else:
         array = memory = np.empty_like(values, order="C")
     array[...] = values
     return array, memory
 
 
-# ---- Hyperparameters by name: what a function has beside them stays at its default
+# ---- Hyperparameters by name; all others have their defaults
 
 Draw = Callable[[Inputs, str], Any]
 
@@ -163,7 +163,7 @@ def _uniform(low: float, high: float) -> Draw:
 
 
 def _magnitude(low: float, high: float) -> Draw:
-    """A number of any magnitude, or 0 in a tenth of the calls."""
+    """Return a generator of numbers of any magnitude, or 0 in a tenth of the calls."""
     return lambda inputs, name: 0.0 if inputs.chance(f"{name} is 0", 0.1) else inputs.magnitude(name, low, high)
 
 
@@ -226,7 +226,7 @@ HYPERPARAMETERS: dict[str, Draw] = {
 
 
 def hyperparameters(function: Callable[..., Any], inputs: Inputs, **draws: Draw) -> dict[str, Any]:
-    """Return all that a function must have, and each that it may have in half of the calls."""
+    """Return all required arguments, and each optional one in half of the calls."""
     return {
         name: draw(inputs, name)
         for name, parameter in inspect.signature(function).parameters.items()
@@ -236,7 +236,7 @@ def hyperparameters(function: Callable[..., Any], inputs: Inputs, **draws: Draw)
 
 
 def array_names(function: Callable[..., Any]) -> dict[str, bool]:
-    """Return the names of a function's arrays, and whether each may be left out."""
+    """Return the names of a function's arrays, and whether each is optional."""
     return {
         name: parameter.default is None
         for name, parameter in inspect.signature(function).parameters.items()

@@ -1,4 +1,4 @@
-"""Random calls of the norms, of their objects, and of residual connections."""
+"""Random calls of norms, norm objects and residual connections."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LARGE_SHAPES: list[Shape] = [
 
 
 def norm_calls() -> list[Call]:
-    """Return calls of every norm, both ways, of the objects, and of residual connections."""
+    """Return forward and backward calls of all norms, and calls of norm objects and residual connections."""
     functions = [name for name in fastopt.__all__ if "_norm_" in name]
     calls = [call for name in functions for call in calls_of(name, 90, lambda *given, name=name: norm(name, *given))]
     for name in ("BatchNorm", "LayerNorm", "InstanceNorm", "GroupNorm"):
@@ -36,7 +36,7 @@ def norm_calls() -> list[Call]:
 
 
 def norm(name: str, inputs: Inputs, options: Options) -> Any:
-    """Call a norm, with or without affine parameters, activation, residual, running statistics and out."""
+    """Call a norm, with random choices of affine parameters, activation, residual, running statistics and out."""
     function, family = getattr(fastopt, name), name.partition("_norm")[0]
     shape = inputs.shape(shapes=SHAPES, large=LARGE_SHAPES)
     axis = inputs.choice("axis", range(-len(shape), len(shape)) if family == "layer" else [1, -1])
@@ -83,7 +83,7 @@ def norm(name: str, inputs: Inputs, options: Options) -> Any:
 
 
 def make(inputs: Inputs, name: str, shape: Shape) -> np.ndarray:
-    """Return an array of a norm. Means of x may be large beside its deviations; variances are positive."""
+    """Return an array of a norm. Means of x may be large relative to deviations; variances are positive."""
     offset = inputs.choice("offset of x", [0.0, 0.0, 0.0, 10.0, 1000.0]) if name == "x" else 0.0
     return inputs.array(name, shape, offset=offset, positive=name in ("running_var", "rstd"))
 
@@ -94,7 +94,7 @@ def groups_of(channels: int, inputs: Inputs) -> int:
 
 
 def norm_object(name: str, inputs: Inputs, options: Options) -> Any:
-    """Train a norm object for some steps, and use it in evaluation."""
+    """Train a norm object for several steps, and use it in evaluation."""
     shape = inputs.shape(shapes=SHAPES, large=LARGE_SHAPES)
     numbers: dict[str, Any] = {"dtype": inputs.choice("dtype", [np.float32, np.float32, np.float64])}
     numbers["affine"] = inputs.chance("affine", 0.7)
@@ -123,7 +123,7 @@ def norm_object(name: str, inputs: Inputs, options: Options) -> Any:
 
 
 def dataset_statistics(inputs: Inputs, options: Options) -> Any:
-    """Gather the statistics of three batches, one of them by another object."""
+    """Accumulate the statistics of three batches, one of them in another object."""
     shape = inputs.shape(shapes=SHAPES, large=LARGE_SHAPES)
     axis = inputs.choice("axis", [1, -1])
     one, other = (fastopt.norm.DatasetStatistics(shape[axis], axis=axis, **options) for _ in range(2))
@@ -137,7 +137,7 @@ def dataset_statistics(inputs: Inputs, options: Options) -> Any:
 
 
 def residual(name: str, inputs: Inputs, options: Options) -> Any:
-    """Call a residual connection, with or without activation and out."""
+    """Call a residual connection, with random choices of activation and out."""
     function, shape = getattr(fastopt, name), inputs.shape()
     arrays = {array: inputs.array(array, shape) for array in array_names(function)}
     if inputs.chance("has activation"):

@@ -1,4 +1,4 @@
-"""Random trainings by the optimizers with state."""
+"""Random training runs of optimizers with state."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from benchmarks.bits.inputs import TYPES, Inputs, Shape, hyperparameters
 
 STEPS = 4
 
-#: One for each tensor of a model.
+#: Shapes of a model's tensors
 SHAPES: list[Shape] = [(1,), (7,), (16,), (13, 5), (31, 33), (1023,), (3, 4, 5), (4099,)]
 LARGE_SHAPES: list[Shape] = [(300_007,), (601, 503)]
 
 
 def optimizer_calls() -> list[Call]:
-    """Return trainings by every optimizer class."""
+    """Return training runs of every optimizer class."""
     classes = [each for each in fastopt.optim.__all__ if each not in ("Group", "Optimizer", "StepResult")]
     return [
         call
@@ -28,7 +28,7 @@ def optimizer_calls() -> list[Call]:
 
 
 def train(name: str, inputs: Inputs, options: Options) -> Any:
-    """Make some steps, with a checkpoint in between, and return every result and the state."""
+    """Make several steps with a checkpoint in between; return all results and the state."""
     make = getattr(fastopt.optim, name)
     numbers = hyperparameters(make, inputs) | precision(inputs)
     if numbers.get("nesterov") or numbers.get("form", "sum") != "sum":
@@ -56,7 +56,7 @@ def train(name: str, inputs: Inputs, options: Options) -> Any:
             given = {f"nested/{each}": grad for each, grad in given.items()}
         try:
             results.append(optimizer.step(given, **of_step))
-        except ValueError as error:  # a norm of numbers that are not finite
+        except ValueError as error:  # a norm that is not finite
             results.append(type(error).__name__)
         if step == 1 and inputs.chance("reload", 0.3):
             state = optimizer.state_dict()
@@ -66,7 +66,7 @@ def train(name: str, inputs: Inputs, options: Options) -> Any:
 
 
 def precision(inputs: Inputs) -> dict[str, Any]:
-    """Return the options of mixed precision that the parameters allow."""
+    """Return options of mixed precision that the parameters allow."""
     chosen: dict[str, Any] = {}
     if inputs.chance("has ema", 0.3):
         chosen["ema_decay"] = inputs.uniform("ema_decay", 0, 1)
@@ -92,5 +92,5 @@ def arranged(inputs: Inputs, tensors: dict[str, np.ndarray]) -> Any:
 
 
 def gradient(inputs: Inputs, name: str, shape: Shape) -> np.ndarray:
-    """Return a gradient, of any type."""
+    """Return a gradient of any dtype."""
     return inputs.array(f"grad {name}", shape, dtype=inputs.dtype(f"grad of {name.split()[0]}"))

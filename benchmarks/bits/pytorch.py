@@ -1,4 +1,4 @@
-"""Random trainings by the optimizers of `fastopt.torch`."""
+"""Random training runs of the optimizers of `fastopt.torch`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ STEPS = 3
 
 CLASSES = ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Adamax", "NAdam", "RAdam", "Lion"]
 
-#: Of each class beside lr and weight_decay.
+#: Options of each class besides lr and weight_decay
 OPTIONS = {
     "SGD": ["momentum", "nesterov"],
     "RMSprop": ["centered", "momentum", "eps"],
@@ -29,7 +29,7 @@ OPTIONS = {
 
 
 def torch_calls() -> list[Call]:
-    """Return trainings by every class, if PyTorch is there."""
+    """Return training runs of every class if PyTorch is installed."""
     if find_spec("torch") is None:
         return []
     return [
@@ -40,7 +40,7 @@ def torch_calls() -> list[Call]:
 
 
 def train(name: str, inputs: Inputs, options: Options) -> Any:
-    """Make some steps, and return parameters and state. PyTorch is imported here: most runs don't need it."""
+    """Make several steps; return parameters and state. PyTorch is imported here, since most runs don't need it."""
     import torch
 
     import fastopt.torch
@@ -78,7 +78,7 @@ def train(name: str, inputs: Inputs, options: Options) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return NumPy arrays in place of tensors; those of bfloat16 become float32."""
+    """Return NumPy arrays in place of tensors; bfloat16 becomes float32."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Random calls of initialisation, dropout and mini-batches: what is drawn from a seed."""
+"""Random calls of initialisation, dropout and mini-batches, with a seed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import fastopt.init
 from benchmarks.bits.call import CYTHON_ONLY, Call, Options, calls_of
 from benchmarks.bits.inputs import Inputs, hyperparameters
 
-#: Batches that are recorded of an epoch.
+#: Number of recorded batches per epoch
 BATCHES = 20
 
 
 def random_calls() -> list[Call]:
-    """Return calls of every function that draws from a seed."""
+    """Return calls of every function with a seed."""
     calls = []
     for name in fastopt.init.__all__:
         calls += calls_of(name, 30, lambda *given, name=name: initialise(name, *given))
@@ -26,7 +26,7 @@ def random_calls() -> list[Call]:
 
 
 def initialise(name: str, inputs: Inputs, options: Options) -> None:
-    """Fill a parameter."""
+    """Initialise a parameter."""
     function, shape = getattr(fastopt.init, name), inputs.shape()
     fans = {} if len(shape) > 1 else {"fan_in": lambda inputs, name: 30, "fan_out": lambda inputs, name: 50}
     numbers = hyperparameters(function, inputs, mode=lambda inputs, name: inputs.choice(name, ["average", "fan_in"]))
@@ -37,7 +37,7 @@ def initialise(name: str, inputs: Inputs, options: Options) -> None:
 
 
 def dropout(name: str, inputs: Inputs, options: Options) -> np.ndarray:
-    """Drop elements."""
+    """Call dropout."""
     function, shape = getattr(fastopt, name), inputs.shape()
     numbers = hyperparameters(
         function, inputs, mode=lambda inputs, name: inputs.choice(name, ["inverted", "test-time"])
@@ -48,7 +48,7 @@ def dropout(name: str, inputs: Inputs, options: Options) -> np.ndarray:
 
 
 def minibatches(inputs: Inputs, options: Options) -> Any:
-    """Go through two epochs of one array, two, or a dict of them."""
+    """Iterate over two epochs of one array, two, or a dict of them."""
     samples = inputs.choice("samples", [1, 2, 7, 100, 1023, 20_011])
     arrays = [_data(inputs, f"array {n}", samples) for n in range(inputs.whole("arrays", 1, 2))]
     given = (dict(enumerate_names(arrays)),) if inputs.chance("a dict", 0.3) else tuple(arrays)
@@ -72,7 +72,7 @@ def minibatches(inputs: Inputs, options: Options) -> Any:
 
 
 def enumerate_names(arrays: list[np.ndarray]) -> list[tuple[str, np.ndarray]]:
-    """Return names for some arrays."""
+    """Return names for arrays."""
     return [(f"array{number}", array) for number, array in enumerate(arrays)]
 
 

@@ -1,4 +1,4 @@
-"""Random calls of the scalers and of whitening."""
+"""Random calls of scalers and whitening."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ LARGE = [(300_007, 1), (100_003, 3), (1023, 300)]
 
 
 def scaling_calls() -> list[Call]:
-    """Return calls of every scaler, each from fit to inverse."""
+    """Return calls of every scaler, from fit to inverse transform."""
     scalers = ("MinMaxScaler", "MeanNormalizer", "StandardScaler", "MaxAbsScaler")
     calls = [call for name in scalers for call in calls_of(name, 60, lambda *given, name=name: scaler(name, *given))]
     return calls + calls_of("Whitener", 40, whitener, backends=CYTHON_ONLY)
 
 
 def scaler(name: str, inputs: Inputs, options: Options) -> Any:
-    """Fit three batches, one of them by another scaler, and scale by every method."""
+    """Fit three batches, one of them with another scaler, and call every transform."""
     make = getattr(fastopt.scaling, name)
     samples, features = inputs.choice("shape", [(n, f) for n in SAMPLES for f in FEATURES])
     if inputs.chance("is large", 0.05):
@@ -51,7 +51,7 @@ def scaler(name: str, inputs: Inputs, options: Options) -> Any:
 
 
 def whitener(inputs: Inputs, options: Options) -> Any:
-    """Whiten with samples enough to have every component."""
+    """Whiten enough samples for all components."""
     features = inputs.choice("features", [1, 2, 7, 16])
     components = inputs.choice("components", [None, None, features // 2 + 1])
     method = inputs.choice("method", ["zca", "pca"]) if components is None else "pca"

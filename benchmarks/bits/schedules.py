@@ -1,4 +1,4 @@
-"""Random schedules, and their rates at some steps."""
+"""Random schedules, and their rates at several steps."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ MAKERS: dict[str, Callable[[Inputs], Any]] = {
 
 
 def plateau(inputs: Inputs, options: Options) -> Any:
-    """Return the rates while a metric comes to rest."""
+    """Return the rates for a metric that stops improving."""
     schedule = schedules.ReduceOnPlateau(
         _lr(inputs),
         factor=inputs.uniform("factor", 0.1, 0.9),

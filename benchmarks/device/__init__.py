@@ -1,9 +1,9 @@
 """Updates and norms of arrays on a CUDA device: ``python -m benchmarks --device cuda``.
 
-What is measured is what the host's benchmark measures, by the same code; a `Device` is another `Place` to it:
+It measures the same quantities as the host's benchmark, by the same code with a `Device` as the `Place`:
 
-* `libraries` hold the arrays: PyTorch, CuPy or Numba, the first that is here;
-* `cuda` times by events and copies memory; `simulated` stands in for it where Numba simulates a device;
-* `workload`, `candidates` and `measure` say what competes; `resnet` has the tensors of ResNet-50;
-* `figures` and `report` sum up.
+* `libraries` allocate the arrays: PyTorch, CuPy or Numba, the first that is available;
+* `cuda` measures time by events and copies memory; `simulated` replaces it if Numba simulates a device;
+* `workload`, `candidates` and `measure` define what is compared; `resnet` has the tensors of ResNet-50;
+* `figures` and `report` summarise the results.
 """

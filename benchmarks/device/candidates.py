@@ -1,4 +1,4 @@
-"""Who competes on a device, all on the same memory: fastopt, a copy, CuPy; and PyTorch, in `peers`."""
+"""Candidates on a device, all on the same memory: fastopt, a copy, CuPy, and PyTorch (in `peers`)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ FASTOPT, FASTOPT_LIST, FASTOPT_NORM, FASTOPT_RANDOM = (
     Candidate("fastopt", make) for make in (_update, _list, _norm, _random)
 )
 
-#: By what the work is.
+#: By kind of work
 OWN = {
     UpdateWorkload: FASTOPT, ListWorkload: FASTOPT_LIST, NormWorkload: FASTOPT_NORM, RandomWorkload: FASTOPT_RANDOM,
     ScalingWorkload: CUDA,
@@ -55,7 +55,7 @@ OWN = {
 
 
 def copy_on(device: Device) -> Candidate:
-    """Return the bound: what the device's own copy needs."""
+    """Return the bound: the time of the device's own copy."""
 
     def make(workload: Any, arrays: Arrays, threads: int) -> Step:
         source, destination = (_address(arrays[name]) for name in ("source", "destination"))
@@ -70,7 +70,7 @@ def _address(array: Any) -> int:
 
 # ---- CuPy
 
-#: AdamW as it is written for CuPy: one kernel, made of one string.
+#: AdamW as an elementwise kernel of CuPy
 CUPY_ADAMW = """
 m += gain1 * (grad - m);
 v += gain2 * (grad * grad - v);
@@ -79,7 +79,7 @@ param = kept * param - step_size * m / (sqrt(v) * correction2 + eps);
 
 
 def _cupy(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
-    import cupy  # only here: it is optional
+    import cupy  # imported late: it is optional
 
     h = hyperparameters(workload.case, STEP)
     scalars = {
@@ -98,7 +98,7 @@ def _cupy(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
 
 @cache
 def _cupy_kernel(*arguments: str) -> Any:
-    """Return a kernel, the same for all sets of arrays: it is compiled once."""
+    """Return a kernel, which is compiled once and shared by all sets of arrays."""
     import cupy
 
     return cupy.ElementwiseKernel(*arguments)
@@ -107,19 +107,19 @@ def _cupy_kernel(*arguments: str) -> Any:
 CUPY = Candidate("cupy", _cupy)
 
 
-# ---- Who competes
+# ---- All candidates
 
 
 def candidates_for(workload: Any, device: Device, peers: bool) -> list[Candidate]:
-    """Return who does the workload's work: fastopt, and, if wanted, who else is here."""
+    """Return the candidates for a workload: fastopt and, if requested, the other available ones."""
     candidates = [OWN[type(workload)]]
     if isinstance(workload, ScalingWorkload) and workload.action == TRANSFORM:
-        candidates.append(CUDA_IGNORING)  # which waits for nothing
+        candidates.append(CUDA_IGNORING)  # does not synchronise
     others = device.library.shared_with if peers else ()
     if "torch" in others:
-        from benchmarks.device.peers import peers_of  # only here: PyTorch is optional
+        from benchmarks.device.peers import peers_of  # imported late: PyTorch is optional
 
         candidates += peers_of(workload)
-    if "cupy" in others and find_spec("cupy") and type(workload) is UpdateWorkload:  # it has no lists
+    if "cupy" in others and find_spec("cupy") and type(workload) is UpdateWorkload:  # it does not support lists
         candidates.append(CUPY)
     return candidates

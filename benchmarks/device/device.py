@@ -1,4 +1,4 @@
-"""A device as a place to measure in: a library's arrays, timed by the driver."""
+"""A device as the place of a measurement: a library's arrays, timed by the driver."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from benchmarks.workload import Arrays
 
 PACKAGES = ("numba-cuda", "cuda-bindings", "cupy")
 
-#: Calls take turns with arrays of at least so many times the cache together, and find none of theirs there.
+#: Calls rotate through sets of arrays with at least this many times the cache's size, so that none is cached.
 CACHES = 4
 
 
 class Driver(Protocol):
-    """What a benchmark needs of the CUDA driver."""
+    """The operations of the CUDA driver that a benchmark needs."""
 
-    #: How long the device takes.
+    #: The device's time
     events: Clock
-    #: How long the host takes to call, while the device works on its own.
+    #: The host's time per call, while the device works asynchronously
     calls: Clock
-    #: Bytes of the L2 cache.
+    #: Size of the L2 cache in bytes
     cache: int
 
     def description(self) -> str:
-        """Return the name of the device, the driver's version, and the cache."""
+        """Return the device's name, the driver's version, and the size of the cache."""
 
     def copy(self, destination: int, source: int, size: int) -> None:
-        """Put a copy between two addresses of the device into the default stream."""
+        """Put a copy between two device addresses into the default stream."""
 
 
 @dataclass(frozen=True)
@@ -42,26 +42,26 @@ class Device:
     driver: Driver
     library: Library
     clock: Clock
-    #: Bytes from which the turns of calls are reckoned; 0 if all are on the same arrays.
+    #: Size of the sets of arrays that calls rotate through; 0: all calls use the same arrays.
     cache: int
 
     def sets(self, arrays: Arrays) -> list[Arrays]:
-        """As many as exceed the cache."""
+        """Return enough sets to exceed the cache."""
         size = sum(array.nbytes for array in arrays.values())
         return [self.put(arrays) for _ in range(max(1, -(-CACHES * self.cache // size)))]
 
     def put(self, arrays: Arrays) -> Arrays:
-        """Into memory of the library's."""
+        """Copy to the library's memory."""
         return {name: self.library.put(array) for name, array in arrays.items()}
 
     def get(self, arrays: Arrays) -> Arrays:
-        """Back, what is not there already; waits for the device."""
+        """Copy back what is not on the host; this synchronises."""
         return {
             name: array if isinstance(array, np.ndarray) else self.library.get(array) for name, array in arrays.items()
         }
 
     def description(self) -> str:
-        """Return what the device is, and the versions that take part beside the host's."""
+        """Return the device's description, and the versions of additional packages."""
         versions = {package: package_version(package) for package in PACKAGES}
         if self.library.name == "torch":
             import torch
@@ -72,7 +72,7 @@ class Device:
 
 
 def find_device() -> Device:
-    """Return the device, or raise what says why there is none."""
+    """Return the device, or raise an error with the reason why there is none."""
     from fastopt.backends import find_backend
     from fastopt.device.select import machine
 
@@ -83,7 +83,7 @@ def find_device() -> Device:
 
         driver, library = Simulated(), LIBRARY
     else:
-        from benchmarks.device.cuda import Cuda  # only here: it imports what may be missing
+        from benchmarks.device.cuda import Cuda  # imported late: its imports may be missing
 
         driver, library = Cuda(), find_library()
     return Device(driver, library, driver.events, driver.cache)

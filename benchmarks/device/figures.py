@@ -1,4 +1,4 @@
-"""What is asked of a device's updates and norms."""
+"""Promised figures of updates and norms on a device."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from benchmarks.device.plan import CALLED, LIST, NORMS
 from benchmarks.figure import Figure, once, over, ratio
 from benchmarks.results import Results
 
-#: PyTorch's fused kernel, by its optimizer and without.
+#: PyTorch's fused kernel, called by its optimizer and directly
 FUSED = ("torch fused", "torch functional")
 
 LARGEST = 100_000_000
 
-#: What PyTorch makes of a batch norm on a device; of the fused one, three calls.
+#: PyTorch's batch norm on a device; the fused one has three calls.
 CUDNN = "torch module"
 
-#: Batch norm's figures, by whether add and relu are fused, and the direction.
+#: Figures of batch norm, by whether add and relu are fused, and by direction
 OVER_CUDNN = {(False, "forward"): 1.0, (False, "backward"): 1.0, (True, "forward"): 1.5}
 
 

@@ -1,4 +1,4 @@
-"""Who holds the arrays of all candidates: the first of PyTorch, CuPy and Numba that can use the device."""
+"""The library that allocates the arrays: the first of PyTorch, CuPy and Numba that can use the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 
 class Library(NamedTuple):
-    """How arrays come to a device and back, and which libraries of candidates take them as they are."""
+    """Transfers to and from a device, and the libraries of candidates that accept the arrays."""
 
     name: str
     put: Callable[[np.ndarray], Any]
@@ -19,24 +19,24 @@ class Library(NamedTuple):
 
 
 def find_library() -> Library:
-    """Return the first library that is here; Numba always is."""
+    """Return the first available library; Numba is always available."""
     if torch_has_cuda():
         return torch_library("cuda")
     return cupy_library() if find_spec("cupy") else numba_library()
 
 
 def missing_peers() -> Iterator[str]:
-    """Say who can't take part, and why."""
+    """Yield the reasons why candidates are unavailable."""
     if not find_spec("torch"):
-        yield "PyTorch is not installed: its columns stay empty"
+        yield "PyTorch is not installed: its columns will be empty"
     elif not torch_has_cuda():
-        yield "This PyTorch finds no CUDA device: its columns stay empty"
+        yield "This PyTorch finds no CUDA device: its columns will be empty"
     if not find_spec("cupy"):
-        yield "CuPy is not installed: its column stays empty"
+        yield "CuPy is not installed: its column will be empty"
 
 
 def torch_has_cuda() -> bool:
-    """Return whether PyTorch is here and can use a device."""
+    """Return whether PyTorch is installed and can use a device."""
     if not find_spec("torch"):
         return False
     import torch
@@ -45,7 +45,7 @@ def torch_has_cuda() -> bool:
 
 
 def torch_library(device: str) -> Library:
-    """PyTorch's tensors."""
+    """PyTorch tensors."""
     import torch
 
     return Library(
@@ -57,14 +57,14 @@ def torch_library(device: str) -> Library:
 
 
 def cupy_library() -> Library:
-    """CuPy's arrays."""
+    """CuPy arrays."""
     import cupy
 
     return Library("cupy", cupy.array, cupy.asnumpy, ("cupy",))
 
 
 def numba_library() -> Library:
-    """Numba's device arrays."""
+    """Numba device arrays."""
     from numba import cuda
 
     return Library("numba", cuda.to_device, lambda array: array.copy_to_host(), ("cupy",))

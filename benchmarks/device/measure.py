@@ -1,4 +1,4 @@
-"""Measures updates, lists, norms, random numbers, scalers, and what a call takes of the host's time."""
+"""Measures updates, lists, norms, random numbers and scalers on a device, and the host's time per call."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from benchmarks.workload import Workload
 UPDATE, NORM, RANDOM, SCALING = "cuda update", "cuda norm", "cuda random", "cuda scaling"
 CALL, LAUNCHES = "cuda call", "cuda launches"
 
-#: Of fastopt's own: nothing on a device depends on it.
+#: fastopt's number of threads, which does not affect devices
 THREADS = 1
 
 
 def measure_on_device(
     measure: str, workload: Workload, effort: Effort, peers: bool, device: Device
 ) -> Iterator[Result]:
-    """Time every candidate, and a copy of as many bytes, by the device's clock."""
+    """Time every candidate and a copy of the same size by the device's clock."""
     competitions = {
         workload: candidates_for(workload, device, peers),
         CopyWorkload(workload): [copy_on(device)],
@@ -36,14 +36,14 @@ def measure_on_device(
 
 
 def measure_call(workload: UpdateWorkload, effort: Effort, peers: bool, device: Device) -> Iterator[Result]:
-    """Time what every candidate takes of the host, on the same arrays at each call."""
+    """Time every candidate on the host, with the same arrays at each call."""
     place = replace(device, clock=device.driver.calls, cache=0)
     yield from compete(CALL, {workload: candidates_for(workload, device, peers)}, effort, THREADS, place)
 
 
 def measure_launches(workload: ListWorkload, device: Device) -> Iterator[Result]:
-    """Count the kernels of one call of fastopt's; the columns of seconds hold the number."""
-    from fastopt.device.select import machine  # only here: numba-cuda may be missing
+    """Count the kernels of one call of fastopt; the columns of seconds contain the number."""
+    from fastopt.device.select import machine  # imported late: numba-cuda may be missing
 
     step = FASTOPT_LIST.make(workload, device.put(workload.make_arrays()), THREADS)
     with patch.object(machine(), "launch", wraps=machine().launch) as launch:

@@ -1,4 +1,4 @@
-"""PyTorch on a device: the host's peers, and the functions behind its fused optimizer."""
+"""PyTorch on a device: the same peers as on the host, and the functions behind its fused optimizer."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.reference import hyperparameters
 
 
 def _functional(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
-    """The fused kernel's own function, so that what an optimizer does around it counts for nothing."""
+    """Call the fused kernel's function directly, without the optimizer's overhead."""
     h = hyperparameters(workload.case, STEP)
     tensors = workload.tensors(arrays)
     lists = [[tensor[name] for tensor in tensors] for name in ("param", "grad", "m", "v")]
@@ -30,7 +30,7 @@ def _functional(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 def peers_of(workload: Any) -> list[Candidate]:
-    """Return PyTorch's ways to do the workload's work, but for loops over tensors."""
+    """Return PyTorch's implementations of the workload, except loops over tensors."""
     if isinstance(workload, RandomWorkload):
         return random.peers_of(workload)
     if isinstance(workload, ScalingWorkload):

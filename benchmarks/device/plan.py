@@ -1,4 +1,4 @@
-"""What is to be measured on a device, by the options of the command line."""
+"""Selects the measurements on a device by the command line's options."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.cases import BY_NAME
 
 ADAMW = BY_NAME["adamw"]
 
-#: Of which a call's time on the host is measured; and of the list.
+#: The updates and lists with measured host times
 CALLED = UpdateWorkload(ADAMW, 1_000)
 
 LIST = ListWorkload.of(ADAMW, RESNET50)
@@ -34,12 +34,12 @@ NORMS = [
     for direction in ("forward", "backward")
 ]
 
-#: What `--only` chooses from.
+#: The choices of `--only`
 GROUPS = ("calls", "adamw", "norms", "random", "scaling")
 
 
 def plan(options: argparse.Namespace, device: Device) -> list[Measurement]:
-    """Return every measurement that the options ask for."""
+    """Return the measurements that the options select."""
     effort = DEVICE if options.full else DEVICE_QUICK
     if options.sizes:
         effort = replace(effort, sizes=options.sizes, largest_norm=max(options.sizes))

@@ -15,7 +15,7 @@ TITLE = "on the device, in float32: GB/s of each candidate, and the speed of fas
 
 
 def device_updates_grid(results: Results) -> Grid:
-    """Return the throughput of every candidate at every size and of the list, and what fastopt's is over others'."""
+    """Return the throughput of every candidate for every size and list, and fastopt's speedups."""
     candidates, rivals = ("fastopt", "copy", *FUSED, "torch foreach", "cupy"), (("copy",), FUSED, ("cupy",))
     headings = ("update", "of", *candidates, "of copy", "over torch fused", "over cupy")
     grid = Grid(f"AdamW {TITLE}", headings, words=2)
@@ -28,7 +28,7 @@ def device_updates_grid(results: Results) -> Grid:
 
 
 def device_norms_grid(results: Results) -> Grid:
-    """Return the same of norms; PyTorch's module is cuDNN's."""
+    """Return the same table for norms; PyTorch's module uses cuDNN."""
     candidates, rivals = ("fastopt", "copy", *NORM_TORCH), (("copy",), (CUDNN,))
     headings = ("norm", "shape", *candidates, "of copy", "over cuDNN")
     grid = Grid(f"Norms {TITLE}", headings, words=2)
@@ -39,7 +39,7 @@ def device_norms_grid(results: Results) -> Grid:
 
 
 def device_random_grid(results: Results) -> Grid:
-    """Return the same of random numbers, of which a copy reads as many bytes as it writes, and a fill none."""
+    """Return the same table for random numbers; a copy reads as many bytes as it writes, a fill reads none."""
     candidates, rivals = ("fastopt", "copy", *RANDOM_TORCH), (("copy",), RANDOM_TORCH)
     headings = ("what", "storage", "elements", *candidates, "of copy", "over torch")
     title = "Random numbers on the device: GB/s of each candidate, and the speed of fastopt over others"
@@ -52,7 +52,7 @@ def device_random_grid(results: Results) -> Grid:
 
 
 def device_scaling_grid(results: Results) -> Grid:
-    """Return the same of scalers; a fit waits for the device, and a transform, unless NaN is ignored."""
+    """Return the same table for scalers; a fit synchronises, and so does a transform unless NaN is ignored."""
     candidates, rivals = ("fastopt", "nan ignored", "copy", "torch op"), (("copy",), ("torch op",))
     headings = ("scaler", "x", *candidates, "of copy", "over torch")
     title = "Feature scaling on the device, in float32: GB/s of each candidate, and the speed of fastopt over others"
@@ -64,5 +64,5 @@ def device_scaling_grid(results: Results) -> Grid:
 
 
 def device_figures_grid(results: Results, unmeasured: bool = False) -> Grid:
-    """Return what is asked of a device and what these results tell of it; if wanted, also what they do not tell."""
+    """Return the device's figures that these results determine; if requested, also the others."""
     return asked_and_measured(DEVICE_FIGURES, results, unmeasured)

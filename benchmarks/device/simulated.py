@@ -1,4 +1,4 @@
-"""Stands in for the CUDA driver where Numba simulates a device: all works, and the times mean nothing."""
+"""Replaces the CUDA driver if Numba simulates a device: everything works, but times are meaningless."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.cuda.support import OnDevice
 
 
 class SimulatedArray(OnDevice):
-    """A device array over NumPy's memory, as far as candidates take it apart."""
+    """A device array over NumPy memory, with the operations that candidates use."""
 
     def __getitem__(self, key: Any) -> SimulatedArray:
         return SimulatedArray(self.memory[key])
@@ -31,9 +31,9 @@ class Simulated:
     cache = 64
 
     def description(self) -> str:
-        """Nothing that could be taken for a device."""
+        """Return a text that can't be mistaken for a device."""
         return "Numba's simulator, whose times mean nothing"
 
     def copy(self, destination: int, source: int, size: int) -> None:
-        """Done when it returns."""
+        """Copy synchronously."""
         ctypes.memmove(destination, source, size)

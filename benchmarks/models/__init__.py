@@ -1,1 +1,1 @@
-"""Steps of whole models: many tensors, and what surrounds their update."""
+"""Steps of whole models: updates of many tensors, with clipping and other work around them."""

@@ -1,4 +1,4 @@
-"""Who makes a model's step: fastopt's optimizer, one flat array of the same size, NumPy tensor by tensor."""
+"""Candidates for a model's step: fastopt's optimizer, one flat array of the same size, NumPy tensor by tensor."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from fastopt.optim import AdamW, Optimizer
 from fastopt.specs.updates import UPDATES
 from tests.reference import hyperparameters
 
-#: Below the norm of any model's gradients, so that clipping has something to do.
+#: Smaller than the norm of any model's gradients, so that clipping takes effect
 MAX_NORM = 1.0
 
 
 def _optimizer(workload: ListWorkload, arrays: Arrays, threads: int) -> tuple[Optimizer, list[np.ndarray]]:
-    """The optimizer in the middle of a training, with state of its own, and the gradients."""
+    """Return the optimizer with the state of a started training, and the gradients."""
     tensors = workload.tensors(arrays)
     params = [tensor["param"] for tensor in tensors]
     optimizer = AdamW(params, master_weights=workload.storage != "float32", num_threads=threads)
@@ -43,7 +43,7 @@ def _step(options: dict[str, Any], workload: ListWorkload, arrays: Arrays, threa
 
 
 def _results(workload: ListWorkload, arrays: Arrays, optimizer: Optimizer) -> Arrays:
-    """The arrays, with the optimizer's state in place of what it started from."""
+    """Return the arrays, with the optimizer's current state."""
     own = {name: np.concatenate([state[name].ravel() for state in optimizer.state]) for name in workload.case.state}
     return {**arrays, **own}
 
@@ -61,7 +61,7 @@ def _naive(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 def clipped(workload: ListWorkload, arrays: Arrays) -> Arrays:
-    """Return what a correct step leaves behind whose gradients are scaled to a norm of MAX_NORM."""
+    """Return the expected result of a step with gradients scaled to a norm of MAX_NORM."""
     norm = np.sqrt(np.sum(np.square(arrays["grad"].astype(np.float64))))
     return workload.expected({**arrays, "grad": arrays["grad"] * np.float32(MAX_NORM / norm)}) | {
         "grad": arrays["grad"]

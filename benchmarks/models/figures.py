@@ -1,4 +1,4 @@
-"""What is promised of steps of whole models."""
+"""Promised figures of steps of whole models."""
 
 from __future__ import annotations
 

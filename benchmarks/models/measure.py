@@ -1,4 +1,4 @@
-"""Measures steps of models: the update alone; with clipping and a check; of bfloat16 with masters."""
+"""Measures steps of models: the update, the update with clipping and a check, and bfloat16 with masters."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ MODEL, CLIPPED, OFFLOADED = "model", "model, clipped", "model, offloaded"
 
 
 def measure_model(workload: ListWorkload, effort: Effort, peers: bool, threads: int) -> Iterator[Result]:
-    """Time every candidate on arrays of the same values."""
+    """Time every candidate on arrays with the same values."""
     steps = [candidates.OPTIMIZER, candidates.FLAT, candidates.NAIVE]
     clipping, offloaded = [candidates.CLIPPING], [candidates.OPTIMIZER]
     if peers:
-        from benchmarks.models import peers as torch  # only here: PyTorch is optional
+        from benchmarks.models import peers as torch  # imported late: PyTorch is optional
 
         steps += torch.peers_of(workload)
         clipping.append(torch.CLIPPING)

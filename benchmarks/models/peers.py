@@ -1,4 +1,4 @@
-"""PyTorch's steps of a model, and fastopt's in PyTorch's clothes."""
+"""PyTorch's steps of a model, and fastopt's optimizers for PyTorch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.workload import Arrays
 
 
 def _tensors(workload: ListWorkload, arrays: Arrays) -> tuple[list[torch.Tensor], list[dict[str, torch.Tensor]]]:
-    """The parameters with their gradients, and the state of each."""
+    """Return the parameters with their gradients, and the state of each."""
     params, states = [], []
     for each in workload.tensors(arrays):
         tensors = {name: torch.as_tensor(array) for name, array in each.items()}
@@ -33,7 +33,7 @@ def _optimizer(
     params, states = _tensors(workload, arrays)
     optimizer = kind(params, **options)
     optimizer.load_state_dict({**optimizer.state_dict(), "state": dict(enumerate(states))})
-    for param, state in zip(params, states, strict=True):  # not the copies that PyTorch makes
+    for param, state in zip(params, states, strict=True):  # not copies, which PyTorch would make
         optimizer.state[param].update(exp_avg=state["exp_avg"], exp_avg_sq=state["exp_avg_sq"])
     return optimizer, params
 
@@ -43,7 +43,7 @@ def _drop_in(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 def _clipping(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
-    """Clip, look whether the norm is finite, and step."""
+    """Clip, test whether the norm is finite, and step."""
     optimizer, params = _optimizer(torch.optim.AdamW, workload, arrays, threads, fused=True)
 
     def step() -> None:
@@ -60,7 +60,7 @@ def _clipped_in_place(workload: ListWorkload, arrays: Arrays) -> Arrays:
 
 
 def _offloaded(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
-    """As offloaded training has it: gradients are widened, float32 masters updated, and rounded into the parameters."""
+    """As in offloaded training: widen gradients, update float32 masters, and round them into the parameters."""
     torch.set_num_threads(threads)
     tensors = workload.tensors(arrays)
     params, grads = ([_bfloat16(each[name]) for each in tensors] for name in ("param", "grad"))
@@ -81,7 +81,7 @@ def _offloaded(workload: ListWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 def _bfloat16(array: np.ndarray) -> torch.Tensor:
-    """The same memory; PyTorch does not know NumPy's bfloat16."""
+    """Return a tensor over the same memory; PyTorch does not support NumPy's bfloat16."""
     return torch.as_tensor(array.view(np.int16)).view(torch.bfloat16)
 
 
@@ -91,5 +91,5 @@ CLIPPING = Candidate("torch fused", _clipping, expected=_clipped_in_place)
 
 
 def peers_of(workload: ListWorkload) -> list[Candidate]:
-    """Return PyTorch's ways to make a model's step, and fastopt's optimizer for PyTorch."""
+    """Return PyTorch's implementations of a model's step, and fastopt's optimizer for PyTorch."""
     return [DROP_IN, *steps_of_torch(workload)]

@@ -1,6 +1,6 @@
 """The parameters of ResNet-50: 161 tensors, from 64 elements to 2.4 million.
 
-K. He et al., "Deep Residual Learning for Image Recognition", 2015, table 1; as torchvision has it.
+K. He et al., "Deep Residual Learning for Image Recognition", 2015, table 1; as in torchvision.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from math import prod
 
 Shape = tuple[int, ...]
 
-#: Of each stage: its blocks, and the channels within them; a block's result has EXPANSION times as many.
+#: For each stage: its blocks, and their inner channels; a block's result has EXPANSION times as many.
 STAGES = ((3, 64), (4, 128), (6, 256), (3, 512))
 EXPANSION = 4
 CLASSES = 1000
@@ -29,7 +29,7 @@ def _network() -> Iterator[Shape]:
             yield from _convolution(channels, width, 1)
             yield from _convolution(width, width, 3)
             yield from _convolution(width, EXPANSION * width, 1)
-            if block == 0:  # the shortcut, where channels change
+            if block == 0:  # the shortcut, if channels change
                 yield from _convolution(channels, EXPANSION * width, 1)
             channels = EXPANSION * width
     yield CLASSES, channels
@@ -37,7 +37,7 @@ def _network() -> Iterator[Shape]:
 
 
 def _convolution(inputs: int, outputs: int, size: int) -> Iterator[Shape]:
-    """Yield a convolution's weight, and weight and bias of the batch norm after it."""
+    """Yield a convolution's weight, and the weight and bias of the following batch norm."""
     yield outputs, inputs, size, size
     yield (outputs,)
     yield (outputs,)

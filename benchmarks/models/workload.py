@@ -1,4 +1,4 @@
-"""An update of many tensors: the shapes of models, and their arrays."""
+"""An update of many tensors, with the shapes of models."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from benchmarks.updates.workload import UpdateWorkload
 from benchmarks.workload import Arrays
 from tests.cases import BY_NAME, Case
 
-#: Elements of the largest tensor in the trial of a list: more than fastopt gives to one block.
+#: Elements of the largest tensor in the trial of a list: more than one block of fastopt's kernel processes.
 LARGEST_OF_TRIAL = 20_000
 
 
 @dataclass(frozen=True, eq=False)
 class ListWorkload(UpdateWorkload):
-    """An update of many tensors at once, which stand one behind the other in memory."""
+    """An update of many tensors at once, which are contiguous in memory."""
 
     shapes: tuple[Shape, ...] = ()
-    #: What the tensors are together.
+    #: The name of the model
     model: str = ""
 
     @classmethod
     def of(cls, case: Case, shapes: list[Shape], model: str = "") -> ListWorkload:
-        """Return the update of tensors of these shapes."""
+        """Return the update of tensors with these shapes."""
         return cls(case, sum(map(prod, shapes)), shapes=tuple(shapes), model=model)
 
     @property
     def shape(self) -> str:
-        """What they are, or how many."""
+        """The model's name, or the number of tensors."""
         return self.model or f"{len(self.shapes)} tensors"
 
     def tensors(self, arrays: Arrays) -> list[Arrays]:
@@ -42,7 +42,7 @@ class ListWorkload(UpdateWorkload):
         ]
 
     def trial(self) -> ListWorkload:
-        """Return as many tensors, of which none is large."""
+        """Return the same number of small tensors."""
         shapes = tuple((min(prod(shape), LARGEST_OF_TRIAL),) for shape in self.shapes)
         return replace(self, elements=sum(map(prod, shapes)), shapes=shapes)
 
@@ -55,7 +55,7 @@ def gpt2_small() -> list[Shape]:
     return [(words, width), (places, width), *block * layers, (width,), (width,)]
 
 
-#: A policy of two hidden layers, for reinforcement learning.
+#: A policy with two hidden layers, for reinforcement learning
 POLICY: list[Shape] = [(64, 64), (64,), (64, 64), (64,), (64, 4), (4,)]
 
 SMALL_TENSORS: list[Shape] = [(64,)] * 2000

@@ -1,4 +1,4 @@
-"""Who makes norms: fastopt's backends into arrays that are there, and NumPy as one writes it."""
+"""Candidates for norms: fastopt's backends with existing output arrays, and plain NumPy."""
 
 from __future__ import annotations
 

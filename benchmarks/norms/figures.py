@@ -1,4 +1,4 @@
-"""What is promised of the norms."""
+"""Promised figures of norms."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TORCH = ("torch out", "torch op", "torch module")
 
 IMAGES, LARGE_IMAGES, CHANNELS_LAST = "NCHW 32x64x56x56", "NCHW 64x64x112x112", "NHWC 32x56x56x64"
 
-#: How many times faster than PyTorch's best, by case and shape.
+#: Required speedup over PyTorch's best, by case and shape
 OVER_TORCH = {
     ("batch-norm forward", IMAGES): 3.5,
     ("batch-norm forward", LARGE_IMAGES): 3.5,
@@ -29,7 +29,7 @@ OVER_TORCH = {
     ("layer-norm backward", "NC 4096x1024"): 1.1,
 }
 
-#: A call that is all overhead.
+#: A call that consists of overhead
 SMALL = "NC 8x16"
 
 

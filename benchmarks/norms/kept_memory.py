@@ -1,7 +1,7 @@
-"""Measures large backward passes where malloc keeps the memory that it is given back.
+"""Measures large backward passes when malloc keeps freed memory.
 
-PyTorch's backward pass allocates its result. Without this, glibc returns what is larger than 32 MB to the system, which
-then makes every page anew: 60 of 100 ms at 64x64x112x112. fastopt writes into the caller's array, and gains nothing.
+PyTorch's backward pass allocates its result. By default, glibc returns blocks of more than 32 MB to the system, which
+must then create every page again: 60 of 100 ms at 64x64x112x112. fastopt writes into the caller's array.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 MEASURE = "norm, memory kept"
 
-#: glibc reads this when a process starts.
+#: glibc reads this at the start of a process.
 KEEP = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 40)}
 
 SCRIPT = """
@@ -35,7 +35,7 @@ measure_here({asked!r}, {threads}, Path({path!r}))
 
 
 def measure_kept_memory(workload: NormWorkload, effort: Effort, threads: int) -> Iterator[Result]:
-    """Time fastopt and PyTorch in a process of their own."""
+    """Time fastopt and PyTorch in a separate process."""
     with TemporaryDirectory() as folder:
         path = Path(folder) / "results.csv"
         script = SCRIPT.format(asked=(asdict(workload), asdict(effort)), threads=threads, path=str(path))
@@ -44,8 +44,8 @@ def measure_kept_memory(workload: NormWorkload, effort: Effort, threads: int) ->
 
 
 def measure_here(asked: tuple[dict, dict], threads: int, path: Path) -> None:
-    """Write the results in this process, whose environment says that memory is kept."""
-    from benchmarks.norms.peers import peers_of  # only here: PyTorch is optional
+    """Write the results of this process, which was started with the variable for malloc."""
+    from benchmarks.norms.peers import peers_of  # imported late: PyTorch is optional
 
     workload, effort = NormWorkload(**asked[0]), Effort(**asked[1])
     rows = compete(MEASURE, {workload: [CYTHON, *peers_of(workload)]}, effort, threads)

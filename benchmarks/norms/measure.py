@@ -1,4 +1,4 @@
-"""Measures norms at the shapes of networks."""
+"""Measures norms with the shapes of networks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ IMAGES, LARGE_IMAGES = (32, 64, 56, 56), (64, 64, 112, 112)
 
 FORWARD_BACKWARD = ("forward", "backward")
 
-#: Every row of the table. NumPy has bfloat16 from an optional package.
+#: All rows of the table. bfloat16 requires an optional package.
 NORM_WORKLOADS = [
     *(NormWorkload("batch", direction, "NCHW", IMAGES) for direction in (*FORWARD_BACKWARD, "inference")),
     *(NormWorkload("batch", direction, "NCHW", IMAGES, fused=True) for direction in FORWARD_BACKWARD),
@@ -40,17 +40,17 @@ NORM_WORKLOADS = [
 ]  # fmt: skip
 
 
-#: Also measured where PyTorch's allocations cost it less.
+#: Also measured with cheaper allocations for PyTorch
 ALLOCATED_BY_TORCH = [norm for norm in NORM_WORKLOADS if norm.sizes == LARGE_IMAGES and norm.direction == "backward"]
 
 
 def candidates_for(workload: NormWorkload, peers: bool) -> list[Candidate]:
-    """Return who makes the norm: fastopt's backends, NumPy in float32, the bound, and PyTorch if wanted."""
+    """Return the candidates: fastopt's backends, NumPy in float32, the bound, and PyTorch if requested."""
     candidates = [CYTHON, NUMBA, BOUND]
     if workload.storage == "float32":
         candidates.append(NAIVE)
     if peers:
-        from benchmarks.norms.peers import peers_of  # only here: PyTorch is optional
+        from benchmarks.norms.peers import peers_of  # imported late: PyTorch is optional
 
         candidates += peers_of(workload)
     return candidates

@@ -1,4 +1,4 @@
-"""A norm: which function is called on what shape, with which arguments, and what it returns."""
+"""A norm: its function, shape, arguments and results."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import fastopt
 from fastopt.reference import norm as norm_reference
 
-#: Options of the public functions that say how to compute, not what.
+#: Options of the public functions that do not affect results
 NOT_OF_THE_FORMULA = {"out", "backend", "num_threads", "stream"}
 
 
@@ -21,23 +21,23 @@ class Norm:
 
     norm: str
     direction: str
-    #: A letter for each axis, N for the samples and C for the channels: NC, NCHW or NHWC.
+    #: A letter for each axis, N for samples and C for channels: NC, NCHW or NHWC.
     layout: str
     sizes: tuple[int, ...]
     storage: str = "float32"
-    #: With a residual added, and relu.
+    #: With residual addition and relu
     fused: bool = False
-    #: Of group norm.
+    #: The number of groups of a group norm
     groups: int = 0
 
     @property
     def family(self) -> str:
-        """The norm as it is spelt."""
+        """The name of the norm."""
         return f"{self.norm}-norm"
 
     @property
     def name(self) -> str:
-        """What is done: the norm, what is fused with it, and the direction."""
+        """The norm, the operations fused with it, and the direction."""
         return f"{self.family}{' + add + relu' if self.fused else ''} {self.direction}"
 
     @property
@@ -47,12 +47,12 @@ class Norm:
 
     @property
     def elements(self) -> int:
-        """Elements of each large array."""
+        """The number of elements of each large array."""
         return prod(self.sizes)
 
     @property
     def axis(self) -> int:
-        """The channels' axis."""
+        """The channel axis."""
         return self.layout.index("C")
 
     @property
@@ -67,7 +67,7 @@ class Norm:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """The names of the arrays that the function takes; running statistics are also updated in training."""
+        """The names of the function's array arguments; running statistics are also updated in training."""
         if self.direction == "backward":
             return ("dy", "x", "weight", "mean", "rstd", *(["y"] if self.fused else []))
         running = ("running_mean", "running_var") if self.norm == "batch" else ()
@@ -94,7 +94,7 @@ class Norm:
 
     @property
     def hyperparameters(self) -> dict[str, Any]:
-        """Every keyword argument that the formula needs: defaults, then the options."""
+        """All keyword arguments of the formula: defaults, overridden by the options."""
         parameters = inspect.signature(self.function).parameters.values()
         return {
             parameter.name: self.options.get(parameter.name, parameter.default)

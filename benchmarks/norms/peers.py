@@ -1,8 +1,8 @@
-"""PyTorch's norms, on the very memory that fastopt works on.
+"""PyTorch's norms, on the same memory as fastopt's.
 
-"torch op" is the operator behind the module, which allocates its results. "torch out" is the same into arrays that are
-there: batch norm's, for the others' variants with ``out`` allocate too, and copy, as does that of batch norm's backward
-pass. "torch module" is what users write: ``torch.nn.BatchNorm2d`` and its like, with autograd as the backward pass.
+"torch op" is the operator behind the module, which allocates its results. "torch out" writes into existing arrays; it
+is measured for batch norm only, since other variants with ``out`` (and that of batch norm's backward pass) allocate and
+copy. "torch module" is what users write: ``torch.nn.BatchNorm2d`` and others, with autograd as the backward pass.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ aten = torch.ops.aten
 
 
 def tensors_of(workload: NormWorkload, arrays: Arrays) -> Tensors:
-    """Return tensors over the arrays' memory, the channels always along axis 1, as PyTorch has it."""
+    """Return tensors over the arrays' memory, with channels along axis 1, as PyTorch requires."""
     t = {name: _channels_second(workload, _tensor(array)) for name, array in arrays.items()}
     if workload.norm == "layer":
         t |= {name: t[name][:, None] for name in ("mean", "rstd")}
@@ -34,7 +34,7 @@ def tensors_of(workload: NormWorkload, arrays: Arrays) -> Tensors:
 
 
 def _tensor(array: np.ndarray | torch.Tensor) -> torch.Tensor:
-    if isinstance(array, torch.Tensor):  # a device's; what a module asks of it is not for the others
+    if isinstance(array, torch.Tensor):  # on a device; a module's requires_grad must not affect other candidates
         return array.detach()
     if array.dtype.name == "bfloat16":
         return torch.from_numpy(array.view(np.int16)).view(torch.bfloat16)
@@ -46,7 +46,7 @@ def _channels_second(workload: NormWorkload, tensor: torch.Tensor) -> torch.Tens
 
 
 def _results(workload: NormWorkload, arrays: Arrays, returned: Any) -> Arrays:
-    """Tensors back to what the arrays are: a module's forward pass returns y alone."""
+    """Convert tensors to arrays; a module's forward pass returns only y."""
     results = dict(arrays)
     tensors = returned if isinstance(returned, (tuple, list)) else (returned,)
     for name in workload.outputs[len(tensors) :]:
@@ -67,9 +67,9 @@ def _as(array: np.ndarray | torch.Tensor, tensor: torch.Tensor) -> np.ndarray | 
 
 
 def _operators(workload: NormWorkload, t: Tensors) -> dict[str, Step]:
-    """Return the operator behind the workload's module, as it is called without and, where it has it, with ``out``.
+    """Return the operator behind the workload's module, without and, if it exists, with ``out``.
 
-    Those in ``torch`` are called faster than the same in ``torch.ops.aten``: 13 and 15 us for 256x64.
+    Operators in ``torch`` have less overhead than those in ``torch.ops.aten``: 13 and 15 us for 256x64.
     """
     if workload.direction == "backward":
         return _backward_operators(workload, t)
@@ -85,7 +85,7 @@ def _operators(workload: NormWorkload, t: Tensors) -> dict[str, Step]:
 
 
 def _backward_operators(workload: NormWorkload, t: Tensors) -> dict[str, Step]:
-    # What relu lets pass is the gradient of the residual and of the norm.
+    # The gradient after relu is that of the residual and of the norm.
     dy, x, weight = t["dresidual" if workload.fused else "dy"], t["x"], t["weight"]
     statistics = (t["mean"], t["rstd"])
     if workload.norm == "batch":
@@ -101,7 +101,7 @@ def _backward_operators(workload: NormWorkload, t: Tensors) -> dict[str, Step]:
 
 
 def _grouping(workload: NormWorkload) -> tuple[int, int, int, int]:
-    """Samples, channels, values in a channel, and groups: an instance norm has a group for each channel."""
+    """Return samples, channels, values per channel, and groups: an instance norm has one group per channel."""
     samples, channels = workload.sizes[0], workload.sizes[workload.axis]
     return samples, channels, workload.elements // (samples * channels), workload.groups or channels
 
@@ -114,7 +114,7 @@ def _make_operator(way: str, workload: NormWorkload, arrays: Arrays, threads: in
 
 
 def _fused(workload: NormWorkload, t: Tensors, step: Step) -> Step:
-    """Add what PyTorch has other calls for, in place."""
+    """Add the operations for which PyTorch has other calls, in place."""
 
     def norm_add_relu() -> Any:
         y, *statistics = step()
@@ -136,7 +136,7 @@ def _module(workload: NormWorkload, t: Tensors) -> torch.nn.Module:
         of_rank = torch.nn.BatchNorm1d if len(workload.sizes) == 2 else torch.nn.BatchNorm2d
         module: Any = of_rank(channels, EPS, MOMENTUM)
         running = t["running_mean"], t["running_var"]
-        if workload.direction == "backward":  # those of its forward pass, made once before
+        if workload.direction == "backward":  # the statistics of its forward pass, computed once before
             running = running[0].clone(), running[1].clone()
         module.running_mean, module.running_var = running
     elif workload.norm == "layer":
@@ -165,7 +165,7 @@ def _make_module(workload: NormWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 def peers_of(workload: NormWorkload) -> list[Candidate]:
-    """Return PyTorch's ways to do the workload's work."""
+    """Return PyTorch's implementations of the workload."""
     ways = {"out": partial(_make_operator, "out"), "op": partial(_make_operator, "op"), "module": _make_module}
     if workload.norm != "batch":
         del ways["out"]

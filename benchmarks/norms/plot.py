@@ -12,19 +12,19 @@ from benchmarks.norms.figures import TORCH
 from benchmarks.report import throughput
 from benchmarks.results import Results
 
-#: The bars of a norm, from the top: a label, the candidates of which the fastest counts, and the colour.
+#: The bars of a norm, from the top: a label, the candidates (the fastest counts), and the colour.
 BARS = [
     ("fastopt, cython", ("cython",), "#0b5fa5"),
-    ("PyTorch, its fastest way", TORCH, "#d9541e"),
+    ("PyTorch, fastest mode", TORCH, "#d9541e"),
     ("naive NumPy", ("naive",), "#8a8a8a"),
 ]
 
-#: Of the distance between two norms.
+#: Relative to the distance between two norms
 HEIGHT = 0.25
 
 
 def draw_norms(results: Results, path: Path) -> None:
-    """Save a group of bars for each norm, and the bound as a line across it."""
+    """Save a group of bars for each norm, with the bound as a line across it."""
     norms = results.norms()
     figure, panel = plt.subplots(figsize=(10, 1.6 + 0.46 * len(norms)), layout="constrained")
     for i, norm in enumerate(norms):
@@ -60,7 +60,7 @@ def _draw_norm(panel: Axes, results: Results, norm: dict[str, str], position: in
             panel.barh(position + (i - 1) * HEIGHT, max(speeds), HEIGHT, color=colour, label=label)
     if "bound" in rows:
         top, bottom = position - 1.7 * HEIGHT, position + 1.7 * HEIGHT
-        panel.plot([rows["bound"]] * 2, [top, bottom], color="black", linewidth=1.8, label="the memory's bound")
+        panel.plot([rows["bound"]] * 2, [top, bottom], color="black", linewidth=1.8, label="memory bound")
 
 
 def _label(norm: dict[str, str]) -> str:

@@ -1,7 +1,7 @@
-"""The bound: the time that the memory needs for a norm's passes, whatever is computed in them.
+"""The bound: the time of the memory traffic of a norm's passes without their arithmetic.
 
-A pass that writes stores the exclusive or of all it reads, and one that only reads sums it up, so that no array can be
-left out.
+A pass that writes stores the exclusive or of all arrays that it reads, and a pass that only reads computes their sum,
+so that no array can be optimised away.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def _loop(walk: Pass, numbers: Arrays, threads: int) -> Step:
     body = " = ".join([*targets, combined]) if targets else f"subtotal += {combined}"
     given = [numbers[name] for name in (*reads, *writes)]
     loop = compiled_loop(len(given), body, parallel=threads > 1)
-    loop(threads, *(array[:0] for array in given))  # compiles it, before anything is timed
+    loop(threads, *(array[:0] for array in given))  # compiles the loop before it is timed
     return partial(loop, threads, *given)
 
 
 def _as_numbers(array: np.ndarray) -> np.ndarray:
-    """Whole numbers of 8 bytes, of which compilers may reorder sums as they like."""
+    """Return the arrays as 8-byte integers, whose sums compilers may reorder."""
     flat = array.reshape(-1)
     return flat.view(np.int64 if flat.nbytes % 8 == 0 else np.uint8)
 

@@ -1,4 +1,4 @@
-"""The arrays of a norm, what is right in them, and how often which of them must move."""
+"""The arrays of a norm, the expected results, and the memory traffic."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ import numpy as np
 from benchmarks.norms.norm import Norm
 from benchmarks.workload import PATTERN, Arrays, Workload, numpy_dtype
 
-#: One walk over the arrays: the names of those that are read, and of those that are written.
+#: One pass over the arrays: the names of those that are read, and of those that are written.
 Pass: TypeAlias = tuple[tuple[str, ...], tuple[str, ...]]
 
-#: Elements of a trial, about: enough for two threads.
+#: Approximate number of elements of a trial: enough for two threads.
 TRIAL = 1_000_000
 
 
 @dataclass(frozen=True, eq=False)
 class NormWorkload(Norm, Workload):
-    """A norm on arrays that are there, those for its results included."""
+    """A norm on existing arrays, including those for its results."""
 
     def make_arrays(self) -> Arrays:
-        """Return fresh arrays: results are NaN; the backward pass has those of its forward pass too."""
+        """Return new arrays: results are NaN; the backward pass also has the arrays of its forward pass."""
         rng = np.random.default_rng(0)
         forward = replace(self, direction="forward") if self.direction == "backward" else self
         arrays = {name: self._random(rng, name) for name in forward.inputs}
@@ -34,27 +34,27 @@ class NormWorkload(Norm, Workload):
         return arrays | {name: np.full(self._sizes_of(name), np.nan, self._dtype(name)) for name in self.outputs}
 
     def compute(self, arrays: Arrays) -> Arrays:
-        """Return what the formula makes of the arrays, in their own type."""
+        """Return the formula's results in the arrays' dtype."""
         made = self.formula(**{name: arrays[name] for name in self.inputs}, **self.hyperparameters)
         return self.named(made)
 
     def named(self, returned: Any) -> Arrays:
-        """Return what a call returned, by name."""
+        """Return the results of a call by name."""
         returned = returned if isinstance(returned, (tuple, list)) else (returned,)
         return dict(zip(self.outputs, returned, strict=True))
 
     def trial(self) -> NormWorkload:
-        """Return the same norm of fewer samples."""
+        """Return the same norm with fewer samples."""
         samples = min(self.sizes[0], max(2, TRIAL * self.sizes[0] // self.elements))
         return replace(self, sizes=(samples, *self.sizes[1:]))
 
     def expected(self, arrays: Arrays) -> Arrays:
-        """Return the formula's results in float64, and what was given: only running statistics have changed."""
+        """Return the formula's results in float64, and the inputs, of which only running statistics have changed."""
         copies = {name: array.astype(np.float64) for name, array in arrays.items()}
         return copies | self.compute(copies)
 
     def magnitude(self, name: str) -> float:
-        """Sums of n values of size 1 are of size sqrt(n)."""
+        """The sum of n values of size 1 has size sqrt(n)."""
         return sqrt(self.elements / prod(self._sizes_of(name))) if name in ("dweight", "dbias") else 1.0
 
     def _random(self, rng: np.random.Generator, name: str) -> np.ndarray:
@@ -78,22 +78,22 @@ class NormWorkload(Norm, Workload):
         return self.sizes
 
     def _dtype(self, name: str) -> np.dtype:
-        """Weights and statistics are float32."""
+        """Return the dtype: weights and statistics are float32."""
         return numpy_dtype(self.storage) if self._sizes_of(name) == self.sizes else np.dtype(np.float32)
 
-    # ---- The traffic
+    # ---- Memory traffic
 
     @property
     def passes(self) -> list[Pass]:
-        """Which large arrays have to move, one pass after the other.
+        """Return the large arrays that are read and written, pass by pass.
 
-        Statistics of a batch are known only when all has been read, and then it is read again. Those of a sample are
-        done while it is in the cache.
+        Statistics of a batch are known only after the whole array has been read, so that it is read again. A sample is
+        still cached when its statistics are known.
         """
         if self.direction != "backward":
             reading: list[Pass] = [(("x",), ())]
             writing: Pass = (("x", "residual") if self.fused else ("x",), ("y",))
-        elif self.fused:  # the residual's gradient is dy where relu let it pass, and all that comes after needs
+        elif self.fused:  # the residual's gradient is dy after relu, which is the input of all that follows
             reading, writing = [(("dy", "y", "x"), ("dresidual",))], (("dresidual", "x"), ("dx",))
         else:
             reading, writing = [(("dy", "x"), ())], (("dy", "x"), ("dx",))
@@ -105,6 +105,6 @@ class NormWorkload(Norm, Workload):
 
     @property
     def bytes(self) -> int:
-        """What has to move: the large arrays, in every pass."""
+        """The large arrays of all passes."""
         moved = [name for reads, writes in self.passes for name in (*reads, *writes)]
         return self.elements * sum(self._dtype(name).itemsize for name in moved)

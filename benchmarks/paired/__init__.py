@@ -1,1 +1,1 @@
-"""Times two builds of fastopt in turns: a process for each, one row after the other, in many short rounds."""
+"""Times two builds of fastopt in turns, in two processes, with many short rounds of all rows."""

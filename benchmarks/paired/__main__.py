@@ -19,7 +19,7 @@ from benchmarks.others import OtherPrograms
 
 OLD, NEW = 0, 1
 
-#: Rounds of all rows take about 4 minutes.
+#: The rounds of all rows take about 4 minutes.
 ROUNDS = 60
 
 
@@ -34,7 +34,7 @@ class Worker:
         self.rows: list[str] = self.answer()
 
     def ask(self, row: str) -> Any:
-        """Return the answer: the first time a digest, then samples."""
+        """Return the answer: a digest the first time, then samples."""
         self.process.stdin.write(row + "\n")
         self.process.stdin.flush()
         return self.answer()
@@ -43,7 +43,7 @@ class Worker:
         """Wait for the next answer."""
         line = self.process.stdout.readline()
         if not line:
-            raise RuntimeError("the process of a build ended early; its error is above")
+            raise RuntimeError("the process of a build ended early (see its error above)")
         return json.loads(line)
 
 
@@ -51,8 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Time and print; return 1 if the builds' bits differ."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.paired", description=__doc__)
     parser.add_argument("old", help="a built tree, or an interpreter that has fastopt installed")
-    parser.add_argument("new", help="the same of the build to compare")
-    parser.add_argument("--rows", default="", help="only rows whose names have one of these words, between commas")
+    parser.add_argument("new", help="the same for the build to compare")
+    parser.add_argument("--rows", default="", help="only rows with one of these words (separated by commas)")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     options = parser.parse_args(arguments)
     others = OtherPrograms()
@@ -73,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def time_in_turns(workers: list[Worker], rows: list[str], rounds: int) -> dict[str, list[tuple[list[float], ...]]]:
-    """Return the samples of both builds by row and round: old, new in one round, new, old in the next."""
+    """Return both builds' samples by row and round, in alternating order: old, new; new, old."""
     samples: dict[str, list[tuple[list[float], ...]]] = {row: [] for row in rows}
     for turn in track(range(rounds), "rounds", console=Console(stderr=True), refresh_per_second=1):
         for row in rows:
@@ -86,7 +86,7 @@ def time_in_turns(workers: list[Worker], rows: list[str], rounds: int) -> dict[s
 def print_table(samples: dict[str, list[tuple[list[float], ...]]]) -> None:
     """Print minima and medians of each row, and the ratios new / old.
 
-    The ratio of a round is that of its minima: other programs make samples longer, and disturb the least one least.
+    The ratio of a round is that of its minima: other programs prolong samples, and the minimum is affected least.
     """
     table = Table(
         "row", *("old min", "new min", "old median", "new median", "of rounds", "of minima"), title="new / old"
@@ -104,7 +104,7 @@ def print_table(samples: dict[str, list[tuple[list[float], ...]]]) -> None:
 
 
 def microseconds(seconds: float) -> str:
-    """Return a time in words."""
+    """Return a time as text."""
     return f"{seconds * 1e6:,.3g} us" if seconds < 1e-3 else f"{seconds * 1e3:,.3g} ms"
 
 

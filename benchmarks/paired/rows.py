@@ -1,4 +1,4 @@
-"""What is timed: functions of one argument, the number of the call, and the arrays that they write."""
+"""The timed rows: functions of the number of the call, and the arrays that they write."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ import fastopt.init
 import fastopt.optim
 import fastopt.scaling
 
-#: A call, by its number from 1 on, and what it has written.
+#: A function of the number of a call, starting at 1, and the arrays that it writes
 Row = tuple[Callable[[int], object], Callable[[], Any]]
 
-#: Layers of the model, and their width.
+#: Number of the model's layers, and their width
 LAYERS, WIDTH = 36, 256
 
 
 def normal(shape: int | tuple[int, ...], dtype: Any = np.float32, seed: int = 0) -> np.ndarray:
-    """Return normal numbers, always the same."""
+    """Return normal numbers, the same at each call."""
     return np.random.default_rng(seed).standard_normal(shape, np.float32).astype(dtype)
 
 

@@ -1,4 +1,4 @@
-"""The process of one build. It names its rows, and answers each name with a digest the first time, then with times."""
+"""The process of one build. It prints its rows, and answers each name with a digest the first time, then with times."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from time import perf_counter
 from benchmarks.bits.digest import digest
 from benchmarks.paired.rows import ROWS, Row
 
-#: A row is timed for so long, in seconds, after so long without a clock.
+#: Duration of a row in seconds, after untimed calls of this duration
 TIMED, WARM_UP = 0.04, 0.015
 
-#: A sample has as many calls as this takes, in seconds.
+#: Duration of a sample in seconds
 SAMPLE = 2e-3
 
-#: Calls before the digest is taken.
+#: Calls before the digest is computed
 CHECKED = 3
 
 
 class TimedRow:
-    """A row whose arrays stay in memory, and how many calls a sample has."""
+    """A row with its arrays, and the number of calls per sample."""
 
     def __init__(self, row: Row) -> None:
         self.call, written = row
@@ -34,7 +34,7 @@ class TimedRow:
             self.calls = max(self.calls + 1, min(10 * self.calls, round(1.2 * self.calls * SAMPLE / seconds)))
 
     def seconds(self, calls: int) -> float:
-        """Return how long some calls take, one after the other."""
+        """Return the duration of several consecutive calls."""
         call, steps = self.call, self.steps
         begin = perf_counter()
         for _ in range(calls):
@@ -42,7 +42,7 @@ class TimedRow:
         return perf_counter() - begin
 
     def samples(self) -> list[float]:
-        """Return the seconds of a call, in each sample of a round."""
+        """Return the seconds per call, for each sample of a round."""
         end = perf_counter() + WARM_UP
         self.seconds(1)
         while perf_counter() < end:
@@ -54,7 +54,7 @@ class TimedRow:
 
 
 def main() -> None:
-    """Answer until there is nothing more to read."""
+    """Answer until the end of the input."""
     rows: dict[str, TimedRow] = {}
     gc.disable()
     print(json.dumps(list(ROWS)), flush=True)

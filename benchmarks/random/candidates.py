@@ -1,4 +1,4 @@
-"""Who makes random numbers: fastopt's backends, NumPy's generator, and NumPy as one writes dropout."""
+"""Candidates for random numbers: fastopt's backends, NumPy's generator, and plain NumPy dropout."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _numpy(workload: RandomWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 def moments_of(workload: RandomWorkload, arrays: Arrays, returned: Any) -> Arrays:
-    """Return what is verified of random numbers other than fastopt's."""
+    """Return the verified quantities of random numbers other than fastopt's."""
     return workload.moments(arrays, np.asarray(returned))
 
 

@@ -1,4 +1,4 @@
-"""What is promised of random numbers."""
+"""Promised figures of random numbers."""
 
 from __future__ import annotations
 

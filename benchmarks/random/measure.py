@@ -12,7 +12,7 @@ from benchmarks.random.candidates import CYTHON, NUMBA, NUMPY
 from benchmarks.random.workload import RandomWorkload
 from benchmarks.results import Result
 
-#: Every row of the table, at each size.
+#: All rows of the table, for each size.
 RANDOM = (
     ("normal", "float32"),
     ("normal", "float64"),
@@ -23,17 +23,17 @@ RANDOM = (
 
 
 def random_workloads(sizes: tuple[int, ...]) -> list[RandomWorkload]:
-    """Return what is measured with arrays of these sizes."""
+    """Return the workloads with arrays of these sizes."""
     return [RandomWorkload(name, size, storage) for name, storage in RANDOM for size in sizes]
 
 
 def candidates_for(workload: RandomWorkload, peers: bool) -> list[Candidate]:
-    """Return who makes the numbers: fastopt's backends, NumPy, PyTorch if wanted; and a copy, of what is read."""
+    """Return the candidates: fastopt's backends, NumPy, PyTorch if requested, and a copy."""
     candidates = [CYTHON, NUMBA, NUMPY]
     if not workload.fills:
         candidates.append(BOUND)
     if peers:
-        from benchmarks.random.peers import peers_of  # only here: PyTorch is optional
+        from benchmarks.random.peers import peers_of  # imported late: PyTorch is optional
 
         candidates += peers_of(workload)
     return candidates

@@ -1,7 +1,7 @@
-"""PyTorch's random numbers, on the very memory that fastopt works on, the host's or a device's.
+"""PyTorch's random numbers, on the same memory as fastopt's, on the host or a device.
 
-"torch op" is the operator: ``native_dropout`` forward, and backward with the mask that forward kept. "torch module" is
-what users write: ``torch.nn.functional.dropout``. Both allocate their result.
+"torch op" is the operator: ``native_dropout`` forward, and its backward pass with the mask of the forward pass. "torch
+module" is what users write: ``torch.nn.functional.dropout``. Both allocate their result.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def _module(workload: RandomWorkload, arrays: Arrays, threads: int) -> Step:
 
 
 def _results(workload: RandomWorkload, arrays: Arrays, returned: torch.Tensor) -> Arrays:
-    """Return what is verified, as the arrays are: NumPy's, or tensors."""
+    """Return the verified quantities in the arrays' own kind: NumPy arrays or tensors."""
     on_host: dict[str, np.ndarray] = {name: torch.as_tensor(array).cpu().numpy() for name, array in arrays.items()}
     moments = moments_of(workload, on_host, returned.cpu())
     are_tensors = isinstance(arrays["y"], torch.Tensor)
@@ -43,7 +43,7 @@ def _results(workload: RandomWorkload, arrays: Arrays, returned: torch.Tensor) -
 
 
 def peers_of(workload: RandomWorkload) -> list[Candidate]:
-    """Return PyTorch's ways to do it."""
+    """Return PyTorch's implementations."""
     verified = {"expected": RandomWorkload.expected_moments, "results": _results}
     operator = Candidate("torch op", _operator, **verified)
     module = Candidate("torch module", _module, **verified)

@@ -1,4 +1,4 @@
-"""What is made of random bits: an array filled, or another's elements dropped."""
+"""Workloads on random bits: an array to fill, or dropout of another array."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from benchmarks.workload import PATTERN, Arrays, Workload, numpy_dtype
 from fastopt import dropout_backward, dropout_forward, init
 from fastopt.reference import random as random_reference
 
-#: Of every call.
+#: Seed and offset of every call
 SEED, OFFSET, P = 1, 2, 0.5
 
-#: Elements of a trial: enough for two threads, and no whole number of blocks.
+#: Elements of a trial: enough for two threads, and not a multiple of a block
 TRIAL = 100_003
 
 
@@ -38,16 +38,16 @@ class RandomWorkload(Workload):
 
     @property
     def passes(self) -> list[Pass]:
-        """What has to move: of the bound."""
+        """The arrays that are read and written, for the bound."""
         return [((), ("y",)) if self.fills else (("x",), ("y",))]
 
     @property
     def bytes(self) -> int:
-        """The array that is written, and the one that is read."""
+        """The written array, and the one that is read."""
         return self.elements * numpy_dtype(self.storage).itemsize * (1 if self.fills else 2)
 
     def make_arrays(self) -> Arrays:
-        """Return fresh arrays."""
+        """Return new arrays."""
         dtype = numpy_dtype(self.storage)
         y = np.full(self.elements, np.nan, dtype)
         if self.fills:
@@ -56,7 +56,7 @@ class RandomWorkload(Workload):
         return {"x": np.resize(pattern.astype(dtype), self.elements), "y": y}
 
     def trial(self) -> RandomWorkload:
-        """Return the same of modest size."""
+        """Return the same workload at a small size."""
         return replace(self, elements=min(self.elements, TRIAL))
 
     def step(self, arrays: Arrays, backend: Any, threads: int) -> Step:
@@ -70,7 +70,7 @@ class RandomWorkload(Workload):
         return partial(function, arrays["x"], p=P, out=arrays["y"], **options)
 
     def expected(self, arrays: Arrays) -> Arrays:
-        """Return what the formula makes of seed and offset."""
+        """Return the formula's result for the seed and offset."""
         if not self.fills:
             x = arrays["x"].astype(np.float64)
             return {**arrays, "y": random_reference.dropout(x, P, 1 / (1 - P), SEED, OFFSET)}
@@ -81,10 +81,10 @@ class RandomWorkload(Workload):
         dtype = "float64" if self.storage == "float64" else "float32"
         return {"y": formula((self.elements,), dtype, SEED, OFFSET, *numbers)}
 
-    # ---- Others have numbers of their own, of which only the distribution can be verified.
+    # ---- Other libraries draw different numbers, of which only the distribution can be verified.
 
     def moments(self, arrays: Arrays, y: np.ndarray) -> Arrays:
-        """Return what tells the distribution: mean and variance; or the share that is kept, and its scale."""
+        """Return statistics of the distribution: mean and variance, or the share of kept elements and their scale."""
         y = y.astype(np.float64)
         if self.fills:
             return {"moments": np.array([y.mean(), y.var()], np.float32)}
@@ -93,10 +93,10 @@ class RandomWorkload(Workload):
         return {"moments": np.array([kept[x != 0].mean(), (y[kept] / x[kept]).max()], np.float32)}
 
     def expected_moments(self, arrays: Arrays) -> Arrays:
-        """Return the moments that the formula has."""
+        """Return the expected moments."""
         moments = {"normal": (0.0, 1.0), "uniform": (0.5, 1 / 12)}.get(self.name, (1 - P, 1 / (1 - P)))
         return {"moments": np.array(moments)}
 
     def magnitude(self, name: str) -> float:
-        """Moments are verified to seven of their standard errors, about."""
+        """The tolerance is about seven standard errors."""
         return 7 / sqrt(self.elements) / TOLERANCE["float32"] if name == "moments" else 1.0

@@ -1,4 +1,4 @@
-"""Who scales: fastopt, scikit-learn, NumPy as one writes it, and the time that memory needs."""
+"""Candidates for scaling: fastopt, scikit-learn, plain NumPy, and the time of the memory traffic."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastopt import scaling
 
 
 def results_of(workload: ScalingWorkload, arrays: Arrays, returned: Any) -> Arrays:
-    """What a fitted scaler knows, or x: written, or returned as a copy."""
+    """Return the fitted statistics, or x, written in place or returned as a copy."""
     if workload.action != FIT:
         return arrays if returned is None else {"x": returned}
     first, second = {
@@ -49,7 +49,7 @@ def _of_fastopt(workload: ScalingWorkload, arrays: Arrays, returned: Any) -> Arr
 
 def _sklearn(name: str, copy: bool) -> Candidate:
     def make(workload: ScalingWorkload, arrays: Arrays, threads: int) -> Step:
-        from sklearn import preprocessing  # only here: it takes a second to import
+        from sklearn import preprocessing  # imported late: the import takes a second
 
         scaler = getattr(preprocessing, workload.scaler)(copy=copy)
         if workload.action == FIT:
@@ -99,15 +99,15 @@ def _of_naive(workload: ScalingWorkload, arrays: Arrays, returned: Any) -> Array
     return arrays if workload.action != FIT else dict(zip(("first", "second"), returned, strict=True))
 
 
-# ---- The bound: whole numbers are read and summed up, or turned over in place. Not the array that others scale: those
-# ---- numbers would be no longer finite.
+# ---- The bound: integers are summed, or inverted in place, in a copy of the array, since inverted numbers would not be
+# ---- finite.
 
 
 def _make_bound(workload: ScalingWorkload, arrays: Arrays, threads: int) -> Step:
     numbers = arrays["x"].reshape(-1).view(np.int64)
     body = "subtotal += part0[i]" if workload.action == FIT else "part0[i] = ~part0[i]"
     loop = compiled_loop(1, body, parallel=threads > 1)
-    loop(threads, numbers[:0])  # compiles it, before anything is timed
+    loop(threads, numbers[:0])  # compiles the loop before it is timed
     return partial(loop, threads, numbers)
 
 
@@ -123,7 +123,7 @@ def _of_bound(workload: ScalingWorkload, arrays: Arrays, returned: Any) -> Array
 
 
 CYTHON = _fastopt("cython", "cython")
-#: Its transform does not look for NaN before it writes.
+#: Its transform does not test for NaN before it writes.
 IGNORING = _fastopt("nan ignored", "cython", nan="ignore")
 NUMBA = _fastopt("numba", "numba")
 CUDA = _fastopt("fastopt", "cuda")

@@ -1,4 +1,4 @@
-"""What is promised of feature scaling."""
+"""Promised figures of feature scaling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from benchmarks.scaling.measure import SAMPLES, SCALING
 
 SHAPE = f"{SAMPLES}x64"
 
-#: How many times faster than scikit-learn.
+#: Required speedup over scikit-learn
 OVER_SKLEARN = {"fit": 2, "transform": 3}
 
 SCALERS = ("StandardScaler", "MinMaxScaler", "MaxAbsScaler")

@@ -16,7 +16,7 @@ SCALING = "scaling"
 
 SAMPLES = 1_000_000
 
-#: Every row of the table.
+#: All rows of the table
 SCALING_WORKLOADS = [
     *(
         ScalingWorkload(scaler, action, SAMPLES, 64)
@@ -28,7 +28,7 @@ SCALING_WORKLOADS = [
 
 
 def candidates_for(workload: ScalingWorkload) -> list[Candidate]:
-    """Return who scales: scikit-learn's fit does not depend on copy."""
+    """Return the candidates; scikit-learn's fit does not depend on ``copy``."""
     rivals = [SKLEARN] if workload.action == FIT else [SKLEARN, SKLEARN_COPY]
     own = [CYTHON, NUMBA] if workload.action == FIT else [CYTHON, IGNORING, NUMBA]
     return [*own, BOUND, NAIVE, *(rivals if find_spec("sklearn") else [])]

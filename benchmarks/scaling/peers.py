@@ -1,4 +1,4 @@
-"""PyTorch's way to scale features, on the very memory that fastopt works on: its operators, one after the other."""
+"""PyTorch's operators for feature scaling, on the same memory as fastopt's."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _by_largest(x: torch.Tensor, largest: torch.Tensor, _: torch.Tensor) -> None
     x.div_(largest)
 
 
-#: Of each scaler, what is known of x; what a transform takes of that; and the transform.
+#: For each scaler: the statistics of x; the part of them that a transform takes; and the transform
 WAYS: dict[str, tuple[Callable[[torch.Tensor], Pair], Callable[..., Pair], Callable[..., None]]] = {
     "StandardScaler": (_mean_and_var, lambda mean, var: (mean, var.sqrt()), _standardise),
     "MinMaxScaler": (_min_and_max, lambda low, high: (low, high - low), _to_range),

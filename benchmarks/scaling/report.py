@@ -9,12 +9,12 @@ from benchmarks.scaling.measure import SCALING
 
 CANDIDATES = ("cython", "nan ignored", "numba", "bound", "naive", "sklearn", "sklearn copy")
 
-#: The fastest of each counts.
+#: The fastest of each group counts.
 RIVALS = (("bound",), ("naive",), ("sklearn", "sklearn copy"))
 
 
 def scaling_grid(results: Results) -> Grid:
-    """Return the throughput of every candidate, and the speed of fastopt's default over others."""
+    """Return the throughput of every candidate, and the speedups of fastopt's default."""
     grid = Grid(
         "Feature scaling in float32: ms of backend cython, GB/s of each candidate, and the former's speed over others",
         ("scaler", "x", "ms", *CANDIDATES, "of bound", "over naive", "over best sklearn"),

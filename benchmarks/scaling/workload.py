@@ -1,4 +1,4 @@
-"""The array of a scaler, what is right in it, and how often it must move."""
+"""The array of a scaler, the expected results, and the memory traffic."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from benchmarks.workload import PATTERN, Arrays, Workload
 
 FIT, TRANSFORM = "fit", "transform"
 
-#: Samples of a trial.
+#: Samples of a trial
 TRIAL = 16_384
 
 
 @dataclass(frozen=True, eq=False)
 class ScalingWorkload(Workload):
-    """A scaler (StandardScaler, MinMaxScaler or MaxAbsScaler) that is fitted to x, or transforms it."""
+    """A scaler (StandardScaler, MinMaxScaler or MaxAbsScaler) that is fitted to x or transforms it."""
 
     scaler: str
     action: str
@@ -26,36 +26,36 @@ class ScalingWorkload(Workload):
 
     @property
     def name(self) -> str:  # type: ignore[override]
-        """What is done."""
+        """The scaler and the operation."""
         return f"{self.scaler} {self.action}"
 
     @property
     def shape(self) -> str:  # type: ignore[override]
-        """Samples by features."""
+        """The shape as text."""
         return f"{self.samples}x{self.features}"
 
     @property
     def elements(self) -> int:  # type: ignore[override]
-        """Of x."""
+        """The number of elements of x."""
         return self.samples * self.features
 
     @property
     def bytes(self) -> int:
-        """A fit reads x, and a transform writes it too."""
+        """A fit reads x; a transform also writes it."""
         return self.elements * np.dtype(self.storage).itemsize * (1 if self.action == FIT else 2)
 
     def make_arrays(self) -> Arrays:
-        """Return x, which stays about what it is, however often it is transformed."""
+        """Return x, whose values remain similar after repeated transforms."""
         pattern = np.random.default_rng(0).standard_normal(min(self.elements, PATTERN))
         pattern /= abs(pattern).max() if self.scaler == "MaxAbsScaler" else 1
         return {"x": np.resize(pattern.astype(self.storage), (self.samples, self.features))}
 
     def trial(self) -> ScalingWorkload:
-        """Return the same of fewer samples."""
+        """Return the same workload with fewer samples."""
         return replace(self, samples=min(self.samples, TRIAL))
 
     def expected(self, arrays: Arrays) -> Arrays:
-        """Return what the formula gives in float64: two vectors of a fit, or x."""
+        """Return the formula's result in float64: two vectors of a fit, or x."""
         x = arrays["x"].astype(np.float64)
         mean, std, low, high = x.mean(0), x.std(0), x.min(0), x.max(0)
         largest = np.maximum(abs(low), abs(high))

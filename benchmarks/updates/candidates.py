@@ -1,4 +1,4 @@
-"""Who makes updates: fastopt's backends, and NumPy as one writes it."""
+"""Candidates for updates: fastopt's backends and plain NumPy."""
 
 from __future__ import annotations
 

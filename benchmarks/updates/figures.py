@@ -1,4 +1,4 @@
-"""What is promised of the updates."""
+"""Promised figures of updates."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _numba_over_cython(results: Results) -> float | None:
 
 
 def late_over_early(results: Results, candidate: str, case: str) -> float | None:
-    """Return how much slower an update is after 10,000 steps of zero gradient."""
+    """Return the slowdown of an update after 10,000 steps of zero gradient."""
     late = results.median(candidate, "zero gradient, late", case=case)
     return ratio(late, results.median(candidate, "zero gradient, early", case=case))
 

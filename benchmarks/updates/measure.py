@@ -1,4 +1,4 @@
-"""Measures updates over arrays: throughput against size, and what storage costs."""
+"""Measures the throughput of updates by size, and the cost of storage types."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from benchmarks.updates.candidates import CYTHON, NAIVE, NUMBA
 from benchmarks.updates.traffic import BOUND
 from benchmarks.updates.workload import UpdateWorkload
 
-#: NumPy has bfloat16 from an optional package.
+#: bfloat16 in NumPy requires an optional package.
 STORAGES = ("float32", *(["bfloat16"] if find_spec("ml_dtypes") else []), "float64")
 
 
 def candidates_for(workload: UpdateWorkload, peers: bool) -> list[Candidate]:
-    """Return who makes the workload's update: fastopt's backends, NumPy, the bound, and PyTorch if wanted."""
+    """Return the candidates: fastopt's backends, NumPy, the bound, and PyTorch if requested."""
     candidates = [CYTHON, NUMBA, BOUND, NAIVE]
     if peers:
-        from benchmarks.updates.peers import peers_of  # only here: PyTorch is optional
+        from benchmarks.updates.peers import peers_of  # imported late: PyTorch is optional
 
         candidates += peers_of(workload)
     return candidates
@@ -33,6 +33,6 @@ def measure_update(workload: UpdateWorkload, effort: Effort, peers: bool, thread
 
 
 def measure_storages(workload: UpdateWorkload, effort: Effort, threads: int) -> Iterator[Result]:
-    """Time one update with its parameters and gradients stored in each type."""
+    """Time one update with parameters and gradients in each storage type."""
     workloads = [UpdateWorkload(workload.case, workload.elements, storage) for storage in STORAGES]
     yield from compete("storage", {each: [CYTHON, BOUND] for each in workloads}, effort, threads)

@@ -1,4 +1,4 @@
-"""Adam as a user writes it: what stands beside the update that is built in."""
+"""Adam as a user's rule, to compare with the built-in update."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import fastopt
 
 
 def corrected(step, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
-    """From Adam's hyperparameters to the rule's scalars, in float64."""
+    """Return the rule's scalars, in float64, for Adam's hyperparameters."""
     return {
         "step_size": lr / (1 - beta1**step),
         "beta1": beta1,
@@ -22,7 +22,7 @@ def corrected(step, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
 
 @fastopt.rule(prepare=corrected)
 def adam(param, grad, m, v, /, step_size, beta1, rest1, beta2, rest2, correction, eps):
-    """Adam, equations as in the paper."""
+    """Adam with the equations of the paper."""
     m = beta1 * m + rest1 * grad
     v = beta2 * v + rest2 * grad**2
     return param - step_size * m / (math.sqrt(v) * correction + eps), m, v

@@ -1,4 +1,4 @@
-"""PyTorch's optimizers, on the very memory that fastopt updates."""
+"""PyTorch's optimizers, on the same memory as fastopt's updates."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from benchmarks.workload import Arrays
 
 @dataclass(frozen=True)
 class Peer:
-    """The optimizer of PyTorch that makes a case's update."""
+    """The PyTorch optimizer for a case's update."""
 
     optimizer: type[torch.optim.Optimizer]
-    #: PyTorch's name for each state array of the case.
+    #: PyTorch's name for each state array of the case
     state: dict[str, str] = field(default_factory=dict)
     hyperparameters: dict[str, Any] = field(default_factory=dict)
     fused: bool = False
@@ -29,7 +29,7 @@ ADAM = {"m": "exp_avg", "v": "exp_avg_sq"}
 MOMENTUM = {"velocity": "momentum_buffer"}
 WD = {"weight_decay": 0.01}
 
-#: By the name of the case. Hyperparameters not named here have the same defaults on both sides, as `verify` shows.
+#: By the name of the case. Other hyperparameters have the same defaults on both sides, as `verify` shows.
 PEERS = {
     "sgd": Peer(torch.optim.SGD, {}, {"lr": 0.1}, fused=True),
     "momentum": Peer(torch.optim.SGD, MOMENTUM, {"lr": 0.1, "momentum": 0.9, **WD}, fused=True),
@@ -64,7 +64,7 @@ PEERS = {
     "radam": Peer(torch.optim.RAdam, ADAM, WD),
 }  # fmt: skip
 
-#: PyTorch's three ways of one step, as options of its constructors.
+#: PyTorch's three implementations of a step, as options of its constructors
 MODES = {"fused": {"fused": True}, "foreach": {"foreach": True}, "for-loop": {"foreach": False}}
 
 
@@ -83,9 +83,9 @@ def _make(mode: str, workload: UpdateWorkload, arrays: Arrays, threads: int) -> 
 
 @cache
 def _before_the_step(mode: str, case: str, tensors: int, device: torch.device) -> torch.optim.Optimizer:
-    """Return the optimizer of some parameters of one element, whose next step is the measured one.
+    """Return an optimizer of parameters with one element, with the measured step as its next one.
 
-    It has made its own state (step count, products, averages), and is then handed the large arrays.
+    It has created its own state (step count, products, averages), and is then given the large arrays.
     """
     peer = PEERS[case]
     params = [torch.zeros(1, device=device) for _ in range(tensors)]
@@ -100,7 +100,7 @@ def _before_the_step(mode: str, case: str, tensors: int, device: torch.device) -
 
 
 def peers_of(workload: UpdateWorkload) -> list[Candidate]:
-    """Return PyTorch's ways to make the workload's update."""
+    """Return PyTorch's implementations of the workload's update."""
     peer = PEERS.get(workload.case.name)
     if peer is None or workload.storage != "float32":
         return []

@@ -12,15 +12,15 @@ from benchmarks.report import throughput
 from benchmarks.results import Results
 from benchmarks.updates.figures import TORCH
 
-#: What is drawn, if it was measured: one optimizer of each kind of traffic and arithmetic.
+#: The plotted updates, if measured: one optimizer for each kind of traffic and arithmetic
 SHOWN = ("sgd", "momentum", "lion", "adagrad", "rmsprop", "adam", "nadam", "radam", "adan")
 
-#: Each line of a panel: its label, the candidates of which the fastest counts, and how it is drawn.
+#: The lines of a panel: a label, the candidates (the fastest counts), and the style.
 LINES = [
-    ("the memory's bound", ("bound",), {"color": "black", "linestyle": (0, (1, 1.2)), "linewidth": 1.8}),
+    ("memory bound", ("bound",), {"color": "black", "linestyle": (0, (1, 1.2)), "linewidth": 1.8}),
     ("fastopt, cython", ("cython",), {"color": "#0b5fa5", "marker": "o", "linewidth": 2.2, "markersize": 4.5}),
     ("fastopt, numba", ("numba",), {"color": "#57b4e8", "marker": "s", "linewidth": 1.2, "markersize": 3}),
-    ("PyTorch, its fastest mode", TORCH, {"color": "#d9541e", "marker": "^", "linewidth": 1.5, "markersize": 4}),
+    ("PyTorch, fastest mode", TORCH, {"color": "#d9541e", "marker": "^", "linewidth": 1.5, "markersize": 4}),
     ("naive NumPy", ("naive",), {"color": "#8a8a8a", "marker": "v", "linewidth": 1.5, "markersize": 4}),
 ]
 
@@ -43,7 +43,7 @@ def draw_updates(results: Results, path: Path) -> None:
         panel.set_axis_off()
     for i, (panel, case) in enumerate(zip(axes.flat, cases, strict=False)):
         _draw_case(panel, results, case)
-        if i + columns >= len(cases):  # nothing below
+        if i + columns >= len(cases):  # no panel below
             panel.set_xlabel("elements")
             panel.tick_params(labelbottom=True)
     for panel in axes[:, 0]:

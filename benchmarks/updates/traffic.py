@@ -1,7 +1,7 @@
-"""The bound: the time that the memory needs for an update's arrays, whatever is computed with them.
+"""The bound: the time of the memory traffic of an update's arrays, without its arithmetic.
 
-A loop reads every array of the update and writes all but the gradient, adding the gradient to each, so that no array
-can be left out.
+A loop reads every array of the update, adds the gradient to each other array and writes it, so that no array can be
+optimised away.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ def _make(workload: UpdateWorkload, arrays: Arrays, threads: int) -> Step:
     numbers = [_as_numbers(arrays[name]) for name in ("grad", *workload.case.written)]
     additions = "; ".join(f"part{i}[i] += part0[i]" for i in range(1, len(numbers)))
     loop = compiled_loop(len(numbers), additions, parallel=threads > 1)
-    loop(threads, *(array[:0] for array in numbers))  # compiles it, before anything is timed
+    loop(threads, *(array[:0] for array in numbers))  # compiles the loop before it is timed
     return partial(loop, threads, *numbers)
 
 
 def _as_numbers(array: np.ndarray) -> np.ndarray:
-    """Numba has no bfloat16, and the memory does not care: its bits are added as whole numbers."""
+    """Return the bits of bfloat16 as integers, since Numba does not support bfloat16; the traffic is the same."""
     return array.view(np.uint16) if array.itemsize == 2 else array
 
 
@@ -40,8 +40,8 @@ def _after_addition(workload: UpdateWorkload, arrays: Arrays) -> Arrays:
 
 
 def _without_effect(arrays: Arrays) -> Arrays:
-    """Return the same arrays with a gradient of zeros, so that the bound leaves the values of the others alone."""
-    return {**arrays, "grad": np.full_like(arrays["grad"], 0)}  # np.zeros would share one page, always in cache
+    """Return the same arrays with a zero gradient, so that the bound does not change the others' values."""
+    return {**arrays, "grad": np.full_like(arrays["grad"], 0)}  # np.zeros would share one cached page
 
 
 BOUND = Candidate("bound", _make, expected=_after_addition, timed_on=_without_effect)

@@ -1,4 +1,4 @@
-"""An update on arrays of one size: a case of ``tests/cases.py``, a number of elements, and how they are stored."""
+"""An update on arrays of one size: a case of ``tests/cases.py``, a number of elements, and a storage type."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from benchmarks.workload import PATTERN, Arrays, Workload, numpy_dtype
 from tests.cases import Case
 from tests.reference import expected
 
-#: Every measured step is this one, in the middle of a training: RAdam rectifies from its 6th step on.
+#: The step of all measurements, in the middle of training: RAdam rectifies from its 6th step.
 STEP = 100
 
-#: Enough elements for two threads and a tail, by any candidate's rules; a prime.
+#: Enough elements for two threads and a remainder, for any candidate; a prime.
 TRIAL = 100_003
 
 
 @dataclass(frozen=True, eq=False)
 class UpdateWorkload(Workload):
-    """A case on arrays of one size. ``storage`` is what param and grad are stored as."""
+    """A case on arrays of one size. ``storage`` is the storage type of param and grad."""
 
     case: Case
     elements: int
@@ -36,27 +36,27 @@ class UpdateWorkload(Workload):
         return self.case.hyperparameters(STEP)
 
     def make_arrays(self) -> Arrays:
-        """Return fresh arrays; the state of bfloat16 parameters is float32."""
+        """Return new arrays; the state of bfloat16 parameters is float32."""
         pattern = self.case.make_arrays(min(self.elements, PATTERN))
         if "grad_avg" in pattern:  # a variance, square_avg - grad_avg^2, that float32 can subtract
             pattern["square_avg"] += 1
         return {name: np.resize(array.astype(self._dtype(name)), self.elements) for name, array in pattern.items()}
 
     def tensors(self, arrays: Arrays) -> list[Arrays]:
-        """Return the arrays of each tensor that is updated."""
+        """Return the arrays of each updated tensor."""
         return [arrays]
 
     def trial(self) -> UpdateWorkload:
-        """Return the same update of modest arrays."""
+        """Return the same update of small arrays."""
         return replace(self, elements=TRIAL)
 
     def expected(self, arrays: Arrays) -> Arrays:
-        """Return what a correct update leaves behind."""
+        """Return the expected result of an update."""
         return expected(self.case, arrays, STEP)
 
     @property
     def bytes(self) -> int:
-        """What an update has to move: every array is read, and all but grad are written."""
+        """The memory traffic: every array is read, and all but grad are written."""
         size = {name: self._dtype(name).itemsize for name in self.case.arrays}
         return self.elements * (sum(size.values()) + sum(size[name] for name in self.case.written))
 

@@ -1,4 +1,4 @@
-"""Measures 10,000 steps of zero gradient: averages decay until they are denormal, which slows many processors down."""
+"""Measures 10,000 steps of zero gradient: averages decay to subnormal numbers, which are slow on many processors."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ from tests.cases import Case
 STEPS = 10_000
 ELEMENTS = 50_000
 
-#: How fast a second thread wakes is not the subject.
+#: One thread, since wake-up times are not measured here.
 THREADS = 1
 
-#: Early and late are so many steps: with beta1 = 0.9 an average is denormal after some 830.
+#: Number of early and of late steps: with beta1 = 0.9, an average is subnormal after about 830.
 WINDOW = 800
 
 
 def measure_zero_gradient(case: Case, peers: bool) -> Iterator[Result]:
-    """Time each of the steps, and sum up the first and the last of them."""
+    """Time each of the steps, and summarise the first and the last of them."""
     workload = UpdateWorkload(case, ELEMENTS)
     candidates = [CYTHON]
     if peers and case.name == "adam":
-        from benchmarks.updates.peers import peers_of  # only here: PyTorch is optional
+        from benchmarks.updates.peers import peers_of  # imported late: PyTorch is optional
 
         candidates += [peer for peer in peers_of(workload) if peer.name == "torch fused"]
     for candidate in candidates:

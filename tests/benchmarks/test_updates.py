@@ -122,7 +122,7 @@ def test_tables_replace_what_stands_between_markers(out: Path, tmp_path: Path) -
     ],
 )
 def test_tables_refuse_broken_markers(page: str) -> None:
-    with pytest.raises(ValueError, match=r"marker has no|no table is called"):
+    with pytest.raises(ValueError, match=r"marker has no|no table is named"):
         tables.update(page, Results({}))
 
 

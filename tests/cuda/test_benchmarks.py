@@ -73,7 +73,7 @@ def test_the_command_line(monkeypatch, tmp_path, capsys):
         assert {row.candidate: row.bytes for row in rows} == dict.fromkeys(own, moved * 60)
     for norm in plan.NORMS:
         timed = results.median("fastopt", "cuda norm", case=norm.name)
-        assert timed or f"{norm.name}: fastopt is left out: " in said
+        assert timed or f"{norm.name}: fastopt is omitted: " in said
     assert results.median("fastopt", "cuda call", elements=24)
     assert results.median("fastopt", "cuda call", shape="3 tensors")
     assert results.median("fastopt", "cuda launches", shape="3 tensors") == 1

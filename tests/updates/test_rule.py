@@ -475,7 +475,7 @@ BAD = {
     calls_its_own_sign(): (1, "a call of sign(grad); expected one of"),
     indented_with_text_at_the_left(): (4, "a power; expected products and sqrt"),
     too_few: (1, "a return of 1 value; expected 2: param, m"),
-    foreign_name: (1, "the name FACTOR, which is no argument"),
+    foreign_name: (1, "the name FACTOR, which is neither an argument"),
     text: (1, "the value 'large'; expected numbers only"),
     writes_grad: (1, "an assignment to grad, which is only read"),
     writes_a_scalar: (1, "an assignment to lr, which is the same for all elements"),
