@@ -1,4 +1,4 @@
-"""Every kind of host array that docs/array-libraries.md has a row for, by the row's name; most hold 1, 2, 3, 4."""
+"""The kinds of host arrays, one for each row of docs/array-libraries.md, by the row's name; most hold 1, 2, 3, 4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One row for each variant of each update: what every generic test and every benchmark runs over."""
+"""One row for each variant of each update; all generic tests and benchmarks use them."""
 
 from __future__ import annotations
 

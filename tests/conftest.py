@@ -1,4 +1,4 @@
-"""What holds for whole folders of tests, how many processes ``-n auto`` starts, and what a run leaves out."""
+"""Fixtures and marks of whole folders, the number of processes of ``-n auto``, and a report of deselected tests."""
 
 from __future__ import annotations
 

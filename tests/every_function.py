@@ -1,4 +1,4 @@
-"""A rule that calls every function a rule may call, and what it gives by NumPy alone."""
+"""A rule that calls every function available to rules, and its result in plain NumPy."""
 
 from __future__ import annotations
 

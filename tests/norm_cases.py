@@ -1,4 +1,4 @@
-"""One row for each norm, alone and fused: what every generic test of norms runs over."""
+"""One row for each norm, plain and fused; all generic tests of norms use them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""For each variant of each update, the optimizer object that makes it: what tests of objects run over."""
+"""For each variant of each update, the corresponding optimizer; tests of optimizers use them."""
 
 from __future__ import annotations
 

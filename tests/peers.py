@@ -1,4 +1,4 @@
-"""Libraries that the tests compare with, and that a machine may lack."""
+"""Optional libraries that the tests compare with."""
 
 from __future__ import annotations
 

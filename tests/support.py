@@ -1,4 +1,4 @@
-"""What several test files need: layouts, comparisons of bits, programs in a process of their own."""
+"""Helpers of several test files: layouts, comparisons of bits, programs in separate processes."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""The kinds of arrays that calls take, and how other libraries hand them over."""
+"""The kinds of arrays that calls accept, and the interfaces of other libraries."""

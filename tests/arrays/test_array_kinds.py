@@ -1,4 +1,4 @@
-"""docs/array-libraries.md: each row of its first table is what happens, by every way in."""
+"""docs/array-libraries.md: each row of its first table states the result of every function."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays of other libraries, beyond what docs/array-libraries.md tells: their layouts, aliases, and faults."""
+"""Arrays of other libraries, beyond docs/array-libraries.md: layouts, aliases and errors."""
 
 from __future__ import annotations
 

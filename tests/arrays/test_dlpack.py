@@ -1,4 +1,4 @@
-"""DLPack's tensors as other libraries might hand them over: capsules made by hand, whole and broken ones."""
+"""DLPack tensors from handmade capsules, valid and invalid."""
 
 from __future__ import annotations
 

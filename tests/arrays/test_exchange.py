@@ -1,4 +1,4 @@
-"""PyTorch's tensors by its table of C functions: what is seen of them, and what is left to ``__dlpack__``."""
+"""PyTorch tensors through its table of C functions, and the cases that fall back to ``__dlpack__``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arrays that lie in files: updated there, and never loaded into the process's own memory."""
+"""Memory-mapped arrays: updated in the file without being loaded into memory."""
 
 from __future__ import annotations
 

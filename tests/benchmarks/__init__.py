@@ -1,1 +1,1 @@
-"""The benchmarks themselves."""
+"""Tests of the benchmarks."""

@@ -1,4 +1,4 @@
-"""The recorder finds no difference between instruction sets, threads and backends, and reports one that is there."""
+"""The recorder finds equal bits for all instruction sets, threads and backends, and reports a real difference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The paired benchmark times two builds in turns, and refuses builds of other bits."""
+"""The paired benchmark times two builds in turns, and rejects builds with different bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks of random numbers refuse candidates that are wrong, and tell their figures."""
+"""The benchmarks of random numbers reject wrong candidates, and compute their figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmarks refuse wrong candidates, and their files are what the documentation is made of."""
+"""The benchmarks reject wrong candidates, and their files are the source of the documentation's numbers."""
 
 from __future__ import annotations
 

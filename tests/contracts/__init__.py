@@ -1,1 +1,1 @@
-"""What holds for every function and class."""
+"""Contracts of every function and class."""

@@ -1,4 +1,4 @@
-"""Promise 18: what was not meant to be assigned can't be, for every object, and the error says what to do."""
+"""Promise 18: attributes that are not assignable raise an error that says what to do, for every object."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What objects say of themselves: in one line, to tab completion, and to `help`."""
+"""The representation of objects: one-line repr, tab completion and `help`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may import whom: the layers of pyproject.toml, and no circles, in Python and in Cython."""
+"""The import layers of pyproject.toml, without cycles, in Python and in Cython."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise 11, memory: whatever a call or an object allocates is freed, and so after an error."""
+"""Promise 11, memory: all memory allocated by a call or an object is freed, also after an error."""
 
 from __future__ import annotations
 

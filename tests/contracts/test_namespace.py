@@ -1,4 +1,4 @@
-"""What `fastopt` offers by name: its modules without an import of their own, what `dir` lists, what errors say."""
+"""The namespace of `fastopt`: submodules without explicit imports, `dir`, and error messages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Forks, floating-point modes, old processors, the number of threads: for every function, in their own processes."""
+"""Forks, floating-point modes, old processors, the number of threads: every function in separate processes."""
 
 from __future__ import annotations
 

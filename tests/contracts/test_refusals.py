@@ -1,4 +1,4 @@
-"""Arrays that a call can't take: an error that names the array and says what was expected, and no byte changed."""
+"""Invalid arrays: an error names the array and the expected value, and no byte changes."""
 
 from __future__ import annotations
 

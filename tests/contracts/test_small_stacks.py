@@ -1,4 +1,4 @@
-"""Threads with small stacks, as some servers start them."""
+"""Threads with small stacks, as on some servers."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Tests that run kernels in Numba's simulator of a CUDA device, in a process of their own: see test_cuda.py."""
+"""Tests with kernels in Numba's simulator of a CUDA device, in a separate process: see test_cuda.py."""

@@ -1,4 +1,4 @@
-"""Leaves these tests to the process that simulates a device: the variable is read when Numba is imported."""
+"""Runs these tests only in the process that simulates a device: Numba reads the variable when it is imported."""
 
 import os
 

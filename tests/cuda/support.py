@@ -1,4 +1,4 @@
-"""Arrays that pass for a device's: they say so of NumPy memory, where the simulator's kernels run."""
+"""Simulated device arrays over NumPy memory, where the simulator's kernels run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark of device arrays from end to end, at tiny sizes and with times that mean nothing."""
+"""The benchmark of device arrays from end to end, at tiny sizes and with meaningless times."""
 
 from __future__ import annotations
 

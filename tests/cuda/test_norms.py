@@ -1,4 +1,4 @@
-"""Norms of device arrays: the bits of the CPU, whatever the norm and the arrays; new arrays; refusals."""
+"""Norms of device arrays: the same bits as on the CPU for all norms and arrays; new arrays; refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Device functions in a kernel of a user's: the bits of the host."""
+"""Device functions in a user's kernel: the same bits as on the host."""
 
 from __future__ import annotations
 

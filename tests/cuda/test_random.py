@@ -1,4 +1,4 @@
-"""Random numbers of device arrays: the bits of the CPU, for any arrays; new arrays, in place, exact ends; refusals."""
+"""Random numbers of device arrays: the same bits as on the CPU; new arrays, in place, exact bounds; refusals."""
 
 from __future__ import annotations
 

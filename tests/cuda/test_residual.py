@@ -1,4 +1,4 @@
-"""Residual connections of device arrays: the bits of the CPU, new arrays, in place."""
+"""Residual connections of device arrays: the same bits as on the CPU, new arrays, in place."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rules of users on device arrays: the bits of the host."""
+"""Users' rules on device arrays: the same bits as on the host."""
 
 from __future__ import annotations
 

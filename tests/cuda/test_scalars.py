@@ -1,4 +1,4 @@
-"""lr, step and other numbers from the device: the same step, and no look at the number from the host."""
+"""lr, step and other numbers on the device: the same step, without reading the number on the host."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Feature scaling of device arrays: the bits of the CPU, for any arrays; new arrays, in place; NaN and refusals."""
+"""Feature scaling of device arrays: the same bits as on the CPU; new arrays, in place; NaN and refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates of device arrays: the bits of the CPU, whatever the arrays; refusals; lists; streams."""
+"""Updates of device arrays: the same bits as on the CPU for all arrays; refusals; lists; streams."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""CUDA without a device, and on one."""
+"""CUDA without a device, and on a device."""

@@ -1,4 +1,4 @@
-"""What becomes of CUDA kernels, PTX and machine code, for which no device is needed; and what holds of all of them."""
+"""Helpers for the PTX and machine code of CUDA kernels, without a device, and properties of all kernels."""
 
 from __future__ import annotations
 

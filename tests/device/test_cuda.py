@@ -1,4 +1,4 @@
-"""CUDA where there is none: the simulator's tests in a process of their own; what is said when something is missing."""
+"""CUDA without a device: the simulator's tests in a separate process, and messages about missing packages."""
 
 from __future__ import annotations
 

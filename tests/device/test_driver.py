@@ -1,4 +1,4 @@
-"""How the driver is called, told by a stand-in for it: what is launched, where, with what, and that nothing waits."""
+"""Calls of the CUDA driver, recorded by a mock: launches with their arguments, and no synchronisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""On a CUDA device: the bits of the host. Run with ``pytest -m gpu`` where there is one."""
+"""On a CUDA device: the same bits as on the host. Run with ``pytest -m gpu``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the CUDA driver is called for norms, told by a stand-in for it: nothing is read, copied or waited for."""
+"""Calls of the CUDA driver for norms, recorded by a mock: no reads, copies or synchronisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What becomes of the updates' CUDA kernels: their PTX and machine code, for which no device is needed."""
+"""The PTX and machine code of the updates' CUDA kernels, compiled without a device."""
 
 from __future__ import annotations
 

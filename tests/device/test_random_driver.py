@@ -1,4 +1,4 @@
-"""How the CUDA driver is called for random numbers, told by a stand-in for it: nothing is read or waited for."""
+"""Calls of the CUDA driver for random numbers, recorded by a mock: no reads or synchronisation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the CUDA driver is called for feature scaling, told by a stand-in for it: what is waited for, and what is not."""
+"""Calls of the CUDA driver for feature scaling, recorded by a mock: which calls synchronise."""
 
 from __future__ import annotations
 

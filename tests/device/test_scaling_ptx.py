@@ -1,4 +1,4 @@
-"""What becomes of the CUDA kernels of feature scaling: their PTX and machine code, for which no device is needed."""
+"""The PTX and machine code of the CUDA kernels of feature scaling, compiled without a device."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""docs/adding-an-optimizer.md, followed in a copy of the package: built, and tested as every other optimizer is."""
+"""docs/adding-an-optimizer.md, executed in a copy of the package, which is built and tested."""
 
 from __future__ import annotations
 

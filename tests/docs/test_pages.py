@@ -1,4 +1,4 @@
-"""The documentation says what is there: docstrings, the code in them and in docs/, links, and numbers."""
+"""The documentation is correct: docstrings, code in docstrings and in docs/, links, and numbers."""
 
 from __future__ import annotations
 

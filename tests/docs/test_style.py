@@ -1,4 +1,4 @@
-"""The tools that read the code: ruff and mypy find nothing."""
+"""ruff and mypy report nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What mypy and pyright know of fastopt: the code in the docs passes, results have types, and slips are found."""
+"""mypy and pyright on fastopt: the code in the docs passes, results have types, and mistakes are reported."""
 
 from __future__ import annotations
 

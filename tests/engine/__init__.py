@@ -1,1 +1,1 @@
-"""Processes, threads, stored kernels, storage types, and the C interface."""
+"""Processes, threads, cached kernels, storage types, and the C interface."""

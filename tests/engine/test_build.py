@@ -1,4 +1,4 @@
-"""What the build made: every kernel of every family, once for each instruction set."""
+"""The result of the build: every kernel of every family, once for each instruction set."""
 
 import ast
 from importlib.machinery import EXTENSION_SUFFIXES

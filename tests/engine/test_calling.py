@@ -1,4 +1,4 @@
-"""Kernels and the engine, called from elsewhere: by address, from C, from C++, by typed functions; the same bits."""
+"""Kernels and the engine called by address, from C and C++, and by typed functions: the same bits."""
 
 from __future__ import annotations
 

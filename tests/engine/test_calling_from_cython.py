@@ -1,4 +1,4 @@
-"""Packages in Cython that cimport fastopt.kernels, built by pip beside an installed fastopt."""
+"""Cython packages that cimport fastopt.kernels, built by pip with fastopt installed."""
 
 from __future__ import annotations
 

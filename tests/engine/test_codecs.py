@@ -1,4 +1,4 @@
-"""What codecs make of numbers that no kernel leaves: NaN of every payload, given to the codecs themselves."""
+"""Codecs with numbers that kernels never produce: NaN with every payload."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What fastopt tells of itself."""
+"""The configuration that fastopt reports."""
 
 from __future__ import annotations
 

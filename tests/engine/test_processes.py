@@ -1,4 +1,4 @@
-"""Promises 5, 7, 8 and 14: import, threads, fork, limits, old processors, each in a process of its own."""
+"""Promises 5, 7, 8 and 14: import, threads, fork, limits, old processors, each in a separate process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promises 10 and 13: norms beside their formulas in wider arithmetic, and what statistics must survive."""
+"""Promises 10 and 13: norms against their formulas in higher precision, and robustness of statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The norms that hold state, and statistics of whole data sets."""
+"""Norm objects with state, and statistics of whole data sets."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The text of the norms, and what the generators make of it."""
+"""The text of the norms' rules, and the code generated from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An average of what does not change does not change: of parameters, running statistics, features, for any decay."""
+"""The average of a constant is the constant: parameters, running statistics, features, for any decay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise 17: a file is checked before it is unpacked, and a flipped bit is found; what a save leaves in its folder."""
+"""Promise 17: a file is checked before it is unpacked, and a flipped bit is detected; files left by a save."""
 
 from __future__ import annotations
 

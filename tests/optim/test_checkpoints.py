@@ -1,4 +1,4 @@
-"""Promise 12: state that is saved, in a dict or a file, goes on with the same bits; files are whole or not there."""
+"""Promise 12: training continues from a saved state, in a dict or a file, with the same bits; saves are atomic."""
 
 from __future__ import annotations
 

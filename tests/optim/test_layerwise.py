@@ -1,4 +1,4 @@
-"""Layer-wise optimizers: beside their formula in float64, whatever the tensors' layout and storage."""
+"""Layer-wise optimizers against their formula in float64, for all layouts and storage types."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NAdam's products of mu: each parameter's own, however many updates others have had, in a bounded number of them."""
+"""NAdam's products of mu: one per parameter, for any history of updates, with bounded computation."""
 
 from __future__ import annotations
 

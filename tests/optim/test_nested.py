@@ -1,4 +1,4 @@
-"""Parameters and gradients as nested dicts and lists, as Flax and other JAX libraries have them."""
+"""Parameters and gradients as nested dicts and lists, as in Flax and other JAX libraries."""
 
 from __future__ import annotations
 

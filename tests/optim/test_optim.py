@@ -1,4 +1,4 @@
-"""Optimizers with state: the bits of the updates' functions, for models of many tensors, and what surrounds a step."""
+"""Optimizers with state: the same bits as the update functions, for models of many tensors; training options."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The class that docs/checkpoints.md shows, as an estimator of scikit-learn."""
+"""The class of docs/checkpoints.md, as an estimator of scikit-learn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules: each against its formula, what is refused, what they are as values, and in optimizers."""
+"""Schedules: formulas, refusals, behaviour as values, and use in optimizers."""
 
 from __future__ import annotations
 

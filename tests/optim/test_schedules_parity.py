@@ -1,4 +1,4 @@
-"""Schedules beside PyTorch's and optax's, step by step."""
+"""Schedules against PyTorch's and optax's, step by step."""
 
 from __future__ import annotations
 

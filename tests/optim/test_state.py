@@ -1,4 +1,4 @@
-"""Promise 18: the state of an optimizer is one thing, which no call sees, saves or leaves halfway."""
+"""Promise 18: the state of an optimizer changes atomically; no call sees, saves or leaves part of a step."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mini-batches: the order that a seed decides, rows of anything, memory that is used again, state, bad input."""
+"""Mini-batches: order by seed, rows of any arrays, reused memory, state, bad input."""
 
 from __future__ import annotations
 

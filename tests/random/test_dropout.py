@@ -1,4 +1,4 @@
-"""Dropout: both forms, the same mask everywhere, exact ends, in place, refusals."""
+"""Dropout: both forms, identical masks, exact bounds, in place, refusals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random bits: Philox as its authors have it, and the same bits for an element wherever and by whomever it is made."""
+"""Random bits: Philox as published, and the same bits for an element in any call."""
 
 from __future__ import annotations
 

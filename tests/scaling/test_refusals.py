@@ -1,4 +1,4 @@
-"""Feature scaling: bad input is a named error, with every buffer and the scaler as they were."""
+"""Feature scaling: bad input raises a named error, and buffers and scaler are unchanged."""
 
 from __future__ import annotations
 

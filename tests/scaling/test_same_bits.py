@@ -1,4 +1,4 @@
-"""Feature scaling: the same bits whatever the threads, the layout, the instruction set, the backend and the place."""
+"""Feature scaling: the same bits for all threads, layouts, instruction sets, backends and positions."""
 
 from __future__ import annotations
 

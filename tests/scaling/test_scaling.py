@@ -1,4 +1,4 @@
-"""Feature scaling: formulas, accuracy, merging, constant features and NaN, in place and out of it, state."""
+"""Feature scaling: formulas, accuracy, merging, constant features and NaN, in place and out of place, state."""
 
 from __future__ import annotations
 

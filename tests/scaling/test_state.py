@@ -1,4 +1,4 @@
-"""Feature scaling: what is known of data is told, saved and taken over; what can't be is a named error."""
+"""Feature scaling: fitted statistics are shown, saved and restored; invalid ones raise a named error."""
 
 from __future__ import annotations
 

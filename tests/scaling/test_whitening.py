@@ -1,4 +1,4 @@
-"""Whitening: formulas, covariances that have no inverse, fewer components."""
+"""Whitening: formulas, singular covariances, fewer components."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch.compile of whole training steps: what fastopt.torch does in them is left as it is."""
+"""torch.compile of whole training steps: the calls of fastopt.torch are not compiled."""
 
 from __future__ import annotations
 

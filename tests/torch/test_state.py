@@ -1,4 +1,4 @@
-"""Numbers in the state of fastopt.torch's optimizers: kept where they are, shared, and read back, as in torch.optim."""
+"""Numbers in the state of fastopt.torch's optimizers: not moved, shared and read back, as in torch.optim."""
 
 from __future__ import annotations
 

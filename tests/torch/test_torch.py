@@ -1,4 +1,4 @@
-"""fastopt.torch beside torch.optim: the same steps, the same state, the same ways."""
+"""fastopt.torch against torch.optim: the same steps, state and behaviour."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What type checkers are to know of results; that it is so, the program sees when it runs."""
+"""The types that type checkers must infer for results; at run time, the program checks them."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -1,4 +1,4 @@
-"""What type checkers are to find: an error in each line that says so, and no other. It is never run."""
+"""The errors that type checkers must report: one in each line that says so, and no others. It is never run."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""What is accumulation's own: sums that start anew or go on, gradients of fewer bits, factors. Cases have the rest."""
+"""Accumulation: new and continued sums, gradients of lower precision, factors. See the cases for the rest."""
 
 from __future__ import annotations
 

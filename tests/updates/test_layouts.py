@@ -1,4 +1,4 @@
-"""Promise 1, layouts: whatever the strides, the result is the contiguous one, bit for bit."""
+"""Promise 1, layouts: for all strides, the result equals the contiguous one, bit for bit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Updates called in functions that Numba compiles: the bits of the public functions, and what they refuse."""
+"""Updates called in functions that Numba compiles: the same bits as the public functions, and refusals."""
 
 from __future__ import annotations
 

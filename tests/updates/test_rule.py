@@ -1,4 +1,4 @@
-"""Updates that users write: as good as the library's own, and refused by line where they are none."""
+"""Users' updates: equal to the library's own; invalid ones are refused with the line."""
 
 from __future__ import annotations
 

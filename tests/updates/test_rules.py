@@ -1,4 +1,4 @@
-"""The rules' text: no literal, nothing that compilers would treat differently, float32 computed as float32."""
+"""The rules' text: no literals, no compiler-dependent constructs, float32 computed as float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Promise 9, same bits: whatever the backend, the instruction set, the number of threads and the position."""
+"""Promise 9, same bits: for all backends, instruction sets, numbers of threads and positions."""
 
 from __future__ import annotations
 
