@@ -12,7 +12,7 @@ def c_header(source: str) -> str:
     """Return fastopt_rules.h: for each rule and compute type, the struct of its kernel's scalars."""
     parts = [f"/* {HEADER} */\n#ifndef FASTOPT_RULES_H\n#define FASTOPT_RULES_H"]
     for rule in rules_of(parse_functions(source)):
-        unused = "" if _decays(rule) else "; decay: none, it stays 0"
+        unused = "" if _decays(rule) else "; decay is unused and must be 0"
         parts.append(f"/* {rule.name}, of arrays {', '.join(rule.arrays)}{unused} */")
         parts += [
             f"typedef struct {{\n    {C_TYPE[dtype]} {', '.join(_scalars(rule))};\n}} fastopt_{_struct(rule, dtype)};"

@@ -89,7 +89,7 @@ cdef bint is_tensor(array) noexcept:
 
 
 cdef int wrote_all_but(tuple arrays, Py_ssize_t only_read, Py_ssize_t period) except -1:
-    """As `wrote`, of several tensors' arrays, so many each, of which one is only read."""
+    """Like `wrote`, for the arrays of several tensors, ``period`` each, one of which is not written."""
     cdef Py_ssize_t i
     cdef list written
     if tensor_type is None:

@@ -15,7 +15,7 @@ static inline ptrdiff_t ceil_div(ptrdiff_t a, ptrdiff_t b) { return (a + b - 1) 
 /* The absolute value of a stride. */
 static inline ptrdiff_t magnitude(ptrdiff_t stride) { return stride < 0 ? -stride : stride; }
 
-/* Bytes from an address to the beginning of a cache line: 0 if one begins there. */
+/* Bytes from an address to the next cache line: 0 if it is aligned to one. */
 static inline ptrdiff_t bytes_to_line(const void *address) { return (ptrdiff_t)(-(uintptr_t)address % CACHE_LINE); }
 
 /* Round a number of bytes up to whole cache lines. */
@@ -32,7 +32,7 @@ static inline void prefetch_l1(const void *address, ptrdiff_t bytes)
 #endif
 }
 
-/* Prefetch memory that will be read later, so that the first cache keeps what is needed before. */
+/* Prefetch memory that will be read later into the second-level cache, which leaves the first-level one unchanged. */
 static inline void prefetch_l2(const void *address, ptrdiff_t bytes)
 {
 #ifdef __GNUC__

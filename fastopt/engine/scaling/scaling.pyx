@@ -146,7 +146,7 @@ cdef class ScalingCall(Call):
         return 0
 
     cdef bint are_finite(self) except -1:
-        """What the kernels say of all x."""
+        """Return whether the kernels find all x finite."""
         cdef bint good
         cdef void *scratch = checked(take_memory(pass_bytes()))
         if releases_gil(cnp.PyArray_SIZE(self.x), True):
