@@ -1,4 +1,4 @@
-"""Reads ``__cuda_array_interface__`` (versions 2 and 3), which Numba's device arrays support, unlike DLPack."""
+"""Reads ``__cuda_array_interface__`` (versions 2 and 3), the only interface of Numba's device arrays."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # cython: language_level=3
-"""Import arrays of other libraries through DLPack, including bfloat16, which numpy.from_dlpack refuses."""
+"""Imports arrays of other libraries through DLPack, including bfloat16, which numpy.from_dlpack refuses."""
 
 import sys
 

@@ -1,5 +1,5 @@
-/* Philox 4x32-10: random bits that are a function of a key and a counter, independent of the order of calls (J. Salmon
- * et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011).
+/* Philox 4x32-10: random bits that are a function of a key and a counter, independent of the order of calls. See J. Salmon
+ * et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011.
  *
  * This is the only implementation in C, for one counter and for vectors of counters; fastopt/backends/cuda/random.py
  * has the one for devices. PHILOX defines a function that replaces the four words of N counters by random words. A word
