@@ -1,5 +1,5 @@
-/* Philox 4x32-10: random bits that are a function of a key and a counter, independent of the order of calls. See J. Salmon
- * et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011.
+/* Philox 4x32-10: random bits that are a function of a key and a counter, independent of the order of calls. See
+ * J. Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3", 2011.
  *
  * This is the only implementation in C, for one counter and for vectors of counters; fastopt/backends/cuda/random.py
  * has the one for devices. PHILOX defines a function that replaces the four words of N counters by random words. A word
@@ -10,9 +10,9 @@
 #include "fastopt_specs.h"
 #include <stdint.h>
 
-/* The purpose of the bits (enum purpose, from fastopt/specs/random.py) is the counter's highest byte: two purposes never
- * share bits, whatever their seeds and offsets. Stochastic rounding (codecs.c) stores the step there; its highest
- * byte is 0 for the first 2^24 steps. */
+/* The purpose of the bits (enum purpose, from fastopt/specs/random.py) is the counter's highest byte: two purposes
+ * never share bits, whatever their seeds and offsets. Stochastic rounding (codecs.c) stores the step there; its
+ * highest byte is 0 for the first 2^24 steps. */
 
 /* WORD is uint64_t or a vector of uint64_t; PRODUCT multiplies the lower halves of two words. */
 #define PHILOX(name, WORD, N, PRODUCT)                                                            \

@@ -1,6 +1,6 @@
 /* A pool of scratch memory that calls reuse. Memory freed to malloc is returned to the system, and cleared pages must
- * be requested again, which may take longer than the call (batch norm, 8x16384, two threads: forward 660 us, 170 with the
- * pool). The caller must hold the GIL. */
+ * be requested again, which may take longer than the call (batch norm, 8x16384, two threads: forward 660 us, 170 with
+ * the pool). The caller must hold the GIL. */
 #ifndef FASTOPT_SCRATCH_POOL_H
 #define FASTOPT_SCRATCH_POOL_H
 #include <stddef.h>

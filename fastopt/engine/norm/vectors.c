@@ -3,8 +3,8 @@
 #include <string.h>
 
 /* The thread that uses some values loads them, and the thread that computed them stores them. If one thread did both
- * for all, others would wait and fetch the data from its core (two threads, 64x2048: forward 47 -> 36 us, backward 44 ->
- * 35; 16x4096: 55 -> 37 and 53 -> 47). */
+ * for all, others would wait and fetch the data from its core (two threads, 64x2048: forward 47 -> 36 us, backward 44
+ * -> 35; 16x4096: 55 -> 37 and 53 -> 47). */
 
 void add_vector_axis(vector_t *vector, ptrdiff_t extent, ptrdiff_t stride)
 {
