@@ -30,7 +30,7 @@ def _choose() -> str:
     runnable = built_isas()
     if not runnable:
         raise ImportError(
-            "this build of fastopt has no kernels for this processor; expected x86-64-v2 or later: "
+            "this build of fastopt has no kernels that this processor can run; expected x86-64-v2 or more: "
             "SSE4.2 and POPCNT, as in Intel processors since 2008 and AMD processors since 2011"
         )
     forced = os.environ.get("FASTOPT_ISA")

@@ -71,7 +71,9 @@ class Build(build_ext):
     def build_extensions(self) -> None:
         """Compile all objects, then link them."""
         if not self.compiles(REQUIRED_FLAGS):
-            raise CompileError(f"no working C compiler with {' '.join(REQUIRED_FLAGS)}: {self.compiler.compiler}")
+            raise CompileError(
+                f"no working C compiler that accepts {' '.join(REQUIRED_FLAGS)}: {self.compiler.compiler}"
+            )
         flags = REQUIRED_FLAGS + [flag for flag in FLAGS if self.compiles([flag])] + SANITIZE_FLAGS * bool(SANITIZE)
         needed = self.needed([e for e in self.extensions if isinstance(e, KernelLibrary)])
         self.extensions = [e for e in self.extensions if e in needed or not isinstance(e, KernelLibrary)]

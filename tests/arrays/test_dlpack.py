@@ -204,7 +204,7 @@ BROKEN = {
     ),
     "65 dimensions": ({"shape": (1,) * 65}, "^{} has 65 dimensions; expected 0 to 64"),
     "negative dimensions": ({"ndim": -1}, "^{} has -1 dimensions; expected 0 to 64"),
-    "no shape": ({"shape": None, "ndim": 1}, "^{} has 1 dimensions and no shape"),
+    "no shape": ({"shape": None, "ndim": 1}, "^{} has 1 dimensions but no shape"),
     "no data": ({"data": None}, "^{} has no memory of its own"),
 }
 

@@ -161,7 +161,7 @@ def refused(called: Called, name: str, value: Any, error: Any, expected: str = "
     with pytest.raises(error) as caught:
         called.run(**{name: value})
     said = str(caught.value)
-    assert re.match(rf"{name} (is|has|vanishes) .*{expected}", said), said
+    assert re.match(rf"{name} (is|has|exceeds|underflows) .*{expected}", said), said
     assert len(said) < 300
     assert "\n" not in said
 

@@ -123,7 +123,7 @@ def test_the_message_of_a_package_that_was_not_built(tmp_path):
 def test_messages_of_the_build_are_in_its_text():
     """Other tests fail a build, and run a wheel on an old processor."""
     build = (ROOT / "fastopt" / "codegen" / "build.py").read_text()
-    assert "no working C compiler that knows {' '.join(REQUIRED_FLAGS)}" in build
+    assert "no working C compiler that accepts {' '.join(REQUIRED_FLAGS)}" in build
     assert 'REQUIRED_FLAGS = ["-std=c11", "-O3", "-ffp-contract=off"]' in build
     backend = (ROOT / "fastopt" / "backends" / "cython.py").read_text()
     assert "this build of fastopt has no kernels that this processor can run; expected x86-64-v2 or more" in backend
@@ -132,7 +132,7 @@ def test_messages_of_the_build_are_in_its_text():
 def test_every_message_of_the_page_has_a_test():
     tested_elsewhere = (
         "error: no working C compiler", "ModuleNotFoundError:", "ImportError:", "BackendUnavailable: backend",
-        "BackendUnavailable: fastopt.torch", "TypeError: param requires grad", "ValueError: … is no checkpoint",
+        "BackendUnavailable: fastopt.torch", "TypeError: param requires grad", "ValueError: … is not a checkpoint",
     )  # fmt: skip
     for shown in MESSAGES:
         assert shown.startswith((*CAUSES, *tested_elsewhere)), shown

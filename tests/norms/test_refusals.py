@@ -166,7 +166,7 @@ def test_whether_there_was_a_residual_is_true_or_false(case, value):
 @every_norm
 def test_relus_gradient_needs_y(case):
     call = Call(case, "backward")
-    call.refused(ValueError, "^y is None; expected what the forward pass returned", activation="relu")
+    call.refused(ValueError, "^y is None; expected the output of the forward pass", activation="relu")
 
 
 @pytest.mark.parametrize("missing", ["running_mean", "running_var"])

@@ -247,7 +247,7 @@ def test_out_overlaps_nothing_that_it_is_not(shift):
 
 
 def test_a_gradient_needs_y():
-    with pytest.raises(ValueError, match=r"^y is None; expected what the forward pass returned"):
+    with pytest.raises(ValueError, match=r"^y is None; expected the output of the forward pass"):
         fastopt.residual_add_backward(X, activation="relu")
     with pytest.raises(ValueError, match=r"^y has shape \(5,\); expected \(6,\), the shape of dy"):
         fastopt.residual_add_backward(X, y=X[:5], activation="relu")

@@ -47,7 +47,7 @@ def test_fit_transform_changes_nothing_with_an_error(fitted):
     if fitted:
         whitener.fit(data(features=2))
     before, kept = pickle.dumps(whitener), x.copy()
-    with pytest.raises(ValueError, match="has rank 2 numerically"):
+    with pytest.raises(ValueError, match="has numerical rank 2"):
         whitener.fit_transform_(x)
     assert pickle.dumps(whitener) == before
     assert np.array_equal(bits(x), bits(kept))

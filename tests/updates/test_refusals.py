@@ -84,7 +84,7 @@ def test_arrays_that_interleave_and_share_an_element_are_refused():
             "num_threads",
             2**21,
             ValueError,
-            "num_threads is 2097152; expected .*, 1048576 at most$",
+            "num_threads is 2097152; expected .*, at most 1048576$",
         ),
         ("step", np.array(3.0), TypeError, "step is array.*; expected a whole number"),
         ("lr", 10**400, ValueError, "lr exceeds the range of float64"),
