@@ -251,7 +251,7 @@ def test_a_number_that_becomes_two() -> None:
         (1.5, r"step of param_groups\[0\]\['params'\]\[0\] is 1\.5; expected a whole number"),
         (float("nan"), "is nan; expected a whole number"),
         (float("inf"), "is inf; expected a whole number"),
-        (-1.0, "is -1; expected 0 or more"),
+        (-1.0, "is -1; expected 0 to"),
         ([1.0, 2.0], r"has shape \(2,\); expected one number"),
     ],
 )
