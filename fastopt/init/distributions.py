@@ -48,7 +48,7 @@ def normal_(
     Notes
     -----
     z is the normal quantile of a random number of 32 bits (in float64, 53), with a relative error of up to 6e-7
-    (1e-14). |z| is at most 6.34 (8.3). The default std is 1 in PyTorch and 0.05 in Keras.
+    (1e-14). ``|z|`` is at most 6.34 (8.3). The default std is 1 in PyTorch and 0.05 in Keras.
 
     References
     ----------

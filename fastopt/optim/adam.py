@@ -125,7 +125,7 @@ class Adamax(Optimizer):
     beta1, beta2 : float in [0, 1)
         Exponential decay rates of the averages of the gradient and of its square.
     eps : float >= 0
-        Added to |g|, so that u stays above 0.
+        Added to ``|g|``, so that u stays above 0.
     weight_decay : float >= 0
         Coupled weight decay.
     **options

@@ -38,7 +38,7 @@ class MaxAbsScaler(ScalingEstimator):
         The number of samples.
     n_features_in_ : int
         The number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray, one name for each feature
         The names of the features, where X has names that are strings.
 
     See Also

@@ -48,7 +48,7 @@ class StandardScaler(CallbackSupportMixin, ScalingEstimator):
         The number of values of each feature, or their total weight; one number where it is the same for all.
     n_features_in_ : int
         The number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray, one name for each feature
         The names of the features, where X has names that are strings.
 
     See Also

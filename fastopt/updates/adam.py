@@ -302,7 +302,7 @@ def adamax(
     beta1, beta2 : float in [0, 1)
         Exponential decay rates of m and u.
     eps : float >= 0
-        Added to |g|, so that u stays above 0.
+        Added to ``|g|``, so that u stays above 0.
     weight_decay, grad_scale : float
         Coupled weight decay (>= 0), which enters m and u, and the factor that multiplies grad.
     backend, num_threads, stream : optional

@@ -50,7 +50,8 @@ print("--")
 
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
-    """What the stand-in says of the program's parts."""
+    """What the stand-in says of the program's parts, with kernels from the cache: compiling delays a free."""
+    parts_told(PROGRAM, tmp_path_factory.mktemp("compiled"), "push", "pop", "load", "kernel")
     return parts_told(PROGRAM, tmp_path_factory.mktemp("driver"), "push", "pop", "load", "kernel")
 
 
