@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import math
 import re
@@ -146,7 +147,11 @@ def link(kernel: DeviceKernel, compute_capability: tuple[int, int], *more: str) 
 def _compiled(kernel: DeviceKernel, compute_capability: tuple[int, int]) -> bytes:
     signature = types.void(*numba_types(kernel))
     options = {"device": False, "abi": "numba", "cc": compute_capability, "output": "ltoir"}
-    return bytes(cuda.compile(function(kernel), signature, **options)[0])
+    code = bytes(cuda.compile(function(kernel), signature, **options)[0])
+    # Numba leaves frames in cycles, and a frame refers to its callers. Without a collection, the scratch memory of the
+    # call that compiles would be freed long after the call.
+    gc.collect()
+    return code
 
 
 # ---- Functions for the text of kernels
