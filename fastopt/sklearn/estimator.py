@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, OneToOneFeatureMixin, TransformerMixin
+from sklearn.utils.sparsefuncs import inplace_column_scale
 from sklearn.utils.validation import check_is_fitted
 
 from fastopt.sklearn.affine import Affine, applied
@@ -63,8 +64,6 @@ class ScalingEstimator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._scaled(array, X, copy, True)
 
     def _scaled(self, array: Any, X: Any, copy: bool, inverse: bool) -> Any:
-        if issparse(array):
-            return self._sparse_scaled(array, inverse)
         return applied(self._affine(), self, array, X, copy=copy, inverse=inverse)
 
     @abstractmethod
@@ -75,16 +74,25 @@ class ScalingEstimator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
     def _affine(self) -> Affine:
         """Return the arguments of the rule, from the fitted attributes."""
 
-    def _sparse_scaled(self, matrix: Any, inverse: bool) -> Any:
-        """Return a sparse matrix, which may be written to, scaled."""
-        raise NotImplementedError
-
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = bool(self._fit_formats)
         tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+
+class SparseScalingEstimator(ScalingEstimator):
+    """A scaler that also takes sparse matrices: it divides by ``scale_`` and leaves zeros as they are."""
+
+    scale_: Any
+
+    def _scaled(self, array: Any, X: Any, copy: bool, inverse: bool) -> Any:
+        if not issparse(array):
+            return super()._scaled(array, X, copy, inverse)
+        if self.scale_ is not None:
+            inplace_column_scale(array, self.scale_ if inverse else 1 / self.scale_)
+        return array
 
 
 def without_zeros(scale: NDArray[Any]) -> NDArray[Any]:

@@ -6,14 +6,14 @@ from typing import Any, ClassVar
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.utils.sparsefuncs import inplace_column_scale, min_max_axis
+from sklearn.utils.sparsefuncs import min_max_axis
 
 from fastopt.sklearn.affine import Affine
 from fastopt.sklearn.arrays import column_stats
-from fastopt.sklearn.estimator import ScalingEstimator, without_zeros
+from fastopt.sklearn.estimator import SparseScalingEstimator, without_zeros
 
 
-class MaxAbsScaler(ScalingEstimator):
+class MaxAbsScaler(SparseScalingEstimator):
     """Divide each feature by its greatest absolute value.
 
         z = x / max(abs(x))
@@ -58,7 +58,6 @@ class MaxAbsScaler(ScalingEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"copy": ["boolean"], "clip": ["boolean"]}
     max_abs_: Any
-    scale_: Any
     n_samples_seen_: int
 
     _fit_formats = _transform_formats = ("csr", "csc")
@@ -92,7 +91,3 @@ class MaxAbsScaler(ScalingEstimator):
 
     def _affine(self) -> Affine:
         return Affine(divisor=self.scale_)
-
-    def _sparse_scaled(self, matrix: Any, inverse: bool) -> Any:
-        inplace_column_scale(matrix, self.scale_ if inverse else 1.0 / self.scale_)
-        return matrix

@@ -7,19 +7,19 @@ from typing import Any, ClassVar, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import issparse
-from sklearn.utils.sparsefuncs import inplace_column_scale, mean_variance_axis
+from sklearn.utils.sparsefuncs import mean_variance_axis
 from sklearn.utils.validation import _check_sample_weight
 
 from fastopt.sklearn.affine import Affine
 from fastopt.sklearn.arrays import floats
 from fastopt.sklearn.callbacks import CallbackSupportMixin, fit_task, with_callbacks
-from fastopt.sklearn.estimator import ScalingEstimator
+from fastopt.sklearn.estimator import SparseScalingEstimator
 from fastopt.sklearn.moments import Moments, moments
 
 _Self = TypeVar("_Self", bound="StandardScaler")
 
 
-class StandardScaler(CallbackSupportMixin, ScalingEstimator):
+class StandardScaler(CallbackSupportMixin, SparseScalingEstimator):
     """Standardize features by subtracting the mean and dividing by the standard deviation.
 
         z = (x - mean) / sqrt(var)
@@ -75,7 +75,6 @@ class StandardScaler(CallbackSupportMixin, ScalingEstimator):
     }
     mean_: Any
     var_: Any
-    scale_: Any
     n_samples_seen_: Any
 
     _fit_formats = ("csr", "csc")
@@ -136,11 +135,10 @@ class StandardScaler(CallbackSupportMixin, ScalingEstimator):
         centre = self._fitted("mean_") if self.with_mean else 0.0
         return Affine(centre, self._fitted("scale_") if self.with_std else 1.0)
 
-    def _sparse_scaled(self, matrix: Any, inverse: bool) -> Any:
-        self._refuse_centering()
-        if self.scale_ is not None:
-            inplace_column_scale(matrix, self.scale_ if inverse else 1 / self.scale_)
-        return matrix
+    def _scaled(self, array: Any, X: Any, copy: bool, inverse: bool) -> Any:
+        if issparse(array):
+            self._refuse_centering()
+        return super()._scaled(array, X, copy, inverse)
 
     def _fitted(self, name: str) -> Any:
         value = getattr(self, name)
