@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,34 @@ Values: TypeAlias = NDArray[Any]
 #: Squares below the smallest normal number lose digits or become 0. From this value on, that error is smaller than the
 #: rounding error of their mean.
 LEAST_VARIANCE = float(np.finfo(np.float64).tiny / np.finfo(np.float64).eps)
+
+
+class Moments(Protocol):
+    """The moments of each feature."""
+
+    @property
+    def count(self) -> Values:
+        """The number of values, or their total weight."""
+
+    @property
+    def mean(self) -> Values:
+        """Their mean."""
+
+    @property
+    def m2(self) -> Values:
+        """The sum of squared deviations from the mean."""
+
+
+def merged_moments(first: Moments, second: Moments) -> tuple[Values, Values, Values]:
+    """Return the count, mean and m2 of both together, by the formulas of Chan, Golub and LeVeque (1979)."""
+    count = first.count + second.count
+    with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
+        share = second.count / count
+        delta = second.mean - first.mean
+        mean = first.mean + delta * share
+        m2 = first.m2 + second.m2 + delta * delta * (first.count * share)
+    empty = [first.count == 0, second.count == 0]
+    return count, np.select(empty, [second.mean, first.mean], mean), np.select(empty, [second.m2, first.m2], m2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,17 +58,11 @@ class ColumnStatistics:
     max: Values
 
     def merged(self, other: ColumnStatistics) -> ColumnStatistics:
-        """Return the statistics of both together, by Chan, Golub and LeVeque, without reading the values again."""
-        count = self.count + other.count
+        """Return the statistics of both together, without reading the values again."""
+        count, mean, m2 = merged_moments(self, other)
         lowest, highest = np.minimum(self.min, other.min), np.maximum(self.max, other.max)
-        with np.errstate(over="ignore", invalid="ignore"):
-            share = other.count / np.maximum(count, 1)
-            delta = other.mean - self.mean
-            mean = self.mean + delta * share
-            m2 = self.m2 + other.m2 + delta * delta * (self.count * share)
-        mean = np.select([self.count == 0, other.count == 0, lowest == highest], [other.mean, self.mean, lowest], mean)
-        m2 = np.select([self.count == 0, other.count == 0, lowest == highest], [other.m2, self.m2, 0.0], m2)
-        return ColumnStatistics(count, mean, m2, lowest, highest)
+        constant = (self.count > 0) & (other.count > 0) & (lowest == highest)
+        return ColumnStatistics(count, np.where(constant, lowest, mean), np.where(constant, 0.0, m2), lowest, highest)
 
     def check(self) -> None:
         """Raise if no data can have these statistics. Sums may overflow: the squares have if the mean has."""

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastopt.scaling.statistics import LEAST_VARIANCE
+from fastopt.scaling.statistics import LEAST_VARIANCE, merged_moments
 from fastopt.sklearn.arrays import column_stats
 
 #: Elements of a block of samples of a weighted fit: 512 KiB in float64.
@@ -42,16 +42,8 @@ class Moments:
             return np.where(self.count == 0, np.nan, self.m2 / self.count)
 
     def merged(self, other: Moments) -> Moments:
-        """Return those of both, by the formulas of Chan, Golub and LeVeque."""
-        count = self.count + other.count
-        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            share = other.count / count
-            delta = other.mean - self.mean
-            mean = self.mean + delta * share
-            m2 = self.m2 + other.m2 + delta * delta * (self.count * share)
-        cases = [self.count == 0, other.count == 0]
-        mean = np.select(cases, [other.mean, self.mean], mean)
-        return Moments(count, mean, np.select(cases, [other.m2, self.m2], m2))
+        """Return the moments of both together."""
+        return Moments(*merged_moments(self, other))
 
     def check(self, with_std: bool) -> None:
         """Raise for a feature whose sums have left the range of float64."""
