@@ -123,7 +123,7 @@ def train(
     every: int = 0,
     observe: Callable[[float], object] | None = None,
 ) -> Curves:
-    """Train a network, and record its losses. ``observe`` is told the loss of each epoch."""
+    """Train a network and record its losses. ``observe`` is called with the loss of each epoch."""
     network, curves = Network(batch_norm), Curves()
     x, labels = TRAIN[0][:points], TRAIN[1][:points]
     weights = {name: param for name, param in network.params.items() if param.ndim == 2}

@@ -55,7 +55,7 @@ class Device:
         return {name: self.library.put(array) for name, array in arrays.items()}
 
     def get(self, arrays: Arrays) -> Arrays:
-        """Copy back what is not on the host; this synchronises."""
+        """Return the arrays in host memory, copied if necessary. A copy synchronises."""
         return {
             name: array if isinstance(array, np.ndarray) else self.library.get(array) for name, array in arrays.items()
         }
