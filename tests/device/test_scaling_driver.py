@@ -51,8 +51,9 @@ print("--")
 @pytest.fixture(scope="module")
 def told(tmp_path_factory):
     """What the stand-in says of the program's parts, whose kernels are compiled: no memory outlives its call."""
-    empty = f"import os\nos.environ['FASTOPT_CACHE_DIR'] = {str(tmp_path_factory.mktemp('cache'))!r}\n"
-    return parts_told(empty + PROGRAM, tmp_path_factory.mktemp("driver"), "push", "pop", "load", "kernel")
+    folder = str(tmp_path_factory.mktemp("cache"))
+    first = f"import gc, os\nos.environ['FASTOPT_CACHE_DIR'] = {folder!r}\ngc.disable()\n"
+    return parts_told(first + PROGRAM, tmp_path_factory.mktemp("driver"), "push", "pop", "load", "kernel")
 
 
 def kinds(part):
