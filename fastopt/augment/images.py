@@ -29,7 +29,7 @@ CHANNELS = {1: 1, -3: 1, 3: 3, -1: 3}
 
 
 class _Windows(NamedTuple):
-    """Windows of this shape, which begin at rows and columns from ``first`` on; there are so many positions of each."""
+    """The shape of a window, its first row and column, and the numbers of rows and columns at which it can begin."""
 
     shape: Pair
     first: Pair = (0, 0)
@@ -46,7 +46,7 @@ def flip(
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Any:
-    """Horizontal flip of images taken at random: left becomes right.
+    """Flip random images of a batch horizontally.
 
         out[i, :, row, column] = x[i, :, row, W - 1 - column] with probability p, else x[i, :, row, column]
 
@@ -61,7 +61,7 @@ def flip(
     axis : {1, -1}
         The axis of the channels.
     out : array, optional
-        Written and returned; of x's shape and dtype. It shares no element with x.
+        Written and returned; of x's shape and dtype. It must not overlap x.
     num_threads : int, optional
         See `fastopt.updates`.
 
@@ -78,7 +78,7 @@ def flip(
     Notes
     -----
     torchvision's RandomHorizontalFlip and RandomCrop draw once for all images of a batch that is a tensor, from a
-    generator with state. Keras' RandomFlip flips vertically, too, unless told otherwise.
+    generator with state. Keras' RandomFlip also flips vertically by default.
 
     References
     ----------
@@ -108,10 +108,10 @@ def shift(
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Any:
-    """Shift of each image by a random number of pixels, down and to the right, or up and to the left.
+    """Shift each image by a random number of rows and columns.
 
         out[i, :, row, column] = x[i, :, row + r, column + s], or fill outside of the image
-        r from -size[0] to size[0], s from -size[1] to size[1], all as likely
+        r from -size[0] to size[0], s from -size[1] to size[1], with equal probability
 
     Parameters
     ----------
@@ -120,13 +120,13 @@ def shift(
     seed, offset
         See `fastopt.augment`.
     size : int >= 0, or two
-        The largest shift, in pixels: along both axes, or of rows and of columns. At most the images' height and width.
+        Largest shift in pixels, for both axes, or for rows and for columns. At most the height and width of the images.
     fill : float
-        What pixels become that were outside of the image: finite, and a number of x's dtype.
+        Value of the pixels outside the image: a finite number that x's dtype can store.
     axis : {1, -1}
         The axis of the channels.
     out : array, optional
-        Written and returned; of x's shape and dtype. It shares no element with x.
+        Written and returned; of x's shape and dtype. It must not overlap x.
     num_threads : int, optional
         See `fastopt.updates`.
 
@@ -142,8 +142,8 @@ def shift(
 
     Notes
     -----
-    r and s are random numbers of 64 bits, modulo how many shifts there are. Keras' RandomTranslation has sizes that are
-    fractions of the image, interpolates, and mirrors the image beyond its edges unless told otherwise; torchvision's
+    r and s are random numbers of 64 bits, modulo the number of shifts. Keras' RandomTranslation has sizes that are
+    fractions of the image, interpolates, and mirrors the image at its edges by default; torchvision's
     RandomAffine(0, translate=...) has fractions, too.
 
     References
@@ -180,10 +180,11 @@ def crop(
     out: Array | None = None,
     num_threads: int | None = None,
 ) -> Any:
-    """Crop of each image, with padding or without, at a random position.
+    """Crop each image at a random position, with optional padding.
 
         out[i, :, row, column] = x[i, :, row + r, column + s], or fill outside of the image
-        r from -padding[0] to H + padding[0] - shape[0], s from -padding[1] to W + padding[1] - shape[1], all as likely
+        r from -padding[0] to H + padding[0] - shape[0], s from -padding[1] to W + padding[1] - shape[1],
+        with equal probability
 
     Parameters
     ----------
@@ -194,13 +195,13 @@ def crop(
     shape : int >= 1, or two
         Height and width of the results.
     padding : int >= 0, or two
-        Pixels that are added on each side: of all sides, or of rows (above and below) and of columns.
+        Number of pixels added on each side, or above and below and on the left and right.
     fill : float
-        Their value: finite, and a number of x's dtype.
+        Value of the padding: a finite number that x's dtype can store.
     axis : {1, -1}
         The axis of the channels.
     out : array, optional
-        Written and returned; of the result's shape and x's dtype. It shares no element with x.
+        Written and returned; of the result's shape and x's dtype. It must not overlap x.
     num_threads : int, optional
         See `fastopt.updates`.
 
@@ -212,13 +213,13 @@ def crop(
     Raises
     ------
     ValueError
-        If shape is more than the images' with padding.
+        If shape exceeds the shape of the padded images.
     TypeError, BackendUnavailable
         As in all of `fastopt.augment`.
 
     Notes
     -----
-    r and s are random numbers of 64 bits, modulo how many positions there are. torchvision's RandomCrop draws once for
+    r and s are random numbers of 64 bits, modulo the number of positions. torchvision's RandomCrop draws once for
     a batch (see `flip`). Keras' RandomCrop has no padding, and resizes images at test time.
 
     References

@@ -23,7 +23,7 @@ def noise_(
     num_threads: int | None = None,
     stream: Stream = None,
 ) -> None:
-    """Random noise.
+    """Add random noise to an array, in place.
 
         x = x + std * z,  z ~ N(0, 1), or with uniform=True z ~ U[-1, 1)
 
@@ -32,12 +32,12 @@ def noise_(
     x : array of float16, bfloat16, float32 or float64
         Updated; any shape and strides.
     std : float >= 0
-        Standard deviation of normal noise; of uniform noise, the largest deviation: its standard deviation is
+        Standard deviation of normal noise. For uniform noise, the largest deviation; the standard deviation is
         std / sqrt(3).
     seed : int
         From 0 to 2**64 - 1.
     offset : int
-        From 0 to 2**56 - 1. It counts calls, not samples: each batch needs its own.
+        From 0 to 2**56 - 1. Use another offset for each call, such as the number of the batch.
     uniform : bool
         Whether the noise is uniform, from -std to below std, or normal.
     backend, num_threads, stream : optional
@@ -46,13 +46,13 @@ def noise_(
     Raises
     ------
     ValueError, TypeError, BackendUnavailable
-        As in all of `fastopt.init`, x in the place of param; and if uniform is not a bool.
+        As for all functions of `fastopt.init`, with x in place of param; also if uniform is not a bool.
 
     Notes
     -----
-    An element's noise follows from seed, offset and its place in C order. NaN and infinity stay what they are, and sums
+    The noise of an element depends on seed, offset and its index in C order. NaN and infinity are unchanged, and sums
     are not clipped. Sums in float16 and bfloat16 are computed in float32 and rounded once. Keras' GaussianNoise does
-    this in training only. torchvision's clips to [0, 1] unless told otherwise; both draw from a generator with state.
+    this in training only. torchvision's GaussianNoise clips to [0, 1] by default. Both use a generator with state.
 
     References
     ----------

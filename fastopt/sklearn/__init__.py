@@ -16,23 +16,24 @@ attributes of the class of the same name in ``sklearn.preprocessing``, and the s
 has no `MeanNormalizer` and no ZCA `Whitener`. All work in pipelines, column transformers and searches, with ``clone``,
 ``set_output``, metadata routing and feature names.
 
-**Input.** X is what scikit-learn takes: arrays, lists and data frames. float16, float32 and float64 keep their dtype;
-integers and everything else become float64. Sparse matrices in CSR or CSC format are taken by `MaxAbsScaler`, and by
-`StandardScaler` with ``with_mean=False``. For arrays of other libraries and of CUDA devices there is `fastopt.scaling`.
+**Input.** X can be an array, a list or a data frame, as in scikit-learn. float16, float32 and float64 are preserved;
+all other types become float64. `MaxAbsScaler`, and `StandardScaler` with ``with_mean=False``, accept sparse matrices in
+CSR or CSC format. For arrays of other libraries and on CUDA devices, use `fastopt.scaling`.
 
-**Missing values.** NaN is disregarded in ``fit`` and kept in ``transform``; an infinity is a ValueError. `Whitener`
-refuses both.
+**Missing values.** ``fit`` ignores NaN and ``transform`` preserves it; an infinity is a ValueError. `Whitener` refuses
+both.
 
-**Threads and memory.** A call uses as many threads as ``fastopt.set_num_threads`` says. A fit makes no copy of X, and a
-transform makes only its result; with ``copy=False`` it writes into X, where X is a writeable array of floats.
+**Threads and memory.** A call uses as many threads as ``fastopt.set_num_threads`` says. ``fit`` does not copy
+X, and ``transform`` allocates only its result. With ``copy=False``, it writes into X if X is a writeable array of
+floats.
 
 Raises
 ------
 ValueError
-    X or a parameter is not what scikit-learn takes, or what was fitted cannot be used in the dtype of X.
+    scikit-learn does not accept X or a parameter, or the fitted statistics exceed the range of X's dtype.
 TypeError
-    X is sparse, and the scaler takes dense data only; or X is an array of another library, and scikit-learn's array API
-    dispatch is on.
+    X is sparse and the scaler accepts dense data only; or X is an array of another library and scikit-learn's array API
+    dispatch is enabled.
 sklearn.exceptions.NotFittedError
     The scaler was not fitted.
 BackendUnavailable

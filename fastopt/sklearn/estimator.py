@@ -1,4 +1,4 @@
-"""What the estimators share that scale each feature by itself: checks, parameters, copies and tags."""
+"""The base classes of estimators that scale features independently: checks, parameters, copies and tags."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ class ScalingEstimator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
 
     _parameter_constraints: ClassVar[dict[str, list[Any]]] = {"copy": ["boolean"]}
 
-    #: Formats of sparse matrices that `fit` takes, and `transform`.
+    #: Formats of sparse matrices that `fit` and `transform` accept.
     _fit_formats: ClassVar[tuple[str, ...]] = ()
     _transform_formats: ClassVar[tuple[str, ...]] = ()
 
     copy: bool
 
     def fit(self: _Self, X: Any, y: object = None) -> _Self:
-        """Forget what was fitted, and fit X; return the scaler. y is ignored."""
+        """Discard earlier statistics and fit X; return the scaler. y is ignored."""
         return self._fit(X, True)
 
     def partial_fit(self: _Self, X: Any, y: object = None) -> _Self:
-        """Fit X and what was fitted before together; return the scaler. y is ignored."""
+        """Fit X in addition to earlier data; return the scaler. y is ignored."""
         return self._fit(X, not self._was_fitted())
 
     def transform(self, X: Any) -> Any:
@@ -42,7 +42,7 @@ class ScalingEstimator(OneToOneFeatureMixin, TransformerMixin, BaseEstimator):
         return self._transform(X, self.copy)
 
     def inverse_transform(self, X: Any) -> Any:
-        """Return X as it was before `transform`, up to rounding."""
+        """Undo `transform`, up to rounding errors."""
         return self._inverse_transform(X, self.copy)
 
     def _was_fitted(self) -> bool:

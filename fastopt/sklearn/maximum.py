@@ -24,22 +24,22 @@ class MaxAbsScaler(SparseScalingEstimator):
     Parameters
     ----------
     copy : bool, default=True
-        If False, `transform` writes into X where it can: where X is a writeable array of floats.
+        If False, `transform` writes into X if X is a writeable array of floats.
     clip : bool, default=False
-        Whether to clip what is transformed to the range from -1 to 1.
+        Whether to clip the result to the range from -1 to 1.
 
     Attributes
     ----------
     max_abs_ : ndarray of shape (n_features,)
         The greatest absolute value of each feature.
     scale_ : ndarray of shape (n_features,)
-        What each feature is divided by.
+        Divisor of each feature.
     n_samples_seen_ : int
         The number of samples.
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray, one name for each feature
-        The names of the features, where X has names that are strings.
+        Names of the features, if X has names that are strings.
 
     See Also
     --------

@@ -23,7 +23,7 @@ class MeanNormalizer(ScalingEstimator):
     Parameters
     ----------
     copy : bool, default=True
-        If False, `transform` writes into X where it can: where X is a writeable array of floats.
+        If False, `transform` writes into X if X is a writeable array of floats.
 
     Attributes
     ----------
@@ -34,13 +34,13 @@ class MeanNormalizer(ScalingEstimator):
     data_range_ : ndarray of shape (n_features,)
         ``data_max_ - data_min_``.
     scale_ : ndarray of shape (n_features,)
-        What each feature is divided by.
+        Divisor of each feature.
     n_samples_seen_ : int or ndarray of shape (n_features,)
         The number of values of each feature; one number where it is the same for all.
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray, one name for each feature
-        The names of the features, where X has names that are strings.
+        Names of the features, if X has names that are strings.
 
     See Also
     --------

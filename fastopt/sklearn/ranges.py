@@ -25,9 +25,9 @@ class MinMaxScaler(ScalingEstimator):
     feature_range : tuple (lo, hi), default=(0, 1)
         The range.
     copy : bool, default=True
-        If False, `transform` writes into X where it can: where X is a writeable array of floats.
+        If False, `transform` writes into X if X is a writeable array of floats.
     clip : bool, default=False
-        Whether to clip what is transformed to the range.
+        Whether to clip the result to the range.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class MinMaxScaler(ScalingEstimator):
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray, one name for each feature
-        The names of the features, where X has names that are strings.
+        Names of the features, if X has names that are strings.
 
     See Also
     --------

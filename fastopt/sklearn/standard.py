@@ -30,7 +30,7 @@ class StandardScaler(CallbackSupportMixin, SparseScalingEstimator):
     Parameters
     ----------
     copy : bool, default=True
-        If False, `transform` writes into X where it can: where X is a writeable array of floats.
+        If False, `transform` writes into X if X is a writeable array of floats.
     with_mean : bool, default=True
         Whether to subtract the mean. A sparse X needs False.
     with_std : bool, default=True
@@ -49,7 +49,7 @@ class StandardScaler(CallbackSupportMixin, SparseScalingEstimator):
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray, one name for each feature
-        The names of the features, where X has names that are strings.
+        Names of the features, if X has names that are strings.
 
     See Also
     --------
@@ -86,12 +86,12 @@ class StandardScaler(CallbackSupportMixin, SparseScalingEstimator):
         self.copy = copy
 
     def fit(self: _Self, X: Any, y: object = None, sample_weight: Any = None) -> _Self:
-        """Forget what was fitted, and fit X, with a weight for each sample if given; return the scaler."""
+        """Discard earlier statistics and fit X, with a weight for each sample if given; return the scaler."""
         self._fit_weighted(X, y, sample_weight, True)
         return self
 
     def partial_fit(self: _Self, X: Any, y: object = None, sample_weight: Any = None) -> _Self:
-        """Fit X and what was fitted before together; return the scaler. y is ignored."""
+        """Fit X in addition to earlier data; return the scaler. y is ignored."""
         self._fit_weighted(X, y, sample_weight, not self._was_fitted())
         return self
 
@@ -100,7 +100,7 @@ class StandardScaler(CallbackSupportMixin, SparseScalingEstimator):
         return self._transform(X, self.copy if copy is None else copy)
 
     def inverse_transform(self, X: Any, copy: bool | None = None) -> Any:
-        """Return X as it was before `transform`, up to rounding."""
+        """Undo `transform`, up to rounding errors."""
         return self._inverse_transform(X, self.copy if copy is None else copy)
 
     @with_callbacks  # type: ignore[untyped-decorator]

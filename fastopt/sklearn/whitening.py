@@ -50,7 +50,7 @@ class Whitener(TransformerMixin, BaseEstimator):
     n_features_in_ : int
         The number of features.
     feature_names_in_ : ndarray, one name for each feature
-        The names of the features, where X has names that are strings.
+        Names of the features, if X has names that are strings.
 
     See Also
     --------
@@ -92,11 +92,11 @@ class Whitener(TransformerMixin, BaseEstimator):
         self.copy = copy
 
     def fit(self: _Self, X: Any, y: object = None) -> _Self:
-        """Forget what was fitted, and fit X; return the whitener. y is ignored."""
+        """Discard earlier statistics and fit X; return the whitener. y is ignored."""
         return self._fit(X, True)
 
     def partial_fit(self: _Self, X: Any, y: object = None) -> _Self:
-        """Fit X and what was fitted before together; return the whitener. y is ignored."""
+        """Fit X in addition to earlier data; return the whitener. y is ignored."""
         return self._fit(X, not hasattr(self, "n_samples_seen_"))
 
     def transform(self, X: Any) -> Any:
